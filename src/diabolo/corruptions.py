@@ -1,0 +1,148 @@
+r"""x̃ = g(x | θ): what is done to a row before the encoder sees it. The target stays the clean x.
+
+Every corruption maps (n, d) to (n, d). It acts during training only; `transform`, `reconstruct` and `score_samples`
+never corrupt. Levels are in the units the network sees, that is after the estimator's scaling.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .part import Part, number
+
+__all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "NoCorruption", "SaltAndPepper"]
+
+Rows = Float[Array, "n d"]
+Bound = Float[Array, " d"]
+
+
+class Corruption(Part, slot="corruption"):
+    """A random map of rows to rows."""
+
+    @abstractmethod
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        """Corrupt a batch, (n, d) → (n, d)."""
+
+    def bind(self, low: Bound, high: Bound) -> Self:
+        """A copy that has learned what it needs from the training data's bounds per feature, each (d,)."""
+        return self
+
+
+@dataclass(frozen=True)
+class NoCorruption(Corruption):
+    """x̃ = x."""
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        return x
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Corruption):
+    r"""x̃ = x + ε, ε ~ N(0, σ²).
+
+    Parameters
+    ----------
+    sigma : float in [0, inf), default=0.3
+        σ, the noise's standard deviation, in scaled units.
+
+    References
+    ----------
+    Vincent et al. (2010), "Stacked Denoising Autoencoders", JMLR 11, section 3.3.
+
+    Examples
+    --------
+    >>> GaussianNoise(0.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    sigma: float = number(0.3, "[0, inf)")
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        return x + self.sigma * jax.random.normal(key, x.shape, x.dtype)
+
+
+@dataclass(frozen=True)
+class SaltAndPepper(Corruption):
+    r"""x̃ = x with probability 1 − p, v_min with p/2, v_max with p/2, cell by cell.
+
+    Parameters
+    ----------
+    p : float in [0, 1], default=0.3
+        The share of cells that are replaced.
+    low, high : float or None, default=None
+        v_min and v_max. None: each feature's own minimum and maximum in the training data.
+
+    References
+    ----------
+    Vincent et al. (2010), section 3.3.
+
+    Examples
+    --------
+    >>> SaltAndPepper(1.0, low=-1.0, high=-1.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    [[-1.0, -1.0]]
+    """
+
+    p: float = number(0.3, "[0, 1]")
+    low: float | None = number(None)
+    high: float | None = number(None)
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        if self.low is None or self.high is None:
+            raise ValueError("SaltAndPepper has no bounds yet: give low and high, or call bind(low, high) first.")
+        u = jax.random.uniform(key, x.shape, x.dtype)
+        return jnp.where(u < self.p / 2, self.low, jnp.where(u < self.p, self.high, x))
+
+    def bind(self, low: Bound, high: Bound) -> Self:
+        return self.replace(low=low if self.low is None else self.low, high=high if self.high is None else self.high)
+
+
+@dataclass(frozen=True)
+class Masking(Corruption):
+    r"""x̃ = x · m, m ~ Bernoulli(1 − p), cell by cell.
+
+    Parameters
+    ----------
+    p : float in [0, 1], default=0.3
+        The share of cells set to 0: black in an image, the column's mean in standardised data.
+
+    References
+    ----------
+    Vincent et al. (2008), "Extracting and Composing Robust Features", section 2.3.
+
+    Examples
+    --------
+    >>> Masking(1.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    [[0.0, 0.0]]
+    """
+
+    p: float = number(0.3, "[0, 1]")
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        return x * jax.random.bernoulli(key, 1.0 - self.p, x.shape).astype(x.dtype)
+
+
+@dataclass(frozen=True)
+class Chain(Corruption):
+    """Several corruptions, one after another, each with a key of its own.
+
+    Examples
+    --------
+    >>> Chain((GaussianNoise(0.1), Masking(1.0)))(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    [[0.0, 0.0]]
+    """
+
+    steps: tuple[Corruption, ...] = ()
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        for i, step in enumerate(self.steps):
+            x = step(jax.random.fold_in(key, i), x)
+        return x
+
+    def bind(self, low: Bound, high: Bound) -> Self:
+        return self.replace(steps=tuple(step.bind(low, high) for step in self.steps))

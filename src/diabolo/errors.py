@@ -1,0 +1,43 @@
+"""What can go wrong, as one tree.
+
+DiaboloError
+├── InvalidPart          a part was given a value outside its range, or does not fit its neighbours   (ValueError)
+├── InvalidData          the rows cannot be used as they are                                          (ValueError)
+├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
+├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
+│   └── UnknownPart      it names a part that no imported class defines
+└── UsageError           the command line was used wrongly                                            (ValueError)
+
+Every message says what is wrong, where, and the mend. The second base class in brackets is Python's own,
+so that `except ValueError` keeps working for people who do not know this tree.
+"""
+
+from __future__ import annotations
+
+
+class DiaboloError(Exception):
+    """Base of every error that diabolo raises on purpose."""
+
+
+class InvalidPart(DiaboloError, ValueError):
+    """A part was given a value outside its range, or does not fit the parts beside it."""
+
+
+class InvalidData(DiaboloError, ValueError):
+    """The rows cannot be used as they are."""
+
+
+class TrainingDiverged(DiaboloError, ArithmeticError):
+    """The loss stopped being a finite number."""
+
+
+class ArtifactError(DiaboloError, ValueError):
+    """A saved model cannot be written or read."""
+
+
+class UnknownPart(ArtifactError):
+    """A saved model names a part that no imported class defines."""
+
+
+class UsageError(DiaboloError, ValueError):
+    """The command line was used wrongly."""

@@ -1,0 +1,138 @@
+"""The compiled reading of a model: rows in, codes, reconstructions and densities out.
+
+Row counts are padded to three sizes, so that any number of rows needs three programs at most. A row's result does not
+depend on the rows beside it: where an estimate needs noise, every row gets the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from . import runtime
+from .distributions import kl_divergence
+from .model import Model, Recipe, Skeleton
+from .objectives import log_weights
+
+__all__ = [
+    "SIZES",
+    "by_rows",
+    "code",
+    "corrupt",
+    "decode",
+    "draw",
+    "kl",
+    "log_likelihood",
+    "log_weight_sums",
+    "reconstruct",
+]
+
+runtime.configure()
+
+SIZES = (32, 256, 2048)
+
+Op = Callable[..., Any]
+
+
+@partial(jax.jit, static_argnames=("op", "skeleton", "static"))
+def _program(
+    op: Op, skeleton: Skeleton, static: tuple[Any, ...], arrays: Any, recipe: Recipe, rows: Array, seed: int
+) -> Any:
+    return op(Model(recipe, skeleton.with_arrays(arrays)), rows, seed, *static)
+
+
+def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0) -> Any:
+    """Apply ``op(model, rows, seed, *static)`` to any number of rows, a block of a standard size at a time.
+
+    Parameters
+    ----------
+    op : function
+        One of this module's, or your own at module level: it gives arrays whose first axis is the rows'.
+    rows : (n, m)
+    static
+        Hashable arguments; each new value compiles anew.
+    seed
+        Of the noise, if ``op`` uses any. It compiles nothing.
+
+    Returns
+    -------
+    pytree of float32 NumPy arrays, first axis n
+    """
+    arrays, skeleton = model.weights.apart()
+    pieces, start = [], 0
+    while start < len(rows):
+        left = len(rows) - start
+        size = next((s for s in SIZES if left <= s), SIZES[-1])
+        block = rows[start : start + size]
+        padded = np.zeros((size, rows.shape[1]), np.float32)
+        padded[: len(block)] = block
+        out = jax.device_get(_program(op, skeleton, static, arrays, model.recipe, padded, seed))
+        pieces.append(jax.tree.map(lambda a, n=len(block): a[:n], out))
+        start += size
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+
+
+# -- the operations ---------------------------------------------------------------------------------------------------
+
+
+def code(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n k"]:
+    """The deterministic code: the posterior's mean."""
+    return model.code(x)
+
+
+def decode(model: Model, z: Float[Array, "n k"], seed: int) -> Float[Array, "n d"]:
+    """E[x | z]."""
+    return model.decode(z).mean
+
+
+def reconstruct(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n d"]:
+    """E[x | z] at the deterministic code."""
+    return model.reconstruct(x)
+
+
+def draw(model: Model, z: Float[Array, "n k"], seed: int) -> Float[Array, "n d"]:
+    """x ~ p(x | z)."""
+    return model.decode(z).sample(jax.random.key(seed))
+
+
+def corrupt(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n d"]:
+    """x̃ = g(x)."""
+    return model.recipe.corruption(jax.random.key(seed), x)
+
+
+def kl(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n k"]:
+    """KL(q(z | x) ‖ π) per coordinate, in nats (one draw where there is no closed form)."""
+    q = model.encode(x)
+    return kl_divergence(q, model.prior, q.sample(jax.random.key(seed)))
+
+
+def log_likelihood(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, " n"]:
+    """log p(x | z) at the deterministic code, in nats."""
+    return model.decode(model.code(x)).log_prob(x).sum(-1)
+
+
+def log_weight_sums(
+    model: Model, x: Float[Array, "n d"], seed: int, n_samples: int
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    r"""The mean of log w and the log of the mean of w over draws z ~ q(z | x): the ELBO, and an estimate of log p(x).
+
+    The second is a lower bound in expectation that tightens with ``n_samples`` (Burda et al. 2016, theorem 1).
+    One draw at a time is held in memory, and every row uses the same noise.
+    """
+    q = model.encode(x)
+
+    def one(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], None]:
+        log_sum, total = carry
+        z = jax.vmap(lambda posterior: posterior.sample(key))(q)
+        log_w = log_weights(model.decode(z).log_prob(x).sum(-1)[None], q, model.prior, z[None])[0]
+        return (jnp.logaddexp(log_sum, log_w), total + log_w), None
+
+    start = (jnp.full(x.shape[0], -jnp.inf), jnp.zeros(x.shape[0]))
+    (log_sum, total), _ = jax.lax.scan(one, start, jax.random.split(jax.random.key(seed), n_samples))
+    return total / n_samples, log_sum - jnp.log(n_samples)

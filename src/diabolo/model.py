@@ -1,0 +1,200 @@
+r"""The formula, once.
+
+    x ──g──► x̃ ──F──► h ──► q(z | x̃) ──► z ──G──► η ──► p(x | z)        loss = objective + Σ weightᵢ · penaltyᵢ
+
+A `Recipe` says which part stands in each slot; a `Model` is a recipe with weights; `loss` is the formula read from
+left to right. Every system of the lecture is a value of `Recipe`, and no code below asks which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .corruptions import Corruption, NoCorruption
+from .distributions import Distribution
+from .errors import InvalidPart
+from .latents import Code, Latent
+from .likelihoods import Gaussian, Likelihood
+from .networks import MLP, Network
+from .objectives import Objective, Reconstruction, Terms
+from .part import Part
+from .penalties import ForwardPass, Penalty, mean_over_rows
+from .priors import Prior, StandardNormal
+
+__all__ = ["Model", "Recipe", "Skeleton", "Weights", "loss"]
+
+
+@dataclass(frozen=True)
+class Recipe(Part):
+    """One autoencoder as a value: a part for every slot of the formula.
+
+    Raises
+    ------
+    InvalidPart
+        If a slot holds a part of another slot, or two parts do not fit each other.
+
+    Examples
+    --------
+    >>> Recipe(encoder=MLP((32,)), latent=Code(4)).decoder
+    MLP(hidden=(32,), activation='silu')
+    """
+
+    slot: ClassVar[str] = "recipe"
+
+    corruption: Corruption = NoCorruption()
+    encoder: Network = MLP()
+    latent: Latent = Code()
+    prior: Prior = StandardNormal()
+    decoder: Network | None = None
+    """None: the encoder, mirrored."""
+    likelihood: Likelihood = Gaussian()
+    objective: Objective = Reconstruction()
+    penalties: tuple[Penalty, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decoder is None:
+            object.__setattr__(self, "decoder", self.encoder.mirrored())
+        slots: dict[str, type[Part]] = {
+            "corruption": Corruption,
+            "encoder": Network,
+            "latent": Latent,
+            "prior": Prior,
+            "decoder": Network,
+            "likelihood": Likelihood,
+            "objective": Objective,
+        }
+        for name, base in slots.items():
+            _require(name, getattr(self, name), base)
+        for i, penalty in enumerate(self.penalties):
+            _require(f"penalties[{i}]", penalty, Penalty)
+            if penalty.needs_unit_code and not self.latent.in_unit_interval:
+                raise InvalidPart(
+                    f"{type(penalty).__name__} is defined for codes in (0, 1), but {self.latent!r} leaves them. "
+                    'Use Code(n_latent, activation="sigmoid").'
+                )
+
+    def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
+        """A copy whose corruption has learned the training data's bounds per feature."""
+        return self.replace(corruption=self.corruption.bind(low, high))
+
+
+def _require(name: str, value: object, base: type[Part]) -> None:
+    if not isinstance(value, base):
+        raise InvalidPart(f"{name} must be a {base.__name__}; got {value!r}.")
+
+
+class Weights(eqx.Module):
+    """Everything that is trained."""
+
+    encoder: eqx.Module
+    decoder: eqx.Module
+    likelihood: dict[str, Float[Array, "..."]]
+
+    def apart(self) -> tuple[Any, Skeleton]:
+        """The arrays, which a program takes as arguments, and the rest, which decides which program it is."""
+        arrays, rest = eqx.partition(self, eqx.is_inexact_array)
+        leaves, tree = jax.tree.flatten(rest)
+        return arrays, Skeleton(tree, tuple(leaves))
+
+
+class Skeleton(NamedTuple):
+    """Weights without their arrays; hashable."""
+
+    tree: Any
+    leaves: tuple[Any, ...]
+
+    def with_arrays(self, arrays: Any) -> Weights:
+        """The inverse of `Weights.apart`."""
+        weights: Weights = eqx.combine(arrays, jax.tree.unflatten(self.tree, self.leaves))
+        return weights
+
+
+class Model(eqx.Module):
+    """A recipe and the weights that fit it."""
+
+    recipe: Recipe
+    weights: Weights
+
+    @classmethod
+    def build(cls, recipe: Recipe, n_features: int, seed: int) -> Model:
+        """Draw the weights; the same seed gives the same bits."""
+        rng = np.random.default_rng([seed, 0])
+        latent, likelihood = recipe.latent, recipe.likelihood
+        assert recipe.decoder is not None
+        weights = Weights(
+            encoder=recipe.encoder.build(rng, n_features, latent.n_outputs),
+            decoder=recipe.decoder.build(rng, latent.n_latent, likelihood.n_outputs(n_features)),
+            likelihood=likelihood.build(n_features),
+        )
+        return cls(recipe, weights)
+
+    @property
+    def prior(self) -> Distribution:
+        """π(z)."""
+        return self.recipe.prior(self.recipe.latent.n_latent)
+
+    def encode(self, x: Float[Array, "n d"]) -> Distribution:
+        """q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
+        return self.recipe.latent(self.weights.encoder(x))  # type: ignore[operator]
+
+    def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
+        """p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
+        return self.recipe.likelihood(self.weights.decoder(z), self.weights.likelihood)  # type: ignore[operator]
+
+    def code(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """The deterministic code: the posterior's mean."""
+        return self.encode(x).mean
+
+    def reconstruct(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """x̂ = E[x | z] at the deterministic code."""
+        return self.decode(self.code(x)).mean
+
+
+def loss(
+    model: Model,
+    x: Float[Array, "n d"],
+    key: PRNGKeyArray,
+    beta: Float[Array, ""],
+    row_weight: Float[Array, " n"],
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The formula: one number to make small, and its terms by name (means over rows, in nats).
+
+    Parameters
+    ----------
+    model : Model
+    x : (n, d)
+        Clean rows; they are corrupted here, and they are the target.
+    key
+        Of the corruption and of the draws of z.
+    beta
+        The KL term's weight at this moment.
+    row_weight : (n,)
+        1 for a row that counts, 0 for padding.
+    """
+    recipe = model.recipe
+    corruption_key, latent_key = jax.random.split(key)
+    corrupted = recipe.corruption(corruption_key, x)
+    q = model.encode(corrupted)
+    z = q.sample(latent_key, (recipe.objective.n_samples,))
+    log_likelihood = model.decode(z).log_prob(x).sum(-1)
+    terms: Terms = recipe.objective(log_likelihood, q, model.prior, z, beta)
+
+    seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
+    penalty = jnp.zeros(())
+    named: dict[str, Any] = {}
+    for part in recipe.penalties:
+        value = part.weight * part(seen)
+        named[type(part).__name__] = value
+        penalty = penalty + value
+
+    total = mean_over_rows(terms.loss, row_weight) + penalty
+    named |= {name: mean_over_rows(value, row_weight) for name, value in terms.parts.items()}
+    return total, {"loss": total, "target": mean_over_rows(terms.target, row_weight) + penalty, **named}

@@ -1,0 +1,153 @@
+r"""What training makes small: a number per row, in nats, from log p(x | z), q(z | x) and π(z)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .distributions import Distribution, kl_divergence
+from .part import Part, whole
+from .schedules import Constant, Schedule, Time
+
+__all__ = ["ELBO", "ImportanceWeighted", "Objective", "Reconstruction", "Terms", "log_weights"]
+
+
+class Terms(NamedTuple):
+    """An objective's value, row by row."""
+
+    loss: Float[Array, " n"]
+    """What the gradient is taken of."""
+    target: Float[Array, " n"]
+    """What held-out rows are judged by: the loss with β = 1."""
+    parts: dict[str, Float[Array, " n"]]
+    """The terms by name, for the learning curves."""
+
+
+def log_weights(
+    log_likelihood: Float[Array, "s n"], q: Distribution, prior: Distribution, z: Float[Array, "s n k"]
+) -> Float[Array, "s n"]:
+    r"""log w = log p(x | z) + log π(z) − log q(z | x) at draws z ~ q (Burda et al. 2016, eq. 8)."""
+    return log_likelihood + (prior.log_prob(z) - q.log_prob(z)).sum(-1)
+
+
+class Objective(Part, slot="objective"):
+    """From s draws of the code to a number per row."""
+
+    n_samples: int
+    """How many codes are drawn for each row."""
+
+    @property
+    @abstractmethod
+    def annealing(self) -> Schedule:
+        """The schedule of β."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        log_likelihood: Float[Array, "s n"],
+        q: Distribution,
+        prior: Distribution,
+        z: Float[Array, "s n k"],
+        beta: Float[Array, ""],
+    ) -> Terms:
+        """The terms, from log p(x | z) at codes z ~ q(z | x)."""
+
+
+@dataclass(frozen=True)
+class Reconstruction(Objective):
+    r"""−log p(x | z): with a Gaussian of σ² = ½, ‖x − x̂‖² and a constant; with a Bernoulli, the cross-entropy."""
+
+    n_samples: int = whole(1)
+
+    @property
+    def annealing(self) -> Schedule:
+        return Constant()
+
+    def __call__(
+        self,
+        log_likelihood: Float[Array, "s n"],
+        q: Distribution,
+        prior: Distribution,
+        z: Float[Array, "s n k"],
+        beta: Float[Array, ""],
+    ) -> Terms:
+        loss = -log_likelihood.mean(0)
+        return Terms(loss, loss, {"reconstruction": loss})
+
+
+@dataclass(frozen=True)
+class ELBO(Objective):
+    r"""−ELBO = E_q[−log p(x | z)] + β · KL(q(z | x) ‖ π(z)), β annealed; β = 1 is the true bound.
+
+    Parameters
+    ----------
+    beta : Schedule, default=Constant(1)
+        β over the epochs; `LinearWarmup` and `Cyclical` for KL annealing.
+    n_samples : int, default=1
+        Draws of z per row in the expectation.
+
+    References
+    ----------
+    Kingma & Welling (2014), eq. 3 and 7; Bowman et al. (2016), section 3.1, for β.
+
+    Examples
+    --------
+    >>> from diabolo.schedules import LinearWarmup
+    >>> ELBO(LinearWarmup(10)).annealing
+    LinearWarmup(epochs=10.0, start=0.0)
+    """
+
+    beta: Schedule = Constant()
+    n_samples: int = whole(1)
+
+    @property
+    def annealing(self) -> Schedule:
+        return self.beta
+
+    def __call__(
+        self,
+        log_likelihood: Float[Array, "s n"],
+        q: Distribution,
+        prior: Distribution,
+        z: Float[Array, "s n k"],
+        beta: Float[Array, ""],
+    ) -> Terms:
+        reconstruction = -log_likelihood.mean(0)
+        kl = kl_divergence(q, prior, z).sum(-1)
+        kl = kl.mean(0) if kl.ndim > 1 else kl
+        return Terms(reconstruction + beta * kl, reconstruction + kl, {"reconstruction": reconstruction, "kl": kl})
+
+
+@dataclass(frozen=True)
+class ImportanceWeighted(Objective):
+    r"""−log (1/k) Σᵢ wᵢ, the bound that tightens with k and is the ELBO at k = 1 (Burda et al. 2016, eq. 8).
+
+    Parameters
+    ----------
+    n_samples : int, default=5
+        k, the draws per row.
+    """
+
+    n_samples: int = whole(5)
+
+    @property
+    def annealing(self) -> Schedule:
+        return Constant()
+
+    def __call__(
+        self,
+        log_likelihood: Float[Array, "s n"],
+        q: Distribution,
+        prior: Distribution,
+        z: Float[Array, "s n k"],
+        beta: Float[Array, ""],
+    ) -> Terms:
+        log_w = log_weights(log_likelihood, q, prior, z)
+        loss = jnp.log(log_w.shape[0]) - jax.nn.logsumexp(log_w, axis=0)
+        reconstruction = -log_likelihood.mean(0)
+        return Terms(loss, loss, {"reconstruction": reconstruction, "kl": -log_w.mean(0) - reconstruction})

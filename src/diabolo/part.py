@@ -1,0 +1,249 @@
+"""What every replaceable part has in common: it is a value.
+
+A part is a frozen dataclass of hyper-parameters: hashable, comparable, JSON both ways, and a JAX pytree whose
+*numbers* are leaves. Structure (sizes, names, counts) decides which program is compiled; numbers (a noise level, a
+weight, a rate) are arguments of that program. Changing β or σ therefore compiles nothing, and a sweep over them is
+one `vmap`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import jax
+
+from .errors import InvalidPart, UnknownPart
+
+__all__ = ["Interval", "Part", "choice", "from_json", "number", "registered", "to_json", "whole"]
+
+_REGISTRY: dict[str, type[Part]] = {}
+
+
+# -- declaring hyper-parameters ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A range of numbers in mathematical notation: ``Interval("(0, 1]")``.
+
+    >>> 0.0 in Interval("(0, 1]"), 1.0 in Interval("(0, 1]")
+    (False, True)
+    """
+
+    text: str
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        low, high = self.text[1:-1].split(",")
+        return float(low), float(high)
+
+    def __contains__(self, value: float) -> bool:
+        low, high = self.bounds
+        above = value >= low if self.text[0] == "[" else value > low
+        below = value <= high if self.text[-1] == "]" else value < high
+        return above and below
+
+
+def number(default: Any, within: str = "(-inf, inf)") -> Any:
+    """A field that holds a real number: a leaf of the part's pytree, never a reason to compile again."""
+    return dataclasses.field(default=default, metadata={"number": True, "within": Interval(within)})
+
+
+def whole(default: int, within: str = "[1, inf)") -> Any:
+    """A field that holds a whole number: structure, part of what is compiled."""
+    return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
+
+
+def choice(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
+    """A field that holds one of a few names."""
+    return dataclasses.field(default=default, metadata={"options": tuple(options)})
+
+
+def _is_number(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("number")) or field.type in (float, "float")
+
+
+def _is_plain_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# -- the base class ---------------------------------------------------------------------------------------------------
+
+
+class Part(ABC):
+    """Base of every replaceable part of the formula.
+
+    ``class Corruption(Part, slot="corruption")`` opens a slot and is abstract; every class below it is a part, is
+    entered in one table (see `registered`) and must be a frozen dataclass.
+    Fields annotated ``float`` are numbers; other fields are structure. `number`, `whole` and `choice` declare a range
+    as well, which is checked when the part is made.
+    """
+
+    slot: ClassVar[str]
+
+    def __init_subclass__(cls, slot: str | None = None) -> None:
+        super().__init_subclass__()
+        if slot is not None:
+            cls.slot = slot
+            return
+        other = _REGISTRY.get(cls.__name__)
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InvalidPart(
+                f"There is already a part named {cls.__name__} (in {other.__module__}); "
+                "saved models find parts by name, so give this one another."
+            )
+        _REGISTRY[cls.__name__] = cls
+        jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, partial(_unflatten, cls), _flatten)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if _is_number(field) and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, float(value))
+            elif isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+            self._check(field)
+
+    def _check(self, field: dataclasses.Field[Any]) -> None:
+        value, meta = getattr(self, field.name), field.metadata
+        where = f"{type(self).__name__}.{field.name}"
+        if "options" in meta and value not in meta["options"]:
+            raise InvalidPart(f"{where} must be one of {', '.join(map(repr, meta['options']))}; got {value!r}.")
+        if meta.get("whole") and (isinstance(value, bool) or not isinstance(value, int)):
+            raise InvalidPart(f"{where} must be a whole number in {meta['within'].text}; got {value!r}.")
+        if meta.get("number") and isinstance(value, str | bool):
+            raise InvalidPart(f"{where} must be a number in {meta['within'].text}; got {value!r}.")
+        if "within" in meta and _is_plain_number(value) and (math.isnan(value) or value not in meta["within"]):
+            raise InvalidPart(f"{where} must be in {meta['within'].text}; got {value!r}.")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values; ``a__b`` reaches field ``b`` of the part in field ``a``.
+
+        >>> from diabolo.corruptions import Masking
+        >>> Masking(0.1).replace(p=0.5)
+        Masking(p=0.5)
+        """
+        names = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        direct: dict[str, Any] = {}
+        for key, value in changes.items():
+            name, _, rest = key.partition("__")
+            if name not in names:
+                raise InvalidPart(
+                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(sorted(names)) or 'none'}."
+                )
+            if not rest:
+                direct[name] = value
+                continue
+            inner = direct.get(name, getattr(self, name))
+            if not isinstance(inner, Part):
+                raise InvalidPart(f"{type(self).__name__}.{name} is {inner!r}, which has no parameter {rest!r}.")
+            direct[name] = inner.replace(**{rest: value})
+        return dataclasses.replace(self, **direct)  # type: ignore[type-var]
+
+    # scikit-learn's protocols, by name only: nested parameters are listed, and a value needs no copy.
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The hyper-parameters by name; with ``deep`` also those of parts within, as ``a__b``."""
+        out: dict[str, Any] = {}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = out[field.name] = getattr(self, field.name)
+            if deep and isinstance(value, Part):
+                out.update({f"{field.name}__{name}": inner for name, inner in value.get_params().items()})
+        return out
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+
+def registered(slot: str | None = None) -> dict[str, type[Part]]:
+    """Every part that has been imported, by name; one slot's only, where one is given.
+
+    >>> import diabolo.corruptions
+    >>> "Masking" in registered("corruption")
+    True
+    """
+    return {name: cls for name, cls in sorted(_REGISTRY.items()) if slot in (None, cls.slot)}
+
+
+# -- a part is a pytree -----------------------------------------------------------------------------------------------
+
+
+def _is_branch(field: dataclasses.Field[Any], value: Any) -> bool:
+    holds_parts = isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value))
+    return holds_parts or _is_number(field)
+
+
+def _split(part: Part) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    branches, structure = {}, []
+    for field in dataclasses.fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
+        if _is_branch(field, value):
+            branches[field.name] = value
+        else:
+            structure.append((field.name, value))
+    return branches, tuple(structure)
+
+
+def _flatten(part: Part) -> tuple[tuple[Any, ...], Any]:
+    branches, structure = _split(part)
+    return tuple(branches.values()), (tuple(branches), structure)
+
+
+def _flatten_with_keys(part: Part) -> tuple[tuple[tuple[Any, Any], ...], Any]:
+    branches, structure = _split(part)
+    keyed = tuple((jax.tree_util.GetAttrKey(name), value) for name, value in branches.items())
+    return keyed, (tuple(branches), structure)
+
+
+def _unflatten(cls: type[Part], aux: Any, children: Iterator[Any]) -> Part:
+    # Not through __init__: the leaves may be tracers, arrays or placeholders, which no range check could read.
+    names, structure = aux
+    part = object.__new__(cls)
+    for name, value in (*zip(names, children, strict=True), *structure):
+        object.__setattr__(part, name, value)
+    return part
+
+
+# -- a part is JSON ---------------------------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> Any:
+    """A part, or a tuple or plain value that may hold parts, as JSON.
+
+    >>> from diabolo.corruptions import Masking
+    >>> to_json(Masking(0.25))
+    {'part': 'Masking', 'p': 0.25}
+    """
+    if isinstance(value, Part):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
+        return {"part": type(value).__name__, **fields}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; lists come back as tuples.
+
+    Raises
+    ------
+    UnknownPart
+        If a part is named whose class has not been imported.
+    """
+    if isinstance(value, dict) and "part" in value:
+        cls = _REGISTRY.get(value["part"])
+        if cls is None:
+            raise UnknownPart(
+                f"The saved model uses a part named {value['part']!r}, which is not among diabolo's own. "
+                "Import the module that defines it, then load again."
+            )
+        return cls(**{name: from_json(inner) for name, inner in value.items() if name != "part"})
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    return value

@@ -1,0 +1,33 @@
+"""The one place where JAX is configured: compiled programs are kept on disk between runs.
+
+The folder is ``$JAX_COMPILATION_CACHE_DIR`` if set (JAX's own variable, whose other settings are then left alone),
+else ``$XDG_CACHE_HOME/diabolo`` or ``~/.cache/diabolo``. ``DIABOLO_CACHE=off`` turns it off.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+__all__ = ["configure"]
+
+
+def configure() -> None:
+    """Point JAX at the cache, unless the user or the program has chosen already."""
+    if os.environ.get("DIABOLO_CACHE") == "off" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home) / "diabolo" / "programs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a read-only home: work without
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
