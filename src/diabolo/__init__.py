@@ -1,0 +1,50 @@
+"""diabolo: every autoencoder as one formula with replaceable parts.
+
+Names are imported when first used, so `import diabolo` costs nothing and does not import JAX.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import metrics, parts
+    from .estimators import (
+        Autoencoder,
+        BasicAutoencoder,
+        DenoisingAutoencoder,
+        SparseAutoencoder,
+        StackedAutoencoder,
+        VariationalAutoencoder,
+        load,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Autoencoder",
+    "BasicAutoencoder",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
+    "StackedAutoencoder",
+    "VariationalAutoencoder",
+    "__version__",
+    "load",
+    "metrics",
+    "parts",
+]
+
+_MODULES = ("metrics", "parts")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in __all__:
+        return getattr(importlib.import_module(".estimators", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -21,6 +21,8 @@ class Latent(Part, slot="latent"):
     """From the encoder's output (n, n_outputs) to a distribution over codes (n, n_latent)."""
 
     n_latent: int
+    stochastic: ClassVar[bool]
+    """Whether q(z | x) has a density, so that there are an ELBO and samples."""
 
     @property
     @abstractmethod
@@ -54,6 +56,7 @@ class Code(Latent):
     (5, 2)
     """
 
+    stochastic: ClassVar[bool] = False
     n_latent: int = whole(2)
     activation: str = choice("identity", tuple(ACTIVATIONS))
 
@@ -90,6 +93,7 @@ class DiagonalGaussian(Latent):
     (5, 2)
     """
 
+    stochastic: ClassVar[bool] = True
     n_latent: int = whole(2)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import pairwise
 
 import equinox as eqx
 import jax
@@ -56,15 +56,16 @@ class Dense(eqx.Module):
 
 
 class Layers(eqx.Module):
-    """Dense layers with one activation between them and none after the last."""
+    """Dense layers, with one activation between them and another after the last."""
 
     layers: tuple[Dense, ...]
     activation: str = eqx.field(static=True)
+    output_activation: str = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
         for layer in self.layers[:-1]:
             x = activate(self.activation, layer(x))
-        return self.layers[-1](x)
+        return activate(self.output_activation, self.layers[-1](x))
 
 
 class PerRow(eqx.Module):
@@ -95,6 +96,8 @@ class MLP(Network):
     hidden : tuple of int, default=(128,)
         The number of units of each hidden layer, in the order of the data's way; ``()`` for a linear map.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+    output_activation : the same names, default="identity"
+        After the last layer; the latent and the likelihood usually bring their own.
 
     Examples
     --------
@@ -106,10 +109,12 @@ class MLP(Network):
 
     hidden: tuple[int, ...] = (128,)
     activation: str = choice("silu", tuple(ACTIVATIONS))
+    output_activation: str = choice("identity", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         sizes = (n_in, *self.hidden, n_out)
-        return Layers(tuple(Dense.draw(rng, a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)), self.activation)
+        layers = tuple(Dense.draw(rng, a, b) for a, b in pairwise(sizes))
+        return Layers(layers, self.activation, self.output_activation)
 
     def mirrored(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])

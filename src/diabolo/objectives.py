@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from .distributions import Distribution, kl_divergence
 from .part import Part, whole
-from .schedules import Constant, Schedule, Time
+from .schedules import Constant, Schedule
 
 __all__ = ["ELBO", "ImportanceWeighted", "Objective", "Reconstruction", "Terms", "log_weights"]
 

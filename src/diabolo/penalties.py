@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from .distributions import kl_bernoulli
 from .part import Part, number
 
-__all__ = ["Contractive", "ForwardPass", "KLSparsity", "L1", "Penalty", "WeightDecay", "mean_over_rows"]
+__all__ = ["L1", "Contractive", "ForwardPass", "KLSparsity", "Penalty", "WeightDecay", "mean_over_rows"]
 
 
 class ForwardPass(NamedTuple):

@@ -27,7 +27,7 @@ from . import runtime
 from .errors import TrainingDiverged
 from .model import Model, Recipe, Skeleton, loss
 from .optimizers import Adam, Optimizer
-from .schedules import Constant, Cosine, Schedule
+from .schedules import Cosine, Schedule
 
 __all__ = ["Chunk", "Plan", "Resident", "Source", "Trained", "train"]
 
@@ -303,8 +303,8 @@ def train(
         best.epoch, best.arrays = epoch, state.arrays
         if validation is not None:
             warnings.warn(
-                f"β reaches its final value after epoch {best.settled_after:g}, but training ended at {epoch}: the last "
-                "epoch's weights are kept. Raise max_epochs or shorten the annealing.",
+                f"β reaches its final value after epoch {best.settled_after:g}, but training ended at {epoch}: "
+                "the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
                 stacklevel=2,
             )
     return Trained(Model(model.recipe, skeleton.with_arrays(best.arrays)), curves.history, best.epoch)

@@ -1,0 +1,112 @@
+"""A fitted model on disk: a folder of JSON and safetensors. No pickle, so loading runs no code from the file.
+
+NAME.diabolo/
+  model.json           what it is: format version, package versions, parameters, features, history, fingerprint
+  arrays.safetensors   the weights and the scaling, to the bit
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from .errors import ArtifactError
+
+__all__ = ["FORMAT_VERSION", "fingerprint", "read", "read_manifest", "write"]
+
+FORMAT_VERSION = 1
+MANIFEST, ARRAYS = "model.json", "arrays.safetensors"
+
+
+def fingerprint(rows: np.ndarray) -> str:
+    """A hash of shape, type and every bit of an array: 32 hexadecimal digits.
+
+    >>> fingerprint(np.zeros((2, 2))) == fingerprint(np.zeros((2, 2))) != fingerprint(np.zeros((4, 1)))
+    True
+    """
+    digest = hashlib.blake2b(f"{rows.shape} {rows.dtype.str}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(rows).data)
+    return digest.hexdigest()
+
+
+def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write the folder whole or not at all. An older model in its place is replaced, anything else is refused.
+
+    Raises
+    ------
+    ArtifactError
+        If ``path`` is something other than a saved model, or the manifest is not JSON.
+    """
+    path = Path(path)
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise ArtifactError(f"{path} exists and is not a saved model, so it is not overwritten. Choose another name.")
+    head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": _versions()}
+    try:
+        text = json.dumps(head | manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"A parameter cannot be written as JSON: {error}.") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / ARRAYS)
+        if path.exists():
+            path.rename(Path(scratch) / "old")
+        new.rename(path)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON half.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged, or of a later format.
+    """
+    file = Path(path) / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{path} is not a saved model: there is no {MANIFEST} in it.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != "diabolo":
+        raise ArtifactError(f"{file} was not written by diabolo.")
+    if manifest["format_version"] > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "
+            f"It was written by diabolo {manifest['versions']['diabolo']}: install that or a later one."
+        )
+    return manifest
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Both halves: the manifest and the arrays.
+
+    Raises
+    ------
+    ArtifactError
+        If either is missing or damaged.
+    """
+    manifest = read_manifest(path)
+    file = Path(path) / ARRAYS
+    try:
+        return manifest, load_file(file)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is incomplete: there is no {ARRAYS} in it.") from None
+    except SafetensorError as error:
+        raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")}

@@ -1,0 +1,435 @@
+"""The six estimators: `Autoencoder`, whose every slot is free, and the lecture's five systems by name."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from . import inference, recipes
+from .activations import ACTIVATIONS
+from .base import ESTIMATORS, BaseAutoencoder, documented, load, resolve
+from .corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
+from .latents import Code, Latent
+from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
+from .model import Model, Recipe
+from .networks import MLP, Network
+from .objectives import ELBO, Objective, Reconstruction
+from .penalties import Penalty
+from .pretraining import layerwise
+from .priors import Prior, StandardNormal
+from .schedules import Constant, Cyclical, LinearWarmup, Schedule
+
+__all__ = [
+    "ESTIMATORS",
+    "Autoencoder",
+    "BasicAutoencoder",
+    "DenoisingAutoencoder",
+    "SparseAutoencoder",
+    "StackedAutoencoder",
+    "VariationalAutoencoder",
+    "load",
+]
+
+LIKELIHOODS: dict[str, Likelihood] = {
+    "gaussian": Gaussian(),
+    "learned_gaussian": LearnedGaussian(),
+    "bernoulli": Bernoulli(),
+}
+CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
+    "gaussian": GaussianNoise,
+    "salt_and_pepper": SaltAndPepper,
+    "masking": Masking,
+}
+OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
+ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
+
+_SIZE = Interval(numbers.Integral, 1, None, closed="left")
+_LIKELIHOOD = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
+_LAYERS = {"hidden_layer_sizes": ["array-like"], "activation": [StrOptions(set(ACTIVATIONS))]}
+
+
+def _likelihood(value: str | Likelihood) -> Likelihood:
+    part: Likelihood = resolve("likelihood", value, LIKELIHOODS, Likelihood)
+    return part
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    return tuple(int(size) for size in np.atleast_1d(value))
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class Autoencoder(BaseAutoencoder):
+    r"""An autoencoder whose every slot is yours to fill.
+
+    x ──corruption──► x̃ ──encoder──► h ──latent──► z ──decoder──► η ──likelihood──► p(x | z), made likely by the
+    objective and the penalties. The named estimators are values of this one.
+
+    Parameters
+    ----------
+    latent : Latent or None, default=None
+        None: ``Code(2)``.
+    encoder : Network or None, default=None
+        None: ``MLP()``, one hidden layer of 128.
+    decoder : Network or None, default=None
+        None: the encoder, mirrored.
+    corruption : Corruption or None, default=None
+    prior : Prior or None, default=None
+        None: ``StandardNormal()``.
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    objective : {"reconstruction", "elbo"} or Objective, default="reconstruction"
+    penalties : tuple of Penalty, default=()
+    {common parameters}
+
+    Attributes
+    ----------
+    {common attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import Autoencoder, parts
+    >>> ae = Autoencoder(latent=parts.Code(1), corruption=parts.Masking(0.2), max_epochs=3, random_state=0)
+    >>> ae.fit_transform(load_iris().data).shape
+    (150, 1)
+    """
+
+    latent: Latent | None = None
+    encoder: Network | None = None
+    decoder: Network | None = None
+    corruption: Corruption | None = None
+    prior: Prior | None = None
+    likelihood: str | Likelihood = "gaussian"
+    objective: str | Objective = "reconstruction"
+    penalties: tuple[Penalty, ...] = ()
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        **_LIKELIHOOD,
+        "latent": [Latent, None],
+        "encoder": [Network, None],
+        "decoder": [Network, None],
+        "corruption": [Corruption, None],
+        "prior": [Prior, None],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
+        "penalties": [tuple, list],
+    }
+
+    def _recipe(self, n_features: int) -> Recipe:
+        return Recipe(
+            corruption=self.corruption or NoCorruption(),
+            encoder=self.encoder or MLP(),
+            latent=self.latent or Code(),
+            prior=self.prior or StandardNormal(),
+            decoder=self.decoder,
+            likelihood=_likelihood(self.likelihood),
+            objective=resolve("objective", self.objective, OBJECTIVES, Objective),
+            penalties=tuple(self.penalties),
+        )
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class BasicAutoencoder(BaseAutoencoder):
+    r"""Input, latent and output layers only: z = s(W·x + b), x̂ = W'·z + b'.
+
+    With ``activation="identity"`` and a Gaussian likelihood the optimum spans the subspace of PCA (Baldi & Hornik 1989,
+    "Neural Networks and Principal Component Analysis").
+
+    Parameters
+    ----------
+    n_latent : int, default=2
+        K, the width of the code.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
+        s, on the code.
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+        "gaussian" makes the loss ‖x − x̂‖² and a constant.
+    {common parameters}
+
+    Attributes
+    ----------
+    {common attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import BasicAutoencoder
+    >>> BasicAutoencoder(n_latent=1, max_epochs=3, random_state=0).fit_transform(load_iris().data).shape
+    (150, 1)
+    """
+
+    n_latent: int = 2
+    activation: str = "identity"
+    likelihood: str | Likelihood = "gaussian"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        **_LIKELIHOOD,
+        "n_latent": [_SIZE],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+    }
+
+    def _recipe(self, n_features: int) -> Recipe:
+        return recipes.basic(self.n_latent, activation=self.activation, likelihood=_likelihood(self.likelihood))
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class StackedAutoencoder(BaseAutoencoder):
+    r"""A deep autoencoder: several hidden layers between input and code, mirrored between code and output.
+
+    Parameters
+    ----------
+    n_latent : int, default=2
+        K, the width of the code, which is linear.
+    hidden_layer_sizes : tuple of int, default=(128, 64)
+        From the input inwards.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+        "gaussian" makes the loss ‖x − x̂‖² and a constant.
+    pretrain : {"layerwise"} or None, default=None
+        "layerwise": first train each layer as an autoencoder of the layers below it, then all together (Hinton &
+        Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks"; Bengio et al. 2007).
+    pretrain_epochs : int, default=20
+        Epochs for each layer.
+    {common parameters}
+
+    Attributes
+    ----------
+    pretrain_history_ : list of dict
+        One ``history_`` for each pre-trained layer, from the input inwards.
+    {common attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import StackedAutoencoder
+    >>> sae = StackedAutoencoder(hidden_layer_sizes=(8, 4), max_epochs=3, random_state=0)
+    >>> sae.fit_transform(load_iris().data).shape
+    (150, 2)
+    """
+
+    n_latent: int = 2
+    hidden_layer_sizes: tuple[int, ...] = (128, 64)
+    activation: str = "silu"
+    likelihood: str | Likelihood = "gaussian"
+    pretrain: str | None = None
+    pretrain_epochs: int = 20
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        **_LIKELIHOOD,
+        **_LAYERS,
+        "n_latent": [_SIZE],
+        "pretrain": [StrOptions({"layerwise"}), None],
+        "pretrain_epochs": [_SIZE],
+    }
+
+    def _recipe(self, n_features: int) -> Recipe:
+        return recipes.stacked(
+            self.n_latent,
+            hidden=_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+            likelihood=_likelihood(self.likelihood),
+        )
+
+    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray) -> Model:
+        self.pretrain_history_: list[dict[str, list[float]]] = []
+        if self.pretrain is None:
+            return model
+        plan = replace(self._plan(), max_epochs=self.pretrain_epochs)
+        with self._bar("pre-training") as bar:
+            model, self.pretrain_history_ = layerwise(model, rows, held_out if len(held_out) else None, plan, bar)
+        return model
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class SparseAutoencoder(BaseAutoencoder):
+    r"""An overcomplete code whose units are seldom active.
+
+    The loss is (1/N)·Σ‖x − x̂‖² + β·Σⱼ KL(ρ‖ρ̂ⱼ) and a constant, where h = sigmoid(W·x + b) ∈ (0, 1)^m is what the
+    decoder reads and ρ̂ⱼ is the mean of hⱼ (Ng 2011, "Sparse autoencoder", CS294A; Lee, Ekanadham & Ng 2008).
+
+    Parameters
+    ----------
+    n_hidden : int or None, default=None
+        m, the number of units. None: twice the number of features.
+    target_activation : float in (0, 1), default=0.05
+        ρ.
+    sparsity_weight : float in [0, inf), default=1.0
+        β.
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+        "gaussian" makes the reconstruction term ‖x − x̂‖² and a constant.
+    {common parameters}
+
+    Attributes
+    ----------
+    mean_activation_ : array of shape (m,)
+        ρ̂, over the training rows.
+    {common attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import SparseAutoencoder
+    >>> SparseAutoencoder(n_hidden=16, max_epochs=3, random_state=0).fit(load_iris().data).mean_activation_.shape
+    (16,)
+    """
+
+    n_hidden: int | None = None
+    target_activation: float = 0.05
+    sparsity_weight: float = 1.0
+    likelihood: str | Likelihood = "gaussian"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        **_LIKELIHOOD,
+        "n_hidden": [_SIZE, None],
+        "target_activation": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "sparsity_weight": [Interval(numbers.Real, 0, None, closed="left")],
+    }
+    _fitted_arrays: ClassVar[tuple[str, ...]] = ("mean_activation_",)
+
+    def _recipe(self, n_features: int) -> Recipe:
+        return recipes.sparse(
+            self.n_hidden or 2 * n_features,
+            rho=self.target_activation,
+            weight=self.sparsity_weight,
+            likelihood=_likelihood(self.likelihood),
+        )
+
+    def _finish(self, rows: np.ndarray) -> None:
+        self.mean_activation_ = inference.by_rows(inference.code, self.model_, rows).mean(axis=0, dtype=np.float64)
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class DenoisingAutoencoder(BaseAutoencoder):
+    r"""Reads corrupted rows x̃ = g(x | θ), reconstructs the clean x (Vincent et al. 2008, 2010).
+
+    `reconstruct` is the denoiser: give it noisy rows. Nothing is corrupted outside `fit`; `corrupt` shows what was.
+
+    Parameters
+    ----------
+    n_latent : int, default=2
+        K, the width of the code, which is linear.
+    hidden_layer_sizes : tuple of int, default=(128,)
+        From the input inwards.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+    corruption : {"gaussian", "salt_and_pepper", "masking"} or Corruption, default="gaussian"
+        A name, whose level is ``noise_level``; or a part, which brings its own.
+    noise_level : float, default=0.3
+        σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+        "gaussian" makes the loss ‖x − x̂‖² and a constant.
+    {common parameters}
+
+    Attributes
+    ----------
+    {common attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import DenoisingAutoencoder
+    >>> dae = DenoisingAutoencoder(corruption="masking", noise_level=0.25, max_epochs=3, random_state=0)
+    >>> dae.fit(load_iris().data).reconstruct(load_iris().data).shape
+    (150, 4)
+    """
+
+    n_latent: int = 2
+    hidden_layer_sizes: tuple[int, ...] = (128,)
+    activation: str = "silu"
+    corruption: str | Corruption = "gaussian"
+    noise_level: float = 0.3
+    likelihood: str | Likelihood = "gaussian"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        **_LIKELIHOOD,
+        **_LAYERS,
+        "n_latent": [_SIZE],
+        "corruption": [StrOptions(set(CORRUPTIONS)), Corruption],
+        "noise_level": [Interval(numbers.Real, 0, None, closed="left")],
+    }
+
+    def _recipe(self, n_features: int) -> Recipe:
+        named = {name: part(self.noise_level) for name, part in CORRUPTIONS.items() if name == self.corruption}
+        return recipes.denoising(
+            self.n_latent,
+            corruption=resolve("corruption", self.corruption, named, Corruption),
+            hidden=_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+            likelihood=_likelihood(self.likelihood),
+        )
+
+
+@documented
+@dataclass(kw_only=True, eq=False, repr=False)
+class VariationalAutoencoder(BaseAutoencoder):
+    r"""A generative model: z ~ N(0, I), x ~ p(x | z), with q(z | x) = N(μ(x), diag σ²(x)) for the posterior.
+
+    Training makes −ELBO = E_q[−log p(x | z)] + β·KL(q(z | x) ‖ N(0, I)) small (Kingma & Welling 2014, "Auto-Encoding
+    Variational Bayes"), with β annealed over the epochs (Bowman et al. 2016). β = 1 is the true bound, by which
+    held-out rows are judged whatever β trains.
+
+    Parameters
+    ----------
+    n_latent : int, default=2
+        K, the number of latent coordinates.
+    hidden_layer_sizes : tuple of int, default=(128,)
+        From the input inwards.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+    likelihood : {"learned_gaussian", "gaussian", "bernoulli"} or Likelihood, default="learned_gaussian"
+        p(x | z): normal with σ learned per feature, normal with σ² = ½ (``Gaussian(sigma)`` for another), or Bernoulli.
+    beta : float, {"linear", "cyclical"} or Schedule, default=1.0
+        β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).
+    n_samples : int, default=1
+        Draws of z per row in training.
+    {common parameters}
+
+    Attributes
+    ----------
+    {common attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import VariationalAutoencoder
+    >>> vae = VariationalAutoencoder(n_latent=2, max_epochs=3, random_state=0).fit(load_iris().data)
+    >>> vae.sample(5).shape, vae.score_samples(load_iris().data).shape
+    ((5, 4), (150,))
+    """
+
+    n_latent: int = 2
+    hidden_layer_sizes: tuple[int, ...] = (128,)
+    activation: str = "silu"
+    likelihood: str | Likelihood = "learned_gaussian"
+    beta: float | str | Schedule = 1.0
+    n_samples: int = 1
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoder._parameter_constraints,
+        **_LIKELIHOOD,
+        **_LAYERS,
+        "n_latent": [_SIZE],
+        "beta": [Interval(numbers.Real, 0, None, closed="left"), StrOptions(set(ANNEALINGS)), Schedule],
+        "n_samples": [_SIZE],
+    }
+
+    def _recipe(self, n_features: int) -> Recipe:
+        beta = Constant(float(self.beta)) if isinstance(self.beta, numbers.Real) else self.beta
+        return recipes.variational(
+            self.n_latent,
+            hidden=_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+            likelihood=_likelihood(self.likelihood),
+            beta=resolve("beta", beta, ANNEALINGS, Schedule),
+            n_samples=self.n_samples,
+        )

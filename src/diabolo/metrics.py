@@ -1,0 +1,52 @@
+"""What the field measures of an autoencoder, from plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["active_units", "explained_variance", "psnr", "squared_error"]
+
+
+def squared_error(x: np.ndarray, x_hat: np.ndarray) -> float:
+    r"""(1/N) Σ ‖x − x̂‖²: summed over features, averaged over rows, in squared units of the data.
+
+    >>> squared_error(np.zeros((2, 3)), np.ones((2, 3)))
+    3.0
+    """
+    return float(np.square(x - x_hat).sum(axis=1).mean())
+
+
+def explained_variance(x: np.ndarray, x_hat: np.ndarray) -> float:
+    r"""1 − Σ‖x − x̂‖² / Σ‖x − x̄‖², at most 1: the share of the total variance that the reconstruction keeps.
+
+    >>> x = np.array([[0.0], [2.0]])
+    >>> explained_variance(x, x), explained_variance(x, np.ones((2, 1)))
+    (1.0, 0.0)
+    """
+    return float(1.0 - np.square(x - x_hat).sum() / np.square(x - x.mean(axis=0)).sum())
+
+
+def psnr(x: np.ndarray, x_hat: np.ndarray, peak: float = 1.0) -> float:
+    r"""Peak signal-to-noise ratio, 10·log₁₀(peak² / mean squared error), in dB.
+
+    >>> round(psnr(np.zeros((1, 4)), np.full((1, 4), 0.1)), 9)
+    20.0
+    """
+    return float(10 * np.log10(peak**2 / np.square(x - x_hat).mean()))
+
+
+def active_units(means: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    r"""Which latent coordinates vary with x: Var_x(E_q[z | x]) > threshold (Burda et al. 2016, section 5).
+
+    Parameters
+    ----------
+    means : (n, K)
+        Posterior means.
+    threshold : float, default=0.01
+
+    Returns
+    -------
+    (K,) bool
+    """
+    active: np.ndarray = means.var(axis=0) > threshold
+    return active

@@ -1,0 +1,60 @@
+"""Every part, in one place to import from; `part.registered` lists them, and whatever you add."""
+
+from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
+from .latents import Code, DiagonalGaussian, Latent
+from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
+from .model import Recipe
+from .networks import MLP, Network, PerRow, key_from
+from .objectives import ELBO, ImportanceWeighted, Objective, Reconstruction
+from .optimizers import SGD, Adam, Optimizer
+from .part import choice, number, registered, whole
+from .penalties import L1, Contractive, ForwardPass, KLSparsity, Penalty, WeightDecay, mean_over_rows
+from .priors import Prior, StandardNormal
+from .schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
+
+__all__ = [
+    "ELBO",
+    "L1",
+    "MLP",
+    "SGD",
+    "Adam",
+    "Bernoulli",
+    "Chain",
+    "Code",
+    "Constant",
+    "Contractive",
+    "Corruption",
+    "Cosine",
+    "Cyclical",
+    "DiagonalGaussian",
+    "ForwardPass",
+    "Gaussian",
+    "GaussianNoise",
+    "ImportanceWeighted",
+    "KLSparsity",
+    "Latent",
+    "LearnedGaussian",
+    "Likelihood",
+    "LinearWarmup",
+    "Masking",
+    "Network",
+    "NoCorruption",
+    "Objective",
+    "Optimizer",
+    "Penalty",
+    "PerRow",
+    "Prior",
+    "Recipe",
+    "Reconstruction",
+    "SaltAndPepper",
+    "Schedule",
+    "StandardNormal",
+    "Steps",
+    "WeightDecay",
+    "choice",
+    "key_from",
+    "mean_over_rows",
+    "number",
+    "registered",
+    "whole",
+]

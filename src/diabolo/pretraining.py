@@ -1,0 +1,91 @@
+"""Greedy layer-wise pre-training: a good place to start a deep autoencoder from.
+
+Layer by layer, a one-layer autoencoder is trained on the codes of the layers below it, by the same formula and the same
+loop; its two halves become the deep network's layers. Hinton & Salakhutdinov (2006); Bengio et al. (2007), section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import equinox as eqx
+import numpy as np
+
+from . import inference
+from .errors import InvalidPart
+from .latents import Code
+from .likelihoods import Gaussian
+from .model import Model, Recipe, Weights
+from .networks import MLP, Dense, Layers
+from .training import OnEpoch, Plan, Resident, train
+
+__all__ = ["layerwise"]
+
+History = dict[str, list[float]]
+
+
+def layerwise(
+    model: Model, rows: np.ndarray, held_out: np.ndarray | None, plan: Plan, on_epoch: OnEpoch | None = None
+) -> tuple[Model, list[History]]:
+    """The model with every layer pre-trained, from the input inwards, and each layer's learning curves.
+
+    Raises
+    ------
+    InvalidPart
+        If encoder and decoder are not mirror images of dense layers around a `Code`.
+    """
+    sizes, encoder, decoder = _layers(model)
+    histories = []
+    for depth in range(len(encoder)):
+        shallow = Model.build(_one_layer(model.recipe, depth, sizes), rows.shape[1], plan.seed + 1 + depth)
+        trained = train(
+            shallow,
+            Resident(rows),
+            replace(plan, seed=plan.seed + 1 + depth),
+            None if held_out is None else Resident(held_out),
+            on_epoch,
+        )
+        encoder[depth] = trained.model.weights.encoder.layers[0]  # type: ignore[attr-defined]
+        decoder[-1 - depth] = trained.model.weights.decoder.layers[0]  # type: ignore[attr-defined]
+        histories.append(trained.history)
+        rows = inference.by_rows(inference.code, trained.model, rows)
+        held_out = None if held_out is None else inference.by_rows(inference.code, trained.model, held_out)
+    return Model(model.recipe, _with_layers(model.weights, encoder, decoder)), histories
+
+
+def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
+    recipe, weights = model.recipe, model.weights
+    if not (
+        isinstance(recipe.encoder, MLP)
+        and recipe.decoder == recipe.encoder.mirrored()
+        and isinstance(recipe.latent, Code)
+    ):
+        raise InvalidPart(
+            "Layer-wise pre-training needs dense layers mirrored around a Code; got "
+            f"{recipe.encoder!r}, {recipe.latent!r}, {recipe.decoder!r}."
+        )
+    assert isinstance(weights.encoder, Layers)
+    assert isinstance(weights.decoder, Layers)
+    sizes = (*recipe.encoder.hidden, recipe.latent.n_latent)
+    return sizes, list(weights.encoder.layers), list(weights.decoder.layers)
+
+
+def _one_layer(recipe: Recipe, depth: int, sizes: tuple[int, ...]) -> Recipe:
+    """The autoencoder of one layer: what is above the data is a real number behind the hidden activation."""
+    assert isinstance(recipe.encoder, MLP)
+    assert isinstance(recipe.latent, Code)
+    hidden, last, first = recipe.encoder.activation, depth == len(sizes) - 1, depth == 0
+    return Recipe(
+        corruption=recipe.corruption,
+        encoder=MLP(()),
+        latent=Code(sizes[depth], recipe.latent.activation if last else hidden),
+        decoder=MLP((), output_activation="identity" if first else hidden),
+        likelihood=recipe.likelihood if first else Gaussian(),
+    )
+
+
+def _with_layers(weights: Weights, encoder: list[Dense], decoder: list[Dense]) -> Weights:
+    new: Weights = eqx.tree_at(
+        lambda w: (w.encoder.layers, w.decoder.layers), weights, (tuple(encoder), tuple(decoder))
+    )
+    return new

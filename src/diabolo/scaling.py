@@ -1,0 +1,89 @@
+"""From the user's units to those the network works in, and back: one affine map per feature.
+
+The statistics are scikit-learn's. They are kept with the fitted model, so everything that comes out is in the user's
+units again, densities included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from .errors import InvalidData
+
+__all__ = ["KINDS", "Scaler"]
+
+Support = Literal["real", "unit"]
+KINDS = ("auto", "standard", "minmax", "range")
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """x ↦ (x − offset) / scale, feature by feature.
+
+    Examples
+    --------
+    >>> scaler = Scaler.fit("minmax", np.array([[0.0, 10.0], [4.0, 30.0]]), "unit")
+    >>> scaler.apply(np.array([[2.0, 20.0]])).tolist(), scaler.invert(np.array([[0.5, 0.5]])).tolist()
+    ([[0.5, 0.5]], [[2.0, 20.0]])
+    """
+
+    kind: str
+    offset: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, kind: str | None, rows: np.ndarray, support: Support) -> Scaler:
+        """Learn the map from training rows.
+
+        Parameters
+        ----------
+        kind : {"auto", "standard", "minmax", "range"} or None
+            "standard": mean 0, standard deviation 1 per feature. "minmax": each feature onto [0, 1]. "range": all
+            features onto [0, 1] by one map, as pixels want it. None: as they are. "auto": what ``support`` needs, which
+            is "standard" for real numbers; for [0, 1] None if all rows lie there, else "minmax".
+        rows : (n, d)
+        support : {"real", "unit"}
+            The values that the likelihood is defined for.
+
+        Raises
+        ------
+        InvalidData
+            If the likelihood needs [0, 1] and the scaled rows leave it.
+        """
+        low, high = rows.min(), rows.max()
+        within = low >= 0 and high <= 1
+        if kind == "auto":
+            kind = "standard" if support == "real" else None if within else "minmax"
+        width = rows.shape[1]
+        offset, scale = np.zeros(width), np.ones(width)
+        if kind == "standard":
+            statistics = StandardScaler().fit(rows)
+            offset, scale = statistics.mean_, statistics.scale_
+        elif kind == "minmax":
+            statistics = MinMaxScaler().fit(rows)
+            offset, scale = statistics.data_min_, 1 / statistics.scale_
+        elif kind == "range":
+            offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
+        if support == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
+            raise InvalidData(
+                f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
+                'leaves them there. Use scaling="minmax" (each feature by itself) or "range" (all by one map).'
+            )
+        return cls(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Into the network's units, float32; computed in float64, so that large offsets lose nothing."""
+        return ((rows - self.offset) / self.scale).astype(np.float32)
+
+    def invert(self, rows: np.ndarray) -> np.ndarray:
+        """Into the user's units, float64."""
+        return rows.astype(np.float64) * self.scale + self.offset
+
+    @property
+    def log_volume(self) -> float:
+        """Σ log scale: what a log-density loses, in nats, when it is read in the user's units."""
+        return float(np.log(self.scale).sum())
