@@ -40,9 +40,11 @@ RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant(
 ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
 """Every estimator class by name; subclassing `BaseAutoencoder` enters it, so that `load` finds it."""
 
+_LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
+
 _COMMON_PARAMETERS = """
-    max_epochs : int, default=100
-        Passes over the training rows.
+    max_epochs : int or None, default=None
+        Passes over the training rows. None: as many as make 4,000 steps of the optimiser, and at least 20.
     batch_size : int, default=128
         Rows per step of the optimiser.
     learning_rate : float, default=1e-3
@@ -77,8 +79,10 @@ _COMMON_ATTRIBUTES = """
     model_ : Model
         The recipe and its weights.
     scaler_ : Scaler
+    n_samples_ : int
+        How many rows `fit` was given, held-out ones included.
     data_fingerprint_ : str
-        A hash of the rows that `fit` was given.
+        A hash of those rows.
     n_features_in_ : int
     feature_names_in_ : array of str
         Only if `fit` was given names.
@@ -114,7 +118,7 @@ def _is_stochastic(estimator: BaseAutoencoder) -> bool:
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
 
-    max_epochs: int = 100
+    max_epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 1e-3
     learning_rate_schedule: str | Schedule = "cosine"
@@ -127,7 +131,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
@@ -199,28 +203,30 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.scaler_ = Scaler.fit(self.scaling, rows, recipe.likelihood.support)
         rows, held_out = self.scaler_.apply(rows), self.scaler_.apply(held_out)
         recipe = recipe.bind(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0)))
-        model = self._start(Model.build(recipe, self.n_features_in_, self._seed), rows, held_out)
-        with self._bar("training") as bar:
-            trained = train(model, Resident(rows), self._plan(), Resident(held_out) if len(held_out) else None, bar)
+        plan = self._plan(len(rows))
+        model = self._start(Model.build(recipe, self.n_features_in_, self._seed), rows, held_out, plan)
+        with self._bar("training", plan) as bar:
+            trained = train(model, Resident(rows), plan, Resident(held_out) if len(held_out) else None, bar)
         self.model_, self.history_ = trained.model, trained.history
         self.best_epoch_, self.n_epochs_ = trained.best_epoch, trained.n_epochs
-        self.data_fingerprint_ = artifact.fingerprint(X)
+        self.n_samples_, self.data_fingerprint_ = len(X), artifact.fingerprint(X)
         self._finish(rows)
         return self
 
-    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray) -> Model:
+    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray, plan: Plan) -> Model:
         """The model that training begins with."""
         return model
 
     def _finish(self, rows: np.ndarray) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
 
-    def _bar(self, what: str) -> EpochBar:
-        return EpochBar(self.max_epochs, f"{type(self).__name__} {what}", bool(self.verbose))
+    def _bar(self, what: str, plan: Plan) -> EpochBar:
+        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", bool(self.verbose))
 
-    def _plan(self) -> Plan:
+    def _plan(self, n_rows: int) -> Plan:
+        steps_per_epoch = -(-n_rows // self.batch_size)
         return Plan(
-            max_epochs=self.max_epochs,
+            max_epochs=self.max_epochs or max(_LEAST_EPOCHS, -(-_LEAST_STEPS // steps_per_epoch)),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             learning_rate_schedule=resolve(
@@ -409,7 +415,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self
 
 
-_FITTED = ("n_features_in_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
+_FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
 
 
 def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:

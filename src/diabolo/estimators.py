@@ -23,6 +23,7 @@ from .penalties import Penalty
 from .pretraining import layerwise
 from .priors import Prior, StandardNormal
 from .schedules import Constant, Cyclical, LinearWarmup, Schedule
+from .training import Plan
 
 __all__ = [
     "ESTIMATORS",
@@ -238,12 +239,12 @@ class StackedAutoencoder(BaseAutoencoder):
             likelihood=_likelihood(self.likelihood),
         )
 
-    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray) -> Model:
+    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray, plan: Plan) -> Model:
         self.pretrain_history_: list[dict[str, list[float]]] = []
         if self.pretrain is None:
             return model
-        plan = replace(self._plan(), max_epochs=self.pretrain_epochs)
-        with self._bar("pre-training") as bar:
+        plan = replace(plan, max_epochs=self.pretrain_epochs)
+        with self._bar("pre-training", plan) as bar:
             model, self.pretrain_history_ = layerwise(model, rows, held_out if len(held_out) else None, plan, bar)
         return model
 

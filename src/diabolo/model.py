@@ -42,8 +42,8 @@ class Recipe(Part):
 
     Examples
     --------
-    >>> Recipe(encoder=MLP((32,)), latent=Code(4)).decoder
-    MLP(hidden=(32,), activation='silu')
+    >>> Recipe(encoder=MLP((32, 16)), latent=Code(4)).decoder.hidden
+    (16, 32)
     """
 
     slot: ClassVar[str] = "recipe"

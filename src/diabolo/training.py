@@ -1,20 +1,25 @@
 """The compiled loop: chunks of rows in, weights and learning curves out. It knows no variant by name.
 
-One program runs every step of a chunk (gather, corruption, forward, backward, update) and hands back sums of the
-metrics once. All that happens is a function of (seed, epoch, chunk, step), never of a hidden generator:
+There is one program, a *stretch*: some epochs over one chunk of rows that lies on the device. Within an epoch it runs
+every step (gather, corruption, forward, backward, update); after an epoch it judges the held-out rows and keeps the
+best weights. Metrics leave the device once per stretch. Rows in memory are one chunk, and a stretch is as many epochs
+as take half a second; a source of many chunks makes stretches of one pass each, the last of which closes the epoch.
 
-- the order of rows: NumPy's Philox-free `default_rng([seed, 1, epoch, chunk])` on the host, an argument of the program;
+All that happens is a function of (seed, epoch, chunk, step), never of a hidden generator or the clock:
+
+- the order of rows: `default_rng([seed, 1, epoch, chunk])` on the host, an argument of the program;
 - noise: `fold_in(key(seed), step)` inside the program, step counted over the whole training.
 
-Shapes are few: rows are padded to a coarse grid of sizes and the number of steps is an argument, so data sets of
-nearby sizes share a program. Numbers of the recipe, the optimiser and the schedules are arguments as well.
+Shapes are few: rows are padded to a coarse grid of sizes and counts are arguments, so data sets of nearby sizes share a
+program. Numbers of the recipe, the optimiser and the schedules are arguments as well.
 """
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -34,6 +39,8 @@ __all__ = ["Chunk", "Plan", "Resident", "Source", "Trained", "train"]
 runtime.configure()
 
 _EVALUATION_BLOCK = 2048
+_STRETCH_SECONDS = 0.5
+_STRETCH_CELLS = 1 << 18
 
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
@@ -144,122 +151,152 @@ class Trained:
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 
-# -- the programs -----------------------------------------------------------------------------------------------------
+# -- the program ------------------------------------------------------------------------------------------------------
 
 
-class _State(NamedTuple):
-    """What a step changes."""
+class _Best(NamedTuple):
+    """The best held-out epoch so far."""
+
+    arrays: Any
+    value: Float[Array, ""]
+    epoch: Int[Array, ""]
+    """0: none yet."""
+
+
+class _Carry(NamedTuple):
+    """What training changes: enough to go on from."""
 
     arrays: Any
     optimizer: Any
     step: Int[Array, ""]
+    best: _Best
 
 
 class _Clock(NamedTuple):
-    """The numbers that place a step in time."""
+    """The numbers that place a step in time, and say when to judge and to stop."""
 
     steps_per_epoch: float
     n_epochs: float
     learning_rate: float
+    settled_after: float
+    patience: float
+
+
+class _Pass(NamedTuple):
+    """One chunk, and how to go through it."""
+
+    rows: Float[Array, "padded d"]
+    orders: Int[Array, "epochs steps batch"]
+    n_steps: int
+    first_epoch: int
+    n_epochs: int
+    closes_epoch: bool
+
+
+class _Formula(NamedTuple):
+    """The parts, whose numbers are arguments of the program."""
+
+    recipe: Recipe
+    optimizer: Optimizer
+    schedule: Schedule
+
+
+Sums = dict[str, Array]
 
 
 @partial(jax.jit, static_argnames=("skeleton",))
-def _run_steps(
-    state: _State,
-    skeleton: Skeleton,
-    recipe: Recipe,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    clock: _Clock,
-    seed: int,
-    rows: Float[Array, "padded d"],
-    order: Int[Array, "steps batch"],
-    n_steps: int,
-) -> tuple[_State, dict[str, Float[Array, ""]]]:
-    """Steps 0 … n_steps − 1 of ``order``, and the sums of their metrics."""
-    transform = optimizer.build()
-    everyone = jnp.ones(order.shape[1])
+def _stretch(
+    carry: _Carry, skeleton: Skeleton, formula: _Formula, clock: _Clock, seed: int, way: _Pass, held_out: Chunk
+) -> tuple[_Carry, Sums, Sums, Int[Array, ""]]:
+    """Epochs over one chunk: the new carry, curves of training sums and of held-out means, the epochs run."""
+    train_key, judge_key = jax.random.split(jax.random.key(seed))
+    step = partial(_step, skeleton=skeleton, formula=formula, clock=clock, key=train_key, rows=way.rows)
+    judge = partial(_judge, skeleton=skeleton, recipe=formula.recipe, key=judge_key, held_out=held_out)
+    is_judged = jnp.logical_and(way.closes_epoch, held_out.n_rows > 0)
+    no_sums, no_means = _zeros(step, carry, way.orders[0, 0]), _zeros(judge, jnp.zeros((), jnp.int32), carry.arrays)
 
-    def one(i: Array, state: _State) -> tuple[_State, dict[str, Array]]:
-        t = state.step / clock.steps_per_epoch
-        beta = recipe.objective.annealing(t, clock.n_epochs)
-        rate = clock.learning_rate * schedule(t, clock.n_epochs)
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def judged_by(arrays: Any) -> Sums:
+        n_blocks = -(-held_out.n_rows // min(_EVALUATION_BLOCK, held_out.rows.shape[0]))
+        return _summed(n_blocks, judge, arrays, no_means)[1]
 
-        def formula(arrays: Any) -> tuple[Array, dict[str, Array]]:
-            return loss(Model(recipe, skeleton.with_arrays(arrays)), rows[order[i]], key, beta, everyone)
+    def epoch(i: Array, carry: _Carry) -> tuple[_Carry, Sums, Sums]:
+        carry, sums = _summed(way.n_steps, lambda j, c: step(c, way.orders[i, j]), carry, no_sums)
+        means = jax.lax.cond(is_judged, judged_by, lambda a: no_means, carry.arrays)
+        number = way.first_epoch + i
+        better = is_judged & (number >= clock.settled_after) & (means["target"] < carry.best.value)
+        now = _Best(carry.arrays, means["target"], jnp.asarray(number, jnp.int32))
+        best = jax.lax.cond(better, lambda: now, lambda: carry.best)
+        return carry._replace(best=best), sums, means
 
-        (_, terms), gradient = jax.value_and_grad(formula, has_aux=True)(state.arrays)
-        direction, memory = transform.update(gradient, state.optimizer, state.arrays)
-        arrays = jax.tree.map(lambda w, u: w - rate * u, state.arrays, direction)
-        return _State(arrays, memory, state.step + 1), terms | {"beta": beta, "learning_rate": rate}
+    def goes_on(state: tuple[Array, _Carry, Sums, Sums]) -> Array:
+        i, carry, *_ = state
+        waited = way.first_epoch + i - 1 - carry.best.epoch
+        return (i < way.n_epochs) & ~((carry.best.epoch > 0) & (waited >= clock.patience))
 
-    def body(i: Array, carry: tuple[_State, dict[str, Array]]) -> tuple[_State, dict[str, Array]]:
-        state, sums = carry
-        state, terms = one(i, state)
-        return state, jax.tree.map(jnp.add, sums, terms)
+    def body(state: tuple[Array, _Carry, Sums, Sums]) -> tuple[Array, _Carry, Sums, Sums]:
+        i, carry, curves, judged = state
+        carry, sums, means = epoch(i, carry)
+        write = partial(jax.tree.map, lambda curve, value: curve.at[i].set(value))
+        return i + 1, carry, write(curves, sums), write(judged, means)
 
-    _, shapes = jax.eval_shape(one, jnp.zeros((), jnp.int32), state)
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return jax.lax.fori_loop(0, n_steps, body, (state, zeros))
+    repeat = partial(jax.tree.map, lambda value: jnp.zeros((way.orders.shape[0], *value.shape), value.dtype))
+    start = (jnp.zeros((), jnp.int32), carry, repeat(no_sums), repeat(no_means))
+    n_run, carry, curves, judged = jax.lax.while_loop(goes_on, body, start)
+    return carry, curves, judged, n_run
 
 
-@partial(jax.jit, static_argnames=("skeleton",))
-def _evaluate(
-    arrays: Any, skeleton: Skeleton, recipe: Recipe, seed: int, rows: Float[Array, "padded d"], n_rows: int
-) -> dict[str, Float[Array, ""]]:
-    """Sums over the chunk's rows of the formula's terms at β = 1, with the same noise every time."""
+def _step(
+    carry: _Carry, chosen: Array, skeleton: Skeleton, formula: _Formula, clock: _Clock, key: Array, rows: Array
+) -> tuple[_Carry, Sums]:
+    """One update, by the rows chosen."""
+    t = carry.step / clock.steps_per_epoch
+    beta = formula.recipe.objective.annealing(t, clock.n_epochs)
+    rate = clock.learning_rate * formula.schedule(t, clock.n_epochs)
+    everyone = jnp.ones(chosen.shape[0])
+    noise = jax.random.fold_in(key, carry.step)
+
+    def value(arrays: Any) -> tuple[Array, Sums]:
+        return loss(Model(formula.recipe, skeleton.with_arrays(arrays)), rows[chosen], noise, beta, everyone)
+
+    (_, terms), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
+    direction, memory = formula.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
+    arrays = jax.tree.map(lambda w, u: w - rate * u, carry.arrays, direction)
+    moved = carry._replace(arrays=arrays, optimizer=memory, step=carry.step + 1)
+    return moved, terms | {"beta": beta, "learning_rate": rate}
+
+
+def _judge(i: Array, arrays: Any, skeleton: Skeleton, recipe: Recipe, key: Array, held_out: Chunk) -> tuple[Any, Sums]:
+    """Block i's share in the held-out rows' mean terms at β = 1; the same noise every time."""
+    size = min(_EVALUATION_BLOCK, held_out.rows.shape[0])
+    counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
+    x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
     model = Model(recipe, skeleton.with_arrays(arrays))
-    size = min(_EVALUATION_BLOCK, rows.shape[0])
-    key = jax.random.key(seed)
+    _, terms = loss(model, x, jax.random.fold_in(key, i), jnp.ones(()), counts)
+    return arrays, {name: value * counts.sum() / held_out.n_rows for name, value in terms.items()}
 
-    def block(i: Array) -> dict[str, Array]:
-        counts = (i * size + jnp.arange(size) < n_rows).astype(jnp.float32)
-        x = jax.lax.dynamic_slice_in_dim(rows, i * size, size)
-        _, terms = loss(model, x, jax.random.fold_in(key, i), jnp.ones(()), counts)
-        return {name: value * counts.sum() for name, value in terms.items()}
 
-    def body(i: Array, sums: dict[str, Array]) -> dict[str, Array]:
-        return jax.tree.map(jnp.add, sums, block(i))
+def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, Sums]], carry: Any, zeros: Sums) -> tuple[Any, Sums]:
+    """``step`` n times, and the sums of what it reports; n may be a traced number."""
 
-    shapes = jax.eval_shape(block, jnp.zeros((), jnp.int32))
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return jax.lax.fori_loop(0, -(-n_rows // size), body, zeros)
+    def body(i: Array, state: tuple[Any, Sums]) -> tuple[Any, Sums]:
+        carry, sums = state
+        carry, terms = step(i, carry)
+        return carry, jax.tree.map(jnp.add, sums, terms)
+
+    return jax.lax.fori_loop(0, n, body, (carry, zeros))
+
+
+def _zeros(step: Callable[..., tuple[Any, Sums]], *args: Any) -> Sums:
+    """Zeros in the shape of what ``step`` reports."""
+    _, shapes = jax.eval_shape(step, *args)
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
 # -- the loop ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Best:
-    """The best held-out epoch so far, among those with the annealing done."""
-
-    settled_after: float
-    value: float = np.inf
-    epoch: int = 0
-    arrays: Any = None
-
-    def offer(self, epoch: int, value: float, arrays: Any) -> None:
-        if epoch >= self.settled_after and value < self.value:
-            self.value, self.epoch, self.arrays = value, epoch, arrays
-
-    def stale_for(self, epoch: int) -> int:
-        return epoch - self.epoch if self.epoch else 0
-
-
-@dataclass
-class _Curves:
-    """The history, an epoch at a time."""
-
-    history: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, record: dict[str, float]) -> None:
-        for name, value in record.items():
-            self.history.setdefault(name, []).append(value)
-
-
 def train(
-    model: Model, training: Source, plan: Plan, validation: Source | None = None, on_epoch: OnEpoch | None = None
+    model: Model, training: Source, plan: Plan, validation: Resident | None = None, on_epoch: OnEpoch | None = None
 ) -> Trained:
     """Make the formula's loss small on ``training``; keep the weights that are best on ``validation``.
 
@@ -272,64 +309,93 @@ def train(
         If the loss is no longer finite.
     """
     arrays, skeleton = model.weights.apart()
-    state = _State(arrays, plan.optimizer.build().init(arrays), jnp.zeros((), jnp.int32))
-    steps = [-(-n // _batch(n, plan)) for n in training.chunk_sizes]
-    clock = _Clock(float(sum(steps)), float(plan.max_epochs), float(plan.learning_rate))
-    best = _Best(model.recipe.objective.annealing.settled_after(plan.max_epochs))
-    curves = _Curves()
+    formula = _Formula(model.recipe, plan.optimizer, plan.learning_rate_schedule)
+    held_out = next(validation.chunks()) if validation else Chunk(jnp.zeros((16, training.n_features)), 0)
+    n_steps = [-(-n // _batch(n, plan)) for n in training.chunk_sizes]
+    clock = _Clock(
+        steps_per_epoch=float(sum(n_steps)),
+        n_epochs=float(plan.max_epochs),
+        learning_rate=float(plan.learning_rate),
+        settled_after=float(model.recipe.objective.annealing.settled_after(plan.max_epochs)),
+        patience=float(np.inf if plan.patience is None else plan.patience),
+    )
+    zero = jnp.zeros((), jnp.int32)
+    best = _Best(arrays, jnp.full((), jnp.inf, jnp.float32), zero)
+    carry = _Carry(arrays, plan.optimizer.build().init(arrays), zero, best)
+    history: dict[str, list[float]] = {}
+    epoch, wanted, stopped = 1, 1, False
 
-    for epoch in range(1, plan.max_epochs + 1):
-        total: dict[str, float] = {}
+    while epoch <= plan.max_epochs and not stopped:
+        started, totals = time.perf_counter(), []
         for number, chunk in enumerate(training.chunks()):
-            order = _order(plan, epoch, number, chunk.n_rows)
-            state, sums = _run_steps(
-                state, skeleton, model.recipe, plan.optimizer, plan.learning_rate_schedule, clock,
-                plan.seed, chunk.rows, order, steps[number],
-            )  # fmt: skip
-            total = {name: total.get(name, 0.0) + float(value) for name, value in jax.device_get(sums).items()}
-        record = {name: value / clock.steps_per_epoch for name, value in total.items() if name != "target"}
-        _raise_if_diverged(epoch, record["loss"], plan)
-        if validation is not None:
-            held_out = _held_out(state.arrays, skeleton, model.recipe, plan.seed, validation)
-            best.offer(epoch, held_out["validation_loss"], state.arrays)
-            record |= held_out
-        curves.add(record)
-        if on_epoch is not None:
-            on_epoch(epoch, record)
-        if plan.patience is not None and best.stale_for(epoch) >= plan.patience:
-            break
+            closes = number == len(n_steps) - 1
+            orders = _orders(plan, epoch, number, chunk.n_rows, wanted if len(n_steps) == 1 else 1)
+            n_epochs = min(wanted, len(orders), plan.max_epochs - epoch + 1) if len(n_steps) == 1 else 1
+            way = _Pass(chunk.rows, jnp.asarray(orders), n_steps[number], epoch, n_epochs, closes)
+            carry, sums, judged, n_run = _stretch(carry, skeleton, formula, clock, plan.seed, way, held_out)
+            totals.append(sums)
+        sums, judged, n_run = jax.device_get((totals, judged, n_run))
+        for record in _records(sums, judged if validation else {}, int(n_run), clock.steps_per_epoch):
+            _raise_if_diverged(epoch, record["loss"], plan)
+            for name, value in record.items():
+                history.setdefault(name, []).append(value)
+            if on_epoch is not None:
+                on_epoch(epoch, record)
+            epoch += 1
+        stopped = int(n_run) < n_epochs
+        wanted = _epochs_within(time.perf_counter() - started, int(n_run))
 
-    if best.arrays is None:
-        best.epoch, best.arrays = epoch, state.arrays
-        if validation is not None:
-            warnings.warn(
-                f"β reaches its final value after epoch {best.settled_after:g}, but training ended at {epoch}: "
-                "the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
-                stacklevel=2,
-            )
-    return Trained(Model(model.recipe, skeleton.with_arrays(best.arrays)), curves.history, best.epoch)
+    best_epoch = int(carry.best.epoch)
+    if best_epoch:
+        return Trained(Model(model.recipe, skeleton.with_arrays(carry.best.arrays)), history, best_epoch)
+    if validation is not None:
+        warnings.warn(
+            f"β reaches its final value after epoch {clock.settled_after:g}, but training ended at {epoch - 1}: "
+            "the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
+            stacklevel=2,
+        )
+    return Trained(Model(model.recipe, skeleton.with_arrays(carry.arrays)), history, epoch - 1)
 
 
 def _batch(n_rows: int, plan: Plan) -> int:
     return min(plan.batch_size, 1 << (n_rows - 1).bit_length())
 
 
-def _order(plan: Plan, epoch: int, chunk: int, n_rows: int) -> np.ndarray:
-    """A fresh order of the rows, in batches; the last batch and the padding begin the order again."""
+def _orders(plan: Plan, epoch: int, chunk: int, n_rows: int, n_epochs: int) -> np.ndarray:
+    """The orders of the rows in ``n_epochs`` epochs from ``epoch`` on, in an array of a size that never changes."""
     batch = _batch(n_rows, plan)
     n_steps = _grid_size(-(-n_rows // batch))
+    capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, plan.max_epochs))
+    orders = np.zeros((1 << capacity.bit_length() - 1, n_steps, batch), np.int32)
+    for i in range(min(n_epochs, len(orders))):
+        orders[i] = _order(plan, epoch + i, chunk, n_rows, orders.shape[1:])
+    return orders
+
+
+def _order(plan: Plan, epoch: int, chunk: int, n_rows: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A fresh order of the rows, in batches; the last batch and the padding begin the order again."""
     shuffled = np.random.default_rng([plan.seed, 1, epoch, chunk]).permutation(n_rows).astype(np.int32)
-    return np.resize(shuffled, (n_steps, batch))
+    return np.resize(shuffled, shape)
 
 
-def _held_out(arrays: Any, skeleton: Skeleton, recipe: Recipe, seed: int, source: Source) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for number, chunk in enumerate(source.chunks()):
-        sums = jax.device_get(_evaluate(arrays, skeleton, recipe, seed + number, chunk.rows, chunk.n_rows))
-        total = {name: total.get(name, 0.0) + float(value) for name, value in sums.items()}
-    means = {name: value / sum(source.chunk_sizes) for name, value in total.items()}
-    means["loss"] = means.pop("target")
-    return {f"validation_{name}": value for name, value in means.items()}
+def _records(
+    totals: list[dict[str, np.ndarray]], judged: dict[str, np.ndarray], n_run: int, steps_per_epoch: float
+) -> Iterator[dict[str, float]]:
+    """Means per epoch: the training sums of all chunks, and the held-out figures, which are means already."""
+    for i in range(n_run):
+        record = {
+            name: float(sum(sums[name][i] for sums in totals)) / steps_per_epoch
+            for name in totals[0]
+            if name != "target"
+        }
+        for name, values in judged.items():
+            if name != "loss":
+                record["validation_" + ("loss" if name == "target" else name)] = float(values[i])
+        yield record
+
+
+def _epochs_within(seconds: float, n_run: int) -> int:
+    return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
 
 
 def _raise_if_diverged(epoch: int, value: float, plan: Plan) -> None:

@@ -1,0 +1,361 @@
+"""The command line: `diabolo fit`, and what one does with the outcome.
+
+Exit status: 0 done; 2 wrong usage or unusable data, with one line on stderr and nothing written; 130 interrupted.
+Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import DiaboloError, UsageError
+
+if TYPE_CHECKING:
+    from .base import BaseAutoencoder
+    from .data import Table
+
+__all__ = ["app", "main"]
+
+MODELS = {
+    "basic": "BasicAutoencoder",
+    "stacked": "StackedAutoencoder",
+    "sparse": "SparseAutoencoder",
+    "denoising": "DenoisingAutoencoder",
+    "variational": "VariationalAutoencoder",
+    "autoencoder": "Autoencoder",
+}
+_CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "seed", "parameters")
+
+app = typer.Typer(
+    help="Autoencoders for tables, arrays and images: train one, then compress, reconstruct, score or generate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="A first run:  diabolo fit measurements.csv --model variational --out run  then  diabolo score run new.csv",
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `diabolo fit` wrote.", show_default=False)]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .csv, .parquet, .npy or .npz file, a folder or glob of them, or a folder of images.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "-o", "--output", metavar="OUT", help="A .parquet, .csv or .npy file; CSV to standard output if left out."
+    ),
+]
+Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Which array of an .npz file.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"diabolo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("diabolo-demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Fixes everything that is random.")] = 0,
+) -> None:
+    """Train all five systems on real handwritten digits: pictures and a table, in about a minute."""
+    from .demo import run
+
+    run(out, seed)
+
+
+@app.command()
+def fit(
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="What to learn from.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="MODEL", help=f"One of {', '.join(MODELS)}.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="RUN", help="The folder to write.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="NAME=VALUE", help="A parameter of the model; may be given several times."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", metavar="TOML", help="A file with any of these options in it.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,…", help="Learn from these columns only.")
+    ] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Leave these columns out.")] = None,
+    key: Key = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Fixes everything random.  [0]")] = None,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train an autoencoder on DATA and save it as RUN.
+
+    Columns are scaled as the model needs it, and the scaling is saved with it: all that comes out later is in your
+    units. Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear.
+    """
+    from . import data as files
+
+    options = _options_from(config) | {
+        name: value
+        for name, value in {
+            "data": data, "model": model, "out": out, "columns": _names(columns), "exclude": _names(exclude),
+            "key": key, "seed": seed,
+        }.items()
+        if value is not None
+    }  # fmt: skip
+    for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
+        if needed not in options:
+            raise UsageError(f"fit needs {how}.")
+    run = Path(options["out"])
+    if run.exists() and not force:
+        raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
+
+    parameters = options.get("parameters", {}) | dict(_setting(text) for text in settings or ())
+    estimator = _make(
+        options["model"], {"random_state": options.get("seed", 0), "verbose": int(not quiet)} | parameters
+    )
+    table = files.read(options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"))
+    started = time.perf_counter()
+    with _one_line():
+        estimator.fit(table.as_input())
+    estimator.set_params(verbose=0).save(run)
+    if not quiet:
+        _summary(estimator, table, options, time.perf_counter() - started)
+
+
+@app.command()
+def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+    """Compress: the code of each row."""
+    _apply(run, data, output, key, lambda model, rows: (model.transform(rows), tuple(model.get_feature_names_out())))
+
+
+@app.command()
+def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+    """Rebuild each row from its code; with a denoising model, clean it."""
+    _apply(run, data, output, key, lambda model, rows: (model.reconstruct(rows), _feature_names(model)))
+
+
+@app.command()
+def score(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+    """The log-density of each row in nats: the lower, the stranger."""
+    _apply(run, data, output, key, lambda model, rows: (model.score_samples(rows)[:, None], ("log_density",)))
+
+
+@app.command()
+def sample(
+    run: Run,
+    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many rows.")] = 1,
+    output: Out = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Fixes the draw.")] = 0,
+    means: Annotated[bool, typer.Option("--means", help="E[x|z] in place of a draw from p(x|z).")] = False,
+) -> None:
+    """Generate new rows with a variational model."""
+    from . import data as files
+    from .estimators import load
+
+    files.check_output(output)
+    model = load(run)
+    if not hasattr(model, "sample"):
+        raise UsageError(f"{run} holds a {type(model).__name__}: only variational models generate rows.")
+    files.write(output, files.Table(model.sample(n, noise=not means, random_state=seed), _feature_names(model)))
+
+
+@app.command()
+def info(
+    run: Run, as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False
+) -> None:
+    """What a RUN is: model, parameters, features, how it was trained."""
+    from .artifact import read_manifest
+
+    manifest = read_manifest(run)
+    typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False) if as_json else _described(manifest))
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _options_from(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        options = tomllib.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{config}: no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{config} is not TOML: {error}.") from error
+    _require_known(options, _CONFIG_KEYS, f"{config}: option")
+    for name in ("columns", "exclude"):
+        if isinstance(options.get(name), str):
+            options[name] = _names(options[name])
+    if "parameters" in options:
+        options["parameters"] = {name: _plain(value) for name, value in options["parameters"].items()}
+    return options
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON where it is JSON, as a tuple where it has commas, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set {text}: NAME=VALUE is needed, for example --set n_latent=8.")
+    return name.strip(), _plain(_parsed(value.strip()))
+
+
+def _parsed(text: str) -> Any:
+    if text.lower() in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[text.lower()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        if "," in text and not text.startswith(("{", "[")):
+            return [_parsed(item.strip()) for item in text.split(",") if item.strip()]
+        return text
+
+
+def _plain(value: Any) -> Any:
+    """A part where a table names one, and tuples for lists."""
+    if not isinstance(value, dict | list):
+        return value
+    from . import parts  # noqa: F401  parts must be known before they can be named
+    from .part import from_json
+
+    return from_json(value)
+
+
+def _require_known(given: Any, known: Sequence[str], what: str) -> None:
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            mend = f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
+            raise UsageError(f"{what} {name!r} is unknown. {mend}")
+
+
+def _make(model: str, parameters: dict[str, Any]) -> BaseAutoencoder:
+    _require_known([model], tuple(MODELS), "model")
+    from . import estimators
+
+    estimator: BaseAutoencoder = getattr(estimators, MODELS[model])()
+    known = sorted(estimator.get_params())
+    _require_known([name for name in parameters if "__" not in name], known, f"{MODELS[model]}: parameter")
+    with _one_line():
+        return estimator.set_params(**parameters)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What scikit-learn says about a user's value is the user's to mend, not a fault of the program."""
+    try:
+        yield
+    except DiaboloError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _apply(
+    run: Path, data: str, output: str | None, key: str | None, op: Callable[[Any, Any], tuple[Any, tuple[str, ...]]]
+) -> None:
+    """Read, compute, write: the shape of every command that maps rows to rows."""
+    from . import data as files
+    from .estimators import load
+
+    files.check_output(output)
+    model = load(run)
+    known = getattr(model, "feature_names_in_", ())
+    table = files.read(data, columns=tuple(known), key=key)
+    with _one_line():
+        rows, names = op(model, table.as_input())
+    files.write(output, files.Table(rows, names))
+
+
+def _feature_names(model: Any) -> tuple[str, ...]:
+    return tuple(getattr(model, "feature_names_in_", [f"x{i}" for i in range(model.n_features_in_)]))
+
+
+def _summary(estimator: Any, table: Table, options: dict[str, Any], seconds: float) -> None:
+    from .metrics import explained_variance
+
+    n, d = table.rows.shape
+    history, best = estimator.history_, estimator.best_epoch_ - 1
+    which = "held-out" if "validation_loss" in history else "training"
+    loss = history["validation_loss" if which == "held-out" else "loss"][best]
+    scaler = estimator.scaler_
+    kept = explained_variance(scaler.apply(table.rows), scaler.apply(estimator.reconstruct(table.as_input())))
+    typer.echo(
+        f"{options['model']} autoencoder on {options['data']}: {n:,} rows × {d:,} columns\n"
+        f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best + 1}, {which} loss {loss:.4g} nats\n"
+        f"  variance explained by the reconstruction: {kept:.1%}\n"
+        f"saved as {options['out']}"
+    )
+
+
+def _described(manifest: dict[str, Any]) -> str:
+    fitted, names = manifest["fitted"], manifest["feature_names"]
+    history, best = fitted["history_"], fitted["best_epoch_"] - 1
+    curves = [name for name in history if name not in ("beta", "learning_rate")]
+    features = f"{fitted['n_features_in_']:,}"
+    if names:
+        features += f" ({', '.join(names[:8])}{', …' if len(names) > 8 else ''})"
+    lines = {
+        "model": manifest["estimator"],
+        "trained on": f"{fitted['n_samples_']:,} rows, fingerprint {fitted['data_fingerprint_']}",
+        "features": features,
+        "scaling": fitted["scaling"],
+        "epochs": f"{fitted['n_epochs_']}, best {best + 1}",
+        **{f"  {name}": f"{history[name][best]:.6g}" for name in curves},
+        "parameters": "",
+        **{f"  {name}": json.dumps(value, ensure_ascii=False) for name, value in manifest["parameters"].items()},
+        "written by": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in lines.items())
+
+
+# -- the door ---------------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run the command; turn expected errors into one line and an exit status."""
+    try:
+        app()
+    except DiaboloError as error:
+        message = " ".join(str(error).split())
+        print(f"diabolo: {message}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("diabolo: interrupted", file=sys.stderr)
+        sys.exit(130)

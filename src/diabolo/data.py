@@ -1,0 +1,315 @@
+"""Files in, arrays out, and the other way: CSV, Parquet, .npy, .npz and folders of images.
+
+Everything becomes a `Table`: rows of numbers, and the names of the columns where the file has them. What cannot be
+used as it is raises `InvalidData`, which says what, where and the mend.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from .errors import InvalidData
+
+__all__ = ["Table", "check_output", "read", "write"]
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers, (n, d), float32 or float64, and the columns' names, if there are any."""
+
+    rows: np.ndarray
+    names: tuple[str, ...] | None = None
+
+    def select(self, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> Table:
+        """The columns named (all, if none are), in that order, without those excluded.
+
+        Columns without names are counted from 0.
+
+        Raises
+        ------
+        InvalidData
+            If a name is not a column's, or nothing is left.
+        """
+        names = self.names or tuple(map(str, range(self.rows.shape[1])))
+        _require_columns((*columns, *exclude), names)
+        chosen = [name for name in (columns or names) if name not in exclude]
+        if not chosen:
+            raise InvalidData("No column is left to learn from.")
+        rows = self.rows[:, [names.index(name) for name in chosen]]
+        return Table(rows, tuple(chosen) if self.names else None)
+
+    def as_input(self) -> Any:
+        """What an estimator is given: the array, or an Arrow table where columns have names for it to learn."""
+        return self.rows if self.names is None else _arrow(self)
+
+
+def _require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
+    if unknown := [name for name in wanted if name not in names]:
+        shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+        raise InvalidData(f"There is no column named {', '.join(unknown)}. The columns are: {shown}.")
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read(
+    where: str | os.PathLike[str], columns: Sequence[str] = (), exclude: Sequence[str] = (), key: str | None = None
+) -> Table:
+    """Read a file, a folder or a glob of files as one table.
+
+    Parameters
+    ----------
+    where : path
+        A .csv, .parquet, .npy or .npz file; a folder or a glob of such files, all of one kind, taken in the order of
+        their names; or a folder or glob of images of one size, whose pixels become columns in [0, 1].
+    columns, exclude : sequences of str
+        The columns to take (default: all), and those to leave out.
+    key : str or None
+        Which array of an .npz file; needed if there are several.
+
+    Raises
+    ------
+    InvalidData
+        If nothing is there, a file cannot be read, columns are not numbers, cells are missing, or files do not match.
+    """
+    files = _files(os.fspath(where))
+    kinds = {_kind(file) for file in files}
+    if len(kinds) > 1:
+        raise InvalidData(f"{where} holds files of several kinds ({', '.join(sorted(kinds))}). Name those of one kind.")
+    (kind,) = kinds
+    if kind == "images":
+        return _read_images(files).select(columns, exclude)
+    if kind in (".npy", ".npz"):
+        return _stack([_read_array(file, key) for file in files], files).select(columns, exclude)
+    table = _stack_arrow([_READERS[kind](file) for file in files], files)
+    return _numeric(table, str(where), columns, exclude)
+
+
+def _files(where: str) -> list[Path]:
+    path = Path(where)
+    if path.is_file():
+        return [path]
+    found = sorted(path.iterdir()) if path.is_dir() else sorted(map(Path, glob.glob(where, recursive=True)))  # noqa: PTH207
+    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    if not files:
+        is_folder = path.is_dir()
+        raise InvalidData(f"{where} is an empty folder." if is_folder else f"{where}: no such file, folder or pattern.")
+    return files
+
+
+def _kind(file: Path) -> str:
+    suffix = file.suffix.lower()
+    if suffix in IMAGES:
+        return "images"
+    if suffix in (*_READERS, ".npy", ".npz"):
+        return suffix
+    readable = ", ".join((*_READERS, ".npy", ".npz"))
+    raise InvalidData(f"{file} is not of a kind that can be read: {readable}, or images ({', '.join(IMAGES)}).")
+
+
+def _read_csv(file: Path) -> pa.Table:
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            first = stream.readline().rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise InvalidData(f"{file} is not UTF-8 text: {error}. Convert it first.") from error
+    if not first.strip():
+        raise InvalidData(f"{file} has no first line to take columns from.")
+    delimiter = max(",;\t", key=first.count)
+    headless = all(_is_a_number(cell) for cell in first.split(delimiter))
+    options = pa.csv.ReadOptions(autogenerate_column_names=headless)
+    try:
+        return pa.csv.read_csv(file, options, pa.csv.ParseOptions(delimiter=delimiter))
+    except pa.ArrowInvalid as error:
+        raise InvalidData(f"{file} cannot be read as CSV: {error}.") from error
+
+
+def _is_a_number(text: str) -> bool:
+    try:
+        float(text.strip().strip('"'))
+    except ValueError:
+        return False
+    return True
+
+
+def _read_parquet(file: Path) -> pa.Table:
+    try:
+        return pa.parquet.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InvalidData(f"{file} cannot be read as Parquet: {error}.") from error
+
+
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".parquet": _read_parquet,
+}
+
+
+def _read_array(file: Path, key: str | None) -> Table:
+    try:
+        loaded = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidData(f"{file} cannot be read as a NumPy file of plain numbers: {error}.") from error
+    if isinstance(loaded, np.lib.npyio.NpzFile):
+        keys = loaded.files
+        if key is None and len(keys) != 1:
+            raise InvalidData(f"{file} holds several arrays ({', '.join(keys)}). Choose one with --key.")
+        if key is not None and key not in keys:
+            raise InvalidData(f"{file} has no array named {key}; it has {', '.join(keys)}.")
+        loaded = loaded[key or keys[0]]
+    if loaded.ndim < 2 or loaded.dtype.kind not in "fiub":
+        raise InvalidData(
+            f"{file} holds an array of shape {loaded.shape} and type {loaded.dtype}; "
+            "rows of numbers are needed, (n, d)."
+        )
+    rows = loaded.reshape(len(loaded), -1)
+    return Table(rows if rows.dtype == np.float32 else rows.astype(np.float64))
+
+
+def _read_images(files: list[Path]) -> Table:
+    from PIL import Image, UnidentifiedImageError
+
+    pictures = []
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                grey = picture.mode in ("1", "L", "I", "I;16", "F")
+                pictures.append(np.asarray(picture.convert("L" if grey else "RGB")))
+        except (UnidentifiedImageError, OSError) as error:
+            raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
+        if pictures[-1].shape != pictures[0].shape:
+            raise InvalidData(
+                f"{file} is {_size(pictures[-1])}, but {files[0].name} is {_size(pictures[0])}. Bring all to one size."
+            )
+    rows = np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / 255
+    return Table(rows)
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]}×{picture.shape[0]} {'colour' if picture.ndim == 3 else 'grey'}"
+
+
+def _stack(tables: list[Table], files: list[Path]) -> Table:
+    for table, file in zip(tables, files, strict=True):
+        if table.rows.shape[1] != tables[0].rows.shape[1]:
+            raise InvalidData(
+                f"{file} has {table.rows.shape[1]} columns, but {files[0].name} has {tables[0].rows.shape[1]}."
+            )
+    return Table(np.concatenate([table.rows for table in tables]))
+
+
+def _stack_arrow(tables: list[pa.Table], files: list[Path]) -> pa.Table:
+    for table, file in zip(tables, files, strict=True):
+        if table.column_names != tables[0].column_names:
+            differing = sorted(set(table.column_names) ^ set(tables[0].column_names)) or table.column_names
+            raise InvalidData(f"{file} and {files[0].name} do not have the same columns: {', '.join(differing)}.")
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _numeric(table: pa.Table, where: str, columns: Sequence[str], exclude: Sequence[str]) -> Table:
+    _require_columns((*columns, *exclude), table.column_names)
+    names = [name for name in (columns or table.column_names) if name not in exclude]
+    if not names:
+        raise InvalidData("No column is left to learn from.")
+    if words := [name for name in names if not _is_numeric(table.schema.field(name).type)]:
+        shown = ", ".join(f"{name} ({table.schema.field(name).type})" for name in words[:8])
+        raise InvalidData(
+            f"{where}: {len(words)} of {len(names)} columns are not numbers: {shown}{', …' if len(words) > 8 else ''}. "
+            f"Leave them out with --exclude {','.join(words[:8])}, or encode them first."
+        )
+    for name in names:
+        if missing := table[name].null_count:
+            row = pc.index(pc.is_null(table[name]), True).as_py()
+            raise InvalidData(
+                f"{where}: column {name} has {missing} empty cell{'s' * (missing > 1)}, the first in row {row + 1}. "
+                f"Fill them, drop those rows, or leave the column out with --exclude {name}."
+            )
+    if table.num_rows == 0:
+        raise InvalidData(f"{where} has no rows.")
+    rows = np.column_stack([table[name].cast(pa.float64()).to_numpy() for name in names])
+    return Table(rows, tuple(names))
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind))
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def check_output(where: str | None) -> None:
+    """Refuse, before any work, a place that `write` could not write to.
+
+    Raises
+    ------
+    InvalidData
+        If the kind is unknown or the folder is not there.
+    """
+    if where is None or where == "-":
+        return
+    path = Path(where)
+    if path.suffix.lower() not in _WRITERS:
+        raise InvalidData(f"{where}: the output's name must end in {', '.join(_WRITERS)}.")
+    if not path.parent.is_dir():
+        raise InvalidData(f"{where}: there is no folder {path.parent}.")
+
+
+def write(where: str | None, table: Table) -> None:
+    """Write a table as .csv, .parquet or .npy, whole or not at all; to standard output as CSV for None or "-".
+
+    Raises
+    ------
+    InvalidData
+        As `check_output`.
+    """
+    check_output(where)
+    if where is None or where == "-":
+        _write_csv(sys.stdout.buffer, table)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(where)
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        with scratch.open("wb") as stream:
+            _WRITERS[path.suffix.lower()](stream, table)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _arrow(table: Table) -> pa.Table:
+    names = table.names or tuple(f"x{i}" for i in range(table.rows.shape[1]))
+    return pa.table({name: table.rows[:, i] for i, name in enumerate(names)})
+
+
+def _write_csv(stream: BinaryIO, table: Table) -> None:
+    columns = _arrow(table)
+    head = io.StringIO()
+    csv.writer(head, lineterminator="\n").writerow(columns.column_names)  # Arrow's own quotes every name
+    stream.write(head.getvalue().encode())
+    pa.csv.write_csv(columns, stream, pa.csv.WriteOptions(include_header=False))
+
+
+_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
+    ".csv": _write_csv,
+    ".parquet": lambda stream, table: pa.parquet.write_table(_arrow(table), stream),
+    ".npy": lambda stream, table: np.save(stream, table.rows, allow_pickle=False),
+}

@@ -1,0 +1,168 @@
+"""The figures as tables, on the terminal and on one page with the pictures."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["print_tables", "render"]
+
+
+class _Sheet(NamedTuple):
+    """One table: a title, the columns' names, and rows whose first cell is a name."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def _sheets(results: dict[str, Any]) -> list[_Sheet]:
+    pca = results["reconstruction"]["PCA"]["squared_error"]
+    sparse, variational = results["sparse"], results["variational"]
+    return [
+        _Sheet(
+            "Reconstruction of held-out digits",
+            ("system", "code", "squared error", "against PCA", "explained variance"),
+            [
+                (name, str(row["code"]), f"{row['squared_error']:.3f}", f"× {row['squared_error'] / pca:.2f}",
+                 f"{row['explained_variance']:.1%}")
+                for name, row in results["reconstruction"].items()
+            ],
+        ),
+        _Sheet(
+            "Denoising of held-out digits",
+            ("noise", "level", "PSNR before", "PSNR after", "gain"),
+            [
+                (noise.replace("_", " "), f"{row['level']:g}", f"{row['psnr_before']:.1f} dB",
+                 f"{row['psnr_after']:.1f} dB", f"+{row['psnr_after'] - row['psnr_before']:.1f} dB")
+                for noise, row in results["denoising"].items()
+            ],
+        ),
+        _Sheet(
+            "Sparsity",
+            ("quantity", "value"),
+            [
+                ("target activation ρ", f"{sparse['rho']:g}"),
+                ("mean of ρ̂ over units", f"{sparse['mean_rho_hat']:.4f}"),
+                ("mean |ρ̂ − ρ|, training", f"{sparse['mean_abs_difference']:.4f}"),
+                ("mean |ρ̂ − ρ|, held out", f"{sparse['mean_abs_difference_held_out']:.4f}"),
+            ],
+        ),
+        _Sheet(
+            "Variational model, nats per held-out digit",
+            ("quantity", "value"),
+            [
+                ("ELBO", f"{variational['elbo']:.2f}"),
+                ("KL(q‖π)", f"{variational['kl']:.2f}"),
+                ("log p(x), importance-weighted", f"{variational['log_p']:.2f}"),
+                ("active units", f"{variational['active_units']} of {variational['units']}"),
+            ],
+        ),
+    ]  # fmt: skip
+
+
+def print_tables(results: dict[str, Any], console: Console) -> None:
+    """The tables, on a terminal or a pipe."""
+    for sheet in _sheets(results):
+        table = Table(title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for i, column in enumerate(sheet.columns):
+            table.add_column(column, justify="left" if i == 0 else "right")
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+_CAPTIONS = {
+    "reconstructions": (
+        "Five ways through a narrow waist",
+        "One held-out digit of each kind, and what is left of it after PCA and each system. All but the sparse one "
+        "pass through 8 numbers; the sparse code has 128, of which few are active at a time.",
+    ),
+    "denoising": (
+        "Denoising",
+        "Held-out digits, what each corruption does to them, and what the denoiser that was trained against it makes "
+        "of that. The clean digit was never shown to it.",
+    ),
+    "curves": (
+        "Learning",
+        "Negative log-likelihood by epoch. The weights kept are those of the best held-out epoch. In the variational "
+        "model the KL term's weight β rises from 0 to 1 over the first ten epochs.",
+    ),
+    "latent": (
+        "The latent plane",
+        "Held-out digits in the first two principal components, and in the two coordinates of a variational model with "
+        "K = 2; at the right, the digits its decoder finds on a grid over that plane.",
+    ),
+    "sparse": (
+        "Sparse features",
+        "Red adds ink, blue takes it away. The penalty β·Σ KL(ρ‖ρ̂) keeps each unit's mean activation near ρ.",
+    ),
+    "samples": (
+        "Generation",
+        "Left: digits that nobody wrote. Right: from one held-out digit to another.",
+    ),
+}
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2430; --soft: #5d6470; --paper: #fbfaf7; --card: #ffffff; --line: #e4e1d8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e9e7e1; --soft: #a5a9b3; --paper: #15171c; --card: #1d2027; --line: #31353f; }
+  img { filter: invert(1) hue-rotate(180deg); }
+}
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 1040px; margin: 0 auto; padding: 2.2rem 1.2rem 4rem; }
+h1 { font-size: 1.9rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 0 0 .3rem; }
+p { margin: .2rem 0 1rem; color: var(--soft); max-width: 68ch; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
+section { padding: 1.2rem; margin-top: 1.2rem; }
+img { display: block; max-width: 100%; height: auto; margin: 0 auto; mix-blend-mode: multiply; }
+@media (prefers-color-scheme: dark) { img { mix-blend-mode: screen; } }
+.tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(27rem, 100%), 1fr)); gap: 1.2rem 2rem; }
+.tables > div { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .86rem; }
+caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+th, td { text-align: right; padding: .28rem .4rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; } thead th { color: var(--soft); font-weight: 500; }
+tbody th { font-weight: 400; }
+footer { color: var(--soft); font-size: .88rem; margin-top: 1.6rem; }
+"""
+
+
+def render(results: dict[str, Any], pictures: dict[str, str]) -> str:
+    """The page, as HTML; ``pictures`` are paths relative to it, by name."""
+    data = results["data"]
+    sections = "".join(
+        f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>"
+        f'<img src="{escape(pictures[name])}" alt="{escape(title)}: {escape(text)}"></section>'
+        for name, (title, text) in _CAPTIONS.items()
+    )
+    tables = "".join(_table(sheet) for sheet in _sheets(results))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>diabolo: five autoencoders on handwritten digits</title><style>{_STYLE}</style></head>
+<body><main>
+<h1>Five autoencoders, one formula</h1>
+<p>Trained on {data["train"]:,} of {escape(data["name"])};
+every figure and picture is of the {data["test"]:,} others.</p>
+<section><div class="tables">{tables}</div></section>
+{sections}
+<footer>diabolo demo, seed {results["seed"]}, {results["seconds"]:.0f} s.
+All figures: <a href="results.json">results.json</a>.</footer>
+</main></body></html>
+"""
+
+
+def _table(sheet: _Sheet) -> str:
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in sheet.columns)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in sheet.rows
+    )
+    return (
+        f"<div><table><caption>{escape(sheet.title)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )

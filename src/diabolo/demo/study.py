@@ -1,0 +1,160 @@
+"""Train the five systems on scikit-learn's digits, and measure them on rows that none of them has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+
+from .. import metrics
+from ..estimators import (
+    BasicAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+    VariationalAutoencoder,
+)
+
+__all__ = ["NOISES", "Findings", "run"]
+
+K = 8
+RHO = 0.05
+NOISES = {"gaussian": 0.25, "salt_and_pepper": 0.2, "masking": 0.3}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the pictures are drawn from, and the figures."""
+
+    test: np.ndarray
+    """(n, 64) held-out digits in [0, 1]."""
+    labels: np.ndarray
+    reconstructions: dict[str, np.ndarray]
+    """By system, (n, 64)."""
+    noisy: dict[str, np.ndarray]
+    cleaned: dict[str, np.ndarray]
+    histories: dict[str, dict[str, list[float]]]
+    best_epochs: dict[str, int]
+    planes: dict[str, np.ndarray]
+    """Two-dimensional codes of the held-out digits, (n, 2)."""
+    manifold: np.ndarray
+    """(side, side, 64): what the two-dimensional variational model decodes on a grid."""
+    features: np.ndarray
+    """(m, 64): what each sparse unit alone adds to the decoder's output."""
+    mean_activation: np.ndarray
+    samples: np.ndarray
+    walks: np.ndarray
+    """(walks, steps, 64)."""
+    results: dict[str, Any]
+
+
+def run(seed: int, say: Callable[[str], None]) -> Findings:
+    """Train everything and collect the findings."""
+    digits = load_digits()
+    train, test, _, labels = train_test_split(
+        digits.data / 16, digits.target, test_size=360, random_state=seed, stratify=digits.target
+    )
+    common: dict[str, Any] = {"scaling": None, "random_state": seed}
+
+    say("PCA, for comparison")
+    pca = PCA(K, random_state=seed).fit(train)
+    say("basic")
+    basic = BasicAutoencoder(n_latent=K, learning_rate=1e-2, **common).fit(train)
+    say("stacked, pre-trained layer by layer")
+    stacked = StackedAutoencoder(
+        n_latent=K, hidden_layer_sizes=(128, 64), pretrain="layerwise", learning_rate=3e-3, **common
+    ).fit(train)
+    say("sparse")
+    sparse = SparseAutoencoder(
+        n_hidden=128, target_activation=RHO, sparsity_weight=0.2, learning_rate=1e-2, **common
+    ).fit(train)
+    denoisers = {}
+    for noise, level in NOISES.items():
+        say(f"denoising, {noise.replace('_', ' ')}")
+        denoisers[noise] = DenoisingAutoencoder(
+            n_latent=32, hidden_layer_sizes=(256,), corruption=noise, noise_level=level, likelihood="bernoulli",
+            learning_rate=3e-3, **common,
+        ).fit(train)  # fmt: skip
+    variational: dict[str, Any] = {"beta": "linear", "learning_rate": 3e-3, **common}
+    say("variational")
+    vae = VariationalAutoencoder(n_latent=K, **variational).fit(train)
+    say("variational, two latent coordinates for the plane")
+    plane = VariationalAutoencoder(n_latent=2, hidden_layer_sizes=(128, 64), **variational).fit(train)
+
+    systems = {"basic": basic, "stacked": stacked, "sparse": sparse, "variational": vae}
+    reconstructions = {"PCA": pca.inverse_transform(pca.transform(test))}
+    reconstructions |= {name: model.reconstruct(test) for name, model in systems.items()}
+    noisy = {noise: model.corrupt(test, random_state=seed + 1) for noise, model in denoisers.items()}
+    cleaned = {noise: model.reconstruct(noisy[noise]) for noise, model in denoisers.items()}
+    curves = {**systems, **{f"denoising: {noise.replace('_', ' ')}": model for noise, model in denoisers.items()}}
+    return Findings(
+        test=test,
+        labels=labels,
+        reconstructions=reconstructions,
+        noisy=noisy,
+        cleaned=cleaned,
+        histories={name: model.history_ for name, model in curves.items()},
+        best_epochs={name: model.best_epoch_ for name, model in curves.items()},
+        planes={"PCA": pca.transform(test)[:, :2], "variational, K = 2": plane.transform(test)},
+        manifold=_manifold(plane),
+        features=sparse.inverse_transform(np.eye(128)) - sparse.inverse_transform(np.zeros((1, 128))),
+        mean_activation=sparse.mean_activation_,
+        samples=vae.sample(60, noise=False, random_state=seed),
+        walks=_walks(vae, test, labels),
+        results={
+            "data": {"name": "scikit-learn digits, 8×8", "train": len(train), "test": len(test)},
+            "seed": seed,
+            "reconstruction": {
+                name: {
+                    "code": K if name != "sparse" else len(sparse.mean_activation_),
+                    "squared_error": metrics.squared_error(test, x_hat),
+                    "explained_variance": metrics.explained_variance(test, x_hat),
+                }
+                for name, x_hat in reconstructions.items()
+            },
+            "denoising": {
+                noise: {
+                    "level": NOISES[noise],
+                    "psnr_before": metrics.psnr(test, noisy[noise]),
+                    "psnr_after": metrics.psnr(test, cleaned[noise]),
+                }
+                for noise in NOISES
+            },
+            "sparse": {
+                "rho": RHO,
+                "mean_rho_hat": float(sparse.mean_activation_.mean()),
+                "mean_abs_difference": float(np.abs(sparse.mean_activation_ - RHO).mean()),
+                "mean_abs_difference_held_out": float(np.abs(sparse.transform(test).mean(axis=0) - RHO).mean()),
+            },
+            "variational": {
+                "elbo": float(vae.elbo(test).mean()),
+                "kl": float(vae.kl(test).sum(axis=1).mean()),
+                "log_p": float(vae.score(test)),
+                "active_units": int(metrics.active_units(vae.transform(test)).sum()),
+                "units": K,
+            },
+        },
+    )
+
+
+def _manifold(plane: VariationalAutoencoder, side: int = 15) -> np.ndarray:
+    """The decoder's means on a square grid that holds most of the prior's mass."""
+    at = np.linspace(-2.2, 2.2, side)
+    grid = np.stack(np.meshgrid(at, at[::-1]), axis=-1).reshape(-1, 2)
+    return plane.inverse_transform(grid).reshape(side, side, -1)
+
+
+def _walks(vae: VariationalAutoencoder, test: np.ndarray, labels: np.ndarray, steps: int = 12) -> np.ndarray:
+    """Straight lines in the latent space between two digits, decoded."""
+    ends = [(0, 6), (1, 4), (3, 8), (9, 7)]
+    t = np.linspace(0, 1, steps)[:, None]
+    walks = []
+    for a, b in ends:
+        z = vae.transform(test[[np.flatnonzero(labels == a)[0], np.flatnonzero(labels == b)[0]]])
+        walks.append(vae.inverse_transform((1 - t) * z[:1] + t * z[1:]))
+    return np.stack(walks)
