@@ -7,7 +7,6 @@ Nothing heavy is imported before a command needs it.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import tomllib
@@ -353,9 +352,6 @@ def main() -> None:
         message = " ".join(str(error).split())
         print(f"diabolo: {message}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         print("diabolo: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -282,8 +282,11 @@ def write(where: str | None, table: Table) -> None:
     """
     check_output(where)
     if where is None or where == "-":
-        _write_csv(sys.stdout.buffer, table)
-        sys.stdout.buffer.flush()
+        try:
+            _write_csv(sys.stdout.buffer, table)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # the reader, `head` say, has seen enough; spare Python's own flush at exit, too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     path = Path(where)
     scratch = path.with_name(f".{path.name}.part")

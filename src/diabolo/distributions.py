@@ -43,8 +43,9 @@ class Normal(Distribution):
     -0.9189...
     """
 
-    loc: Float[Array, "*#batch d"]
-    scale: Float[Array, "*#batch #d"]
+    loc: Float[Array, "*batch d"]
+    scale: Float[Array, "..."]
+    """Broadcast against ``loc``: a number, one per coordinate, or one for each row and coordinate."""
 
     @property
     def mean(self) -> Float[Array, "*batch d"]:

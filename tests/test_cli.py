@@ -1,0 +1,225 @@
+"""The command line as its user meets it: what it writes, what it says, how it ends."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_wine
+
+import diabolo
+from diabolo import cli
+
+SMALL = ("-s", "max_epochs=2", "-s", "batch_size=64")
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run `diabolo …` in this process: its exit status, standard output and standard error."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["diabolo", *map(str, words)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory):
+    frame = load_wine(as_frame=True).frame
+    frame.insert(0, "id", [f"bottle {i}" for i in range(len(frame))])
+    path = tmp_path_factory.mktemp("wine") / "wine.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(wine, tmp_path_factory):
+    """A saved variational model, made by the command itself."""
+    out = tmp_path_factory.mktemp("runs") / "vae"
+    words = ["fit", wine, "-m", "variational", "-o", out, "--exclude", "id,target", "-s", "n_latent=3", *SMALL]
+    done = subprocess.run(
+        [sys.executable, "-m", "diabolo", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress bar on a pipe
+    assert "178 rows × 13 columns" in done.stdout
+    return out
+
+
+@pytest.mark.parametrize("model", cli.MODELS)
+def test_every_model_fits_from_a_csv(model, wine, run, tmp_path):
+    status, out, err = run("fit", wine, "-m", model, "-o", tmp_path / "r", "--exclude", "id,target", "-q", *SMALL)
+    assert (status, out, err) == (0, "", "")
+    model = diabolo.load(tmp_path / "r")
+    assert model.get_params()["max_epochs"] == 2
+    assert list(model.feature_names_in_)[:2] == ["alcohol", "malic_acid"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+@pytest.mark.parametrize("command", ["transform", "reconstruct", "score"])
+def test_outputs_equal_the_estimators(command, suffix, fitted, wine, run, tmp_path):
+    status, out, _ = run(command, fitted, wine, "-o", tmp_path / f"out{suffix}")
+    assert (status, out) == (0, "")
+    model = diabolo.load(fitted)
+    X = load_wine().data
+    expected = {
+        "transform": model.transform, "reconstruct": model.reconstruct, "score": lambda X: model.score_samples(X)[:, None],
+    }[command](pd.DataFrame(X, columns=model.feature_names_in_))  # fmt: skip
+    got = diabolo.data.read(tmp_path / f"out{suffix}")
+    np.testing.assert_array_equal(got.rows, expected)
+    if suffix != ".npy":
+        names = {"transform": [f"variationalautoencoder{i}" for i in range(3)], "score": ["log_density"]}
+        assert list(got.names) == names.get(command, list(model.feature_names_in_))
+
+
+def test_output_goes_to_standard_output_as_csv(fitted, wine, run):
+    status, out, err = run("score", fitted, wine)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "log_density"
+    assert len(lines) == 179
+    assert run("score", fitted, wine, "-o", "-")[1] == out
+
+
+def test_samples_follow_their_seed(fitted, run):
+    first, again, other = (run("sample", fitted, "-n", 4, "--seed", seed)[1] for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(first.splitlines()) == 5
+    assert run("sample", fitted, "-n", 4, "--seed", 1, "--means")[1] != first
+
+
+def test_info_tells_and_json_is_the_manifest(fitted, run):
+    status, out, _ = run("info", fitted)
+    assert status == 0
+    for words in ("VariationalAutoencoder", "178 rows", "13 (alcohol", "n_latent", "validation_loss", "jax"):
+        assert words in out
+    assert json.loads(run("info", fitted, "--json")[1])["parameters"]["n_latent"] == 3
+
+
+def test_two_runs_with_one_seed_are_equal_to_the_bit(wine, run, tmp_path):
+    for name in ("a", "b"):
+        run("fit", wine, "-m", "basic", "-o", tmp_path / name, "--exclude", "id,target", "--seed", 7, "-q", *SMALL)
+    for file in ("model.json", "arrays.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_config_file_gives_any_option_and_the_command_line_wins(wine, run, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'''data = "{wine}"
+model = "denoising"
+exclude = ["id", "target"]
+seed = 3
+[parameters]
+max_epochs = 2
+batch_size = 64
+n_latent = 2
+hidden_layer_sizes = [16, 8]
+corruption = {{ part = "Chain", steps = [{{ part = "Masking", p = 0.2 }}, {{ part = "GaussianNoise", sigma = 0.1 }}] }}
+'''
+    )
+    assert run("fit", "-c", config, "-o", tmp_path / "r", "-s", "n_latent=5", "-q")[0] == 0
+    model = diabolo.load(tmp_path / "r")
+    assert model.n_latent == 5
+    assert model.random_state == 3
+    assert model.hidden_layer_sizes == (16, 8)
+    assert [type(step).__name__ for step in model.corruption.steps] == ["Masking", "GaussianNoise"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=8", 8), ("a=0.5", 0.5), ("a=true", True), ("a=None", None), ("a=none", None), ("a=linear", "linear"),
+        ("a=64,32", (64, 32)), ("a=[64, 32]", (64, 32)), ("a=x=y", "x=y"), ("a=", ""),
+    ],
+)  # fmt: skip
+def test_settings_are_read_as_what_they_look_like(text, value):
+    assert cli._setting(text) == ("a", value)
+
+
+BAD_CALLS = {
+    "no such data": ("fit {tmp}/no.csv -m basic -o {tmp}/r", "no such file, folder or pattern"),
+    "words in columns": ("fit {wine} -m basic -o {tmp}/r", "columns are not numbers: id"),
+    "no model": ("fit {wine} -o {tmp}/r", "fit needs --model"),
+    "no out": ("fit {wine} -m basic", "fit needs --out"),
+    "no data": ("fit -m basic -o {tmp}/r", "fit needs DATA"),
+    "a model misspelt": ("fit {wine} -m variatonal -o {tmp}/r", "Did you mean variational?"),
+    "a parameter misspelt": ("fit {wine} -m basic -o {tmp}/r -s n_latnt=3", "Did you mean n_latent?"),
+    "a parameter out of range": ("fit {wine} -m basic -o {tmp}/r --exclude id -s n_latent=0", "'n_latent' parameter"),
+    "a setting without =": ("fit {wine} -m basic -o {tmp}/r -s n_latent", "NAME=VALUE is needed"),
+    "an unknown column": ("fit {wine} -m basic -o {tmp}/r --columns alcohool", "no column named alcohool"),
+    "no config": ("fit {wine} -c {tmp}/no.toml -o {tmp}/r", "no.toml: no such file"),
+    "no run": ("score {tmp}/no {wine}", "not a saved model"),
+    "an output of no kind": ("score {fitted} {wine} -o {tmp}/r.xlsx", "must end in"),
+    "a missing column": ("score {fitted} {tmp}/narrow.csv", "no column named"),
+    "an existing run": ("fit {wine} -m basic -o {fitted} --exclude id", "exists already.*--force"),
+    "samples of a code": ("sample {basic}", "only variational models generate"),
+    "an unknown command": ("frobnicate", "No such command"),
+    "an unknown option": ("fit --frobnicate", "No such option"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_input_is_one_clear_line_status_2_and_nothing_written(name, fitted, wine, run, tmp_path):
+    words, message = BAD_CALLS[name]
+    if "{basic}" in words:
+        run("fit", wine, "-m", "basic", "-o", tmp_path / "basic", "--exclude", "id", "-q", *SMALL)
+    pd.DataFrame({"alcohol": [1.0, 2.0]}).to_csv(tmp_path / "narrow.csv", index=False)
+    before = sorted(tmp_path.iterdir())
+    places = {"tmp": tmp_path, "wine": wine, "fitted": fitted, "basic": tmp_path / "basic"}
+    status, out, err = run(*words.format(**places).split())
+    assert status == 2
+    assert out == ""
+    assert re.search(message, err), err
+    if name not in ("an unknown command", "an unknown option"):  # those are the parser's own, with its box
+        assert err.startswith("diabolo: ")
+        assert err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_force_replaces_an_older_run(wine, run, tmp_path):
+    words = ("fit", wine, "-o", tmp_path / "r", "--exclude", "id", "-q", *SMALL)
+    assert run(*words, "-m", "basic")[0] == 0
+    assert run(*words, "-m", "sparse", "--force")[0] == 0
+    assert type(diabolo.load(tmp_path / "r")).__name__ == "SparseAutoencoder"
+
+
+def test_extra_columns_in_new_data_are_left_aside(fitted, wine, run, tmp_path):
+    frame = pd.read_csv(wine)
+    frame[frame.columns[::-1]].to_csv(tmp_path / "reversed.csv", index=False)
+    assert run("score", fitted, tmp_path / "reversed.csv")[1] == run("score", fitted, wine)[1]
+
+
+def test_a_closed_pipe_ends_quietly(fitted, wine):
+    command = f"{sys.executable} -m diabolo score {fitted} {wine} | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "log_density\n", "")
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['diabolo', '--help']\n"
+        "from diabolo.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'sklearn', 'numpy', 'pyarrow', 'matplotlib', 'equinox'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "fit", "transform", "reconstruct", "score", "sample", "info"):
+        assert command in done.stdout
+
+
+def test_version(run):
+    assert run("--version")[:2] == (0, f"diabolo {diabolo.__version__}\n")
