@@ -72,9 +72,8 @@ def test_outputs_equal_the_estimators(command, suffix, fitted, wine, run, tmp_pa
     assert (status, out) == (0, "")
     model = diabolo.load(fitted)
     X = load_wine().data
-    expected = {
-        "transform": model.transform, "reconstruct": model.reconstruct, "score": lambda X: model.score_samples(X)[:, None],
-    }[command](pd.DataFrame(X, columns=model.feature_names_in_))  # fmt: skip
+    call = getattr(model, "score_samples" if command == "score" else command)
+    expected = call(pd.DataFrame(X, columns=model.feature_names_in_)).reshape(len(X), -1)
     got = diabolo.data.read(tmp_path / f"out{suffix}")
     np.testing.assert_array_equal(got.rows, expected)
     if suffix != ".npy":

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .part import Part, number
+from .part import Part, holds_many, number
 
 __all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "NoCorruption", "SaltAndPepper"]
 
@@ -137,7 +137,7 @@ class Chain(Corruption):
     [[0.0, 0.0]]
     """
 
-    steps: tuple[Corruption, ...] = ()
+    steps: tuple[Corruption, ...] = holds_many(Corruption)
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         for i, step in enumerate(self.steps):

@@ -24,7 +24,7 @@ from .latents import Code, Latent
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
 from .objectives import Objective, Reconstruction, Terms
-from .part import Part
+from .part import Part, holds, holds_many
 from .penalties import ForwardPass, Penalty, mean_over_rows
 from .priors import Prior, StandardNormal
 
@@ -48,33 +48,26 @@ class Recipe(Part):
 
     slot: ClassVar[str] = "recipe"
 
-    corruption: Corruption = NoCorruption()
-    encoder: Network = MLP()
-    latent: Latent = Code()
-    prior: Prior = StandardNormal()
-    decoder: Network | None = None
+    corruption: Corruption = holds(Corruption, NoCorruption())
+    encoder: Network = holds(Network, MLP())
+    latent: Latent = holds(Latent, Code())
+    prior: Prior = holds(Prior, StandardNormal())
+    decoder: Network | None = holds(Network, None)
     """None: the encoder, mirrored."""
-    likelihood: Likelihood = Gaussian()
-    objective: Objective = Reconstruction()
-    penalties: tuple[Penalty, ...] = ()
+    likelihood: Likelihood = holds(Likelihood, Gaussian())
+    objective: Objective = holds(Objective, Reconstruction())
+    penalties: tuple[Penalty, ...] = holds_many(Penalty)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.decoder is None:
+        if self.decoder is None and isinstance(self.encoder, Network):
             object.__setattr__(self, "decoder", self.encoder.mirrored())
-        slots: dict[str, type[Part]] = {
-            "corruption": Corruption,
-            "encoder": Network,
-            "latent": Latent,
-            "prior": Prior,
-            "decoder": Network,
-            "likelihood": Likelihood,
-            "objective": Objective,
-        }
-        for name, base in slots.items():
-            _require(name, getattr(self, name), base)
-        for i, penalty in enumerate(self.penalties):
-            _require(f"penalties[{i}]", penalty, Penalty)
+        super().__post_init__()
+        if self.objective.needs_posterior and not self.latent.stochastic:
+            raise InvalidPart(
+                f"{type(self.objective).__name__} needs a posterior with a density, but {self.latent!r} has none. "
+                f"Use DiagonalGaussian({self.latent.n_latent}), or the objective Reconstruction()."
+            )
+        for penalty in self.penalties:
             if penalty.needs_unit_code and not self.latent.in_unit_interval:
                 raise InvalidPart(
                     f"{type(penalty).__name__} is defined for codes in (0, 1), but {self.latent!r} leaves them. "
@@ -84,11 +77,6 @@ class Recipe(Part):
     def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """A copy whose corruption has learned the training data's bounds per feature."""
         return self.replace(corruption=self.corruption.bind(low, high))
-
-
-def _require(name: str, value: object, base: type[Part]) -> None:
-    if not isinstance(value, base):
-        raise InvalidPart(f"{name} must be a {base.__name__}; got {value!r}.")
 
 
 class Weights(eqx.Module):
@@ -128,10 +116,11 @@ class Model(eqx.Module):
         """Draw the weights; the same seed gives the same bits."""
         rng = np.random.default_rng([seed, 0])
         latent, likelihood = recipe.latent, recipe.likelihood
-        assert recipe.decoder is not None
         weights = Weights(
             encoder=recipe.encoder.build(rng, n_features, latent.n_outputs),
-            decoder=recipe.decoder.build(rng, latent.n_latent, likelihood.n_outputs(n_features)),
+            decoder=(recipe.decoder or recipe.encoder.mirrored()).build(
+                rng, latent.n_latent, likelihood.n_outputs(n_features)
+            ),
             likelihood=likelihood.build(n_features),
         )
         return cls(recipe, weights)

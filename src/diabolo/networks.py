@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activations import ACTIVATIONS, activate
-from .part import Part, choice
+from .part import Part, choice, wholes
 
 __all__ = ["MLP", "Dense", "Layers", "Network", "PerRow", "key_from"]
 
@@ -107,7 +107,7 @@ class MLP(Network):
     (8, 16)
     """
 
-    hidden: tuple[int, ...] = (128,)
+    hidden: tuple[int, ...] = wholes((128,))
     activation: str = choice("silu", tuple(ACTIVATIONS))
     output_activation: str = choice("identity", tuple(ACTIVATIONS))
 

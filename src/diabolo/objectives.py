@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .distributions import Distribution, kl_divergence
-from .part import Part, whole
+from .part import Part, holds, whole
 from .schedules import Constant, Schedule
 
 __all__ = ["ELBO", "ImportanceWeighted", "Objective", "Reconstruction", "Terms", "log_weights"]
@@ -38,6 +38,8 @@ def log_weights(
 class Objective(Part, slot="objective"):
     """From s draws of the code to a number per row."""
 
+    needs_posterior: ClassVar[bool]
+    """Whether q(z | x) must have a density."""
     n_samples: int
     """How many codes are drawn for each row."""
 
@@ -62,6 +64,7 @@ class Objective(Part, slot="objective"):
 class Reconstruction(Objective):
     r"""−log p(x | z): with a Gaussian of σ² = ½, ‖x − x̂‖² and a constant; with a Bernoulli, the cross-entropy."""
 
+    needs_posterior: ClassVar[bool] = False
     n_samples: int = whole(1)
 
     @property
@@ -102,7 +105,8 @@ class ELBO(Objective):
     LinearWarmup(epochs=10.0, start=0.0)
     """
 
-    beta: Schedule = Constant()
+    needs_posterior: ClassVar[bool] = True
+    beta: Schedule = holds(Schedule, Constant())
     n_samples: int = whole(1)
 
     @property
@@ -133,6 +137,7 @@ class ImportanceWeighted(Objective):
         k, the draws per row.
     """
 
+    needs_posterior: ClassVar[bool] = True
     n_samples: int = whole(5)
 
     @property

@@ -9,7 +9,7 @@ one `vmap`.
 from __future__ import annotations
 
 import dataclasses
-import math
+import numbers
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +17,23 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 import jax
+import numpy as np
 
 from .errors import InvalidPart, UnknownPart
 
-__all__ = ["Interval", "Part", "choice", "from_json", "number", "registered", "to_json", "whole"]
+__all__ = [
+    "Interval",
+    "Part",
+    "choice",
+    "from_json",
+    "holds",
+    "holds_many",
+    "number",
+    "registered",
+    "to_json",
+    "whole",
+    "wholes",
+]
 
 _REGISTRY: dict[str, type[Part]] = {}
 
@@ -51,7 +64,10 @@ class Interval:
 
 
 def number(default: Any, within: str = "(-inf, inf)") -> Any:
-    """A field that holds a real number: a leaf of the part's pytree, never a reason to compile again."""
+    """A field that holds a real number: a leaf of the part's pytree, never a reason to compile again.
+
+    It may also hold an array (what a part has learned from data, or a tracer), and None if that is the default.
+    """
     return dataclasses.field(default=default, metadata={"number": True, "within": Interval(within)})
 
 
@@ -60,17 +76,71 @@ def whole(default: int, within: str = "[1, inf)") -> Any:
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
+def wholes(default: tuple[int, ...], within: str = "[1, inf)") -> Any:
+    """A field that holds any number of whole numbers, as a tuple."""
+    return dataclasses.field(default=default, metadata={"wholes": True, "each within": Interval(within)})
+
+
 def choice(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
     """A field that holds one of a few names."""
     return dataclasses.field(default=default, metadata={"options": tuple(options)})
+
+
+def holds(base: type[Part], default: Any) -> Any:
+    """A field that holds a part of the slot that ``base`` opens."""
+    return dataclasses.field(default=default, metadata={"base": base})
+
+
+def holds_many(base: type[Part], default: tuple[Any, ...] = ()) -> Any:
+    """A field that holds any number of parts of one slot, as a tuple."""
+    return dataclasses.field(default=default, metadata={"each": base})
 
 
 def _is_number(field: dataclasses.Field[Any]) -> bool:
     return bool(field.metadata.get("number")) or field.type in (float, "float")
 
 
-def _is_plain_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray)
+
+
+def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
+    """NumPy's scalars as Python's, lists as tuples, whole numbers as real ones where a real one belongs."""
+    if field.metadata.get("wholes") and isinstance(value, np.ndarray | list | tuple):
+        return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if _is_number(field) and _is_real(value) else value
+
+
+def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
+    meta, where = field.metadata, f"{owner}.{field.name}"
+    if "options" in meta and value not in meta["options"]:
+        raise InvalidPart(f"{where} must be one of {', '.join(map(repr, meta['options']))}; got {value!r}.")
+    if "within" in meta:
+        fits = isinstance(value, int) if meta.get("whole") else isinstance(value, float)
+        is_learned = meta.get("number") and (_is_array(value) or (value is None and field.default is None))
+        if not is_learned and (isinstance(value, bool) or not fits or value not in meta["within"]):
+            kind = "a whole number" if meta.get("whole") else "a number"
+            raise InvalidPart(f"{where} must be {kind} in {meta['within'].text}; got {value!r}.")
+    if meta.get("wholes") and not (
+        isinstance(value, tuple) and all(type(item) is int and item in meta["each within"] for item in value)
+    ):
+        raise InvalidPart(f"{where} must be a tuple of whole numbers in {meta['each within'].text}; got {value!r}.")
+    if "base" in meta and not isinstance(value, meta["base"]):
+        raise InvalidPart(f"{where} must be a {meta['base'].__name__}; got {value!r}.")
+    if "each" in meta:
+        if not isinstance(value, tuple):
+            raise InvalidPart(f"{where} must be a tuple of parts; got {value!r}.")
+        for i, item in enumerate(value):
+            if not isinstance(item, meta["each"]):
+                raise InvalidPart(f"{where}[{i}] must be a {meta['each'].__name__}; got {item!r}.")
 
 
 # -- the base class ---------------------------------------------------------------------------------------------------
@@ -81,8 +151,8 @@ class Part(ABC):
 
     ``class Corruption(Part, slot="corruption")`` opens a slot and is abstract; every class below it is a part, is
     entered in one table (see `registered`) and must be a frozen dataclass.
-    Fields annotated ``float`` are numbers; other fields are structure. `number`, `whole` and `choice` declare a range
-    as well, which is checked when the part is made.
+    Fields annotated ``float`` are numbers; other fields are structure. `number`, `whole`, `wholes`, `choice`, `holds`
+    and `holds_many` declare what a field may hold, which is checked when the part is made.
     """
 
     slot: ClassVar[str]
@@ -92,6 +162,8 @@ class Part(ABC):
         if slot is not None:
             cls.slot = slot
             return
+        if not hasattr(cls, "slot"):
+            raise InvalidPart(f"{cls.__name__} has no slot: derive it from Corruption, Likelihood or another of them.")
         other = _REGISTRY.get(cls.__name__)
         if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise InvalidPart(
@@ -103,24 +175,9 @@ class Part(ABC):
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if _is_number(field) and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, field.name, float(value))
-            elif isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
-            self._check(field)
-
-    def _check(self, field: dataclasses.Field[Any]) -> None:
-        value, meta = getattr(self, field.name), field.metadata
-        where = f"{type(self).__name__}.{field.name}"
-        if "options" in meta and value not in meta["options"]:
-            raise InvalidPart(f"{where} must be one of {', '.join(map(repr, meta['options']))}; got {value!r}.")
-        if meta.get("whole") and (isinstance(value, bool) or not isinstance(value, int)):
-            raise InvalidPart(f"{where} must be a whole number in {meta['within'].text}; got {value!r}.")
-        if meta.get("number") and isinstance(value, str | bool):
-            raise InvalidPart(f"{where} must be a number in {meta['within'].text}; got {value!r}.")
-        if "within" in meta and _is_plain_number(value) and (math.isnan(value) or value not in meta["within"]):
-            raise InvalidPart(f"{where} must be in {meta['within'].text}; got {value!r}.")
+            value = _plain(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            _check(type(self).__name__, field, value)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values; ``a__b`` reaches field ``b`` of the part in field ``a``.
@@ -131,7 +188,8 @@ class Part(ABC):
         """
         names = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         direct: dict[str, Any] = {}
-        for key, value in changes.items():
+        for key in sorted(changes, key=lambda key: "__" in key):  # a new part first, then its fields
+            value = changes[key]
             name, _, rest = key.partition("__")
             if name not in names:
                 raise InvalidPart(

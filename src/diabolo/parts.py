@@ -7,7 +7,7 @@ from .model import Recipe
 from .networks import MLP, Network, PerRow, key_from
 from .objectives import ELBO, ImportanceWeighted, Objective, Reconstruction
 from .optimizers import SGD, Adam, Optimizer
-from .part import choice, number, registered, whole
+from .part import choice, holds, holds_many, number, registered, whole, wholes
 from .penalties import L1, Contractive, ForwardPass, KLSparsity, Penalty, WeightDecay, mean_over_rows
 from .priors import Prior, StandardNormal
 from .schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
@@ -52,9 +52,12 @@ __all__ = [
     "Steps",
     "WeightDecay",
     "choice",
+    "holds",
+    "holds_many",
     "key_from",
     "mean_over_rows",
     "number",
     "registered",
     "whole",
+    "wholes",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .part import Part, number, whole
+from .part import Part, number, whole, wholes
 
 __all__ = ["Constant", "Cosine", "Cyclical", "LinearWarmup", "Schedule", "Steps"]
 
@@ -119,7 +119,7 @@ class Steps(Schedule):
     [1.0, 0.1, 0.01]
     """
 
-    at: tuple[int, ...] = ()
+    at: tuple[int, ...] = wholes(())
     factor: float = number(0.1, "(0, 1]")
 
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:

@@ -1,0 +1,73 @@
+"""What all tests share: shapes checked while they run, compiled programs kept between runs, and small data."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+
+# Before JAX is imported: compiled programs are kept beside pytest's own cache, so that a second run is fast.
+os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
+os.environ.pop("DIABOLO_CACHE", None)
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+# Before diabolo is imported: the shapes in annotations are checked in every test.
+NUMERIC_ROOMS = (
+    "corruptions",
+    "distributions",
+    "latents",
+    "likelihoods",
+    "model",
+    "networks",
+    "objectives",
+    "penalties",
+    "priors",
+    "schedules",
+)
+assert not any(f"diabolo.{room}" in sys.modules for room in NUMERIC_ROOMS)
+install_import_hook([f"diabolo.{room}" for room in NUMERIC_ROOMS], "shape_checker.check")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Handwritten digits, (1797, 64) grey values in [0, 1]."""
+    return load_digits().data / 16
+
+
+@pytest.fixture(scope="session")
+def table():
+    """Eighty rows of six correlated real columns with different units and offsets: the tests' usual table.
+
+    Most fits use this very shape, so that they share compiled programs.
+    """
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(80, 2))
+    rows = factors @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(80, 6))
+    return rows * np.array([1.0, 10.0, 0.1, 1.0, 5.0, 1.0]) + np.array([0.0, 100.0, 0.0, -3.0, 0.0, 1.0])
+
+
+@pytest.fixture(scope="session")
+def grey(table):
+    """The usual table squeezed into [0, 1], for likelihoods of that support."""
+    low, high = table.min(axis=0), table.max(axis=0)
+    return (table - low) / (high - low)
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder of real data sets, named by $DIABOLO_DATA."""
+    folder = os.environ.get("DIABOLO_DATA")
+    if not folder:
+        pytest.skip("$DIABOLO_DATA is not set: it names the folder of real data sets (mnist/, olivetti/, ...)")
+    if not Path(folder).is_dir():
+        pytest.skip(f"$DIABOLO_DATA is {folder}, which is not a folder")
+    return Path(folder)

@@ -1,0 +1,104 @@
+"""The table that the conformance tests run over: example values of every part, every recipe and every estimator.
+
+Whoever adds one of them adds a line here, and is tested; `test_examples.py` fails until then.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import diabolo
+from diabolo import estimators, parts, recipes
+from diabolo.part import registered
+
+PARTS = {
+    "NoCorruption": (parts.NoCorruption(),),
+    "GaussianNoise": (parts.GaussianNoise(), parts.GaussianNoise(0.0), parts.GaussianNoise(2.5)),
+    "SaltAndPepper": (parts.SaltAndPepper(), parts.SaltAndPepper(0.2, low=-1.0, high=1.0)),
+    "Masking": (parts.Masking(), parts.Masking(0.0), parts.Masking(1.0)),
+    "Chain": (
+        parts.Chain(),
+        parts.Chain((parts.Masking(0.1), parts.GaussianNoise(0.2))),
+        parts.Chain((parts.Chain((parts.Masking(0.5),)), parts.SaltAndPepper(0.1, low=0.0, high=1.0))),
+    ),
+    "MLP": (parts.MLP(), parts.MLP(()), parts.MLP((5, 3), "tanh", "sigmoid")),
+    "Code": (parts.Code(), parts.Code(3, "sigmoid")),
+    "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
+    "StandardNormal": (parts.StandardNormal(),),
+    "Gaussian": (parts.Gaussian(), parts.Gaussian(0.1)),
+    "LearnedGaussian": (parts.LearnedGaussian(), parts.LearnedGaussian(floor=0.01)),
+    "Bernoulli": (parts.Bernoulli(),),
+    "Reconstruction": (parts.Reconstruction(), parts.Reconstruction(2)),
+    "ELBO": (parts.ELBO(), parts.ELBO(parts.LinearWarmup(3), 2), parts.ELBO(parts.Constant(0.3))),
+    "ImportanceWeighted": (parts.ImportanceWeighted(), parts.ImportanceWeighted(1)),
+    "KLSparsity": (parts.KLSparsity(), parts.KLSparsity(0.2, 3.0)),
+    "L1": (parts.L1(), parts.L1(0.5)),
+    "WeightDecay": (parts.WeightDecay(), parts.WeightDecay(0.5)),
+    "Contractive": (parts.Contractive(), parts.Contractive(0.5)),
+    "Constant": (parts.Constant(), parts.Constant(0.25)),
+    "LinearWarmup": (parts.LinearWarmup(), parts.LinearWarmup(2.5, start=0.1)),
+    "Cyclical": (parts.Cyclical(), parts.Cyclical(2, ramp=0.9)),
+    "Cosine": (parts.Cosine(), parts.Cosine(warmup=0.0, floor=0.1)),
+    "Steps": (parts.Steps(), parts.Steps((2, 4), factor=0.5)),
+    "Adam": (parts.Adam(), parts.Adam(b1=0.5, weight_decay=0.1)),
+    "SGD": (parts.SGD(), parts.SGD(0.0)),
+    "Recipe": (
+        parts.Recipe(),
+        parts.Recipe(
+            corruption=parts.Chain((parts.Masking(), parts.SaltAndPepper(0.1))),
+            encoder=parts.MLP((3,)),
+            latent=parts.DiagonalGaussian(2),
+            decoder=parts.MLP(()),
+            likelihood=parts.LearnedGaussian(),
+            objective=parts.ELBO(parts.Cyclical()),
+            penalties=(parts.L1(), parts.WeightDecay()),
+        ),
+    ),
+}
+
+RECIPES = {
+    "basic": recipes.basic(2),
+    "stacked": recipes.stacked(2, hidden=(4, 3)),
+    "sparse": recipes.sparse(8, rho=0.2, weight=0.5),
+    "denoising": recipes.denoising(2, hidden=(4,), corruption=parts.Masking(0.3)),
+    "variational": recipes.variational(2, hidden=(4,)),
+}
+
+SMALL = {"max_epochs": 3, "batch_size": 16, "learning_rate": 0.01, "random_state": 0}
+
+ESTIMATORS = {
+    "Autoencoder": estimators.Autoencoder(
+        encoder=parts.MLP((4,), "tanh"),
+        latent=parts.DiagonalGaussian(2),
+        decoder=parts.MLP((3,)),
+        corruption=parts.Chain((parts.SaltAndPepper(0.1), parts.GaussianNoise(0.1))),
+        prior=parts.StandardNormal(),
+        likelihood=parts.Gaussian(0.5),
+        objective=parts.ImportanceWeighted(2),
+        penalties=(parts.WeightDecay(1e-3), parts.L1(1e-3)),
+        optimizer=parts.Adam(weight_decay=1e-4),
+        learning_rate_schedule=parts.Steps((2,)),
+        **SMALL,
+    ),
+    "BasicAutoencoder": estimators.BasicAutoencoder(**SMALL),
+    "StackedAutoencoder": estimators.StackedAutoencoder(hidden_layer_sizes=(4, 3), **SMALL),
+    "SparseAutoencoder": estimators.SparseAutoencoder(n_hidden=8, **SMALL),
+    "DenoisingAutoencoder": estimators.DenoisingAutoencoder(hidden_layer_sizes=(4,), corruption="masking", **SMALL),
+    "VariationalAutoencoder": estimators.VariationalAutoencoder(hidden_layer_sizes=(4,), **SMALL),
+}
+
+STOCHASTIC = ("Autoencoder", "VariationalAutoencoder")
+"""The estimators above that have a posterior."""
+
+
+def all_parts(slot=None):
+    """(id, part) for every example, or for one slot's."""
+    known = registered(slot)
+    return [(f"{name}-{i}", part) for name, some in PARTS.items() if name in known for i, part in enumerate(some)]
+
+
+def own_modules():
+    """Every module of the package, imported, by name; so that everything that registers itself has done so."""
+    names = [info.name for info in pkgutil.walk_packages(diabolo.__path__, "diabolo.")]
+    return {name: importlib.import_module(name) for name in names if not name.endswith("__main__")}

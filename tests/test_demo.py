@@ -1,0 +1,68 @@
+"""The demo: it ends well, shows every picture, and its figures keep what the README promises."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from diabolo import demo
+from diabolo.errors import UsageError
+
+PICTURES = {"reconstructions", "curves", "denoising", "latent", "sparse", "samples"}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "page"
+    demo.run(out, seed=0)
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(shown):
+    return json.loads((shown / "results.json").read_text())
+
+
+def test_the_page_shows_every_picture_and_needs_no_network(shown):
+    page = (shown / "index.html").read_text()
+    for name in PICTURES:
+        assert f'src="pictures/{name}.png"' in page
+        with Image.open(shown / "pictures" / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+            assert len(picture.convert("L").getcolors(1 << 20)) > 16  # something is drawn
+    assert "http" not in page
+
+
+def test_the_stacked_one_beats_pca_of_the_same_width(results):
+    table = results["reconstruction"]
+    assert table["stacked"]["code"] == table["PCA"]["code"] == 8
+    assert table["stacked"]["squared_error"] < 0.6 * table["PCA"]["squared_error"]
+
+
+def test_the_basic_one_is_pca(results):
+    table = results["reconstruction"]
+    assert table["basic"]["squared_error"] == pytest.approx(table["PCA"]["squared_error"], rel=0.02)
+
+
+def test_every_denoiser_gains_at_least_four_decibels(results):
+    assert set(results["denoising"]) == {"gaussian", "salt_and_pepper", "masking"}
+    for noise in results["denoising"].values():
+        assert noise["psnr_after"] > noise["psnr_before"] + 4
+
+
+def test_the_sparse_one_is_sparse_and_faithful(results):
+    assert results["sparse"]["mean_abs_difference"] < 0.02
+    assert results["sparse"]["mean_abs_difference_held_out"] < 0.02
+    assert results["reconstruction"]["sparse"]["explained_variance"] > 0.9
+
+
+def test_the_variational_one_uses_its_units_and_its_bounds_are_in_order(results):
+    assert results["variational"]["active_units"] >= 6
+    assert results["variational"]["log_p"] > results["variational"]["elbo"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match="holds no earlier demo"):
+        demo.run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -1,0 +1,355 @@
+"""Densities are densities: normalised, equal to SciPy's, sampled as they say; KL is the KL."""
+
+import math
+
+import examples
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from diabolo.distributions import Bernoulli, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Array
+from scipy import integrate, special, stats
+
+N_DRAWS = 40_000
+STANDARD_ERRORS = 4.5
+
+finite = st.floats(-5, 5, width=32)
+scales = st.floats(0.0625, 8, width=32)
+reproducible = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+NORMALS = {
+    "standard": ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+    "narrow and wide": ([3.0, 0.0, -20.0], [0.01, 1.0, 30.0]),
+    "shared scale": ([-1.0, 0.0, 2.5], [0.5]),
+}
+LOGITS = [-30.0, -3.0, -0.1, 0.0, 0.1, 3.0, 30.0]
+
+every_normal = pytest.mark.parametrize(("loc", "scale"), NORMALS.values(), ids=NORMALS)
+
+
+def normal(loc, scale):
+    return Normal(jnp.asarray(loc, jnp.float32), jnp.asarray(scale, jnp.float32))
+
+
+def integral(distribution, loc, scale):
+    """∫ p(x) dx per coordinate, by the trapezoid rule over ± 12 standard deviations."""
+    grid = np.linspace(-12, 12, 4001)[:, None] * np.asarray(scale) + np.asarray(loc)
+    density = np.exp(np.asarray(distribution.log_prob(jnp.asarray(grid, jnp.float32)), np.float64))
+    return integrate.trapezoid(density, grid, axis=0)
+
+
+# -- normal -----------------------------------------------------------------------------------------------------------
+
+
+@every_normal
+def test_a_normal_integrates_to_one(loc, scale):
+    np.testing.assert_allclose(integral(normal(loc, scale), loc, scale), 1.0, rtol=1e-4)
+
+
+@every_normal
+def test_a_normal_is_scipys(loc, scale):
+    x = np.linspace(-5, 5, 101)[:, None] * np.asarray(scale) + np.asarray(loc)
+    ours = normal(loc, scale).log_prob(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(ours, stats.norm.logpdf(x, loc, scale), rtol=2e-4, atol=2e-4)
+
+
+@every_normal
+def test_draws_of_a_normal_have_its_moments(loc, scale):
+    draws = np.asarray(normal(loc, scale).sample(jax.random.key(1), (N_DRAWS,)), np.float64)
+    assert draws.shape == (N_DRAWS, len(loc))
+    error = np.asarray(scale) / math.sqrt(N_DRAWS)
+    assert np.all(np.abs(draws.mean(axis=0) - loc) < STANDARD_ERRORS * error)
+    assert np.all(np.abs(draws.var(axis=0) / np.square(scale) - 1) < STANDARD_ERRORS * math.sqrt(2 / N_DRAWS))
+
+
+def test_draws_of_different_coordinates_are_independent():
+    draws = np.asarray(normal([0.0] * 3, [1.0] * 3).sample(jax.random.key(2), (N_DRAWS,)))
+    off_diagonal = np.corrcoef(draws.T)[np.triu_indices(3, 1)]
+    assert np.all(np.abs(off_diagonal) < STANDARD_ERRORS / math.sqrt(N_DRAWS))
+
+
+def test_a_draw_is_the_mean_plus_the_scale_times_noise_that_knows_neither():
+    key = jax.random.key(3)
+    noise = normal([0.0] * 3, [1.0] * 3).sample(key)
+    draw = normal([1.0, -2.0, 0.0], [0.5, 3.0, 1.0]).sample(key)
+    np.testing.assert_allclose(draw, np.array([1.0, -2.0, 0.0]) + np.array([0.5, 3.0, 1.0]) * noise, rtol=1e-6)
+
+
+def test_gradients_pass_through_a_draw_to_mean_and_scale():
+    key = jax.random.key(4)
+
+    def total(loc, scale):
+        return Normal(loc, scale).sample(key).sum()
+
+    by_loc, by_scale = jax.grad(total, argnums=(0, 1))(jnp.zeros(3), jnp.ones(3))
+    np.testing.assert_array_equal(by_loc, 1.0)
+    np.testing.assert_allclose(by_scale, normal([0.0] * 3, [1.0] * 3).sample(key), rtol=1e-6)
+
+
+@every_normal
+def test_the_mean_of_a_normal_is_its_location(loc, scale):
+    np.testing.assert_array_equal(normal(loc, scale).mean, np.asarray(loc, np.float32))
+
+
+# -- Bernoulli --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_a_bernoulli_sums_to_one(logit):
+    both = Bernoulli(jnp.full(2, logit)).log_prob(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(np.exp(np.asarray(both, np.float64)).sum(), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+@pytest.mark.parametrize("x", [0, 1])
+def test_a_bernoulli_is_scipys(logit, x):
+    ours = float(Bernoulli(jnp.array([logit])).log_prob(jnp.array([float(x)]))[0])
+    theirs = special.log_expit(logit if x else -logit)
+    assert math.isclose(ours, theirs, rel_tol=1e-5, abs_tol=1e-12)
+    if abs(logit) < 10:
+        assert math.isclose(ours, stats.bernoulli.logpmf(x, special.expit(logit)), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("logit", [-500.0, 500.0])
+@pytest.mark.parametrize("x", [0.0, 0.5, 1.0])
+def test_a_certain_bernoulli_stays_finite_with_a_finite_gradient(logit, x):
+    value, gradient = jax.value_and_grad(lambda eta: Bernoulli(eta).log_prob(jnp.array([x])).sum())(jnp.array([logit]))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_a_bernoulli_of_grey_values_is_the_cross_entropy():
+    x, logits = np.array([0.1, 0.5, 0.9]), np.array([-1.0, 0.3, 2.0])
+    p = special.expit(logits)
+    ours = Bernoulli(jnp.asarray(logits, jnp.float32)).log_prob(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(ours, x * np.log(p) + (1 - x) * np.log(1 - p), rtol=1e-5)
+
+
+def test_draws_of_a_bernoulli_are_zeros_and_ones_at_its_rate():
+    bernoulli = Bernoulli(jnp.array([-3.0, 0.0, 2.0]))
+    draws = np.asarray(bernoulli.sample(jax.random.key(5), (N_DRAWS,)))
+    p = special.expit([-3.0, 0.0, 2.0])
+    assert draws.dtype == np.float32
+    assert set(np.unique(draws)) == {0.0, 1.0}
+    assert np.all(np.abs(draws.mean(axis=0) - p) < STANDARD_ERRORS * np.sqrt(p * (1 - p) / N_DRAWS))
+    np.testing.assert_allclose(bernoulli.mean, p, rtol=1e-5)
+
+
+# -- Dirac ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dirac_is_always_its_value():
+    value = jnp.array([[1.0, -2.0], [0.0, 3.0]])
+    dirac = Dirac(value)
+    draws = dirac.sample(jax.random.key(0), (3,))
+    assert draws.shape == (3, 2, 2)
+    np.testing.assert_array_equal(draws, np.broadcast_to(value, (3, 2, 2)))
+    np.testing.assert_array_equal(dirac.mean, value)
+
+
+def test_a_dirac_has_all_its_mass_at_its_value():
+    assert Dirac(jnp.zeros(2)).log_prob(jnp.array([0.0, 1e-3])).tolist() == [math.inf, -math.inf]
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+DISTRIBUTIONS = {
+    "normal": Normal(jnp.zeros((4, 3)), jnp.ones((4, 3))),
+    "bernoulli": Bernoulli(jnp.zeros((4, 3))),
+    "dirac": Dirac(jnp.zeros((4, 3))),
+}
+every_distribution = pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+
+
+@every_distribution
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_draws_have_the_sample_axes_before_the_batch(distribution, shape):
+    draws = distribution.sample(jax.random.key(0), shape)
+    assert draws.shape == (*shape, 4, 3)
+    assert distribution.log_prob(draws).shape == draws.shape
+
+
+@every_distribution
+def test_the_same_key_draws_the_same_bits(distribution):
+    one, two = (np.asarray(distribution.sample(jax.random.key(7), (3,))) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", ["normal", "bernoulli"])
+def test_another_key_draws_others(name):
+    one, two = (np.asarray(DISTRIBUTIONS[name].sample(jax.random.key(k), (3,))) for k in (1, 2))
+    assert np.any(one != two)
+
+
+# -- the densities that parts make ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
+def test_every_likelihood_is_normalised(part):
+    eta = np.array([[-1.0, 0.0, 2.0]], np.float32)
+    density = part(jnp.asarray(eta), part.build(3))
+    if part.discrete:
+        both = [np.exp(np.asarray(density.log_prob(jnp.full((1, 3), x)), np.float64)) for x in (0.0, 1.0)]
+        np.testing.assert_allclose(sum(both), 1.0, rtol=1e-6)
+        return
+    grid = np.linspace(-15, 15, 30_001)[:, None]
+    log_density = density.log_prob(jnp.asarray(np.broadcast_to(grid, (len(grid), 3)), jnp.float32))
+    np.testing.assert_allclose(
+        integrate.trapezoid(np.exp(np.asarray(log_density, np.float64)), grid, axis=0), 1.0, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
+def test_every_likelihoods_mean_is_the_mean_of_its_draws(part):
+    density = part(jnp.array([-1.0, 0.0, 2.0]), part.build(3))
+    draws = np.asarray(density.sample(jax.random.key(0), (N_DRAWS,)), np.float64)
+    error = draws.std(axis=0) / math.sqrt(N_DRAWS)
+    assert np.all(np.abs(draws.mean(axis=0) - density.mean) < STANDARD_ERRORS * error)
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("prior")])
+def test_every_prior_is_normalised_over_each_coordinate(part):
+    prior = part(2)
+    grid = np.linspace(-15, 15, 30_001)[:, None]
+    log_density = prior.log_prob(jnp.asarray(np.broadcast_to(grid, (len(grid), 2)), jnp.float32))
+    np.testing.assert_allclose(
+        integrate.trapezoid(np.exp(np.asarray(log_density, np.float64)), grid, axis=0), 1.0, rtol=1e-3
+    )
+    assert prior.sample(jax.random.key(0), (5,)).shape == (5, 2)
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("latent")])
+def test_every_latent_gives_one_posterior_for_each_row(part):
+    h = jnp.asarray(np.linspace(-2, 2, 5 * part.n_outputs), jnp.float32).reshape(5, part.n_outputs)
+    posterior = part(h)
+    draws = posterior.sample(jax.random.key(0), (1000,))
+    assert posterior.mean.shape == (5, part.n_latent)
+    assert draws.shape == (1000, 5, part.n_latent)
+    assert part.stochastic == bool(np.any(draws[0] != draws[1]))
+    error = np.asarray(draws.std(axis=0)) / math.sqrt(len(draws))
+    assert np.all(np.abs(draws.mean(axis=0) - posterior.mean) <= STANDARD_ERRORS * error + 1e-6)
+    if part.in_unit_interval:
+        assert np.all((posterior.mean > 0) & (posterior.mean < 1))
+
+
+@pytest.mark.parametrize("s", [-1000.0, -50.0, 0.0, 50.0, 1000.0])
+def test_the_posteriors_scale_neither_overflows_nor_reaches_zero(s):
+    latent = examples.PARTS["DiagonalGaussian"][1]
+    scale = latent(jnp.array([[0.0, s]])).scale
+    gradient = jax.grad(lambda h: jnp.log(latent(h).scale).sum())(jnp.array([[0.0, s]]))
+    assert 0 < float(scale[0, 0]) < 1e4
+    assert np.isfinite(gradient).all()
+
+
+# -- Kullback-Leibler -------------------------------------------------------------------------------------------------
+
+PAIRS = {
+    "shifted": ((1.0, 1.0), (0.0, 1.0)),
+    "narrow in wide": ((0.0, 0.1), (0.0, 1.0)),
+    "wide in narrow": ((0.5, 2.0), (0.0, 1.0)),
+    "both moved": ((-1.0, 0.7), (2.0, 1.5)),
+}
+
+
+@pytest.mark.parametrize(("q", "p"), PAIRS.values(), ids=PAIRS)
+def test_the_kl_of_two_normals_is_what_monte_carlo_says(q, p):
+    q_, p_ = normal([q[0]] * 3, [q[1]] * 3), normal([p[0]] * 3, [p[1]] * 3)
+    z = q_.sample(jax.random.key(6), (N_DRAWS,))
+    closed = float(kl_divergence(q_, p_, z)[0])
+    each = np.asarray(q_.log_prob(z) - p_.log_prob(z), np.float64)
+    assert abs(each.mean() - closed) < STANDARD_ERRORS * each.std() / math.sqrt(each.size)
+
+
+@pytest.mark.parametrize(("q", "p"), PAIRS.values(), ids=PAIRS)
+def test_the_kl_of_two_normals_is_the_textbooks(q, p):
+    closed = float(kl_divergence(normal([q[0]], [q[1]]), normal([p[0]], [p[1]]), jnp.zeros(1))[0])
+    textbook = math.log(p[1] / q[1]) + (q[1] ** 2 + (q[0] - p[0]) ** 2) / (2 * p[1] ** 2) - 0.5
+    assert math.isclose(closed, textbook, rel_tol=1e-5)
+
+
+@reproducible
+@given(finite, scales, finite, scales)
+def test_the_kl_of_two_normals_is_never_negative(m, s, n, t):
+    closed = float(kl_divergence(normal([m], [s]), normal([n], [t]), jnp.zeros(1))[0])
+    assert closed >= -1e-6
+
+
+@reproducible
+@given(finite, scales)
+def test_the_kl_of_a_normal_from_itself_is_exactly_zero(m, s):
+    assert float(kl_divergence(normal([m], [s]), normal([m], [s]), jnp.zeros(1))[0]) == 0.0
+
+
+@reproducible
+@given(finite, scales, st.floats(0.25, 2), st.booleans())
+def test_the_kl_of_two_different_normals_is_positive(m, s, by, move):
+    other = normal([m + by * s], [s]) if move else normal([m], [s * (1 + by)])
+    assert float(kl_divergence(normal([m], [s]), other, jnp.zeros(1))[0]) > 1e-3
+
+
+def test_the_kl_is_per_coordinate():
+    q = normal([0.0, 1.0], [1.0, 1.0])
+    np.testing.assert_allclose(kl_divergence(q, normal([0.0, 0.0], [1.0, 1.0]), jnp.zeros(2)), [0.0, 0.5], rtol=1e-6)
+
+
+class Laplace(Distribution):
+    """A distribution that has no closed-form KL here."""
+
+    loc: Array
+    scale: Array
+
+    @property
+    def mean(self):
+        return self.loc
+
+    def log_prob(self, x):
+        return -jnp.abs(x - self.loc) / self.scale - jnp.log(2 * self.scale)
+
+    def sample(self, key, shape=()):
+        return self.loc + self.scale * jax.random.laplace(key, shape + jnp.shape(self.loc))
+
+
+def test_without_a_closed_form_the_kl_is_estimated_at_the_given_draws():
+    q, p = Laplace(jnp.zeros(3), jnp.ones(3)), normal([0.0] * 3, [1.0] * 3)
+    z = q.sample(jax.random.key(8), (N_DRAWS,))
+    each = np.asarray(kl_divergence(q, p, z), np.float64)
+    assert each.shape == (N_DRAWS, 3)
+    np.testing.assert_allclose(each, q.log_prob(z) - p.log_prob(z), rtol=1e-5, atol=1e-6)
+    exact = 0.5 * math.log(2 * math.pi) + 1.0 - (1 + math.log(2))  # E[z²]/2 = 1 for Laplace(0, 1)
+    assert np.all(np.abs(each.mean(axis=0) - exact) < STANDARD_ERRORS * each.std(axis=0) / math.sqrt(N_DRAWS))
+
+
+# -- Kullback-Leibler of two rates ------------------------------------------------------------------------------------
+
+RATES = [1e-4, 0.05, 0.3, 0.5, 0.9, 0.999]
+
+
+@pytest.mark.parametrize("rho", RATES)
+@pytest.mark.parametrize("rho_hat", RATES)
+def test_kl_bernoulli_is_scipys(rho, rho_hat):
+    theirs = special.rel_entr(rho, rho_hat) + special.rel_entr(1 - rho, 1 - rho_hat)
+    with jax.enable_x64(True):
+        ours = float(kl_bernoulli(jnp.asarray(rho), jnp.asarray(rho_hat)))
+        assert math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12)
+        assert ours >= 0
+        assert (ours < 1e-12) == (rho == rho_hat)
+    single = float(kl_bernoulli(jnp.asarray(rho), jnp.asarray(rho_hat)))
+    assert math.isclose(single, theirs, rel_tol=1e-3, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("rho", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("rho_hat", [0.01, 0.3, 0.8])
+def test_kl_bernoullis_gradient_is_that_of_finite_differences(rho, rho_hat):
+    with jax.enable_x64(True):
+
+        def f(r):
+            return kl_bernoulli(jnp.asarray(rho), r)
+
+        exact = float(jax.grad(f)(jnp.asarray(rho_hat)))
+        step = 1e-6
+        by_differences = float(f(jnp.asarray(rho_hat + step)) - f(jnp.asarray(rho_hat - step))) / (2 * step)
+    assert math.isclose(exact, by_differences, rel_tol=1e-6)
+    assert math.isclose(exact, -rho / rho_hat + (1 - rho) / (1 - rho_hat), rel_tol=1e-9)

@@ -1,0 +1,62 @@
+"""The documentation is true: its Python runs, its links lead somewhere, and what it names is there."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def _name(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=_name)
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{_name(page)} links to {target}"
+
+
+def _rows_of_the_lecture():
+    table = re.findall(r"^\|(.+)\|$", (ROOT / "docs" / "lecture.md").read_text(), flags=re.MULTILINE)
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in table if not set(row) <= set("-| ")]
+
+
+def test_every_row_of_the_lecture_names_code_and_a_test_that_exist():
+    checked = 0
+    for row in _rows_of_the_lecture():
+        if row[0] == "symbol":
+            assert row == ["symbol", "meaning", "name in code", "test that checks it"]
+            continue
+        _, _, code, tests = row
+        names = re.findall(r"`([^`]+)`", code)
+        assert names, row
+        for name in names:
+            _resolve(name)
+        where = re.findall(r"`(test_\w+)::(test_\w+)`", tests)
+        assert where, row
+        for file, test in where:
+            assert f"def {test}(" in (ROOT / "tests" / f"{file}.py").read_text(), f"{file}::{test}"
+        checked += 1
+    assert checked > 20
+
+
+def _resolve(dotted):
+    """`module.Name.attribute` within diabolo; dataclass fields count as attributes."""
+    module, name, *rest = dotted.split(".")
+    thing = getattr(importlib.import_module(f"diabolo.{module}"), name)
+    for attribute in rest:
+        fields = {*getattr(thing, "__dataclass_fields__", ()), *getattr(thing, "__annotations__", ())}
+        documented = attribute in (thing.__doc__ or "")
+        assert attribute in fields or hasattr(thing, attribute) or documented, dotted
+        thing = getattr(thing, attribute, None)

@@ -1,0 +1,736 @@
+"""The formula against the lecture's equations, written out a second time in NumPy."""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import examples
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from diabolo import inference, parts, recipes
+from diabolo.activations import ACTIVATIONS, activate
+from diabolo.distributions import Bernoulli, Normal
+from diabolo.model import Model, loss
+from diabolo.networks import Dense, Layers
+from diabolo.objectives import log_weights
+from diabolo.penalties import ForwardPass
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+N, D, K = 5, 4, 2
+LOG_PI = math.log(math.pi)
+KEY = jax.random.key(0)
+EVERYONE = jnp.ones(N)
+
+reproducible = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+@pytest.fixture(scope="module")
+def x():
+    return jnp.asarray(np.random.default_rng(1).uniform(0.05, 0.95, (N, D)), jnp.float32)
+
+
+def built(recipe, n_features=D):
+    """A model with every weight moved away from its start, so that no bias or spread is 0."""
+    model = Model.build(recipe, n_features, 0)
+    rng = np.random.default_rng(2)
+    arrays, skeleton = model.weights.apart()
+    moved = jax.tree.map(lambda w: w + jnp.asarray(rng.normal(0, 0.3, w.shape), w.dtype), arrays)
+    return Model(recipe, skeleton.with_arrays(moved))
+
+
+def value_of(model, x, beta=1.0, key=KEY, row_weight=EVERYONE):
+    total, terms = loss(model, x, key, jnp.asarray(beta), row_weight)
+    return float(total), {name: float(value) for name, value in terms.items()}
+
+
+# -- the second writing -----------------------------------------------------------------------------------------------
+
+REFERENCE = {
+    "identity": lambda a: a,
+    "relu": lambda a: np.maximum(a, 0),
+    "gelu": lambda a: 0.5 * a * (1 + np.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))),
+    "silu": lambda a: a * special.expit(a),
+    "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
+    "softplus": lambda a: np.logaddexp(0, a),
+    "tanh": np.tanh,
+    "sigmoid": special.expit,
+}
+
+
+def forward(network, x, activation="silu"):
+    """W and b of every layer in turn, float64."""
+    h = np.asarray(x, np.float64)
+    for i, layer in enumerate(network.layers):
+        h = h @ np.asarray(layer.weight, np.float64) + np.asarray(layer.bias, np.float64)
+        if i < len(network.layers) - 1:
+            h = REFERENCE[activation](h)
+    return h
+
+
+def squared_error(x, x_hat):
+    return float(np.square(np.asarray(x, np.float64) - x_hat).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_is_what_its_name_says(name):
+    a = np.linspace(-4, 4, 33)
+    np.testing.assert_allclose(activate(name, jnp.asarray(a, jnp.float32)), REFERENCE[name](a), rtol=2e-5, atol=2e-6)
+
+
+def test_every_activation_has_a_reference():
+    assert set(REFERENCE) == set(ACTIVATIONS)
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])
+def test_every_network_maps_batches_with_any_leading_axes(part):
+    network = part.build(np.random.default_rng(0), D, 3)
+    out = network(jnp.ones((2, N, D)))
+    assert out.shape == (2, N, 3)
+    np.testing.assert_allclose(out[0], network(jnp.ones((N, D))), rtol=1e-6)
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])
+def test_every_networks_weights_follow_from_the_generator(part):
+    one, two, other = (jax.tree.leaves(part.build(np.random.default_rng(seed), D, 3)) for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])
+def test_mirroring_twice_is_the_network_itself(part):
+    assert part.mirrored().mirrored() == part
+
+
+def test_weights_start_within_glorots_bounds_and_biases_at_zero():
+    dense = Dense.draw(np.random.default_rng(0), 300, 200)
+    bound = math.sqrt(6 / 500)
+    assert 0.99 * bound < float(jnp.abs(dense.weight).max()) <= bound
+    assert abs(float(dense.weight.mean())) < 5 * bound / math.sqrt(3 * 60_000)
+    assert not dense.bias.any()
+
+
+def test_a_network_is_its_layers_in_turn():
+    network = parts.MLP((5, 3), "tanh").build(np.random.default_rng(0), D, K)
+    x = np.random.default_rng(1).normal(size=(N, D))
+    np.testing.assert_allclose(network(jnp.asarray(x, jnp.float32)), forward(network, x, "tanh"), rtol=1e-5, atol=1e-6)
+
+
+# -- reconstruction: (1/N) Σ ‖x − x̂‖² --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["basic", "stacked"])
+def test_the_squared_error_is_the_lectures(name, x):
+    model = built(examples.RECIPES[name])
+    x_hat = forward(model.weights.decoder, forward(model.weights.encoder, x))
+    total, terms = value_of(model, x)
+    assert total == pytest.approx(squared_error(x, x_hat) + D / 2 * LOG_PI, rel=1e-5)
+    assert terms == pytest.approx({"loss": total, "target": total, "reconstruction": total})
+    np.testing.assert_allclose(model.reconstruct(x), x_hat, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_the_codes_activation_stands_between_encoder_and_decoder(activation, x):
+    model = built(recipes.basic(3, activation=activation))
+    code = REFERENCE[activation](forward(model.weights.encoder, x))
+    np.testing.assert_allclose(model.code(x), code, rtol=1e-5, atol=1e-6)
+    assert value_of(model, x)[0] == pytest.approx(
+        squared_error(x, forward(model.weights.decoder, code)) + D / 2 * LOG_PI, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 3.0])
+def test_a_given_sigma_weighs_the_squared_error(sigma, x):
+    model = built(recipes.basic(K, likelihood=parts.Gaussian(sigma)))
+    x_hat = forward(model.weights.decoder, forward(model.weights.encoder, x))
+    expected = squared_error(x, x_hat) / (2 * sigma**2) + D * math.log(sigma * math.sqrt(2 * math.pi))
+    assert value_of(model, x)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_learned_sigma_is_one_per_feature(x):
+    part = parts.LearnedGaussian(floor=0.05)
+    model = built(recipes.basic(K, likelihood=part))
+    x_hat = forward(model.weights.decoder, forward(model.weights.encoder, x))
+    sigma = np.logaddexp(0, np.asarray(model.weights.likelihood["spread"], np.float64)) + 0.05
+    assert len(set(sigma)) == D
+    expected = -stats.norm.logpdf(np.asarray(x, np.float64), x_hat, sigma).sum(axis=1).mean()
+    assert value_of(model, x)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_learned_sigma_starts_at_one():
+    part = parts.LearnedGaussian(floor=0.3)
+    np.testing.assert_allclose(part(jnp.zeros((1, D)), part.build(D)).scale, 1.0, rtol=1e-6)
+
+
+def test_a_bernoulli_likelihood_is_the_cross_entropy(x):
+    model = built(recipes.stacked(K, hidden=(4, 3), likelihood=parts.Bernoulli()))
+    p = special.expit(forward(model.weights.decoder, forward(model.weights.encoder, x)))
+    clean = np.asarray(x, np.float64)
+    expected = -(clean * np.log(p) + (1 - clean) * np.log(1 - p)).sum(axis=1).mean()
+    assert value_of(model, x)[0] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(model.reconstruct(x), p, rtol=1e-5)
+
+
+# -- sparse: + β Σⱼ KL(ρ‖ρ̂ⱼ) on the h that the decoder reads -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("rho", [0.05, 0.3])
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_the_sparse_loss_is_the_lectures(rho, weight, x):
+    model = built(recipes.sparse(8, rho=rho, weight=weight))
+    h = special.expit(forward(model.weights.encoder, x))
+    rho_hat = h.mean(axis=0)
+    omega = (special.rel_entr(rho, rho_hat) + special.rel_entr(1 - rho, 1 - rho_hat)).sum()
+    rec = squared_error(x, forward(model.weights.decoder, h)) + D / 2 * LOG_PI
+    total, terms = value_of(model, x)
+    assert total == pytest.approx(rec + weight * omega, rel=1e-4)
+    assert terms["KLSparsity"] == pytest.approx(weight * omega, rel=1e-4, abs=1e-6)
+    assert terms["reconstruction"] == pytest.approx(rec, rel=1e-5)
+    np.testing.assert_allclose(model.code(x), h, rtol=1e-5)
+
+
+def seen(z, **others):
+    given = {"x": z[0], "z": z, "row_weight": jnp.ones(z.shape[1], z.dtype), "encode": lambda rows: rows, "weights": {}}
+    return ForwardPass(**given | others)
+
+
+def test_the_sparsity_penaltys_gradient_is_that_of_finite_differences():
+    rng = np.random.default_rng(3)
+    h = rng.uniform(0.05, 0.95, (1, N, 3))
+    step = 1e-6
+    with jax.enable_x64(True):
+        omega = jax.jit(lambda z: parts.KLSparsity(0.1)(seen(z)))
+        exact = np.asarray(jax.grad(lambda z: parts.KLSparsity(0.1)(seen(z)))(jnp.asarray(h)))
+        for at in np.ndindex(h.shape):
+            up, down = h.copy(), h.copy()
+            up[at] += step
+            down[at] -= step
+            by_differences = float(omega(jnp.asarray(up)) - omega(jnp.asarray(down))) / (2 * step)
+            assert exact[at] == pytest.approx(by_differences, rel=1e-5)
+    rho_hat = h.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(exact, np.broadcast_to((-0.1 / rho_hat + 0.9 / (1 - rho_hat)) / N, h.shape), rtol=1e-4)
+
+
+@pytest.mark.parametrize("h", [0.0, 1.0])
+def test_a_saturated_unit_keeps_a_finite_penalty_and_a_gradient_that_leads_back(h):
+    value, gradient = jax.value_and_grad(lambda z: parts.KLSparsity(0.05)(seen(z)))(jnp.full((1, N, 3), h))
+    assert np.isfinite(value)
+    assert value > 0
+    assert np.isfinite(gradient).all()
+    assert np.all(gradient < 0 if h == 0.0 else gradient > 0)
+
+
+def test_the_sparsity_penalty_falls_as_the_mean_activation_nears_its_target():
+    values = [float(parts.KLSparsity(0.2)(seen(jnp.full((1, N, 3), h)))) for h in (0.9, 0.5, 0.3, 0.2)]
+    assert values == sorted(values, reverse=True)
+    assert abs(values[-1]) < 1e-5
+
+
+# -- the other penalties ----------------------------------------------------------------------------------------------
+
+
+def test_the_l1_penalty_is_the_mean_absolute_sum_of_the_code():
+    z = np.random.default_rng(0).normal(size=(2, N, 3))
+    expected = np.abs(z).sum(axis=-1).mean()
+    assert float(parts.L1()(seen(jnp.asarray(z, jnp.float32)))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_weight_decay_counts_matrices_and_no_bias(x):
+    model = built(recipes.stacked(K, hidden=(4, 3)))
+    networks = (model.weights.encoder, model.weights.decoder)
+    expected = 0.5 * sum(float(np.square(layer.weight).sum()) for net in networks for layer in net.layers)
+    recipe = model.recipe.replace(penalties=(parts.WeightDecay(0.7),))
+    terms = value_of(Model(recipe, model.weights), x)[1]
+    assert terms["WeightDecay"] == pytest.approx(0.7 * expected, rel=1e-5)
+
+
+def test_the_contractive_penalty_is_the_squared_norm_of_the_encoders_jacobian(x):
+    model = built(recipes.basic(3, activation="sigmoid"))
+    h = special.expit(forward(model.weights.encoder, x))
+    weight = np.asarray(model.weights.encoder.layers[0].weight, np.float64)  # (D, 3): ∂hⱼ/∂xᵢ = hⱼ(1 − hⱼ) Wᵢⱼ
+    expected = np.square((h * (1 - h))[:, None, :] * weight).sum(axis=(1, 2)).mean()
+    recipe = model.recipe.replace(penalties=(parts.Contractive(0.5),))
+    terms = value_of(Model(recipe, model.weights), x)[1]
+    assert terms["Contractive"] == pytest.approx(0.5 * expected, rel=1e-4)
+
+
+def test_penalties_add_up_and_are_named(x):
+    model = built(recipes.sparse(3, weight=0.5))
+    plain = value_of(Model(model.recipe.replace(penalties=()), model.weights), x)[0]
+    penalties = (parts.KLSparsity(0.1, 0.5), parts.L1(0.1), parts.WeightDecay(0.2), parts.Contractive(0.3))
+    total, terms = value_of(Model(model.recipe.replace(penalties=penalties), model.weights), x)
+    assert total == pytest.approx(plain + sum(terms[type(p).__name__] for p in penalties), rel=1e-5)
+    assert terms["target"] == pytest.approx(total, rel=1e-6)
+
+
+# -- denoising: reads x̃, reconstructs the clean x ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shift(parts.Corruption):
+    """x̃ = x + by: a corruption without chance."""
+
+    by: float = 1.0
+
+    def __call__(self, key, x):
+        return x + self.by
+
+
+def test_the_encoder_reads_the_corrupted_rows_and_the_target_is_clean(x):
+    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7)))
+    corrupted = np.asarray(x, np.float64) + 0.7
+    x_hat = forward(model.weights.decoder, forward(model.weights.encoder, corrupted))
+    assert value_of(model, x)[0] == pytest.approx(squared_error(x, x_hat) + D / 2 * LOG_PI, rel=1e-5)
+
+
+def test_penalties_see_the_corrupted_rows_and_their_codes(x):
+    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7)))
+    recipe = model.recipe.replace(penalties=(parts.L1(1.0),))
+    code = forward(model.weights.encoder, np.asarray(x, np.float64) + 0.7)
+    assert value_of(Model(recipe, model.weights), x)[1]["L1"] == pytest.approx(np.abs(code).sum(1).mean(), rel=1e-5)
+
+
+def test_another_key_corrupts_differently_and_the_same_key_alike(x):
+    model = built(recipes.denoising(K, hidden=(4,), corruption=parts.Masking(0.5)))
+    one, two, other = (value_of(model, x, key=jax.random.key(seed))[0] for seed in (0, 0, 1))
+    assert one == two != other
+
+
+def test_reading_a_model_never_corrupts(x):
+    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7)))
+    clean = Model(model.recipe.replace(corruption=parts.NoCorruption()), model.weights)
+    np.testing.assert_array_equal(model.code(x), clean.code(x))
+    np.testing.assert_array_equal(model.reconstruct(x), clean.reconstruct(x))
+
+
+# -- variational: −ELBO = E[−log p(x|z)] + β KL, z = μ + σ ⊙ ε ---------------------------------------------------------
+
+EPSILON = np.random.default_rng(4).normal(size=(3, N, K))
+
+
+@pytest.fixture
+def known_noise(monkeypatch):
+    """Every normal draw is the first of EPSILON, whatever the key."""
+
+    def normal(key, shape=(), dtype=jnp.float32):
+        assert shape[1:] == EPSILON.shape[1:]
+        return jnp.asarray(EPSILON[: shape[0]], dtype)
+
+    monkeypatch.setattr(jax.random, "normal", normal)
+
+
+def posterior(model, x):
+    mu, s = np.split(forward(model.weights.encoder, x), 2, axis=1)
+    return mu, np.logaddexp(0, s) + 1e-6
+
+
+def kl_to_standard_normal(mu, sigma):
+    return 0.5 * (mu**2 + sigma**2 - 1 - 2 * np.log(sigma))
+
+
+def minus_log_likelihood(model, x, z):
+    """(s, n): −log p(x | z), by SciPy."""
+    eta, part, clean = forward(model.weights.decoder, z), model.recipe.likelihood, np.asarray(x, np.float64)
+    if isinstance(part, parts.Bernoulli):
+        return -(clean * special.log_expit(eta) + (1 - clean) * special.log_expit(-eta)).sum(-1)
+    if isinstance(part, parts.LearnedGaussian):
+        sigma = np.logaddexp(0, np.asarray(model.weights.likelihood["spread"], np.float64)) + part.floor
+    else:
+        sigma = part.sigma
+    return -stats.norm.logpdf(clean, eta, sigma).sum(-1)
+
+
+every_likelihood = pytest.mark.parametrize(
+    "likelihood", [parts.Gaussian(), parts.Gaussian(0.2), parts.LearnedGaussian(), parts.Bernoulli()], ids=repr
+)
+
+
+@every_likelihood
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n_samples", [1, 3])
+def test_the_elbo_is_the_lectures(likelihood, beta, n_samples, x, known_noise):
+    model = built(recipes.variational(K, hidden=(4,), likelihood=likelihood, n_samples=n_samples))
+    mu, sigma = posterior(model, x)
+    rec = minus_log_likelihood(model, x, mu + sigma * EPSILON[:n_samples]).mean(axis=0)
+    kl = kl_to_standard_normal(mu, sigma).sum(axis=1)
+    total, terms = value_of(model, x, beta=beta)
+    assert total == pytest.approx((rec + beta * kl).mean(), rel=2e-5)
+    assert terms["reconstruction"] == pytest.approx(rec.mean(), rel=2e-5)
+    assert terms["kl"] == pytest.approx(kl.mean(), rel=2e-5)
+    assert terms["target"] == pytest.approx((rec + kl).mean(), rel=2e-5), "held-out rows are judged at β = 1"
+
+
+@every_likelihood
+@pytest.mark.parametrize("n_samples", [1, 3])
+def test_the_importance_weighted_bound_is_the_papers(likelihood, n_samples, x, known_noise):
+    recipe = recipes.variational(K, hidden=(4,), likelihood=likelihood)
+    model = built(recipe.replace(objective=parts.ImportanceWeighted(n_samples)))
+    mu, sigma = posterior(model, x)
+    z = mu + sigma * EPSILON[:n_samples]
+    log_w = -minus_log_likelihood(model, x, z) + stats.norm.logpdf(z).sum(-1) - stats.norm.logpdf(z, mu, sigma).sum(-1)
+    expected = -(special.logsumexp(log_w, axis=0) - math.log(n_samples)).mean()
+    total, terms = value_of(model, x, beta=0.0)
+    assert total == pytest.approx(expected, rel=2e-5)
+    assert terms["target"] == pytest.approx(expected, rel=2e-5)
+    assert terms["reconstruction"] + terms["kl"] == pytest.approx(-log_w.mean(), rel=2e-5)
+
+
+def test_gradients_reach_mu_and_sigma_through_the_draw(x, known_noise):
+    model = built(recipes.variational(K, hidden=(4,), likelihood=parts.Gaussian()))
+
+    def reconstruction(mu, sigma):
+        z = Normal(mu, sigma).sample(KEY, (1,))
+        return -model.decode(z).log_prob(x).sum(-1).mean()
+
+    mu, sigma = (jnp.asarray(a, jnp.float32) for a in posterior(model, x))
+    by_mu, by_sigma = jax.grad(reconstruction, argnums=(0, 1))(mu, sigma)
+    np.testing.assert_allclose(by_sigma, by_mu * EPSILON[0], rtol=1e-4, atol=1e-7)
+    assert np.all(by_mu != 0)
+
+
+def test_different_rows_and_draws_get_different_noise():
+    model = built(recipes.variational(K, hidden=(4,)))
+    q = model.encode(jnp.zeros((N, D)))
+    z = np.asarray(q.sample(KEY, (3,))).reshape(-1, K)
+    assert len(np.unique(z, axis=0)) == 3 * N
+
+
+def test_corruption_and_code_draw_from_different_keys():
+    recipe = recipes.variational(D, hidden=()).replace(corruption=parts.GaussianNoise(1.0), decoder=parts.MLP(()))
+    keys = []
+
+    @dataclass(frozen=True)
+    class Spy(parts.Corruption):
+        def __call__(self, key, x):
+            keys.append(jax.random.normal(key, (N, D)))
+            return x
+
+    @dataclass(frozen=True)
+    class SpiedGaussian(parts.DiagonalGaussian):
+        def __call__(self, h):
+            q = super().__call__(h)
+
+            class Spied(Normal):
+                def sample(self, key, shape=()):
+                    keys.append(jax.random.normal(key, (N, D)))
+                    return super().sample(key, shape)
+
+            return Spied(q.loc, q.scale)
+
+    model = Model.build(recipe.replace(corruption=Spy(), latent=SpiedGaussian(D)), D, 0)
+    value_of(model, jnp.zeros((N, D)))
+    assert len(keys) == 2
+    assert abs(np.corrcoef(np.ravel(keys[0]), np.ravel(keys[1]))[0, 1]) < 0.9
+
+
+# -- padding ----------------------------------------------------------------------------------------------------------
+
+PADDED = {
+    **examples.RECIPES,
+    "all penalties": recipes.sparse(3).replace(
+        penalties=(parts.KLSparsity(), parts.L1(), parts.WeightDecay(), parts.Contractive())
+    ),
+    "importance weighted": recipes.variational(2, hidden=(4,)).replace(objective=parts.ImportanceWeighted(3)),
+}
+
+
+FIRST_THREE = (jnp.arange(N) < 3).astype(jnp.float32)
+
+
+def padded(x, padding):
+    return jnp.where(FIRST_THREE[:, None] == 1, x, jnp.asarray(padding, jnp.float32))
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_padding_does_not_count_to_the_bit(name, x):
+    model = built(PADDED[name])
+    with_zeros = value_of(model, padded(x, 0.0), row_weight=FIRST_THREE)
+    garbage = np.random.default_rng(5).normal(0, 30, (N, D))
+    assert value_of(model, padded(x, garbage), row_weight=FIRST_THREE) == with_zeros
+
+
+@pytest.mark.parametrize("name", ["basic", "stacked", "sparse", "all penalties"])
+def test_padded_rows_give_the_value_of_the_rows_alone(name, x):
+    model = built(PADDED[name])
+    terms = value_of(model, padded(x, 1.0), row_weight=FIRST_THREE)[1]
+    assert terms == pytest.approx(value_of(model, x[:3], row_weight=jnp.ones(3))[1], rel=1e-5)
+
+
+def test_padding_has_no_gradient(x):
+    model = built(PADDED["all penalties"])
+    by_rows = jax.grad(lambda rows: loss(model, rows, KEY, jnp.ones(()), FIRST_THREE)[0])(x)
+    assert not np.any(by_rows[3:])
+    assert np.all(np.any(by_rows[:3], axis=1))
+
+
+# -- gradients reach all weights --------------------------------------------------------------------------------------
+
+
+def combinations():
+    latents = (parts.Code(K), parts.Code(K, "sigmoid"), parts.DiagonalGaussian(K))
+    objectives = (parts.Reconstruction(), parts.ELBO(), parts.ImportanceWeighted(3))
+    likelihoods = (parts.Gaussian(), parts.LearnedGaussian(), parts.Bernoulli())
+    for latent, objective, likelihood in itertools.product(latents, objectives, likelihoods):
+        if latent.stochastic or isinstance(objective, parts.Reconstruction):
+            yield dict(latent=latent, objective=objective, likelihood=likelihood)
+
+
+COMBINATIONS = {
+    " ".join(map(repr, slots.values())): lambda slots=slots: parts.Recipe(encoder=parts.MLP((4,)), **slots)
+    for slots in combinations()
+}
+CORRUPTED = {
+    name: lambda part=part: parts.Recipe(encoder=parts.MLP((4,)), corruption=part)
+    for name, part in examples.all_parts("corruption")
+    if part != parts.Masking(1.0)
+}
+TRAINED = {**{name: lambda recipe=recipe: recipe for name, recipe in PADDED.items()}, **COMBINATIONS, **CORRUPTED}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients_reach_every_weight(name, x):
+    model = built(TRAINED[name]().bind(x.min(axis=0), x.max(axis=0)))
+    arrays, skeleton = model.weights.apart()
+
+    def formula(weights):
+        return loss(Model(model.recipe, skeleton.with_arrays(weights)), x, KEY, jnp.asarray(0.5), EVERYONE)[0]
+
+    value, gradient = jax.value_and_grad(formula)(arrays)
+    assert np.isfinite(value)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(gradient)[0]:
+        assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
+        assert np.any(leaf != 0), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("name", examples.RECIPES)
+def test_a_model_and_its_weights_come_apart_and_together(name):
+    model = Model.build(examples.RECIPES[name], D, 0)
+    arrays, skeleton = model.weights.apart()
+    again = Model.build(examples.RECIPES[name], D, 1).weights.apart()[1]
+    assert skeleton == again
+    assert hash(skeleton) == hash(again)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(arrays))
+    for one, two in zip(jax.tree.leaves(model.weights), jax.tree.leaves(skeleton.with_arrays(arrays)), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", examples.RECIPES)
+def test_the_seed_fixes_the_weights(name):
+    one, two, other = (jax.tree.leaves(Model.build(examples.RECIPES[name], D, seed).weights) for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# -- ELBO ≤ IWAE(k) ≤ log p(x), where log p(x) is known ----------------------------------------------------------------
+
+W = np.array([[1.0, -0.5, 0.5, 0.0], [0.5, 1.0, 0.0, 1.0]])  # orthogonal rows: the exact posterior is diagonal
+B = np.array([0.3, -0.2, 0.0, 1.0])
+SIGMA = 0.6
+
+
+def dense(weight, bias):
+    return Layers((Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)),), "silu", "identity")
+
+
+def linear_gaussian(shift=0.0, widen=1.0, objective=None):
+    """z ~ N(0, I), x | z ~ N(W'z + b, σ²I), and the exact posterior, its mean moved and its spread stretched."""
+    precision = 1 + np.square(W).sum(axis=1) / SIGMA**2
+    mean_weight = W.T / SIGMA**2 / precision
+    mean_bias = -B @ mean_weight + shift
+    spread = np.log(np.expm1(widen / np.sqrt(precision) - 1e-6))
+    recipe = parts.Recipe(
+        encoder=parts.MLP(()),
+        latent=parts.DiagonalGaussian(K),
+        likelihood=parts.Gaussian(SIGMA),
+        objective=objective or parts.ELBO(),
+    )
+    weights = Model.build(recipe, D, 0).weights
+    encoder = dense(np.hstack([mean_weight, np.zeros((D, K))]), np.hstack([mean_bias, spread]))
+    return Model(recipe, type(weights)(encoder, dense(W, B), {}))
+
+
+def exact_log_p(x):
+    return stats.multivariate_normal(B, W.T @ W + SIGMA**2 * np.eye(D)).logpdf(x)
+
+
+def gap(x, shift, widen):
+    """KL(q‖p(z|x)) of the wrong posterior from the exact one, the distance of the ELBO from log p(x)."""
+    precision = 1 + np.square(W).sum(axis=1) / SIGMA**2
+    return (0.5 * (widen**2 + shift**2 * precision - 1) - math.log(widen)).sum()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(6)
+    return rng.normal(size=(N, K)) @ W + B + SIGMA * rng.normal(size=(N, D))
+
+
+def test_the_rows_of_the_linear_gaussian_decoder_are_orthogonal():
+    assert W[0] @ W[1] == 0
+
+
+@pytest.mark.parametrize("n_samples", [1, 16])
+def test_with_the_exact_posterior_bound_estimate_and_log_p_agree(n_samples, rows):
+    elbo, estimate = inference.by_rows(inference.log_weight_sums, linear_gaussian(), rows, n_samples)
+    np.testing.assert_allclose(elbo, exact_log_p(rows), atol=2e-4)
+    np.testing.assert_allclose(estimate, exact_log_p(rows), atol=2e-4)
+
+
+def test_with_a_wrong_posterior_the_estimate_rises_with_the_draws_to_the_exact_log_p(rows):
+    model, exact = linear_gaussian(shift=0.3, widen=1.5), exact_log_p(rows)
+    means = []
+    for n_samples in (1, 16, 4096):
+        draws = [inference.by_rows(inference.log_weight_sums, model, rows, n_samples, seed=s) for s in range(20)]
+        elbo, estimate = (np.mean([draw[i] for draw in draws], axis=0) for i in (0, 1))
+        means.append(estimate.mean())
+        assert np.all(elbo < exact)
+        assert np.all(elbo <= estimate + 1e-5)
+    assert means == sorted(means)
+    assert means[1] - means[0] > 0.1
+    np.testing.assert_allclose(estimate, exact, atol=0.01)
+    np.testing.assert_allclose(elbo, exact - gap(rows, 0.3, 1.5), atol=0.05)
+
+
+many_rows_value = jax.jit(lambda model, x: loss(model, x, KEY, jnp.ones(()), jnp.ones(len(x)))[0])
+OBJECTIVES = (parts.ELBO(), parts.ImportanceWeighted(1), parts.ImportanceWeighted(20))
+
+
+def expected_value(model, rows):
+    """The formula's mean over noise: of each row, many copies."""
+    return float(many_rows_value(model, jnp.asarray(np.tile(rows, (2000, 1)), jnp.float32)))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_with_the_exact_posterior_every_objective_is_minus_log_p(objective, rows):
+    # The ELBO's KL is in closed form, so that only its reconstruction term is random.
+    error = 0.05 if objective == parts.ELBO() else 1e-4
+    value = expected_value(linear_gaussian(objective=objective), rows)
+    assert value == pytest.approx(-exact_log_p(rows).mean(), abs=error)
+
+
+def test_with_a_wrong_posterior_the_objectives_are_ordered(rows):
+    elbo, one, twenty = (expected_value(linear_gaussian(0.3, 1.5, objective), rows) for objective in OBJECTIVES)
+    exact = -exact_log_p(rows).mean()
+    assert elbo == pytest.approx(exact + gap(rows, 0.3, 1.5), abs=0.05)
+    assert one == pytest.approx(elbo, abs=0.05), "one draw of the importance-weighted bound is the ELBO"
+    assert one - twenty > 0.1
+    assert twenty > exact
+
+
+def test_one_importance_weight_is_the_elbo_exactly_where_the_kl_is_estimated(rows):
+    """With the log q − log p form of the KL, −log w is the ELBO draw by draw."""
+    model = linear_gaussian(0.3, 1.5)
+    x = jnp.asarray(rows, jnp.float32)
+    q = model.encode(x)
+    z = q.sample(KEY, (1,))
+    log_likelihood = model.decode(z).log_prob(x).sum(-1)
+    iw = parts.ImportanceWeighted(1)(log_likelihood, q, model.prior, z, jnp.ones(()))
+    by_hand = -(log_likelihood + (model.prior.log_prob(z) - q.log_prob(z)).sum(-1))[0]
+    np.testing.assert_allclose(iw.loss, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(iw.loss, -log_weights(log_likelihood, q, model.prior, z)[0], rtol=1e-5)
+    np.testing.assert_allclose(iw.parts["reconstruction"] + iw.parts["kl"], iw.loss, rtol=1e-5)
+
+
+def test_the_elbo_is_never_above_the_estimate_for_any_model(x):
+    model = built(recipes.variational(K, hidden=(4,), likelihood=parts.Bernoulli()))
+    elbo, estimate = inference.by_rows(inference.log_weight_sums, model, np.asarray(x), 16)
+    assert np.all(elbo <= estimate)
+
+
+def test_a_discrete_likelihoods_probabilities_sum_to_one_over_all_rows():
+    """Σₓ p(x) = 1 over all 2⁴ binary rows, with p(x) estimated by importance weighting from a wide posterior."""
+    recipe = recipes.variational(1, hidden=(4,), likelihood=parts.Bernoulli()).replace(encoder=parts.MLP(()))
+    weights = built(recipe).weights
+    model = Model(recipe, type(weights)(dense(np.zeros((D, 2)), [0.0, 1.0]), weights.decoder, {}))
+    rows = np.array(list(itertools.product([0.0, 1.0], repeat=D)))
+    log_p = inference.by_rows(inference.log_weight_sums, model, rows, 4096)[1]
+    assert np.exp(log_p.astype(np.float64)).sum() == pytest.approx(1.0, abs=0.02)
+
+
+# -- schedules --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "n_epochs", "values"),
+    [
+        (parts.Constant(), 10, {0: 1, 5: 1, 10: 1}),
+        (parts.Constant(0.3), 10, {0: 0.3, 10: 0.3}),
+        (parts.LinearWarmup(4), 10, {0: 0, 1: 0.25, 2: 0.5, 4: 1, 10: 1}),
+        (parts.LinearWarmup(4, start=0.2), 10, {0: 0.2, 2: 0.6, 4: 1, 9: 1}),
+        (parts.LinearWarmup(0.5), 10, {0: 0, 0.25: 0.5, 1: 1}),
+        (parts.Cyclical(2, ramp=0.5), 8, {0: 0, 1: 0.5, 2: 1, 3: 1, 4: 0, 5: 0.5, 6: 1, 8: 1}),
+        (parts.Cyclical(1, ramp=1.0), 4, {0: 0, 1: 0.25, 3: 0.75, 4: 1}),
+        (parts.Cyclical(4, ramp=0.25), 4, {0.125: 0.5, 0.25: 1, 0.75: 1, 1.125: 0.5}),
+        (parts.Cosine(warmup=0.0), 8, {0: 1, 2: (1 + math.sqrt(0.5)) / 2, 4: 0.5, 8: 0}),
+        (parts.Cosine(warmup=0.25, floor=0.1), 8, {0: 0, 1: 0.5, 2: 1, 5: 0.55, 8: 0.1}),
+        (parts.Steps((2, 4), factor=0.1), 6, {0: 1, 1.9: 1, 2: 0.1, 3: 0.1, 4: 0.01, 6: 0.01}),
+        (parts.Steps(), 6, {0: 1, 6: 1}),
+    ],
+    ids=repr,
+)
+def test_schedules_have_their_values_at_known_times(schedule, n_epochs, values):
+    for t, value in values.items():
+        assert float(schedule(float(t), float(n_epochs))) == pytest.approx(value, abs=1e-6)
+
+
+SCHEDULES = [pytest.param(part, id=name) for name, part in examples.all_parts("schedule")]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@reproducible
+@given(share=st.floats(0, 1), n_epochs=st.integers(1, 1000))
+def test_schedules_stay_between_zero_and_one(schedule, share, n_epochs):
+    assert 0.0 <= float(schedule(share * n_epochs, float(n_epochs))) <= 1.0
+
+
+ANNEALINGS = {
+    "constant": parts.Constant(0.4),
+    "linear": parts.LinearWarmup(7.5),
+    "linear from 0.3": parts.LinearWarmup(3, start=0.3),
+    "cyclical": parts.Cyclical(3, ramp=0.6),
+}
+
+
+@pytest.mark.parametrize("name", ANNEALINGS)
+@reproducible
+@given(share=st.floats(0, 1))
+def test_after_it_has_settled_an_annealing_stays(name, share):
+    schedule, n_epochs = ANNEALINGS[name], 30
+    settled = schedule.settled_after(n_epochs)
+    t = settled + share * (n_epochs - settled)
+    assert float(schedule(t, float(n_epochs))) == pytest.approx(
+        float(schedule(float(n_epochs), float(n_epochs))), abs=1e-5
+    )
+
+
+@reproducible
+@given(early=st.floats(0, 20), late=st.floats(0, 20))
+def test_a_warmup_never_falls(early, late):
+    schedule = parts.LinearWarmup(8, start=0.1)
+    early, late = sorted((early, late))
+    assert float(schedule(early, 20.0)) <= float(schedule(late, 20.0)) + 1e-6
+
+
+# -- likelihoods' own claims ------------------------------------------------------------------------------------------
+
+
+def test_the_bernoulli_part_is_the_bernoulli_density():
+    eta = jnp.array([[-1.0, 2.0]])
+    density = parts.Bernoulli()(eta, {})
+    assert isinstance(density, Bernoulli)
+    np.testing.assert_allclose(density.mean, special.expit([[-1.0, 2.0]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
+def test_every_likelihood_knows_how_many_numbers_it_needs(part):
+    density = part(jnp.zeros((N, part.n_outputs(D))), part.build(D))
+    assert density.mean.shape == (N, D)
+    assert part.support in ("real", "unit")
+    if part.support == "unit":
+        assert np.all((density.mean >= 0) & (density.mean <= 1))
