@@ -67,7 +67,7 @@ _COMMON_PARAMETERS = """
         Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
         same bits.
     verbose : int, default=0
-        1: a progress bar on a terminal, once a second has passed.
+        1: a progress bar, if standard error is a terminal.
 """
 
 _COMMON_ATTRIBUTES = """

@@ -313,7 +313,8 @@ def _summary(estimator: Any, table: Table, options: dict[str, Any], seconds: flo
     kept = explained_variance(scaler.apply(table.rows), scaler.apply(estimator.reconstruct(table.as_input())))
     typer.echo(
         f"{options['model']} autoencoder on {options['data']}: {n:,} rows × {d:,} columns\n"
-        f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best + 1}, {which} loss {loss:.4g} nats\n"
+        f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best + 1}, "
+        f"{which} loss {loss:.4g} nats in scaled units\n"
         f"  variance explained by the reconstruction: {kept:.1%}\n"
         f"saved as {options['out']}"
     )
@@ -331,7 +332,7 @@ def _described(manifest: dict[str, Any]) -> str:
         "trained on": f"{fitted['n_samples_']:,} rows, fingerprint {fitted['data_fingerprint_']}",
         "features": features,
         "scaling": fitted["scaling"],
-        "epochs": f"{fitted['n_epochs_']}, best {best + 1}",
+        "epochs": f"{fitted['n_epochs_']}, best {best + 1}; there, in nats and scaled units:",
         **{f"  {name}": f"{history[name][best]:.6g}" for name in curves},
         "parameters": "",
         **{f"  {name}": json.dumps(value, ensure_ascii=False) for name, value in manifest["parameters"].items()},

@@ -21,15 +21,14 @@ class _Sheet(NamedTuple):
 
 
 def _sheets(results: dict[str, Any]) -> list[_Sheet]:
-    pca = results["reconstruction"]["PCA"]["squared_error"]
     sparse, variational = results["sparse"], results["variational"]
     return [
         _Sheet(
-            "Reconstruction of held-out digits",
-            ("system", "code", "squared error", "against PCA", "explained variance"),
+            "Reconstruction of held-out digits, beside PCA of the same K",
+            ("system", "K", "squared error", "PCA's", "variance kept", "PCA's"),
             [
-                (name, str(row["code"]), f"{row['squared_error']:.3f}", f"× {row['squared_error'] / pca:.2f}",
-                 f"{row['explained_variance']:.1%}")
+                (name, str(row["code"]), f"{row['squared_error']:.3f}", f"{row['pca_squared_error']:.3f}",
+                 f"{row['explained_variance']:.1%}", f"{row['pca_explained_variance']:.1%}")
                 for name, row in results["reconstruction"].items()
             ],
         ),
@@ -70,7 +69,7 @@ def print_tables(results: dict[str, Any], console: Console) -> None:
     for sheet in _sheets(results):
         table = Table(title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for i, column in enumerate(sheet.columns):
-            table.add_column(column, justify="left" if i == 0 else "right")
+            table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
         for row in sheet.rows:
             table.add_row(*row)
         console.print(table)
@@ -122,7 +121,7 @@ section { padding: 1.2rem; margin-top: 1.2rem; }
 img { display: block; max-width: 100%; height: auto; margin: 0 auto; mix-blend-mode: multiply; }
 @media (prefers-color-scheme: dark) { img { mix-blend-mode: screen; } }
 .tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(27rem, 100%), 1fr)); gap: 1.2rem 2rem; }
-.tables > div { overflow-x: auto; }
+.tables > div { overflow-x: auto; } .tables > div:first-child { grid-column: 1 / -1; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .86rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { text-align: right; padding: .28rem .4rem; border-bottom: 1px solid var(--line); white-space: nowrap; }

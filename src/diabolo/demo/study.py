@@ -61,8 +61,6 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
     )
     common: dict[str, Any] = {"scaling": None, "random_state": seed}
 
-    say("PCA, for comparison")
-    pca = PCA(K, random_state=seed).fit(train)
     say("basic")
     basic = BasicAutoencoder(n_latent=K, learning_rate=1e-2, **common).fit(train)
     say("stacked, pre-trained layer by layer")
@@ -87,20 +85,20 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
     plane = VariationalAutoencoder(n_latent=2, hidden_layer_sizes=(128, 64), **variational).fit(train)
 
     systems = {"basic": basic, "stacked": stacked, "sparse": sparse, "variational": vae}
-    reconstructions = {"PCA": pca.inverse_transform(pca.transform(test))}
-    reconstructions |= {name: model.reconstruct(test) for name, model in systems.items()}
+    named = {f"denoising: {noise.replace('_', ' ')}": model for noise, model in denoisers.items()}
     noisy = {noise: model.corrupt(test, random_state=seed + 1) for noise, model in denoisers.items()}
     cleaned = {noise: model.reconstruct(noisy[noise]) for noise, model in denoisers.items()}
-    curves = {**systems, **{f"denoising: {noise.replace('_', ' ')}": model for noise, model in denoisers.items()}}
+    everyone = systems | named
+    reconstructions = {name: model.reconstruct(test) for name, model in everyone.items()}
     return Findings(
         test=test,
         labels=labels,
-        reconstructions=reconstructions,
+        reconstructions={"PCA": _pca(K, train, test), **{name: reconstructions[name] for name in systems}},
         noisy=noisy,
         cleaned=cleaned,
-        histories={name: model.history_ for name, model in curves.items()},
-        best_epochs={name: model.best_epoch_ for name, model in curves.items()},
-        planes={"PCA": pca.transform(test)[:, :2], "variational, K = 2": plane.transform(test)},
+        histories={name: model.history_ for name, model in everyone.items()},
+        best_epochs={name: model.best_epoch_ for name, model in everyone.items()},
+        planes={"PCA": PCA(2, random_state=0).fit(train).transform(test), "variational, K = 2": plane.transform(test)},
         manifold=_manifold(plane),
         features=sparse.inverse_transform(np.eye(128)) - sparse.inverse_transform(np.zeros((1, 128))),
         mean_activation=sparse.mean_activation_,
@@ -111,11 +109,12 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
             "seed": seed,
             "reconstruction": {
                 name: {
-                    "code": K if name != "sparse" else len(sparse.mean_activation_),
-                    "squared_error": metrics.squared_error(test, x_hat),
-                    "explained_variance": metrics.explained_variance(test, x_hat),
+                    "code": model.transform(test).shape[1],
+                    "squared_error": metrics.squared_error(test, reconstructions[name]),
+                    "explained_variance": metrics.explained_variance(test, reconstructions[name]),
+                    **_pca_figures(model.transform(test).shape[1], train, test),
                 }
-                for name, x_hat in reconstructions.items()
+                for name, model in everyone.items()
             },
             "denoising": {
                 noise: {
@@ -140,6 +139,21 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
             },
         },
     )
+
+
+def _pca(n_components: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    pca = PCA(min(n_components, train.shape[1]), random_state=0).fit(train)
+    x_hat: np.ndarray = pca.inverse_transform(pca.transform(test))
+    return x_hat
+
+
+def _pca_figures(n_components: int, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """What PCA of the same width keeps; all of it, once there are as many components as pixels."""
+    x_hat = _pca(n_components, train, test)
+    return {
+        "pca_squared_error": metrics.squared_error(test, x_hat),
+        "pca_explained_variance": metrics.explained_variance(test, x_hat),
+    }
 
 
 def _manifold(plane: VariationalAutoencoder, side: int = 15) -> np.ndarray:

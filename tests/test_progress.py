@@ -1,0 +1,49 @@
+"""The progress bar: on a terminal, and nowhere else."""
+
+import io
+
+import pytest
+
+from diabolo import progress
+
+RECORD = {"loss": 1.25, "validation_loss": 2.5}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def _shown(stream, monkeypatch, enabled=True, record=RECORD):
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress.EpochBar(4, "SomeAutoencoder training", enabled) as bar:
+        for epoch in range(1, 5):
+            bar(epoch, record)
+            if bar._bar is not None:
+                bar._bar.refresh()
+    return stream.getvalue()
+
+
+def test_a_terminal_sees_compiling_then_epochs_and_losses(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "140")
+    text = _shown(Terminal(), monkeypatch)
+    assert "SomeAutoencoder training" in text
+    assert "epoch 4 of 4, loss 1.25, held out 2.5" in text
+
+
+def test_without_held_out_rows_none_are_shown(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "140")
+    text = _shown(Terminal(), monkeypatch, record={"loss": 1.25})
+    assert "loss 1.25" in text
+    assert "held out" not in text
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_pipe_sees_nothing(enabled, monkeypatch):
+    assert _shown(io.StringIO(), monkeypatch, enabled) == ""
+
+
+def test_what_is_not_wanted_is_not_shown_on_a_terminal_either(monkeypatch):
+    assert _shown(Terminal(), monkeypatch, enabled=False) == ""
