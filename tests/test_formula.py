@@ -14,7 +14,7 @@ from diabolo.activations import ACTIVATIONS, activate
 from diabolo.distributions import Bernoulli, Normal
 from diabolo.model import Model, loss
 from diabolo.networks import Dense, Layers
-from diabolo.objectives import log_weights
+from diabolo.objectives import Draws
 from diabolo.penalties import ForwardPass
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -630,10 +630,11 @@ def test_one_importance_weight_is_the_elbo_exactly_where_the_kl_is_estimated(row
     q = model.encode(x)
     z = q.sample(KEY, (1,))
     log_likelihood = model.decode(z).log_prob(x).sum(-1)
-    iw = parts.ImportanceWeighted(1)(log_likelihood, q, model.prior, z, jnp.ones(()))
+    draws = Draws(log_likelihood, z, q, model.prior)
+    iw = parts.ImportanceWeighted(1)(draws, jnp.ones(()))
     by_hand = -(log_likelihood + (model.prior.log_prob(z) - q.log_prob(z)).sum(-1))[0]
     np.testing.assert_allclose(iw.loss, by_hand, rtol=1e-5)
-    np.testing.assert_allclose(iw.loss, -log_weights(log_likelihood, q, model.prior, z)[0], rtol=1e-5)
+    np.testing.assert_allclose(iw.loss, -draws.log_weights()[0], rtol=1e-5)
     np.testing.assert_allclose(iw.parts["reconstruction"] + iw.parts["kl"], iw.loss, rtol=1e-5)
 
 

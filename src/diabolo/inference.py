@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from . import runtime
 from .distributions import kl_divergence
 from .model import Model, Recipe, Skeleton
-from .objectives import log_weights
+from .objectives import Draws
 
 __all__ = [
     "SIZES",
@@ -130,7 +130,7 @@ def log_weight_sums(
     def one(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], None]:
         log_sum, total = carry
         z = jax.vmap(lambda posterior: posterior.sample(key))(q)
-        log_w = log_weights(model.decode(z).log_prob(x).sum(-1)[None], q, model.prior, z[None])[0]
+        log_w = Draws(model.decode(z).log_prob(x).sum(-1)[None], z[None], q, model.prior).log_weights()[0]
         return (jnp.logaddexp(log_sum, log_w), total + log_w), None
 
     start = (jnp.full(x.shape[0], -jnp.inf), jnp.zeros(x.shape[0]))

@@ -23,7 +23,7 @@ from .errors import InvalidPart
 from .latents import Code, Latent
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
-from .objectives import Objective, Reconstruction, Terms
+from .objectives import Draws, Objective, Reconstruction, Terms
 from .part import Part, holds, holds_many
 from .penalties import ForwardPass, Penalty, mean_over_rows
 from .priors import Prior, StandardNormal
@@ -174,7 +174,7 @@ def loss(
     q = model.encode(corrupted)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
     log_likelihood = model.decode(z).log_prob(x).sum(-1)
-    terms: Terms = recipe.objective(log_likelihood, q, model.prior, z, beta)
+    terms: Terms = recipe.objective(Draws(log_likelihood, z, q, model.prior), beta)
 
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())

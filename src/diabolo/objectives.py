@@ -14,7 +14,7 @@ from .distributions import Distribution, kl_divergence
 from .part import Part, holds, whole
 from .schedules import Constant, Schedule
 
-__all__ = ["ELBO", "ImportanceWeighted", "Objective", "Reconstruction", "Terms", "log_weights"]
+__all__ = ["ELBO", "Draws", "ImportanceWeighted", "Objective", "Reconstruction", "Terms"]
 
 
 class Terms(NamedTuple):
@@ -28,11 +28,19 @@ class Terms(NamedTuple):
     """The terms by name, for the learning curves."""
 
 
-def log_weights(
-    log_likelihood: Float[Array, "s n"], q: Distribution, prior: Distribution, z: Float[Array, "s n k"]
-) -> Float[Array, "s n"]:
-    r"""log w = log p(x | z) + log π(z) − log q(z | x) at draws z ~ q (Burda et al. 2016, eq. 8)."""
-    return log_likelihood + (prior.log_prob(z) - q.log_prob(z)).sum(-1)
+class Draws(NamedTuple):
+    """What an objective may look at: s codes for each of n rows, and what the model says of them."""
+
+    log_likelihood: Float[Array, "s n"]
+    """log p(x | z)."""
+    z: Float[Array, "s n k"]
+    """z ~ q(z | x)."""
+    q: Distribution
+    prior: Distribution
+
+    def log_weights(self) -> Float[Array, "s n"]:
+        r"""log w = log p(x | z) + log π(z) − log q(z | x) (Burda et al. 2016, eq. 8)."""
+        return self.log_likelihood + (self.prior.log_prob(self.z) - self.q.log_prob(self.z)).sum(-1)
 
 
 class Objective(Part, slot="objective"):
@@ -49,15 +57,8 @@ class Objective(Part, slot="objective"):
         """The schedule of β."""
 
     @abstractmethod
-    def __call__(
-        self,
-        log_likelihood: Float[Array, "s n"],
-        q: Distribution,
-        prior: Distribution,
-        z: Float[Array, "s n k"],
-        beta: Float[Array, ""],
-    ) -> Terms:
-        """The terms, from log p(x | z) at codes z ~ q(z | x)."""
+    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+        """The terms, row by row; ``beta`` weighs the KL term where there is one."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,8 @@ class Reconstruction(Objective):
     def annealing(self) -> Schedule:
         return Constant()
 
-    def __call__(
-        self,
-        log_likelihood: Float[Array, "s n"],
-        q: Distribution,
-        prior: Distribution,
-        z: Float[Array, "s n k"],
-        beta: Float[Array, ""],
-    ) -> Terms:
-        loss = -log_likelihood.mean(0)
+    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+        loss = -seen.log_likelihood.mean(0)
         return Terms(loss, loss, {"reconstruction": loss})
 
 
@@ -113,16 +107,9 @@ class ELBO(Objective):
     def annealing(self) -> Schedule:
         return self.beta
 
-    def __call__(
-        self,
-        log_likelihood: Float[Array, "s n"],
-        q: Distribution,
-        prior: Distribution,
-        z: Float[Array, "s n k"],
-        beta: Float[Array, ""],
-    ) -> Terms:
-        reconstruction = -log_likelihood.mean(0)
-        kl = kl_divergence(q, prior, z).sum(-1)
+    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+        reconstruction = -seen.log_likelihood.mean(0)
+        kl = kl_divergence(seen.q, seen.prior, seen.z).sum(-1)
         kl = kl.mean(0) if kl.ndim > 1 else kl
         return Terms(reconstruction + beta * kl, reconstruction + kl, {"reconstruction": reconstruction, "kl": kl})
 
@@ -144,15 +131,8 @@ class ImportanceWeighted(Objective):
     def annealing(self) -> Schedule:
         return Constant()
 
-    def __call__(
-        self,
-        log_likelihood: Float[Array, "s n"],
-        q: Distribution,
-        prior: Distribution,
-        z: Float[Array, "s n k"],
-        beta: Float[Array, ""],
-    ) -> Terms:
-        log_w = log_weights(log_likelihood, q, prior, z)
+    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+        log_w = seen.log_weights()
         loss = jnp.log(log_w.shape[0]) - jax.nn.logsumexp(log_w, axis=0)
-        reconstruction = -log_likelihood.mean(0)
+        reconstruction = -seen.log_likelihood.mean(0)
         return Terms(loss, loss, {"reconstruction": reconstruction, "kl": -log_w.mean(0) - reconstruction})

@@ -5,7 +5,7 @@ from .latents import Code, DiagonalGaussian, Latent
 from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
 from .model import Recipe
 from .networks import MLP, Network, PerRow, key_from
-from .objectives import ELBO, ImportanceWeighted, Objective, Reconstruction
+from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
 from .optimizers import SGD, Adam, Optimizer
 from .part import choice, holds, holds_many, number, registered, whole, wholes
 from .penalties import L1, Contractive, ForwardPass, KLSparsity, Penalty, WeightDecay, mean_over_rows
@@ -27,6 +27,7 @@ __all__ = [
     "Cosine",
     "Cyclical",
     "DiagonalGaussian",
+    "Draws",
     "ForwardPass",
     "Gaussian",
     "GaussianNoise",

@@ -25,7 +25,7 @@ def _sheets(results: dict[str, Any]) -> list[_Sheet]:
     return [
         _Sheet(
             "Reconstruction of held-out digits, beside PCA of the same K",
-            ("system", "K", "squared error", "PCA's", "variance kept", "PCA's"),
+            ("system", "K", "squared error", "PCA's", "variance", "PCA's"),
             [
                 (name, str(row["code"]), f"{row['squared_error']:.3f}", f"{row['pca_squared_error']:.3f}",
                  f"{row['explained_variance']:.1%}", f"{row['pca_explained_variance']:.1%}")
