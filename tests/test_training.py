@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import examples
-from diabolo import inference, parts, recipes, training
+from diabolo import inference, parts, training
 from diabolo.errors import TrainingDiverged
 from diabolo.model import Model
 from diabolo.training import Chunk, Plan, Resident, train
@@ -580,19 +580,3 @@ def test_another_seed_gives_other_noise_and_compiles_nothing(model, rows):
     assert np.any(one != estimates(1))
     np.testing.assert_array_equal(one, estimates(0))
     assert inference._program._cache_size() == before
-
-
-def test_draws_in_different_blocks_are_independent(model):
-    """More rows than one block: noise must not repeat from block to block."""
-    block = inference.SIZES[-1]
-    z = np.zeros((block + 50, 2), np.float32)
-    draws = inference.by_rows(inference.draw, model, z, seed=1)
-    assert not np.array_equal(draws[:50], draws[block:])
-    assert len(np.unique(draws[:, 0])) > block + 25
-
-
-def test_corruption_in_different_blocks_is_independent(rows):
-    corrupting = built(recipes.denoising(2, hidden=(4,), corruption=parts.GaussianNoise(1.0)), rows)
-    block = inference.SIZES[-1]
-    noise = inference.by_rows(inference.corrupt, corrupting, np.zeros((block + 50, 6), np.float32))
-    assert not np.array_equal(noise[:50], noise[block:])

@@ -107,6 +107,11 @@ def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> A
     raise ValueError(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
 
 
+def _require_positive(n_samples: Any) -> None:
+    if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
+        raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples!r}.")
+
+
 def _is_stochastic(estimator: BaseAutoencoder) -> bool:
     recipe = estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
     if not recipe.latent.stochastic:
@@ -160,7 +165,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Parts are values: other estimators that hold the same part do not see the change.
         """
         plain: dict[str, Any] = {}
-        for key in sorted(params, key=lambda name: "__" in name):
+        for key in sorted(params, key=lambda name: name.count("__")):
             slot, _, rest = key.partition("__")
             current = plain.get(slot, getattr(self, slot, None))
             if rest and isinstance(current, Part):
@@ -337,6 +342,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         array of shape (n_samples, d), float64, in the units of the training data
         """
         check_is_fitted(self)
+        _require_positive(n_samples)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         z = np.asarray(self.model_.prior.sample(jax.random.key(seed), (n_samples,)))
         op = inference.draw if noise else inference.decode
@@ -358,6 +364,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return inference.by_rows(inference.kl, self.model_, self.scaler_.apply(self._rows(X))).astype(np.float64)
 
     def _log_weights(self, X: Any, n_samples: int) -> Any:
+        _require_positive(n_samples)
         return inference.by_rows(inference.log_weight_sums, self.model_, self.scaler_.apply(self._rows(X)), n_samples)
 
     # -- keeping ------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclica
 
 _SIZE = Interval(numbers.Integral, 1, None, closed="left")
 _LIKELIHOOD = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
-_LAYERS = {"hidden_layer_sizes": ["array-like"], "activation": [StrOptions(set(ACTIVATIONS))]}
+_LAYERS = {"hidden_layer_sizes": ["array-like", _SIZE], "activation": [StrOptions(set(ACTIVATIONS))]}
 
 
 def _likelihood(value: str | Likelihood) -> Likelihood:
@@ -60,7 +60,7 @@ def _likelihood(value: str | Likelihood) -> Likelihood:
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    return tuple(int(size) for size in np.atleast_1d(value))
+    return tuple(np.atleast_1d(value).tolist())
 
 
 @documented

@@ -1,19 +1,20 @@
 """The compiled reading of a model: rows in, codes, reconstructions and densities out.
 
 Row counts are padded to three sizes, so that any number of rows needs three programs at most. A row's result does not
-depend on the rows beside it: where an estimate needs noise, every row gets the same.
+depend on the rows beside it: where an estimate needs noise, every row gets the same. (Samples and corrupted rows are
+no estimates: each gets its own.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import runtime
 from .distributions import kl_divergence
@@ -40,15 +41,30 @@ SIZES = (32, 256, 2048)
 Op = Callable[..., Any]
 
 
+class Noise(NamedTuple):
+    """Where an operation's noise comes from: the seed, and the number of the block's first row."""
+
+    seed: int
+    first_row: int
+
+    def shared(self) -> PRNGKeyArray:
+        """The key of noise that is the same for every row."""
+        return jax.random.key(self.seed)
+
+    def fresh(self) -> PRNGKeyArray:
+        """The key of noise that differs from row to row."""
+        return jax.random.fold_in(jax.random.key(self.seed), self.first_row)
+
+
 @partial(jax.jit, static_argnames=("op", "skeleton", "static"))
 def _program(
-    op: Op, skeleton: Skeleton, static: tuple[Any, ...], arrays: Any, recipe: Recipe, rows: Array, seed: int
+    op: Op, skeleton: Skeleton, static: tuple[Any, ...], arrays: Any, recipe: Recipe, rows: Array, noise: Noise
 ) -> Any:
-    return op(Model(recipe, skeleton.with_arrays(arrays)), rows, seed, *static)
+    return op(Model(recipe, skeleton.with_arrays(arrays)), rows, noise, *static)
 
 
 def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0) -> Any:
-    """Apply ``op(model, rows, seed, *static)`` to any number of rows, a block of a standard size at a time.
+    """Apply ``op(model, rows, noise, *static)`` to any number of rows, a block of a standard size at a time.
 
     Parameters
     ----------
@@ -72,7 +88,7 @@ def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0)
         block = rows[start : start + size]
         padded = np.zeros((size, rows.shape[1]), np.float32)
         padded[: len(block)] = block
-        out = jax.device_get(_program(op, skeleton, static, arrays, model.recipe, padded, seed))
+        out = jax.device_get(_program(op, skeleton, static, arrays, model.recipe, padded, Noise(seed, start)))
         pieces.append(jax.tree.map(lambda a, n=len(block): a[:n], out))
         start += size
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
@@ -81,44 +97,44 @@ def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0)
 # -- the operations ---------------------------------------------------------------------------------------------------
 
 
-def code(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n k"]:
+def code(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"]:
     """The deterministic code: the posterior's mean."""
     return model.code(x)
 
 
-def decode(model: Model, z: Float[Array, "n k"], seed: int) -> Float[Array, "n d"]:
+def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
     """E[x | z]."""
     return model.decode(z).mean
 
 
-def reconstruct(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n d"]:
+def reconstruct(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n d"]:
     """E[x | z] at the deterministic code."""
     return model.reconstruct(x)
 
 
-def draw(model: Model, z: Float[Array, "n k"], seed: int) -> Float[Array, "n d"]:
+def draw(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
     """x ~ p(x | z)."""
-    return model.decode(z).sample(jax.random.key(seed))
+    return model.decode(z).sample(noise.fresh())
 
 
-def corrupt(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n d"]:
+def corrupt(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n d"]:
     """x̃ = g(x)."""
-    return model.recipe.corruption(jax.random.key(seed), x)
+    return model.recipe.corruption(noise.fresh(), x)
 
 
-def kl(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, "n k"]:
+def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"]:
     """KL(q(z | x) ‖ π) per coordinate, in nats (one draw where there is no closed form)."""
     q = model.encode(x)
-    return kl_divergence(q, model.prior, q.sample(jax.random.key(seed)))
+    return kl_divergence(q, model.prior, q.sample(noise.shared()))
 
 
-def log_likelihood(model: Model, x: Float[Array, "n d"], seed: int) -> Float[Array, " n"]:
+def log_likelihood(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, " n"]:
     """log p(x | z) at the deterministic code, in nats."""
     return model.decode(model.code(x)).log_prob(x).sum(-1)
 
 
 def log_weight_sums(
-    model: Model, x: Float[Array, "n d"], seed: int, n_samples: int
+    model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     r"""The mean of log w and the log of the mean of w over draws z ~ q(z | x): the ELBO, and an estimate of log p(x).
 
@@ -134,5 +150,5 @@ def log_weight_sums(
         return (jnp.logaddexp(log_sum, log_w), total + log_w), None
 
     start = (jnp.full(x.shape[0], -jnp.inf), jnp.zeros(x.shape[0]))
-    (log_sum, total), _ = jax.lax.scan(one, start, jax.random.split(jax.random.key(seed), n_samples))
+    (log_sum, total), _ = jax.lax.scan(one, start, jax.random.split(noise.shared(), n_samples))
     return total / n_samples, log_sum - jnp.log(n_samples)

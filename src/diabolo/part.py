@@ -188,7 +188,7 @@ class Part(ABC):
         """
         names = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         direct: dict[str, Any] = {}
-        for key in sorted(changes, key=lambda key: "__" in key):  # a new part first, then its fields
+        for key in sorted(changes, key=lambda key: key.count("__")):  # a new part first, then its fields
             value = changes[key]
             name, _, rest = key.partition("__")
             if name not in names:
