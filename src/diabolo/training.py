@@ -354,6 +354,8 @@ def train(
             "the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
             stacklevel=2,
         )
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(carry.arrays))):
+        _raise_if_diverged(epoch - 1, np.nan, plan)  # in its last step, which no loss has seen
     return Trained(Model(model.recipe, skeleton.with_arrays(carry.arrays)), history, epoch - 1)
 
 
