@@ -2,11 +2,12 @@
 
 import math
 
-import examples
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import examples
 from diabolo import parts
 
 N, D = 4000, 8

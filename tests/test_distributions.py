@@ -2,16 +2,17 @@
 
 import math
 
-import examples
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from diabolo.distributions import Bernoulli, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array
 from scipy import integrate, special, stats
+
+import examples
+from diabolo.distributions import Bernoulli, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
 
 N_DRAWS = 40_000
 STANDARD_ERRORS = 4.5

@@ -2,8 +2,9 @@
 
 import inspect
 
-import examples
 import pytest
+
+import examples
 from diabolo import recipes
 from diabolo.base import ESTIMATORS
 from diabolo.model import Recipe

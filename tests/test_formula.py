@@ -4,11 +4,15 @@ import itertools
 import math
 from dataclasses import dataclass
 
-import examples
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+import examples
 from diabolo import inference, parts, recipes
 from diabolo.activations import ACTIVATIONS, activate
 from diabolo.distributions import Bernoulli, Normal
@@ -16,9 +20,6 @@ from diabolo.model import Model, loss
 from diabolo.networks import Dense, Layers
 from diabolo.objectives import Draws
 from diabolo.penalties import ForwardPass
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import special, stats
 
 N, D, K = 5, 4, 2
 LOG_PI = math.log(math.pi)

@@ -7,16 +7,17 @@ import math
 import pickle
 from dataclasses import dataclass
 
-import examples
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.base import clone
+
+import examples
 from diabolo import part as part_module
 from diabolo import parts
 from diabolo.errors import ArtifactError, InvalidPart, UnknownPart
 from diabolo.part import Interval, Part, from_json, registered, to_json
-from sklearn.base import clone
 
 every_part = pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts()])
 every_class = pytest.mark.parametrize("cls", [registered()[name] for name in examples.PARTS])

@@ -15,7 +15,8 @@ import examples
 from diabolo import inference, parts, training
 from diabolo.errors import TrainingDiverged
 from diabolo.model import Model
-from diabolo.training import Chunk, Plan, Resident, train
+from diabolo.sources import Chunk, Resident, grid_size
+from diabolo.training import Plan, train
 
 reproducible = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
@@ -181,17 +182,17 @@ def test_the_order_changes_with_epoch_chunk_and_seed(change):
 @reproducible
 @given(st.integers(1, 3_000_000))
 def test_the_grid_of_sizes_holds_every_number_with_little_waste(n):
-    size = training._grid_size(n)
+    size = grid_size(n)
     assert size >= n
     assert size <= max(16, 2 * n)
-    assert training._grid_size(size) == size
+    assert grid_size(size) == size
     if n > 16 * 2048:
         assert size <= 1.13 * n
         assert size % 2048 == 0
 
 
 def test_the_grid_of_sizes_is_coarse():
-    assert len({training._grid_size(n) for n in range(1, 100_000)}) < 40
+    assert len({grid_size(n) for n in range(1, 100_000)}) < 40
 
 
 @pytest.mark.parametrize("n_rows", [1, 17])

@@ -6,7 +6,6 @@ turns them into a `Recipe`. Everything else stands here once.
 
 from __future__ import annotations
 
-import inspect
 import numbers
 import os
 from abc import ABC, abstractmethod
@@ -22,7 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from . import artifact, inference, part
+from . import artifact, inference, packing
 from .errors import ArtifactError
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Optimizer
@@ -30,7 +29,8 @@ from .part import Part
 from .progress import EpochBar
 from .scaling import KINDS, Scaler
 from .schedules import Constant, Cosine, Schedule
-from .training import Plan, Resident, train
+from .sources import Resident
+from .training import Plan, train
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "documented", "load"]
 
@@ -378,68 +378,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             If ``path`` holds something other than a saved model, or a parameter is not JSON.
         """
         check_is_fitted(self)
-        leaves, _ = jax.tree_util.tree_flatten_with_path(self.model_)
-        arrays = {f"model{jax.tree_util.keystr(at)}": np.asarray(leaf) for at, leaf in leaves if np.ndim(leaf)}
-        arrays |= {"scaler.offset": self.scaler_.offset, "scaler.scale": self.scaler_.scale}
-        arrays |= {name: np.asarray(getattr(self, name)) for name in self._fitted_arrays}
-        names = getattr(self, "feature_names_in_", None)
-        fitted = {name: getattr(self, name) for name in _FITTED}
-        manifest = {
-            "estimator": type(self).__name__,
-            "parameters": {name: self._to_json(name, value) for name, value in self.get_params(deep=False).items()},
-            "fitted": fitted | {"scaling": self.scaler_.kind, "seed": self._seed},
-            "feature_names": None if names is None else list(names),
-        }
-        artifact.write(path, manifest, arrays)
+        artifact.write(path, *packing.pack(self))
 
     _fitted_arrays: ClassVar[tuple[str, ...]] = ()
     """Fitted attributes of a subclass's own that are arrays."""
-
-    def _to_json(self, name: str, value: Any) -> Any:
-        if isinstance(value, np.random.RandomState):
-            return self._seed
-        return part.to_json(value.item() if isinstance(value, np.generic) else value)
-
-    @classmethod
-    def _restore(cls, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        known = set(inspect.signature(cls).parameters)
-        parameters = {name: part.from_json(value) for name, value in manifest["parameters"].items()}
-        if unknown := sorted(set(parameters) - known):
-            raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
-        self = cls(**parameters)
-        fitted = manifest["fitted"]
-        for name in _FITTED:
-            setattr(self, name, fitted[name])
-        if manifest["feature_names"] is not None:
-            self.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
-        for name in cls._fitted_arrays:
-            setattr(self, name, arrays[name])
-        self._seed = fitted["seed"]
-        self.scaler_ = Scaler(fitted["scaling"], arrays["scaler.offset"], arrays["scaler.scale"])
-        bounds = jnp.zeros(self.n_features_in_)
-        empty = Model.build(self._recipe(self.n_features_in_).bind(bounds, bounds), self.n_features_in_, 0)
-        self.model_ = _filled(empty, arrays)
-        return self
-
-
-_FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
-
-
-def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:
-    leaves, tree = jax.tree_util.tree_flatten_with_path(model)
-
-    def stored(at: Any, leaf: Any) -> Any:
-        if not np.ndim(leaf):
-            return leaf
-        name = f"model{jax.tree_util.keystr(at)}"
-        if name not in arrays or arrays[name].shape != leaf.shape:
-            found = arrays[name].shape if name in arrays else "nothing"
-            raise ArtifactError(f"The saved weights do not fit the saved parameters: {name} should have shape "
-                                f"{leaf.shape}, found {found}.")  # fmt: skip
-        return jnp.asarray(arrays[name])
-
-    filled: Model = jax.tree_util.tree_unflatten(tree, [stored(at, leaf) for at, leaf in leaves])
-    return filled
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -459,4 +401,4 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"{path} holds a {manifest['estimator']}, which is not among diabolo's estimators. "
             "Import the module that defines it, then load again."
         )
-    return cls._restore(manifest, arrays)
+    return packing.unpack(cls, manifest, arrays)

@@ -17,7 +17,8 @@ from .latents import Code
 from .likelihoods import Gaussian
 from .model import Model, Recipe, Weights
 from .networks import MLP, Dense, Layers
-from .training import OnEpoch, Plan, Resident, train
+from .sources import Resident
+from .training import OnEpoch, Plan, train
 
 __all__ = ["layerwise"]
 

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,71 +33,14 @@ from .errors import TrainingDiverged
 from .model import Model, Recipe, Skeleton, loss
 from .optimizers import Adam, Optimizer
 from .schedules import Cosine, Schedule
+from .sources import BLOCK, Chunk, Resident, Source, grid_size
 
-__all__ = ["Chunk", "Plan", "Resident", "Source", "Trained", "train"]
+__all__ = ["Plan", "Trained", "train"]
 
 runtime.configure()
 
-_EVALUATION_BLOCK = 2048
 _STRETCH_SECONDS = 0.5
 _STRETCH_CELLS = 1 << 18
-
-
-# -- what comes in ----------------------------------------------------------------------------------------------------
-
-
-class Chunk(NamedTuple):
-    """Rows on the device, of which the first ``n_rows`` count."""
-
-    rows: Float[Array, "padded d"]
-    n_rows: int
-
-
-class Source(Protocol):
-    """Anything that can be read in chunks, again and again."""
-
-    @property
-    def n_features(self) -> int:
-        """The number of columns."""
-
-    @property
-    def chunk_sizes(self) -> tuple[int, ...]:
-        """The number of rows of each chunk."""
-
-    def chunks(self) -> Iterator[Chunk]:
-        """The chunks, in a fixed order."""
-
-
-class Resident:
-    """An array in memory: one chunk that stays on the device.
-
-    Parameters
-    ----------
-    rows : array of shape (n, d)
-        Copied to the device as float32, padded to the grid of sizes.
-    """
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self._n_rows, self.n_features = rows.shape
-        padded = np.zeros((_grid_size(self._n_rows), self.n_features), np.float32)
-        padded[: self._n_rows] = rows
-        self._rows = jax.device_put(padded)
-
-    @property
-    def chunk_sizes(self) -> tuple[int, ...]:
-        return (self._n_rows,)
-
-    def chunks(self) -> Iterator[Chunk]:
-        yield Chunk(self._rows, self._n_rows)
-
-
-def _grid_size(n: int) -> int:
-    """The next size on the grid: powers of two, each octave in eight steps, and whole blocks of evaluation."""
-    octave = 1 << max(n - 1, 15).bit_length()
-    if octave <= _EVALUATION_BLOCK:
-        return octave
-    step = max(octave // 16, _EVALUATION_BLOCK)
-    return -(-n // step) * step
 
 
 @dataclass(frozen=True)
@@ -216,7 +159,7 @@ def _stretch(
     no_sums, no_means = _zeros(step, carry, way.orders[0, 0]), _zeros(judge, jnp.zeros((), jnp.int32), carry.arrays)
 
     def judged_by(arrays: Any) -> Sums:
-        n_blocks = -(-held_out.n_rows // min(_EVALUATION_BLOCK, held_out.rows.shape[0]))
+        n_blocks = -(-held_out.n_rows // min(BLOCK, held_out.rows.shape[0]))
         return _summed(n_blocks, judge, arrays, no_means)[1]
 
     def epoch(i: Array, carry: _Carry) -> tuple[_Carry, Sums, Sums]:
@@ -267,7 +210,7 @@ def _step(
 
 def _judge(i: Array, arrays: Any, skeleton: Skeleton, recipe: Recipe, key: Array, held_out: Chunk) -> tuple[Any, Sums]:
     """Block i's share in the held-out rows' mean terms at β = 1; the same noise every time."""
-    size = min(_EVALUATION_BLOCK, held_out.rows.shape[0])
+    size = min(BLOCK, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
     model = Model(recipe, skeleton.with_arrays(arrays))
@@ -366,7 +309,7 @@ def _batch(n_rows: int, plan: Plan) -> int:
 def _orders(plan: Plan, epoch: int, chunk: int, n_rows: int, n_epochs: int) -> np.ndarray:
     """The orders of the rows in ``n_epochs`` epochs from ``epoch`` on, in an array of a size that never changes."""
     batch = _batch(n_rows, plan)
-    n_steps = _grid_size(-(-n_rows // batch))
+    n_steps = grid_size(-(-n_rows // batch))
     capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, plan.max_epochs))
     orders = np.zeros((1 << capacity.bit_length() - 1, n_steps, batch), np.int32)
     for i in range(min(n_epochs, len(orders))):

@@ -1,0 +1,98 @@
+"""Between a fitted estimator and its artefact: what is written down, and how it is put together again."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import part
+from .errors import ArtifactError
+from .model import Model
+from .scaling import Scaler
+
+__all__ = ["pack", "unpack"]
+
+_FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
+
+
+def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The manifest, which is JSON, and the arrays of a fitted estimator."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(estimator.model_)
+    arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if np.ndim(leaf)}
+    arrays |= {"scaler.offset": estimator.scaler_.offset, "scaler.scale": estimator.scaler_.scale}
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted = {name: getattr(estimator, name) for name in _FITTED}
+    manifest = {
+        "estimator": type(estimator).__name__,
+        "parameters": {name: _to_json(estimator, value) for name, value in estimator.get_params(deep=False).items()},
+        "fitted": fitted | {"scaling": estimator.scaler_.kind, "seed": estimator._seed},
+        "feature_names": None if names is None else list(names),
+    }
+    return manifest, arrays
+
+
+def unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """The inverse of `pack`.
+
+    Raises
+    ------
+    ArtifactError
+        If parameters are unknown to this version, or the arrays do not fit them.
+    """
+    parameters = {name: part.from_json(value) for name, value in manifest["parameters"].items()}
+    if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
+        raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
+    estimator = cls(**parameters)
+    fitted = manifest["fitted"]
+    for name in _FITTED:
+        setattr(estimator, name, fitted[name])
+    if manifest["feature_names"] is not None:
+        estimator.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
+    for name in cls._fitted_arrays:
+        setattr(estimator, name, _stored(name, arrays))
+    estimator._seed = fitted["seed"]
+    estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
+    bounds = jnp.zeros(estimator.n_features_in_)
+    recipe = estimator._recipe(estimator.n_features_in_).bind(bounds, bounds)
+    estimator.model_ = _filled(Model.build(recipe, estimator.n_features_in_, 0), arrays)
+    return estimator
+
+
+def _to_json(estimator: Any, value: Any) -> Any:
+    if isinstance(value, np.random.RandomState):  # the seed that was drawn from it
+        return estimator._seed
+    return part.to_json(value.item() if isinstance(value, np.generic) else value)
+
+
+def _name(at: Any) -> str:
+    return f"model{jax.tree_util.keystr(at)}"
+
+
+def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    if name not in arrays:
+        raise ArtifactError(f"The saved arrays do not fit the saved parameters: there is no {name}.")
+    return arrays[name]
+
+
+def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:
+    """The model with its arrays replaced by those stored under their names."""
+
+    def stored(at: Any, leaf: Any) -> Any:
+        if not np.ndim(leaf):
+            return leaf
+        array = _stored(_name(at), arrays)
+        if array.shape != leaf.shape:
+            raise ArtifactError(
+                f"The saved arrays do not fit the saved parameters: {_name(at)} should have shape {leaf.shape}, "
+                f"it has {array.shape}."
+            )
+        return jnp.asarray(array)
+
+    leaves, tree = jax.tree_util.tree_flatten_with_path(model)
+    filled: Model = jax.tree_util.tree_unflatten(tree, [stored(at, leaf) for at, leaf in leaves])
+    return filled
