@@ -479,7 +479,7 @@ def combinations():
     likelihoods = (parts.Gaussian(), parts.LearnedGaussian(), parts.Bernoulli())
     for latent, objective, likelihood in itertools.product(latents, objectives, likelihoods):
         if latent.stochastic or isinstance(objective, parts.Reconstruction):
-            yield dict(latent=latent, objective=objective, likelihood=likelihood)
+            yield {"latent": latent, "objective": objective, "likelihood": likelihood}
 
 
 COMBINATIONS = {

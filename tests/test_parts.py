@@ -74,7 +74,7 @@ def test_parts_of_different_classes_differ():
 
 @every_part
 def test_the_repr_is_the_part_written_as_python(part):
-    assert eval(repr(part), {name: cls for name, cls in registered().items()}) == part
+    assert eval(repr(part), dict(registered().items())) == part
 
 
 @every_part
