@@ -203,7 +203,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._validate_params()
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         recipe = self._recipe(self.n_features_in_)
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._seed = int(check_random_state(self.random_state).randint(2**30))
         rows, held_out = self._split(X)
         self.scaler_ = Scaler.fit(self.scaling, rows, recipe.likelihood.support)
         rows, held_out = self.scaler_.apply(rows), self.scaler_.apply(held_out)
@@ -343,7 +343,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         _require_positive(n_samples)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        seed = int(check_random_state(random_state).randint(2**30))
         z = np.asarray(self.model_.prior.sample(jax.random.key(seed), (n_samples,)))
         op = inference.draw if noise else inference.decode
         return self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed))

@@ -40,7 +40,7 @@ __all__ = ["Plan", "Trained", "train"]
 runtime.configure()
 
 _STRETCH_SECONDS = 0.5
-_STRETCH_CELLS = 1 << 18
+_STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -251,55 +251,80 @@ def train(
     TrainingDiverged
         If the loss is no longer finite.
     """
-    arrays, skeleton = model.weights.apart()
-    formula = _Formula(model.recipe, plan.optimizer, plan.learning_rate_schedule)
-    held_out = next(validation.chunks()) if validation else Chunk(jnp.zeros((16, training.n_features)), 0)
-    n_steps = [-(-n // _batch(n, plan)) for n in training.chunk_sizes]
-    clock = _Clock(
-        steps_per_epoch=float(sum(n_steps)),
-        n_epochs=float(plan.max_epochs),
-        learning_rate=float(plan.learning_rate),
-        settled_after=float(model.recipe.objective.annealing.settled_after(plan.max_epochs)),
-        patience=float(np.inf if plan.patience is None else plan.patience),
-    )
-    zero = jnp.zeros((), jnp.int32)
-    best = _Best(arrays, jnp.full((), jnp.inf, jnp.float32), zero)
-    carry = _Carry(arrays, plan.optimizer.build().init(arrays), zero, best)
+    run = _Run(model, training, plan, validation)
     history: dict[str, list[float]] = {}
-    epoch, wanted, stopped = 1, 1, False
-
-    while epoch <= plan.max_epochs and not stopped:
-        started, totals = time.perf_counter(), []
-        for number, chunk in enumerate(training.chunks()):
-            closes = number == len(n_steps) - 1
-            orders = _orders(plan, epoch, number, chunk.n_rows, wanted if len(n_steps) == 1 else 1)
-            n_epochs = min(wanted, len(orders), plan.max_epochs - epoch + 1) if len(n_steps) == 1 else 1
-            way = _Pass(chunk.rows, jnp.asarray(orders), n_steps[number], epoch, n_epochs, closes)
-            carry, sums, judged, n_run = _stretch(carry, skeleton, formula, clock, plan.seed, way, held_out)
-            totals.append(sums)
-        sums, judged, n_run = jax.device_get((totals, judged, n_run))
-        for record in _records(sums, judged if validation else {}, int(n_run), clock.steps_per_epoch):
+    while run.goes_on:
+        first = run.epoch
+        for epoch, record in enumerate(run.stretch(), start=first):
             _raise_if_diverged(epoch, record["loss"], plan)
             for name, value in record.items():
                 history.setdefault(name, []).append(value)
             if on_epoch is not None:
                 on_epoch(epoch, record)
-            epoch += 1
-        stopped = int(n_run) < n_epochs
-        wanted = _epochs_within(time.perf_counter() - started, int(n_run))
+    arrays, best_epoch = run.kept()
+    return Trained(Model(model.recipe, run.skeleton.with_arrays(arrays)), history, best_epoch)
 
-    best_epoch = int(carry.best.epoch)
-    if best_epoch:
-        return Trained(Model(model.recipe, skeleton.with_arrays(carry.best.arrays)), history, best_epoch)
-    if validation is not None:
-        warnings.warn(
-            f"β reaches its final value after epoch {clock.settled_after:g}, but training ended at {epoch - 1}: "
-            "the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
-            stacklevel=2,
+
+class _Run:
+    """A training under way. ``carry`` and ``epoch`` are all that changes in it, and all that it takes to go on."""
+
+    def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
+        arrays, self.skeleton = model.weights.apart()
+        self.training, self.plan, self.has_held_out = training, plan, validation is not None
+        self.held_out = next(validation.chunks()) if validation else Chunk(jnp.zeros((16, training.n_features)), 0)
+        self.formula = _Formula(model.recipe, plan.optimizer, plan.learning_rate_schedule)
+        self.n_steps = [-(-n // _batch(n, plan)) for n in training.chunk_sizes]
+        self.clock = _Clock(
+            steps_per_epoch=float(sum(self.n_steps)),
+            n_epochs=float(plan.max_epochs),
+            learning_rate=float(plan.learning_rate),
+            settled_after=float(model.recipe.objective.annealing.settled_after(plan.max_epochs)),
+            patience=float(np.inf if plan.patience is None else plan.patience),
         )
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(carry.arrays))):
-        _raise_if_diverged(epoch - 1, np.nan, plan)  # in its last step, which no loss has seen
-    return Trained(Model(model.recipe, skeleton.with_arrays(carry.arrays)), history, epoch - 1)
+        zero = jnp.zeros((), jnp.int32)
+        best = _Best(arrays, jnp.full((), jnp.inf, jnp.float32), zero)
+        self.carry = _Carry(arrays, plan.optimizer.build().init(arrays), zero, best)
+        self.epoch = 1
+        self._wanted, self._stopped = 1, False
+
+    @property
+    def goes_on(self) -> bool:
+        return self.epoch <= self.plan.max_epochs and not self._stopped
+
+    def stretch(self) -> list[dict[str, float]]:
+        """The next epochs, as many as take half a second (one, if there are several chunks); a record of each."""
+        started, totals = time.perf_counter(), []
+        left = self.plan.max_epochs - self.epoch + 1
+        wanted = min(self._wanted, left) if len(self.n_steps) == 1 else 1
+        for number, chunk in enumerate(self.training.chunks()):
+            orders = _orders(self.plan, self.epoch, number, chunk.n_rows, wanted)
+            n_epochs = min(wanted, len(orders))
+            closes = number == len(self.n_steps) - 1
+            way = _Pass(chunk.rows, jnp.asarray(orders), self.n_steps[number], self.epoch, n_epochs, closes)
+            self.carry, sums, judged, n_run = _stretch(
+                self.carry, self.skeleton, self.formula, self.clock, self.plan.seed, way, self.held_out
+            )
+            totals.append(sums)
+        sums, judged, n_run = jax.device_get((totals, judged if self.has_held_out else {}, n_run))
+        self._stopped = int(n_run) < n_epochs
+        self._wanted = _epochs_within(time.perf_counter() - started, int(n_run))
+        self.epoch += int(n_run)
+        return list(_records(sums, judged, int(n_run), self.clock.steps_per_epoch))
+
+    def kept(self) -> tuple[Any, int]:
+        """The weights to keep and the epoch they are from: the best held-out one's, else the last one's."""
+        best_epoch, last_epoch = int(self.carry.best.epoch), self.epoch - 1
+        if best_epoch:
+            return self.carry.best.arrays, best_epoch
+        if self.has_held_out:
+            warnings.warn(
+                f"β reaches its final value after epoch {self.clock.settled_after:g}, but training ended at "
+                f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
+                stacklevel=3,
+            )
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(self.carry.arrays))):
+            _raise_if_diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
+        return self.carry.arrays, last_epoch
 
 
 def _batch(n_rows: int, plan: Plan) -> int:
@@ -310,8 +335,8 @@ def _orders(plan: Plan, epoch: int, chunk: int, n_rows: int, n_epochs: int) -> n
     """The orders of the rows in ``n_epochs`` epochs from ``epoch`` on, in an array of a size that never changes."""
     batch = _batch(n_rows, plan)
     n_steps = grid_size(-(-n_rows // batch))
-    capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, plan.max_epochs))
-    orders = np.zeros((1 << capacity.bit_length() - 1, n_steps, batch), np.int32)
+    capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, _STRETCH_EPOCHS))
+    orders = np.zeros((capacity, n_steps, batch), np.int32)
     for i in range(min(n_epochs, len(orders))):
         orders[i] = _order(plan, epoch + i, chunk, n_rows, orders.shape[1:])
     return orders
@@ -340,6 +365,7 @@ def _records(
 
 
 def _epochs_within(seconds: float, n_run: int) -> int:
+    """How many epochs the next stretch should have, if ``n_run`` took so long. It changes no result."""
     return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
 
 
