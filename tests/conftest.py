@@ -63,6 +63,16 @@ def grey(table):
 
 
 @pytest.fixture(scope="session")
+def fitted(table):
+    """Every example estimator, by name, fitted to the usual table. Do not change them."""
+    from sklearn.base import clone
+
+    from examples import ESTIMATORS
+
+    return {name: clone(estimator).fit(table) for name, estimator in ESTIMATORS.items()}
+
+
+@pytest.fixture(scope="session")
 def data_dir():
     """The folder of real data sets, named by $DIABOLO_DATA."""
     folder = os.environ.get("DIABOLO_DATA")

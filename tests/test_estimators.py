@@ -41,10 +41,7 @@ every_stochastic = pytest.mark.parametrize("name", examples.STOCHASTIC)
 every_deterministic = pytest.mark.parametrize("name", [n for n in examples.ESTIMATORS if n not in examples.STOCHASTIC])
 
 
-@pytest.fixture(scope="module")
-def fitted(table):
-    """Every example, fitted to the usual table."""
-    return {name: clone(estimator).fit(table) for name, estimator in examples.ESTIMATORS.items()}
+READINGS = ("transform", "reconstruct", "score_samples", "score", "corrupt")
 
 
 def weights_of(estimator):
@@ -340,7 +337,7 @@ def test_rows_that_cannot_be_fitted_are_refused_by_name(what, table):
         BasicAutoencoder(**SMALL).fit(spoil(table))
 
 
-@pytest.mark.parametrize("method", ["transform", "reconstruct", "score_samples", "score", "corrupt"])
+@pytest.mark.parametrize("method", READINGS)
 @pytest.mark.parametrize("what", ["NaN", "infinity", "strings", "one axis"])
 def test_rows_that_cannot_be_read_are_refused_by_name(what, method, table, fitted):
     spoil, message = WRONG_ROWS[what]
@@ -349,7 +346,7 @@ def test_rows_that_cannot_be_read_are_refused_by_name(what, method, table, fitte
 
 
 @every_estimator
-@pytest.mark.parametrize("method", ["transform", "reconstruct", "score_samples", "score", "corrupt"])
+@pytest.mark.parametrize("method", READINGS)
 def test_rows_of_another_width_are_refused(name, method, table, fitted):
     with pytest.raises(ValueError, match=r"5 features, but \w+ is expecting 6"):
         getattr(fitted[name], method)(table[:, :5])

@@ -20,7 +20,6 @@ from diabolo.training import Plan, train
 
 reproducible = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
-# One program serves all numbers of epochs from 16 to 31, so the tests stay there.
 PLAN = Plan(max_epochs=16, batch_size=16, learning_rate=0.01, seed=3)
 BASIC = examples.RECIPES["basic"]
 VARIATIONAL = examples.RECIPES["variational"]
@@ -453,7 +452,8 @@ NUMBERS = {
     "nothing": {},
     "seed": {"seed": 11},
     "learning rate": {"learning_rate": 0.002},
-    "epochs": {"max_epochs": 25},
+    "fewer epochs": {"max_epochs": 2},
+    "more epochs": {"max_epochs": 300},
     "patience": {"patience": 2},
     "held-out rows or none": {"judged": False},
     "Adam's numbers": {"optimizer": parts.Adam(b1=0.5, eps=1e-6, weight_decay=0.1)},

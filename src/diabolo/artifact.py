@@ -24,6 +24,7 @@ from .errors import ArtifactError
 __all__ = ["FORMAT_VERSION", "fingerprint", "read", "read_manifest", "write"]
 
 FORMAT_VERSION = 1
+ENTRIES = ("format_version", "versions", "estimator", "parameters", "fitted", "feature_names")
 MANIFEST, ARRAYS = "model.json", "arrays.safetensors"
 
 
@@ -47,8 +48,8 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
         If ``path`` is something other than a saved model, or the manifest is not JSON.
     """
     path = Path(path)
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise ArtifactError(f"{path} exists and is not a saved model, so it is not overwritten. Choose another name.")
+    if path.exists() or path.is_symlink():
+        _require_ours(path)
     head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": _versions()}
     try:
         text = json.dumps(head | manifest, indent=1, ensure_ascii=False, allow_nan=False)
@@ -59,10 +60,19 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
         new = Path(scratch) / "new"
         new.mkdir()
         (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / ARRAYS)
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, new / ARRAYS)
         if path.exists():
             path.rename(Path(scratch) / "old")
         new.rename(path)
+
+
+def _require_ours(path: Path) -> None:
+    try:
+        read_manifest(path)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{path} exists and is not a saved model, so it is not overwritten. Choose another name."
+        ) from error
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -82,6 +92,8 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "diabolo":
         raise ArtifactError(f"{file} was not written by diabolo.")
+    if missing := [name for name in ENTRIES if name not in manifest]:
+        raise ArtifactError(f"{file} is incomplete: there is no {', '.join(missing)} in it. Save the model again.")
     if manifest["format_version"] > FORMAT_VERSION:
         raise ArtifactError(
             f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "

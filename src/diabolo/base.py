@@ -381,7 +381,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         artifact.write(path, *packing.pack(self))
 
     _fitted_arrays: ClassVar[tuple[str, ...]] = ()
-    """Fitted attributes of a subclass's own that are arrays."""
+    """Fitted attributes of a subclass's own that are arrays,"""
+    _fitted_json: ClassVar[tuple[str, ...]] = ()
+    """and those that are JSON."""
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -230,6 +230,7 @@ class StackedAutoencoder(BaseAutoencoder):
         "pretrain": [StrOptions({"layerwise"}), None],
         "pretrain_epochs": [_SIZE],
     }
+    _fitted_json: ClassVar[tuple[str, ...]] = ("pretrain_history_",)
 
     def _recipe(self, n_features: int) -> Recipe:
         return recipes.stacked(

@@ -124,8 +124,12 @@ def corrupt(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, 
 
 def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"]:
     """KL(q(z | x) ‖ π) per coordinate, in nats (one draw where there is no closed form)."""
-    q = model.encode(x)
-    return kl_divergence(q, model.prior, q.sample(noise.shared()))
+
+    def one_row(row: Float[Array, " d"]) -> Float[Array, " k"]:
+        q = model.encode(row[None])
+        return kl_divergence(q, model.prior, q.sample(noise.shared()))[0]
+
+    return jax.vmap(one_row)(x)
 
 
 def log_likelihood(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, " n"]:
@@ -141,14 +145,19 @@ def log_weight_sums(
     The second is a lower bound in expectation that tightens with ``n_samples`` (Burda et al. 2016, theorem 1).
     One draw at a time is held in memory, and every row uses the same noise.
     """
-    q = model.encode(x)
+    keys = jax.random.split(noise.shared(), n_samples)
 
-    def one(carry: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], None]:
-        log_sum, total = carry
-        z = jax.vmap(lambda posterior: posterior.sample(key))(q)
-        log_w = Draws(model.decode(z).log_prob(x).sum(-1)[None], z[None], q, model.prior).log_weights()[0]
-        return (jnp.logaddexp(log_sum, log_w), total + log_w), None
+    def one_row(row: Float[Array, " d"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        q = model.encode(row[None])
 
-    start = (jnp.full(x.shape[0], -jnp.inf), jnp.zeros(x.shape[0]))
-    (log_sum, total), _ = jax.lax.scan(one, start, jax.random.split(noise.shared(), n_samples))
-    return total / n_samples, log_sum - jnp.log(n_samples)
+        def one_draw(carry: tuple[Array, Array], key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
+            log_sum, total = carry
+            z = q.sample(key, (1,))
+            log_w = Draws(model.decode(z).log_prob(row).sum(-1), z, q, model.prior).log_weights()[0, 0]
+            return (jnp.logaddexp(log_sum, log_w), total + log_w), None
+
+        start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.float32))
+        (log_sum, total), _ = jax.lax.scan(one_draw, start, keys)
+        return total / n_samples, log_sum - jnp.log(n_samples)
+
+    return jax.vmap(one_row)(x)

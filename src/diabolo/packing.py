@@ -22,11 +22,12 @@ _FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_
 def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The manifest, which is JSON, and the arrays of a fitted estimator."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(estimator.model_)
-    arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if np.ndim(leaf)}
+    arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if _is_array(leaf)}
     arrays |= {"scaler.offset": estimator.scaler_.offset, "scaler.scale": estimator.scaler_.scale}
     arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
     names = getattr(estimator, "feature_names_in_", None)
     fitted = {name: getattr(estimator, name) for name in _FITTED}
+    fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
     manifest = {
         "estimator": type(estimator).__name__,
         "parameters": {name: _to_json(estimator, value) for name, value in estimator.get_params(deep=False).items()},
@@ -44,12 +45,23 @@ def unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) ->
     ArtifactError
         If parameters are unknown to this version, or the arrays do not fit them.
     """
+    try:
+        return _unpack(cls, manifest, arrays)
+    except ArtifactError:
+        raise
+    except KeyError as error:
+        raise ArtifactError(f"The saved {cls.__name__} is incomplete: there is no {error} in it.") from error
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
+
+
+def _unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     parameters = {name: part.from_json(value) for name, value in manifest["parameters"].items()}
     if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
     estimator = cls(**parameters)
     fitted = manifest["fitted"]
-    for name in _FITTED:
+    for name in (*_FITTED, *cls._fitted_json):
         setattr(estimator, name, fitted[name])
     if manifest["feature_names"] is not None:
         estimator.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
@@ -69,6 +81,10 @@ def _to_json(estimator: Any, value: Any) -> Any:
     return part.to_json(value.item() if isinstance(value, np.generic) else value)
 
 
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
 def _name(at: Any) -> str:
     return f"model{jax.tree_util.keystr(at)}"
 
@@ -83,7 +99,7 @@ def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:
     """The model with its arrays replaced by those stored under their names."""
 
     def stored(at: Any, leaf: Any) -> Any:
-        if not np.ndim(leaf):
+        if not _is_array(leaf):
             return leaf
         array = _stored(_name(at), arrays)
         if array.shape != leaf.shape:

@@ -281,9 +281,9 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Part):
         fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
         return {"part": type(value).__name__, **fields}
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | np.ndarray):
         return [to_json(item) for item in value]
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def from_json(value: Any) -> Any:

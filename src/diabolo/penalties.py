@@ -116,7 +116,7 @@ class WeightDecay(Penalty):
     weight: float = number(1e-4, "[0, inf)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
-        matrices = [leaf for leaf in jax.tree.leaves(seen.weights) if jnp.ndim(leaf) > 1]
+        matrices = [leaf for leaf in jax.tree.leaves(seen.weights) if isinstance(leaf, jax.Array) and leaf.ndim > 1]
         return 0.5 * sum((jnp.square(leaf).sum() for leaf in matrices), start=jnp.zeros(()))
 
 
