@@ -178,7 +178,7 @@ def test_learned_bounds_of_a_corruption_are_kept(fitted, tmp_path):
         {"early_stopping": np.bool_(False)},
         {"scaling": None, "validation_fraction": None},
     ],
-    ids=repr,
+    ids=lambda parameters: "-".join(f"{name}={type(value).__name__}" for name, value in parameters.items()),
 )
 def test_parameters_of_numpys_types_are_saved(parameters, table, tmp_path):
     estimator = BasicAutoencoder(**SMALL | parameters).fit(table)
