@@ -32,13 +32,14 @@ PART_ROOMS = {
 COMMON = {"activations", "distributions", "errors", "part"}
 # From the ground upwards; a room imports from no room above it.
 FLOORS = [
-    {"errors", "runtime", "sources", "progress", "metrics", "activations"},
+    {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness"},
     {"part", "distributions", "scaling", "artifact", "data"},
-    PART_ROOMS - {"objectives"},
-    {"objectives"},
-    {"model"},
-    {"recipes", "parts", "training", "inference", "packing"},
-    {"pretraining"},
+    {"stores"} | PART_ROOMS - {"objectives"},
+    {"objectives", "streams"},
+    {"model", "preparation"},
+    {"recipes", "parts", "program", "inference", "packing"},
+    {"training"},
+    {"pretraining", "checkpoint"},
     {"base"},
     {"estimators"},
     {"cli", "demo", "__main__"},

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from .errors import ArtifactError
 
-__all__ = ["FORMAT_VERSION", "fingerprint", "read", "read_manifest", "write"]
+__all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "versions", "write"]
 
 FORMAT_VERSION = 1
 ENTRIES = ("format_version", "versions", "estimator", "parameters", "fitted", "feature_names")
@@ -34,9 +34,24 @@ def fingerprint(rows: np.ndarray) -> str:
     >>> fingerprint(np.zeros((2, 2))) == fingerprint(np.zeros((2, 2))) != fingerprint(np.zeros((4, 1)))
     True
     """
-    digest = hashlib.blake2b(f"{rows.shape} {rows.dtype.str}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(rows).data)
-    return digest.hexdigest()
+    whole = Fingerprint(rows.shape, rows.dtype)
+    whole.update(rows)
+    return whole.hexdigest()
+
+
+class Fingerprint:
+    """The same hash, of rows that come in pieces."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._digest = hashlib.blake2b(f"{shape} {dtype.str}".encode(), digest_size=16)
+
+    def update(self, rows: np.ndarray) -> None:
+        """The next rows."""
+        self._digest.update(np.ascontiguousarray(rows).data)
+
+    def hexdigest(self) -> str:
+        """The hash of all."""
+        return self._digest.hexdigest()
 
 
 def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -50,7 +65,7 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
     path = Path(path)
     if path.exists() or path.is_symlink():
         _require_ours(path)
-    head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": _versions()}
+    head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": versions()}
     try:
         text = json.dumps(head | manifest, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -120,5 +135,6 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Those of the packages that an outcome depends on."""
     return {name: version(name) for name in ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")}

@@ -8,29 +8,37 @@ from __future__ import annotations
 
 import numbers
 import os
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import pyarrow.dataset
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from . import artifact, inference, packing
+from . import artifact, inference, packing, randomness, runtime
+from .checkpoint import Checkpoints
+from .data import Table
 from .errors import ArtifactError
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Optimizer
 from .part import Part
-from .progress import EpochBar
-from .scaling import KINDS, Scaler
+from .preparation import Rows, from_array, from_store
+from .progress import EpochBar, in_words
+from .scaling import KINDS, Survey
 from .schedules import Constant, Cosine, Schedule
-from .sources import Resident
-from .training import Plan, train
+from .sources import Resident, Source
+from .stores import Store, open_store
+from .streams import Stream
+from .training import Keeper, Plan, train
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "documented", "load"]
 
@@ -41,6 +49,8 @@ ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
 """Every estimator class by name; subclassing `BaseAutoencoder` enters it, so that `load` finds it."""
 
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
+_FLOATS = [np.float64, np.float32]
+_FILES = str | os.PathLike | pyarrow.dataset.Dataset
 
 _COMMON_PARAMETERS = """
     max_epochs : int or None, default=None
@@ -182,14 +192,31 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        checkpoint_every: float = 30.0,
+        resume: bool = False,
+    ) -> Self:
         """Learn to reconstruct ``X``.
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Finite numbers, in your own units.
+        X : array-like of shape (n, d), or rows that need not fit in memory
+            Finite numbers, in your own units. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or
+            image files, a `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks
+            (n_i, d). What takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch.
         y : ignored
+        checkpoint_dir : path or None, default=None
+            A folder to keep the training's state in, so that it can go on if it is stopped.
+        checkpoint_every : float, default=30
+            Seconds between two states. An interruption keeps one more.
+        resume : bool, default=False
+            Go on from ``checkpoint_dir``, if there is something in it. The weights will be those of a training that was
+            never stopped, to the bit.
 
         Raises
         ------
@@ -199,31 +226,89 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             If two parts do not fit each other, or the rows the likelihood.
         TrainingDiverged
             If the loss stops being finite.
+        CheckpointError
+            If checkpoints cannot be written, or are of other data, parameters or versions.
         """
         self._validate_params()
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        recipe = self._recipe(self.n_features_in_)
-        self._seed = int(check_random_state(self.random_state).randint(2**30))
-        rows, held_out = self._split(X)
-        self.scaler_ = Scaler.fit(self.scaling, rows, recipe.likelihood.support)
-        rows, held_out = self.scaler_.apply(rows), self.scaler_.apply(held_out)
-        recipe = recipe.bind(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0)))
-        plan = self._plan(len(rows))
-        model = self._start(Model.build(recipe, self.n_features_in_, self._seed), rows, held_out, plan)
-        with self._bar("training", plan) as bar:
-            trained = train(model, Resident(rows), plan, Resident(held_out) if len(held_out) else None, bar)
+        kept = None if checkpoint_dir is None else Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume)
+        with kept or nullcontext():
+            self._seed = self._drawn_seed(kept)
+            rows = self._prepared(X)
+            if kept is not None:
+                kept.identify(self._identity(rows.fingerprint))
+            self.scaler_ = rows.scaler
+            recipe = self._recipe(self.n_features_in_).bind(*map(jax.device_put, rows.bounds))
+            plan = self._plan(rows.training.n_rows)
+            model = Model.build(recipe, self.n_features_in_, self._seed)
+            self._announce(model, rows.training, plan)
+            keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
+            model = self._start(model, rows.training, rows.held_out, plan, keeper)
+            with self._bar("training", plan) as bar:
+                trained = train(model, rows.training, plan, rows.held_out, bar, keeper("training"))
         self.model_, self.history_ = trained.model, trained.history
         self.best_epoch_, self.n_epochs_ = trained.best_epoch, trained.n_epochs
-        self.n_samples_, self.data_fingerprint_ = len(X), artifact.fingerprint(X)
-        self._finish(rows)
+        self.n_samples_, self.data_fingerprint_ = rows.n_samples, rows.fingerprint
+        self._finish(rows.training)
         return self
 
-    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray, plan: Plan) -> Model:
+    def _drawn_seed(self, kept: Checkpoints | None) -> int:
+        """From ``random_state``; that of the kept training, where none is asked for."""
+        identity = kept.identity() if kept is not None and self.random_state is None else None
+        return int(identity["seed"] if identity else check_random_state(self.random_state).randint(2**30))
+
+    def _identity(self, fingerprint: str) -> dict[str, Any]:
+        """What a training must have in common with one that it goes on with."""
+        given = packing.parameters(self).items()
+        return {
+            "estimator": type(self).__name__,
+            "parameter": {name: value for name, value in given if name not in ("random_state", "verbose")},
+            "seed": self._seed,
+            "data": {"fingerprint": fingerprint, "columns": self.n_features_in_},
+            "version": artifact.versions(),
+        }
+
+    def _prepared(self, X: Any) -> Rows:
+        """Rows as training takes them: scaled, and those held out apart."""
+        opened, fraction = open_store(X), self.validation_fraction or 0.0
+        if isinstance(opened, Store):
+            self._meet(opened, reset=True)
+            return from_store(opened, self._survey(), fraction, self._seed)
+        rows = validate_data(self, X if opened is None else opened.as_input(), dtype=_FLOATS, ensure_min_samples=2)
+        return from_array(rows, self._survey(), fraction, self._seed)
+
+    def _survey(self) -> Survey:
+        return Survey(self.scaling, self._recipe(self.n_features_in_).likelihood.support)
+
+    def _meet(self, store: Store, *, reset: bool) -> None:
+        """Learn the columns of a store, or see that they are those known."""
+        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), dtype=_FLOATS, reset=reset)
+
+    def _start(
+        self,
+        model: Model,
+        training: Source,
+        held_out: Resident | None,
+        plan: Plan,
+        keeper: Callable[[str], Keeper | None],
+    ) -> Model:
         """The model that training begins with."""
         return model
 
-    def _finish(self, rows: np.ndarray) -> None:
+    def _finish(self, training: Source) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
+
+    def _announce(self, model: Model, training: Source, plan: Plan) -> None:
+        """One line before a long training on rows that are read in chunks."""
+        if not (self.verbose and isinstance(training, Stream)):
+            return
+        n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.apart()[0]))
+        seconds = runtime.seconds_for(6.0 * n_weights * training.n_rows * plan.max_epochs)
+        held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments
+        print(
+            f"{training.n_rows:,} rows × {training.n_features:,} columns in {training.n_chunks:,} chunks, "
+            f"{held / 2**20:,.0f} MB on the device, {plan.max_epochs:,} epochs: about {in_words(seconds)} or more",
+            file=sys.stderr,
+        )
 
     def _bar(self, what: str, plan: Plan) -> EpochBar:
         return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", bool(self.verbose))
@@ -242,13 +327,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             seed=self._seed,
         )
 
-    def _split(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not self.validation_fraction:
-            return X, X[:0]
-        n_held_out = min(max(1, round(len(X) * self.validation_fraction)), len(X) - 1)
-        order = np.random.default_rng([self._seed, 2]).permutation(len(X))
-        return X[np.sort(order[n_held_out:])], X[np.sort(order[:n_held_out])]
-
     # -- using --------------------------------------------------------------------------------------------------------
 
     @property
@@ -256,13 +334,30 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return int(self.model_.recipe.latent.n_latent)
 
     def _rows(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        rows: np.ndarray = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows: np.ndarray = validate_data(self, X, dtype=_FLOATS, reset=False)
         return rows
+
+    def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
+        """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""
+        check_is_fitted(self)
+        opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if isinstance(X, _FILES) else ())
+        if not isinstance(opened, Store):
+            return op(self._rows(X if opened is None else opened.as_input()), 0)
+        self._meet(opened, reset=False)
+        pieces, first = [], 0
+        for rows in opened.spans():
+            pieces.append(op(rows, first))
+            first += len(rows)
+            opened.release()
+        return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
+
+    def _said(self, op: inference.Op, rows: np.ndarray, *static: Any, **noise: int) -> Any:
+        """What the model says of rows in the user's units, in the network's."""
+        return inference.by_rows(op, self.model_, self.scaler_.apply(rows), *static, **noise)
 
     def _codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)
-        codes: np.ndarray = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        codes: np.ndarray = check_array(Z, dtype=_FLOATS, input_name="Z")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Z has {codes.shape[1]} columns, but {type(self).__name__} has codes of {self._n_features_out}."
@@ -274,14 +369,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
+        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`
 
         Returns
         -------
         Z : array of shape (n, K), of X's floating type
         """
-        X = self._rows(X)
-        return inference.by_rows(inference.code, self.model_, self.scaler_.apply(X)).astype(X.dtype)
+        return self._mapped(X, lambda rows, _: self._said(inference.code, rows).astype(rows.dtype))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """From codes (n, K) to rows (n, d): E[x | z], in the units of the training data."""
@@ -290,9 +384,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X."""
-        X = self._rows(X)
-        scaled = inference.by_rows(inference.reconstruct, self.model_, self.scaler_.apply(X))
-        return self.scaler_.invert(scaled).astype(X.dtype)
+        invert = self.scaler_.invert
+        return self._mapped(X, lambda rows, _: invert(self._said(inference.reconstruct, rows)).astype(rows.dtype))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of each row, in nats and in X's units; higher is more ordinary. Deterministic.
@@ -307,8 +400,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         if self.model_.recipe.latent.stochastic:
             return self.log_likelihood(X)
-        scaled = self.scaler_.apply(self._rows(X))
-        return self._in_units(inference.by_rows(inference.log_likelihood, self.model_, scaled))
+        return self._in_units(self._mapped(X, lambda rows, _: self._said(inference.log_likelihood, rows)))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, in nats."""
@@ -316,9 +408,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def corrupt(self, X: Any, random_state: int = 0) -> np.ndarray:
         """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""
-        X = self._rows(X)
-        noisy = inference.by_rows(inference.corrupt, self.model_, self.scaler_.apply(X), seed=random_state)
-        return self.scaler_.invert(noisy).astype(X.dtype)
+
+        def noisy(rows: np.ndarray, first: int) -> np.ndarray:
+            scaled = self._said(inference.corrupt, rows, seed=random_state, first_row=first)
+            return self.scaler_.invert(scaled).astype(rows.dtype)
+
+        return self._mapped(X, noisy)
 
     def _in_units(self, log_density: np.ndarray) -> np.ndarray:
         change = 0.0 if self.model_.recipe.likelihood.discrete else self.scaler_.log_volume
@@ -344,7 +439,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         _require_positive(n_samples)
         seed = int(check_random_state(random_state).randint(2**30))
-        z = np.asarray(self.model_.prior.sample(jax.random.key(seed), (n_samples,)))
+        z = np.asarray(self.model_.prior.sample(randomness.key(seed), (n_samples,)))
         op = inference.draw if noise else inference.decode
         return self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed))
 
@@ -361,11 +456,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def kl(self, X: Any) -> np.ndarray:
         """KL(q(z | x) ‖ π) per row and coordinate, (n, K), in nats."""
-        return inference.by_rows(inference.kl, self.model_, self.scaler_.apply(self._rows(X))).astype(np.float64)
+        return self._mapped(X, lambda rows, _: self._said(inference.kl, rows).astype(np.float64))
 
     def _log_weights(self, X: Any, n_samples: int) -> Any:
         _require_positive(n_samples)
-        return inference.by_rows(inference.log_weight_sums, self.model_, self.scaler_.apply(self._rows(X)), n_samples)
+        return self._mapped(X, lambda rows, _: self._said(inference.log_weight_sums, rows, n_samples))
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

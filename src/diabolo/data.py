@@ -11,7 +11,8 @@ import glob
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +25,19 @@ import pyarrow.parquet
 
 from .errors import InvalidData
 
-__all__ = ["Table", "check_output", "read", "write"]
+__all__ = [
+    "Table",
+    "check_output",
+    "files_in",
+    "kind_of",
+    "load_array",
+    "numeric",
+    "numeric_columns",
+    "open_csv",
+    "read",
+    "unreadable_as",
+    "write",
+]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
@@ -88,8 +101,8 @@ def read(
     InvalidData
         If nothing is there, a file cannot be read, columns are not numbers, cells are missing, or files do not match.
     """
-    files = _files(os.fspath(where))
-    kinds = {_kind(file) for file in files}
+    files = files_in(os.fspath(where))
+    kinds = {kind_of(file) for file in files}
     if len(kinds) > 1:
         raise InvalidData(f"{where} holds files of several kinds ({', '.join(sorted(kinds))}). Name those of one kind.")
     (kind,) = kinds
@@ -98,10 +111,14 @@ def read(
     if kind in (".npy", ".npz"):
         return _stack([_read_array(file, key) for file in files], files).select(columns, exclude)
     table = _stack_arrow([_READERS[kind](file) for file in files], files)
-    return _numeric(table, str(where), columns, exclude)
+    names = numeric_columns(table.schema, str(where), columns, exclude)
+    if table.num_rows == 0:
+        raise InvalidData(f"{where} has no rows.")
+    return Table(numeric(table.select(list(names)), str(where)), names)
 
 
-def _files(where: str) -> list[Path]:
+def files_in(where: str) -> list[Path]:
+    """The files that a path, a folder or a pattern names, in the order of their names."""
     path = Path(where)
     if path.is_file():
         return [path]
@@ -113,7 +130,8 @@ def _files(where: str) -> list[Path]:
     return files
 
 
-def _kind(file: Path) -> str:
+def kind_of(file: Path) -> str:
+    """A file's suffix, if it can be read; "images" for all kinds of them."""
     suffix = file.suffix.lower()
     if suffix in IMAGES:
         return "images"
@@ -123,7 +141,17 @@ def _kind(file: Path) -> str:
     raise InvalidData(f"{file} is not of a kind that can be read: {readable}, or images ({', '.join(IMAGES)}).")
 
 
-def _read_csv(file: Path) -> pa.Table:
+@contextmanager
+def unreadable_as(where: Any, kind: str) -> Iterator[None]:
+    """What Arrow says of a file that it cannot read, as our error."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidData(f"{where} cannot be read as {kind}: {error}.") from error
+
+
+def _csv_dialect(file: Path) -> dict[str, Any]:
+    """The options that Arrow needs: the delimiter, and whether the first line names the columns."""
     try:
         with file.open(encoding="utf-8-sig") as stream:
             first = stream.readline().rstrip("\n")
@@ -133,11 +161,21 @@ def _read_csv(file: Path) -> pa.Table:
         raise InvalidData(f"{file} has no first line to take columns from.")
     delimiter = max(",;\t", key=first.count)
     headless = all(_is_a_number(cell) for cell in first.split(delimiter))
-    options = pa.csv.ReadOptions(autogenerate_column_names=headless)
-    try:
-        return pa.csv.read_csv(file, options, pa.csv.ParseOptions(delimiter=delimiter))
-    except pa.ArrowInvalid as error:
-        raise InvalidData(f"{file} cannot be read as CSV: {error}.") from error
+    return {
+        "read_options": pa.csv.ReadOptions(autogenerate_column_names=headless),
+        "parse_options": pa.csv.ParseOptions(delimiter=delimiter),
+    }
+
+
+def _read_csv(file: Path) -> pa.Table:
+    dialect = _csv_dialect(file)
+    with unreadable_as(file, "CSV"):
+        return pa.csv.read_csv(file, **dialect)
+
+
+def open_csv(file: Path) -> Any:
+    """A CSV file as a stream of record batches."""
+    return pa.csv.open_csv(file, **_csv_dialect(file))
 
 
 def _is_a_number(text: str) -> bool:
@@ -149,10 +187,8 @@ def _is_a_number(text: str) -> bool:
 
 
 def _read_parquet(file: Path) -> pa.Table:
-    try:
+    with unreadable_as(file, "Parquet"):
         return pa.parquet.read_table(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InvalidData(f"{file} cannot be read as Parquet: {error}.") from error
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
@@ -162,11 +198,16 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 }
 
 
-def _read_array(file: Path, key: str | None) -> Table:
+def load_array(file: Path, mmap_mode: Any = None) -> Any:
+    """What `numpy.load` gives, pickles refused."""
     try:
-        loaded = np.load(file, allow_pickle=False)
+        return np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InvalidData(f"{file} cannot be read as a NumPy file of plain numbers: {error}.") from error
+
+
+def _read_array(file: Path, key: str | None) -> Table:
+    loaded = load_array(file)
     if isinstance(loaded, np.lib.npyio.NpzFile):
         keys = loaded.files
         if key is None and len(keys) != 1:
@@ -223,28 +264,37 @@ def _stack_arrow(tables: list[pa.Table], files: list[Path]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def _numeric(table: pa.Table, where: str, columns: Sequence[str], exclude: Sequence[str]) -> Table:
-    _require_columns((*columns, *exclude), table.column_names)
-    names = [name for name in (columns or table.column_names) if name not in exclude]
+def numeric_columns(
+    schema: pa.Schema, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The columns to take, all of them numbers."""
+    _require_columns((*columns, *exclude), schema.names)
+    names = [name for name in (columns or schema.names) if name not in exclude]
     if not names:
         raise InvalidData("No column is left to learn from.")
-    if words := [name for name in names if not _is_numeric(table.schema.field(name).type)]:
-        shown = ", ".join(f"{name} ({table.schema.field(name).type})" for name in words[:8])
+    if words := [name for name in names if not _is_numeric(schema.field(name).type)]:
+        shown = ", ".join(f"{name} ({schema.field(name).type})" for name in words[:8])
         raise InvalidData(
             f"{where}: {len(words)} of {len(names)} columns are not numbers: {shown}{', …' if len(words) > 8 else ''}. "
             f"Leave them out with --exclude {','.join(words[:8])}, or encode them first."
         )
-    for name in names:
+    return tuple(names)
+
+
+def numeric(table: pa.Table, where: str) -> np.ndarray:
+    """The table's cells, none of them empty: float32 if all columns are, else float64."""
+    for name in table.column_names:
         if missing := table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
             raise InvalidData(
                 f"{where}: column {name} has {missing} empty cell{'s' * (missing > 1)}, the first in row {row + 1}. "
                 f"Fill them, drop those rows, or leave the column out with --exclude {name}."
             )
-    if table.num_rows == 0:
-        raise InvalidData(f"{where} has no rows.")
-    rows = np.column_stack([table[name].cast(pa.float64()).to_numpy() for name in names])
-    return Table(rows, tuple(names))
+    single = all(pa.types.is_float32(kind) for kind in table.schema.types)
+    rows = np.empty((table.num_rows, table.num_columns), np.float32 if single else np.float64)
+    for i, column in enumerate(table.columns):
+        rows[:, i] = (column if single else column.cast(pa.float64())).to_numpy()
+    return rows
 
 
 def _is_numeric(kind: pa.DataType) -> bool:

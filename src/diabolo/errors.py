@@ -6,10 +6,13 @@ DiaboloError
 ├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
 ├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
 │   └── UnknownPart      it names a part that no imported class defines
+├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
 └── UsageError           the command line was used wrongly                                            (ValueError)
 
 Every message says what is wrong, where, and the mend. The second base class in brackets is Python's own,
 so that `except ValueError` keeps working for people who do not know this tree.
+
+DamagedCheckpoint        a checkpoint could not be read, and an older one was                              (UserWarning)
 """
 
 from __future__ import annotations
@@ -37,6 +40,14 @@ class ArtifactError(DiaboloError, ValueError):
 
 class UnknownPart(ArtifactError):
     """A saved model names a part that no imported class defines."""
+
+
+class CheckpointError(DiaboloError, RuntimeError):
+    """A training under way cannot be kept, or not be gone on with."""
+
+
+class DamagedCheckpoint(UserWarning):
+    """A checkpoint could not be read, and the one before it was used."""
 
 
 class UsageError(DiaboloError, ValueError):

@@ -23,7 +23,8 @@ from .penalties import Penalty
 from .pretraining import layerwise
 from .priors import Prior, StandardNormal
 from .schedules import Constant, Cyclical, LinearWarmup, Schedule
-from .training import Plan
+from .sources import Resident, Source
+from .training import Keeper, Plan
 
 __all__ = [
     "ESTIMATORS",
@@ -240,13 +241,20 @@ class StackedAutoencoder(BaseAutoencoder):
             likelihood=_likelihood(self.likelihood),
         )
 
-    def _start(self, model: Model, rows: np.ndarray, held_out: np.ndarray, plan: Plan) -> Model:
+    def _start(
+        self,
+        model: Model,
+        training: Source,
+        held_out: Resident | None,
+        plan: Plan,
+        keeper: Callable[[str], Keeper | None],
+    ) -> Model:
         self.pretrain_history_: list[dict[str, list[float]]] = []
         if self.pretrain is None:
             return model
         plan = replace(plan, max_epochs=self.pretrain_epochs)
         with self._bar("pre-training", plan) as bar:
-            model, self.pretrain_history_ = layerwise(model, rows, held_out if len(held_out) else None, plan, bar)
+            model, self.pretrain_history_ = layerwise(model, training, held_out, plan, bar, keeper)
         return model
 
 
@@ -306,8 +314,12 @@ class SparseAutoencoder(BaseAutoencoder):
             likelihood=_likelihood(self.likelihood),
         )
 
-    def _finish(self, rows: np.ndarray) -> None:
-        self.mean_activation_ = inference.by_rows(inference.code, self.model_, rows).mean(axis=0, dtype=np.float64)
+    def _finish(self, training: Source) -> None:
+        total = np.zeros(self._n_features_out)
+        for chunk in training.chunks():
+            rows = np.asarray(chunk.rows)[: chunk.n_rows]
+            total += inference.by_rows(inference.code, self.model_, rows).sum(axis=0, dtype=np.float64)
+        self.mean_activation_ = total / training.n_rows
 
 
 @documented

@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import runtime
+from . import randomness, runtime
 from .distributions import kl_divergence
 from .model import Model, Recipe, Skeleton
 from .objectives import Draws
 
 __all__ = [
     "SIZES",
+    "Op",
     "by_rows",
     "code",
     "corrupt",
@@ -49,11 +50,11 @@ class Noise(NamedTuple):
 
     def shared(self) -> PRNGKeyArray:
         """The key of noise that is the same for every row."""
-        return jax.random.key(self.seed)
+        return randomness.key(self.seed)
 
     def fresh(self) -> PRNGKeyArray:
         """The key of noise that differs from row to row."""
-        return jax.random.fold_in(jax.random.key(self.seed), self.first_row)
+        return jax.random.fold_in(randomness.key(self.seed), self.first_row)
 
 
 @partial(jax.jit, static_argnames=("op", "skeleton", "static"))
@@ -63,7 +64,7 @@ def _program(
     return op(Model(recipe, skeleton.with_arrays(arrays)), rows, noise, *static)
 
 
-def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0) -> Any:
+def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0, first_row: int = 0) -> Any:
     """Apply ``op(model, rows, noise, *static)`` to any number of rows, a block of a standard size at a time.
 
     Parameters
@@ -73,8 +74,8 @@ def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0)
     rows : (n, m)
     static
         Hashable arguments; each new value compiles anew.
-    seed
-        Of the noise, if ``op`` uses any. It compiles nothing.
+    seed, first_row
+        Of the noise, if ``op`` uses any; the first row's number, if ``rows`` are a part of more. They compile nothing.
 
     Returns
     -------
@@ -88,7 +89,9 @@ def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0)
         block = rows[start : start + size]
         padded = np.zeros((size, rows.shape[1]), np.float32)
         padded[: len(block)] = block
-        out = jax.device_get(_program(op, skeleton, static, arrays, model.recipe, padded, Noise(seed, start)))
+        out = jax.device_get(
+            _program(op, skeleton, static, arrays, model.recipe, padded, Noise(seed, first_row + start))
+        )
         pieces.append(jax.tree.map(lambda a, n=len(block): a[:n], out))
         start += size
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)

@@ -108,7 +108,7 @@ class LearnedGaussian(Likelihood):
 
     def build(self, n_features: int) -> Own:
         at_one = np.log(np.expm1(1.0 - self.floor))
-        return {"spread": jnp.asarray(np.full(n_features, at_one, np.float32))}
+        return {"spread": jax.device_put(np.full(n_features, at_one, np.float32))}
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Normal(eta, jax.nn.softplus(own["spread"]) + self.floor)

@@ -8,6 +8,7 @@ left to right. Every system of the lecture is a value of `Recipe`, and no code b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -29,6 +30,8 @@ from .penalties import ForwardPass, Penalty, mean_over_rows
 from .priors import Prior, StandardNormal
 
 __all__ = ["Model", "Recipe", "Skeleton", "Weights", "loss"]
+
+_PACKED_SIZE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,35 @@ class Weights(eqx.Module):
     decoder: eqx.Module
     likelihood: dict[str, Float[Array, "..."]]
 
-    def apart(self) -> tuple[Any, Skeleton]:
-        """The arrays, which a program takes as arguments, and the rest, which decides which program it is."""
+    def apart(self, *, packed: bool = False) -> tuple[Any, Skeleton]:
+        """The arrays, which a program takes as arguments, and the rest, which decides which program it is.
+
+        ``packed``: the arrays as one vector, if they are small, so that what is done to each of them alike is done by
+        one kernel. Large ones stay apart, since taking them out of the vector would cost a copy.
+        """
         arrays, rest = eqx.partition(self, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
-        return arrays, Skeleton(tree, tuple(leaves))
+        some, inner = jax.tree.flatten(arrays)
+        small = sum(array.size for array in some) <= _PACKED_SIZE and all(a.dtype == np.float32 for a in some)
+        if not (packed and small and some):
+            return arrays, Skeleton(tree, tuple(leaves))
+        vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
+        return vector, Skeleton(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
+
+
+class _Packing(NamedTuple):
+    """How arrays lie in one vector."""
+
+    tree: Any
+    shapes: tuple[tuple[int, ...], ...]
+
+    def unpack(self, vector: Any) -> Any:
+        """The arrays again, of NumPy or JAX as the vector is."""
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1].tolist()
+        # One split, whose gradient is one concatenation; that of slices would be a sum of padded vectors.
+        split: Any = np.split if isinstance(vector, np.ndarray) else jnp.split
+        pieces = zip(split(vector, ends), self.shapes, strict=True)
+        return jax.tree.unflatten(self.tree, [piece.reshape(shape) for piece, shape in pieces])
 
 
 class Skeleton(NamedTuple):
@@ -98,9 +125,12 @@ class Skeleton(NamedTuple):
 
     tree: Any
     leaves: tuple[Any, ...]
+    packing: _Packing | None = None
 
     def with_arrays(self, arrays: Any) -> Weights:
         """The inverse of `Weights.apart`."""
+        if self.packing is not None:
+            arrays = self.packing.unpack(arrays)
         weights: Weights = eqx.combine(arrays, jax.tree.unflatten(self.tree, self.leaves))
         return weights
 

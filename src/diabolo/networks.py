@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -49,7 +48,7 @@ class Dense(eqx.Module):
         r"""W ~ U(−a, a) with a = √(6 / (n_in + n_out)) (Glorot & Bengio 2010, eq. 16), b = 0."""
         bound = np.sqrt(6.0 / (n_in + n_out))
         weight = rng.uniform(-bound, bound, (n_in, n_out)).astype(np.float32)
-        return cls(jnp.asarray(weight), jnp.asarray(np.zeros(n_out, np.float32)))
+        return cls(jax.device_put(weight), jax.device_put(np.zeros(n_out, np.float32)))
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
         return x @ self.weight + self.bias
@@ -101,7 +100,7 @@ class MLP(Network):
 
     Examples
     --------
-    >>> MLP((16, 8)).build(np.random.default_rng(0), 3, 2)(jnp.ones((5, 3))).shape
+    >>> MLP((16, 8)).build(np.random.default_rng(0), 3, 2)(jax.numpy.ones((5, 3))).shape
     (5, 2)
     >>> MLP((16, 8)).mirrored().hidden
     (8, 16)

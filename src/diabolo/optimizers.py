@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import jax
+import numpy as np
 import optax
 
 from .part import Part, number
@@ -15,9 +18,20 @@ __all__ = ["SGD", "Adam", "Optimizer"]
 class Optimizer(Part, slot="optimizer"):
     """From gradients to unit-rate steps, as an Optax transformation."""
 
+    elementwise: ClassVar[bool] = False
+    """Whether each weight's step depends on that weight and its own gradients only, not on the array it stands in."""
+
     @abstractmethod
     def build(self) -> optax.GradientTransformation:
         """The transformation; its updates are *subtracted*, times the learning rate."""
+
+    def start(self, arrays: Any) -> optax.OptState:
+        """The memory before the first step. Refine it where it is plain zeros, which need no program to make."""
+        return jax.jit(self.build().init)(arrays)
+
+
+def _zeros(arrays: Any) -> Any:
+    return jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), arrays)
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,7 @@ class Adam(Optimizer):
     Adam(b1=0.5, b2=0.999, eps=1e-08, weight_decay=0.01)
     """
 
+    elementwise: ClassVar[bool] = True
     b1: float = number(0.9, "[0, 1)")
     b2: float = number(0.999, "[0, 1)")
     eps: float = number(1e-8, "(0, inf)")
@@ -39,6 +54,10 @@ class Adam(Optimizer):
             optax.add_decayed_weights(self.weight_decay),
         )
 
+    def start(self, arrays: Any) -> optax.OptState:
+        moments = optax.ScaleByAdamState(np.int32(0), _zeros(arrays), _zeros(arrays))
+        return moments, optax.EmptyState()
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -48,7 +67,11 @@ class SGD(Optimizer):
     SGD(momentum=0.9)
     """
 
+    elementwise: ClassVar[bool] = True
     momentum: float = number(0.9, "[0, 1)")
 
     def build(self) -> optax.GradientTransformation:
         return optax.trace(decay=self.momentum)
+
+    def start(self, arrays: Any) -> optax.OptState:
+        return optax.TraceState(_zeros(arrays))

@@ -14,9 +14,14 @@ from .errors import ArtifactError
 from .model import Model
 from .scaling import Scaler
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "parameters", "unpack"]
 
 _FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
+
+
+def parameters(estimator: Any) -> dict[str, Any]:
+    """An estimator's parameters as JSON."""
+    return {name: _to_json(estimator, value) for name, value in estimator.get_params(deep=False).items()}
 
 
 def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -30,7 +35,7 @@ def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
     manifest = {
         "estimator": type(estimator).__name__,
-        "parameters": {name: _to_json(estimator, value) for name, value in estimator.get_params(deep=False).items()},
+        "parameters": parameters(estimator),
         "fitted": fitted | {"scaling": estimator.scaler_.kind, "seed": estimator._seed},
         "feature_names": None if names is None else list(names),
     }
@@ -56,10 +61,10 @@ def unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) ->
 
 
 def _unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    parameters = {name: part.from_json(value) for name, value in manifest["parameters"].items()}
-    if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
+    given = {name: part.from_json(value) for name, value in manifest["parameters"].items()}
+    if unknown := sorted(set(given) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
-    estimator = cls(**parameters)
+    estimator = cls(**given)
     fitted = manifest["fitted"]
     for name in (*_FITTED, *cls._fitted_json):
         setattr(estimator, name, fitted[name])
@@ -107,7 +112,7 @@ def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:
                 f"The saved arrays do not fit the saved parameters: {_name(at)} should have shape {leaf.shape}, "
                 f"it has {array.shape}."
             )
-        return jnp.asarray(array)
+        return jax.device_put(array)
 
     leaves, tree = jax.tree_util.tree_flatten_with_path(model)
     filled: Model = jax.tree_util.tree_unflatten(tree, [stored(at, leaf) for at, leaf in leaves])

@@ -6,10 +6,11 @@ loop; its two halves become the deep network's layers. Hinton & Salakhutdinov (2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
-import numpy as np
 
 from . import inference
 from .errors import InvalidPart
@@ -17,8 +18,8 @@ from .latents import Code
 from .likelihoods import Gaussian
 from .model import Model, Recipe, Weights
 from .networks import MLP, Dense, Layers
-from .sources import Resident
-from .training import OnEpoch, Plan, train
+from .sources import Resident, Source
+from .training import Keeper, OnEpoch, Plan, train
 
 __all__ = ["layerwise"]
 
@@ -26,9 +27,21 @@ History = dict[str, list[float]]
 
 
 def layerwise(
-    model: Model, rows: np.ndarray, held_out: np.ndarray | None, plan: Plan, on_epoch: OnEpoch | None = None
+    model: Model,
+    training: Source,
+    held_out: Resident | None,
+    plan: Plan,
+    on_epoch: OnEpoch | None = None,
+    keeper: Callable[[str], Keeper | None] = lambda stage: None,
 ) -> tuple[Model, list[History]]:
     """The model with every layer pre-trained, from the input inwards, and each layer's learning curves.
+
+    Parameters
+    ----------
+    model, training, held_out, plan, on_epoch
+        As for `diabolo.training.train`.
+    keeper
+        From a layer's name to what keeps its training.
 
     Raises
     ------
@@ -38,19 +51,15 @@ def layerwise(
     sizes, encoder, decoder = _layers(model)
     histories = []
     for depth in range(len(encoder)):
-        shallow = Model.build(_one_layer(model.recipe, depth, sizes), rows.shape[1], plan.seed + 1 + depth)
-        trained = train(
-            shallow,
-            Resident(rows),
-            replace(plan, seed=plan.seed + 1 + depth),
-            None if held_out is None else Resident(held_out),
-            on_epoch,
-        )
+        seed = plan.seed + 1 + depth
+        shallow = Model.build(_one_layer(model.recipe, depth, sizes), training.n_features, seed)
+        trained = train(shallow, training, replace(plan, seed=seed), held_out, on_epoch, keeper(f"layer-{depth + 1}"))
         encoder[depth] = trained.model.weights.encoder.layers[0]  # type: ignore[attr-defined]
         decoder[-1 - depth] = trained.model.weights.decoder.layers[0]  # type: ignore[attr-defined]
         histories.append(trained.history)
-        rows = inference.by_rows(inference.code, trained.model, rows)
-        held_out = None if held_out is None else inference.by_rows(inference.code, trained.model, held_out)
+        code = partial(inference.by_rows, inference.code, trained.model)
+        training = training.mapped(code)
+        held_out = None if held_out is None else held_out.mapped(code)
     return Model(model.recipe, _with_layers(model.weights, encoder, decoder)), histories
 
 

@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["EpochBar"]
+__all__ = ["EpochBar", "in_words"]
 
 
 class EpochBar:
@@ -56,3 +56,15 @@ def _bar() -> Any:
         console=Console(stderr=True),
         transient=True,
     )
+
+
+def in_words(seconds: float) -> str:
+    """A duration, to the precision one plans with.
+
+    >>> in_words(40), in_words(1500), in_words(9000), in_words(400_000)
+    ('40 s', '25 min', '2.5 h', '4.6 days')
+    """
+    for limit, unit, digits in ((120, 1, "{:.0f} s"), (7200, 60, "{:.0f} min"), (172_800, 3600, "{:.1f} h")):
+        if seconds < limit:
+            return digits.format(seconds / unit)
+    return f"{seconds / 86_400:.1f} days"

@@ -7,11 +7,14 @@ else ``$XDG_CACHE_HOME/diabolo`` or ``~/.cache/diabolo``. ``DIABOLO_CACHE=off`` 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-__all__ = ["configure"]
+__all__ = ["configure", "seconds_for"]
 
 
 def configure() -> None:
@@ -31,3 +34,16 @@ def configure() -> None:
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def seconds_for(flops: float) -> float:
+    """How long the device would take for so many operations if all were products of matrices: a bound from below."""
+    size = 1024
+    product = jax.jit(jnp.matmul)
+    matrix = jax.device_put(np.ones((size, size), np.float32))
+    took = []
+    for _ in range(4):  # the first compiles
+        started = time.perf_counter()
+        product(matrix, matrix).block_until_ready()
+        took.append(time.perf_counter() - started)
+    return flops / (2 * size**3) * min(took)

@@ -14,7 +14,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from .errors import InvalidData
 
-__all__ = ["KINDS", "Scaler"]
+__all__ = ["KINDS", "Scaler", "Survey"]
 
 Support = Literal["real", "unit"]
 KINDS = ("auto", "standard", "minmax", "range")
@@ -37,46 +37,15 @@ class Scaler:
 
     @classmethod
     def fit(cls, kind: str | None, rows: np.ndarray, support: Support) -> Scaler:
-        """Learn the map from training rows.
-
-        Parameters
-        ----------
-        kind : {"auto", "standard", "minmax", "range"} or None
-            "standard": mean 0, standard deviation 1 per feature. "minmax": each feature onto [0, 1]. "range": all
-            features onto [0, 1] by one map, as pixels want it. None: as they are. "auto": what ``support`` needs, which
-            is "standard" for real numbers; for [0, 1] None if all rows lie there, else "minmax".
-        rows : (n, d)
-        support : {"real", "unit"}
-            The values that the likelihood is defined for.
-
-        Raises
-        ------
-        InvalidData
-            If the likelihood needs [0, 1] and the scaled rows leave it.
-        """
-        low, high = rows.min(), rows.max()
-        within = low >= 0 and high <= 1
-        if kind == "auto":
-            kind = "standard" if support == "real" else None if within else "minmax"
-        width = rows.shape[1]
-        offset, scale = np.zeros(width), np.ones(width)
-        if kind == "standard":
-            statistics = StandardScaler().fit(rows)
-            offset, scale = statistics.mean_, statistics.scale_
-        elif kind == "minmax":
-            statistics = MinMaxScaler().fit(rows)
-            offset, scale = statistics.data_min_, 1 / statistics.scale_
-        elif kind == "range":
-            offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
-        if support == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
-            raise InvalidData(
-                f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
-                'leaves them there. Use scaling="minmax" (each feature by itself) or "range" (all by one map).'
-            )
-        return cls(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))
+        """Learn the map from training rows; `Survey.scaler` says what of."""
+        survey = Survey(kind, support)
+        survey.see(rows)
+        return survey.scaler()
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Into the network's units, float32; computed in float64, so that large offsets lose nothing."""
+        if self.kind == "none":
+            return rows.astype(np.float32)
         return ((rows - self.offset) / self.scale).astype(np.float32)
 
     def invert(self, rows: np.ndarray) -> np.ndarray:
@@ -87,3 +56,59 @@ class Scaler:
     def log_volume(self) -> float:
         """Σ log scale: what a log-density loses, in nats, when it is read in the user's units."""
         return float(np.log(self.scale).sum())
+
+
+class Survey:
+    """One pass over training rows, in pieces of any size: what a scaler needs to know of them.
+
+    Parameters
+    ----------
+    kind : {"auto", "standard", "minmax", "range"} or None
+        "standard": mean 0, standard deviation 1 per feature. "minmax": each feature onto [0, 1]. "range": all
+        features onto [0, 1] by one map, as pixels want it. None: as they are. "auto": what ``support`` needs, which
+        is "standard" for real numbers; for [0, 1] None if all rows lie there, else "minmax".
+    support : {"real", "unit"}
+        The values that the likelihood is defined for.
+    """
+
+    def __init__(self, kind: str | None, support: Support) -> None:
+        self._kind = "standard" if kind == "auto" and support == "real" else kind
+        self._support = support
+        self._moments, self._bounds = StandardScaler(), MinMaxScaler()
+
+    def see(self, rows: np.ndarray) -> None:
+        """The next rows."""
+        self._bounds.partial_fit(rows)
+        if self._kind == "standard":
+            self._moments.partial_fit(rows)
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest value of each feature."""
+        return self._bounds.data_min_, self._bounds.data_max_
+
+    def scaler(self) -> Scaler:
+        """The map for the rows seen.
+
+        Raises
+        ------
+        InvalidData
+            If the likelihood needs [0, 1] and the scaled rows leave it.
+        """
+        low, high = self.bounds[0].min(), self.bounds[1].max()
+        within = low >= 0 and high <= 1
+        kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
+        width = len(self.bounds[0])
+        offset, scale = np.zeros(width), np.ones(width)
+        if kind == "standard":
+            offset, scale = self._moments.mean_, self._moments.scale_
+        elif kind == "minmax":
+            offset, scale = self._bounds.data_min_, 1 / self._bounds.scale_
+        elif kind == "range":
+            offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
+        if self._support == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
+            raise InvalidData(
+                f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
+                'leaves them there. Use scaling="minmax" (each feature by itself) or "range" (all by one map).'
+            )
+        return Scaler(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import jax
@@ -25,16 +25,17 @@ class Chunk(NamedTuple):
 class Source(Protocol):
     """Anything that can be read in chunks, again and again."""
 
-    @property
-    def n_features(self) -> int:
-        """The number of columns."""
+    n_features: int
+    n_rows: int
 
-    @property
-    def chunk_sizes(self) -> tuple[int, ...]:
-        """The number of rows of each chunk."""
+    def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
+        """The number of rows of each chunk in an epoch."""
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The chunks, in a fixed order."""
+    def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
+        """The chunks of an epoch from number ``start`` on; the same ones whenever they are asked for."""
+
+    def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> Source:
+        """The same rows, sent through a function, (n, d) → (n, k)."""
 
 
 class Resident:
@@ -47,17 +48,22 @@ class Resident:
     """
 
     def __init__(self, rows: np.ndarray) -> None:
-        self._n_rows, self.n_features = rows.shape
-        padded = np.zeros((grid_size(self._n_rows), self.n_features), np.float32)
-        padded[: self._n_rows] = rows
+        self.n_rows, self.n_features = rows.shape
+        padded = np.zeros((grid_size(self.n_rows), self.n_features), np.float32)
+        padded[: self.n_rows] = rows
         self._rows = jax.device_put(padded)
 
-    @property
-    def chunk_sizes(self) -> tuple[int, ...]:
-        return (self._n_rows,)
+    def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
+        """One chunk."""
+        return (self.n_rows,)
 
-    def chunks(self) -> Iterator[Chunk]:
-        yield Chunk(self._rows, self._n_rows)
+    def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
+        """The same chunk in every epoch."""
+        yield Chunk(self._rows, self.n_rows)
+
+    def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> Resident:
+        """What the function makes of the rows, at once."""
+        return Resident(through(np.asarray(self._rows)[: self.n_rows]))
 
 
 def grid_size(n: int) -> int:

@@ -1,0 +1,63 @@
+"""From the user's rows to what training takes: one pass to learn the scaling, some rows held out, the rest a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import artifact
+from .scaling import Scaler, Survey
+from .sources import Resident, Source
+from .stores import Store
+from .streams import HeldOut, Stream
+
+__all__ = ["Rows", "from_array", "from_store"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scaled rows to train on and to judge by, and what is known of all."""
+
+    training: Source
+    held_out: Resident | None
+    scaler: Scaler
+    bounds: tuple[np.ndarray, np.ndarray]
+    """The least and the greatest scaled value of each feature, among the training rows."""
+    n_samples: int
+    """How many rows were given, held-out ones included."""
+    fingerprint: str
+    """A hash of them."""
+
+
+def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int) -> Rows:
+    """Rows in memory."""
+    order = np.random.default_rng([seed, 2]).permutation(len(rows))
+    n_held_out = min(max(1, round(len(rows) * validation_fraction)), len(rows) - 1) if validation_fraction else 0
+    training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
+    survey.see(training)
+    return _rows(survey, Resident(survey.scaler().apply(training)), held_out, len(rows), artifact.fingerprint(rows))
+
+
+def from_store(store: Store, survey: Survey, validation_fraction: float, seed: int) -> Rows:
+    """Rows that are read in blocks, as often as there are epochs, and once before."""
+    apart = HeldOut(store, validation_fraction, seed)
+    held_out, whole = [], None
+    for i in range(len(store.sizes)):
+        rows = store.checked(i)
+        whole = whole or artifact.Fingerprint((store.n_rows, store.n_features), rows.dtype)
+        whole.update(rows)
+        training, some = apart.split(i, rows)
+        held_out.append(some)
+        survey.see(training)
+        store.release()
+    assert whole is not None
+    stream = Stream(store, apart, survey.scaler(), seed)
+    return _rows(survey, stream, np.concatenate(held_out), store.n_rows, whole.hexdigest())
+
+
+def _rows(survey: Survey, training: Source, held_out: np.ndarray, n_samples: int, fingerprint: str) -> Rows:
+    scaler = survey.scaler()
+    low, high = (scaler.apply(bound) for bound in survey.bounds)
+    judged = Resident(scaler.apply(held_out)) if len(held_out) else None
+    return Rows(training, judged, scaler, (low, high), n_samples, fingerprint)

@@ -1,0 +1,199 @@
+"""The compiled program: some epochs over one chunk of rows that lies on the device.
+
+Within an epoch it runs every step (gather, corruption, forward, backward, update); after an epoch it judges the
+held-out rows and keeps the best weights. It has no side effects and draws no hidden numbers, so it can be mapped over
+many trainings at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from . import runtime
+from .model import Model, Recipe, Skeleton, loss
+from .optimizers import Optimizer
+from .randomness import stream_key
+from .schedules import Schedule
+from .sources import BLOCK, Chunk
+
+__all__ = ["Best", "Carry", "Clock", "Curves", "Formula", "Pass", "Streams", "stretch"]
+
+runtime.configure()
+
+Number = Any
+"""NumPy's on the way in, JAX's inside."""
+
+
+class Best(NamedTuple):
+    """The best held-out epoch so far."""
+
+    arrays: Any
+    value: Number
+    epoch: Number
+    """0: none yet."""
+
+
+class Carry(NamedTuple):
+    """What training changes on the device."""
+
+    arrays: Any
+    optimizer: Any
+    step: Number
+    best: Best | None
+    """None if there are no held-out rows."""
+
+
+class Clock(NamedTuple):
+    """The numbers that place a step in time, and say when to judge and to stop."""
+
+    steps_per_epoch: Number
+    n_epochs: Number
+    learning_rate: Number
+    settled_after: Number
+    patience: Number
+
+
+class Pass(NamedTuple):
+    """One chunk, and how to go through it."""
+
+    rows: Float[Array, "padded d"]
+    orders: Any
+    """(epochs, steps, batch): the numbers of the rows in each step."""
+    n_steps: Number
+    first_epoch: Number
+    n_epochs: Number
+    closes_epoch: Number
+
+
+class Formula(NamedTuple):
+    """The parts, whose numbers are arguments of the program."""
+
+    recipe: Recipe
+    optimizer: Optimizer
+    schedule: Schedule
+
+
+class Streams(NamedTuple):
+    """Which noise training and judging use."""
+
+    training: Number
+    judging: Number
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Curves:
+    """Numbers by name, one vector: a kernel for each of them would cost more to start than to run."""
+
+    values: Float[Array, "... m"]
+    names: tuple[str, ...] = field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, terms: dict[str, Array]) -> Curves:
+        return cls(jnp.stack([jnp.asarray(terms[name], jnp.float32) for name in sorted(terms)]), tuple(sorted(terms)))
+
+    def __getitem__(self, name: str) -> Array:
+        return self.values[..., self.names.index(name)]
+
+
+@partial(jax.jit, static_argnames=("skeleton",))
+def stretch(
+    carry: Carry,
+    skeleton: Skeleton,
+    formula: Formula,
+    clock: Clock,
+    streams: Streams,
+    way: Pass,
+    held_out: Chunk | None,
+) -> tuple[Carry, Curves, Curves | None, Int[Array, ""]]:
+    """Epochs over one chunk: the new carry, curves of training sums and of held-out means, the epochs run."""
+    step = partial(_step, skeleton=skeleton, formula=formula, clock=clock, noise=streams.training, rows=way.rows)
+
+    def judged(arrays: Any) -> Curves:
+        judge = partial(_judge, arrays=arrays, skeleton=skeleton, recipe=formula.recipe, noise=streams.judging)
+        assert held_out is not None
+        n_blocks = -(-held_out.n_rows // min(BLOCK, held_out.rows.shape[0]))
+        return _summed(n_blocks, lambda i, nothing: (nothing, judge(i, held_out=held_out)), None)[1]
+
+    def epoch(i: Array, carry: Carry) -> tuple[Carry, Curves, Curves | None]:
+        carry, sums = _summed(way.n_steps, lambda j, c: step(c, way.orders[i, j]), carry)
+        if carry.best is None:
+            return carry, sums, None
+        means = jax.lax.cond(way.closes_epoch, judged, partial(_zeros_like, judged), carry.arrays)
+        number = way.first_epoch + i
+        better = way.closes_epoch & (number >= clock.settled_after) & (means["target"] < carry.best.value)
+        now = Best(carry.arrays, means["target"], jnp.asarray(number, jnp.int32))
+        best = jax.lax.cond(better, lambda: now, lambda: carry.best)
+        return carry._replace(best=best), sums, means
+
+    def goes_on(state: tuple[Array, Carry, Any]) -> Array:
+        i, carry, _ = state
+        more = i < way.n_epochs
+        if carry.best is None:
+            return more
+        waited = way.first_epoch + i - 1 - carry.best.epoch
+        return more & ~((carry.best.epoch > 0) & (waited >= clock.patience))
+
+    def body(state: tuple[Array, Carry, Any]) -> tuple[Array, Carry, Any]:
+        i, carry, curves = state
+        carry, *reports = epoch(i, carry)
+        return i + 1, carry, jax.tree.map(lambda curve, value: curve.at[i].set(value), curves, tuple(reports))
+
+    _, *shapes = jax.eval_shape(epoch, 0, carry)
+    blank = jax.tree.map(lambda s: jnp.zeros((way.orders.shape[0], *s.shape), s.dtype), tuple(shapes))
+    n_run, carry, (sums, means) = jax.lax.while_loop(goes_on, body, (jnp.zeros((), jnp.int32), carry, blank))
+    return carry, sums, means, n_run
+
+
+def _step(
+    carry: Carry, chosen: Array, skeleton: Skeleton, formula: Formula, clock: Clock, noise: Number, rows: Array
+) -> tuple[Carry, Curves]:
+    """One update, by the rows chosen."""
+    t = carry.step / clock.steps_per_epoch
+    beta = formula.recipe.objective.annealing(t, clock.n_epochs)
+    rate = clock.learning_rate * formula.schedule(t, clock.n_epochs)
+    everyone = jnp.ones(chosen.shape[0])
+
+    def value(arrays: Any) -> tuple[Array, dict[str, Array]]:
+        model = Model(formula.recipe, skeleton.with_arrays(arrays))
+        return loss(model, rows[chosen], stream_key(noise, carry.step), beta, everyone)
+
+    (_, terms), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
+    direction, memory = formula.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
+    arrays = jax.tree.map(lambda w, u: w - rate * u, carry.arrays, direction)
+    moved = carry._replace(arrays=arrays, optimizer=memory, step=carry.step + 1)
+    return moved, Curves.of(terms | {"beta": beta, "learning_rate": rate})
+
+
+def _judge(i: Array, arrays: Any, skeleton: Skeleton, recipe: Recipe, noise: Number, held_out: Chunk) -> Curves:
+    """Block i's share in the held-out rows' mean terms at β = 1; the same noise every time."""
+    size = min(BLOCK, held_out.rows.shape[0])
+    counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
+    x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
+    model = Model(recipe, skeleton.with_arrays(arrays))
+    _, terms = loss(model, x, stream_key(noise, i), jnp.ones(()), counts)
+    return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, Curves.of(terms))
+
+
+def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, Curves]], carry: Any) -> tuple[Any, Curves]:
+    """``step`` n times, and the sums of what it reports; n may be a traced number."""
+
+    def body(i: Array, state: tuple[Any, Curves]) -> tuple[Any, Curves]:
+        carry, sums = state
+        carry, terms = step(i, carry)
+        return carry, jax.tree.map(jnp.add, sums, terms)
+
+    zeros = _zeros_like(lambda c: step(jnp.zeros((), jnp.int32), c)[1], carry)
+    return jax.lax.fori_loop(0, n, body, (carry, zeros))
+
+
+def _zeros_like(report: Callable[..., Curves], *args: Any) -> Curves:
+    """Zeros in the shape of what ``report`` gives."""
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(report, *args))

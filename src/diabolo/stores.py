@@ -1,0 +1,301 @@
+"""Rows that need not fit in memory: a store hands them out in blocks, in any order.
+
+`open_store` makes one of a path, a glob, a `pyarrow` dataset, a memory-mapped array, a sparse matrix, or any iterable
+of chunks. What can only be read from front to back (CSV, iterables) is copied once into a temporary file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.parquet
+from scipy.sparse import issparse
+
+from . import data
+from .errors import InvalidData
+
+__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
+
+CHUNK_BYTES = 64 << 20
+"""What is in memory at once, as float32, and the size up to which rows are simply read whole."""
+BLOCK_BYTES = 1 << 20
+"""Rows that are read together: long enough for a disk, short enough to mix well."""
+
+
+class Store(ABC):
+    """Rows in blocks.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        The number of rows of each block.
+    n_features : int
+    names : tuple of str or None
+        The columns', if they have names.
+    where : str
+        What messages call it.
+    """
+
+    sizes: tuple[int, ...]
+    n_features: int
+    names: tuple[str, ...] | None = None
+    where: str = "the rows"
+
+    @abstractmethod
+    def block(self, i: int) -> np.ndarray:
+        """Block i, (sizes[i], n_features), as float32 or float64; not yet checked."""
+
+    @property
+    def n_rows(self) -> int:
+        """The number of all rows."""
+        return sum(self.sizes)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the rows, as float32, are more than may be in memory at once."""
+        return 4 * self.n_rows * self.n_features > CHUNK_BYTES
+
+    def checked(self, i: int) -> np.ndarray:
+        """Block i.
+
+        Raises
+        ------
+        InvalidData
+            If a number is not finite, or too large for a 32-bit float.
+        """
+        rows = self.block(i)
+        with np.errstate(over="ignore"):
+            single = rows.astype(np.float32, copy=False)
+        if not np.isfinite(single.sum(dtype=np.float64)):  # one pass decides; only a failure looks closer
+            bad = ~np.isfinite(single)
+            if bad.any():
+                row, column = np.argwhere(bad)[0]
+                name = self.names[column] if self.names else column
+                raise InvalidData(
+                    f"{self.where}: row {sum(self.sizes[:i]) + row + 1}, column {name} holds {rows[row, column]}, "
+                    "which is not a finite 32-bit number. Fill or drop such rows first."
+                )
+        return rows
+
+    def spans(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[np.ndarray]:
+        """All rows in their order, checked, some blocks at a time."""
+        pieces: list[np.ndarray] = []
+        for i in range(len(self.sizes)):
+            pieces.append(self.checked(i))
+            if 4 * self.n_features * sum(map(len, pieces)) >= n_bytes:
+                yield np.concatenate(pieces)
+                pieces = []
+        if pieces:
+            yield np.concatenate(pieces)
+
+    def table(self) -> data.Table:
+        """All rows in memory."""
+        return data.Table(np.concatenate(list(self.spans())), self.names)
+
+    def release(self) -> None:  # noqa: B027  most have nothing to give back
+        """Give back memory that reading has taken, after a chunk."""
+
+
+def _real(rows: np.ndarray) -> np.ndarray:
+    """As float32 where that holds every value, else as float64."""
+    small = rows.dtype.kind in "iub" and rows.dtype.itemsize <= 2
+    return rows.astype(np.float32 if small or rows.dtype in (np.float16, np.float32) else np.float64)
+
+
+def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
+    length = max(1, BLOCK_BYTES // (4 * n_features))
+    full, rest = divmod(n_rows, length)
+    return (length,) * full + (rest,) * (rest > 0)
+
+
+class Sliced(Store):
+    """Anything that gives rows for a slice: a memory-mapped array, a sparse matrix in rows."""
+
+    def __init__(self, rows: Any, where: str = "the rows", keep: Any = None) -> None:
+        if rows.ndim < 2 or rows.dtype.kind not in "fiub":
+            raise InvalidData(
+                f"{where}: an array of shape {rows.shape} and type {rows.dtype} was given; "
+                "rows of numbers are needed, (n, d)."
+            )
+        self._rows, self._keep, self.where = rows, keep, where
+        self.n_features = int(np.prod(rows.shape[1:]))
+        self.sizes = _block_sizes(rows.shape[0], self.n_features)
+
+    def block(self, i: int) -> np.ndarray:
+        start = i * self.sizes[0]
+        rows = self._rows[start : start + self.sizes[i]]
+        return _real(rows.toarray() if issparse(rows) else np.asarray(rows).reshape(len(rows), -1))
+
+    def release(self) -> None:
+        # Pages of a file that were read through the map would be counted, and kept, as ours.
+        mapped = getattr(self._rows, "_mmap", None)
+        if mapped is not None and hasattr(mapped, "madvise"):
+            import mmap
+
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class Joined(Store):
+    """Several stores, one after the other."""
+
+    def __init__(self, stores: Sequence[Store], where: str) -> None:
+        for store in stores:
+            if store.n_features != stores[0].n_features:
+                raise InvalidData(
+                    f"{store.where} has {store.n_features} columns, but {stores[0].where} has {stores[0].n_features}."
+                )
+        self._stores, self.where = stores, where
+        self._places = [(store, i) for store in stores for i in range(len(store.sizes))]
+        self.sizes = tuple(size for store in stores for size in store.sizes)
+        self.n_features = stores[0].n_features
+
+    def block(self, i: int) -> np.ndarray:
+        store, place = self._places[i]
+        return store.block(place)
+
+    def release(self) -> None:
+        for store in self._stores:
+            store.release()
+
+
+class Parquet(Store):
+    """The row groups of a Parquet data set, each a block."""
+
+    def __init__(self, dataset: Any, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self.where = where
+        self.names = data.numeric_columns(dataset.schema, where, columns, exclude)
+        self.n_features = len(self.names)
+        self._groups = [group for fragment in dataset.get_fragments() for group in fragment.split_by_row_group()]
+        self.sizes = tuple(sum(part.num_rows for part in group.row_groups) for group in self._groups)
+
+    def block(self, i: int) -> np.ndarray:
+        table = self._groups[i].to_table(columns=list(self.names or ()), use_threads=False)
+        return data.numeric(table, f"{self.where}, row group {i + 1}")
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def open_store(
+    rows: Any, columns: Sequence[str] = (), exclude: Sequence[str] = (), key: str | None = None
+) -> Store | data.Table | None:
+    """A store of rows that are not simply an array in memory; a table, if they are small; None, if they are an array.
+
+    Parameters
+    ----------
+    rows : path, glob, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, or iterable of chunks (n, d)
+    columns, exclude, key
+        As in `diabolo.data.read`.
+
+    Raises
+    ------
+    InvalidData
+        If nothing is there, or it cannot be read as rows of numbers.
+    """
+    if isinstance(rows, Store | data.Table):
+        return rows
+    store = _opened(rows, columns, exclude, key)
+    if store is None or isinstance(store, data.Table):
+        return store
+    if not store.n_rows:
+        raise InvalidData(f"{store.where} has no rows.")
+    return store if store.is_large else store.table()
+
+
+def _opened(rows: Any, columns: Sequence[str], exclude: Sequence[str], key: str | None) -> Store | data.Table | None:
+    if isinstance(rows, str | os.PathLike):
+        return _opened_path(os.fspath(rows), columns, exclude, key)
+    if isinstance(rows, pa.dataset.Dataset):
+        return _dataset(rows, "the data set", columns, exclude)
+    if isinstance(rows, np.memmap):
+        return Sliced(rows, str(rows.filename or "the memory-mapped array"))
+    if issparse(rows):
+        return Sliced(rows.tocsr(), "the sparse matrix")
+    is_stream = hasattr(rows, "__iter__") and not hasattr(rows, "__array__") and not hasattr(rows, "__len__")
+    is_stream |= isinstance(rows, list | tuple) and len(rows) > 0 and all(isinstance(r, np.ndarray) for r in rows)
+    if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
+        return _spooled((np.asarray(chunk) for chunk in rows), "the iterable")
+    return None
+
+
+def _opened_path(where: str, columns: Sequence[str], exclude: Sequence[str], key: str | None) -> Store | data.Table:
+    files = data.files_in(where)
+    kinds = {data.kind_of(file) for file in files}
+    size = sum(file.stat().st_size for file in files)
+    if kinds == {".npy"} and not (columns or exclude) and size > CHUNK_BYTES // 2:
+        mapped = [Sliced(data.load_array(file, mmap_mode="r"), str(file)) for file in files]
+        return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
+    if kinds == {".parquet"}:
+        with data.unreadable_as(where, "Parquet"):
+            dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
+            cells = dataset.count_rows() * len(dataset.schema.names)
+        if 4 * cells > CHUNK_BYTES:
+            return _dataset(dataset, where, columns, exclude)
+    if kinds == {".csv"} and size > CHUNK_BYTES:
+        names: list[tuple[str, ...]] = []
+        store = _spooled(_csv_batches(files, columns, exclude, names), where)
+        store.names = names[0]
+        return store
+    return data.read(where, columns, exclude, key)
+
+
+def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence[str]) -> Store:
+    if isinstance(dataset, pa.dataset.FileSystemDataset) and isinstance(dataset.format, pa.dataset.ParquetFileFormat):
+        store = Parquet(dataset, where, columns, exclude)
+        if 4 * store.n_features * max(store.sizes, default=0) <= CHUNK_BYTES:
+            return store
+    names = data.numeric_columns(dataset.schema, where, columns, exclude)
+    batches = dataset.to_batches(columns=list(names), batch_size=BLOCK_BYTES // len(names), fragment_readahead=1)
+    tables = (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
+    spooled = _spooled((data.numeric(table, where) for table in tables), where)
+    spooled.names = names
+    return spooled
+
+
+def _csv_batches(
+    files: Sequence[Path], columns: Sequence[str], exclude: Sequence[str], names: list[tuple[str, ...]]
+) -> Iterator[np.ndarray]:
+    for file in files:
+        with data.unreadable_as(file, "CSV"), data.open_csv(file) as reader:
+            for batch in reader:
+                table = pa.Table.from_batches([batch])
+                names.append(data.numeric_columns(table.schema, str(file), columns, exclude))
+                if names[-1] != names[0]:
+                    raise InvalidData(f"{file} and {files[0].name} do not have the same columns.")
+                del names[1:]
+                yield data.numeric(table.select(list(names[0])), str(file))
+
+
+def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
+    """A temporary copy of what can be read once only."""
+    folder = tempfile.TemporaryDirectory(prefix="diabolo-rows-")
+    file, width, kind, n_rows = Path(folder.name) / "rows", 0, np.dtype(np.float32), 0
+    try:
+        with file.open("wb") as stream:
+            for number, chunk in enumerate(chunks, start=1):
+                if chunk.ndim != 2 or chunk.dtype.kind not in "fiub" or (n_rows and chunk.shape[1] != width):
+                    wanted = f"(n, {width})" if n_rows else "(n, d)"
+                    raise InvalidData(
+                        f"{where}: chunk {number} has shape {chunk.shape} and type {chunk.dtype}; "
+                        f"rows of numbers are needed, {wanted}."
+                    )
+                if not n_rows:
+                    width, kind = chunk.shape[1], _real(chunk[:1]).dtype
+                n_rows += len(chunk)
+                np.ascontiguousarray(chunk, kind).tofile(stream)
+    except OSError as error:
+        raise InvalidData(
+            f"{where}: a temporary copy cannot be written to {folder.name}: {error}. Set TMPDIR to a folder with room."
+        ) from error
+    if not n_rows:
+        raise InvalidData(f"{where} has no rows.")
+    return Sliced(np.memmap(file, kind, "r", shape=(n_rows, width)), where, keep=folder)
