@@ -1,12 +1,15 @@
 """The command line: `diabolo fit`, and what one does with the outcome.
 
-Exit status: 0 done; 2 wrong usage or unusable data, with one line on stderr and nothing written; 130 interrupted.
+Exit status: 0 done; 2 wrong usage or unusable data, with one line on stderr and nothing written; 130 interrupted, 143
+terminated, each with one line, and a training that is under way kept for `--resume`.
 Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import sys
 import time
 import tomllib
@@ -23,7 +26,6 @@ from .errors import DiaboloError, UsageError
 
 if TYPE_CHECKING:
     from .base import BaseAutoencoder
-    from .data import Table
 
 __all__ = ["app", "main"]
 
@@ -112,6 +114,10 @@ def fit(
     exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Leave these columns out.")] = None,
     key: Key = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Fixes everything random.  [0]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option("--checkpoint-every", metavar="S", min=0, help="Seconds between two kept states.")
+    ] = 30.0,
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -119,8 +125,9 @@ def fit(
 
     Columns are scaled as the model needs it, and the scaling is saved with it: all that comes out later is in your
     units. Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear.
+    DATA larger than memory is read in chunks. While the training runs its state is kept in RUN.partial.
     """
-    from . import data as files
+    from .stores import open_store
 
     options = _options_from(config) | {
         name: value
@@ -141,13 +148,16 @@ def fit(
     estimator = _make(
         options["model"], {"random_state": options.get("seed", 0), "verbose": int(not quiet)} | parameters
     )
-    table = files.read(options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"))
-    started = time.perf_counter()
-    with _one_line():
-        estimator.fit(table.as_input())
-    estimator.set_params(verbose=0).save(run)
+    rows = open_store(options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"))
+    partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
+    if force and not resume:
+        shutil.rmtree(partial, ignore_errors=True)
+    with _one_line(), _stoppable(partial):
+        estimator.fit(rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume)
+        estimator.set_params(verbose=0).save(run)
+        shutil.rmtree(partial)
     if not quiet:
-        _summary(estimator, table, options, time.perf_counter() - started)
+        _summary(estimator, rows, options, time.perf_counter() - started)
 
 
 @app.command()
@@ -271,6 +281,30 @@ def _make(model: str, parameters: dict[str, Any]) -> BaseAutoencoder:
         return estimator.set_params(**parameters)
 
 
+class _Terminated(SystemExit):
+    """SIGTERM."""
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated(143)
+
+
+@contextmanager
+def _stoppable(partial: Path) -> Iterator[None]:
+    """Say in one line where a training that is stopped is kept."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except (KeyboardInterrupt, _Terminated) as stop:
+        terminated = isinstance(stop, _Terminated)
+        kept = any(partial.glob("*.checkpoint"))
+        where = f"; the training is kept in {partial}: the same command with --resume goes on" if kept else ""
+        print(f"diabolo: {'terminated' if terminated else 'interrupted'}{where}", file=sys.stderr)
+        sys.exit(143 if terminated else 130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def _one_line() -> Iterator[None]:
     """What scikit-learn says about a user's value is the user's to mend, not a fault of the program."""
@@ -288,13 +322,14 @@ def _apply(
     """Read, compute, write: the shape of every command that maps rows to rows."""
     from . import data as files
     from .estimators import load
+    from .stores import open_store
 
     files.check_output(output)
     model = load(run)
     known = getattr(model, "feature_names_in_", ())
-    table = files.read(data, columns=tuple(known), key=key)
+    opened = open_store(data, columns=tuple(known), key=key)
     with _one_line():
-        rows, names = op(model, table.as_input())
+        rows, names = op(model, opened)
     files.write(output, files.Table(rows, names))
 
 
@@ -302,20 +337,21 @@ def _feature_names(model: Any) -> tuple[str, ...]:
     return tuple(getattr(model, "feature_names_in_", [f"x{i}" for i in range(model.n_features_in_)]))
 
 
-def _summary(estimator: Any, table: Table, options: dict[str, Any], seconds: float) -> None:
+def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
     from .metrics import explained_variance
 
-    n, d = table.rows.shape
     history, best = estimator.history_, estimator.best_epoch_ - 1
     which = "held-out" if "validation_loss" in history else "training"
     loss = history["validation_loss" if which == "held-out" else "loss"][best]
-    scaler = estimator.scaler_
-    kept = explained_variance(scaler.apply(table.rows), scaler.apply(estimator.reconstruct(table.as_input())))
+    sample, scaler = rows.head(), estimator.scaler_
+    kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator.reconstruct(sample)))
+    some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
     typer.echo(
-        f"{options['model']} autoencoder on {options['data']}: {n:,} rows × {d:,} columns\n"
+        f"{options['model']} autoencoder on {options['data']}: "
+        f"{estimator.n_samples_:,} rows × {estimator.n_features_in_:,} columns\n"
         f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best + 1}, "
         f"{which} loss {loss:.4g} nats in scaled units\n"
-        f"  variance explained by the reconstruction: {kept:.1%}\n"
+        f"  variance explained by the reconstruction{some}: {kept:.1%}\n"
         f"saved as {options['out']}"
     )
 

@@ -67,6 +67,10 @@ class Table:
         rows = self.rows[:, [names.index(name) for name in chosen]]
         return Table(rows, tuple(chosen) if self.names else None)
 
+    def head(self) -> Table:
+        """All of it: a store's is its first rows."""
+        return self
+
     def as_input(self) -> Any:
         """What an estimator is given: the array, or an Arrow table where columns have names for it to learn."""
         return self.rows if self.names is None else _arrow(self)

@@ -7,7 +7,9 @@ of chunks. What can only be read from front to back (CSV, iterables) is copied o
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -97,6 +99,10 @@ class Store(ABC):
         if pieces:
             yield np.concatenate(pieces)
 
+    def head(self) -> data.Table:
+        """The first rows, a few megabytes."""
+        return data.Table(next(self.spans(CHUNK_BYTES // 16)), self.names)
+
     def table(self) -> data.Table:
         """All rows in memory."""
         return data.Table(np.concatenate(list(self.spans())), self.names)
@@ -120,13 +126,13 @@ def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
 class Sliced(Store):
     """Anything that gives rows for a slice: a memory-mapped array, a sparse matrix in rows."""
 
-    def __init__(self, rows: Any, where: str = "the rows", keep: Any = None) -> None:
+    def __init__(self, rows: Any, where: str = "the rows") -> None:
         if rows.ndim < 2 or rows.dtype.kind not in "fiub":
             raise InvalidData(
                 f"{where}: an array of shape {rows.shape} and type {rows.dtype} was given; "
                 "rows of numbers are needed, (n, d)."
             )
-        self._rows, self._keep, self.where = rows, keep, where
+        self._rows, self.where = rows, where
         self.n_features = int(np.prod(rows.shape[1:]))
         self.sizes = _block_sizes(rows.shape[0], self.n_features)
 
@@ -277,8 +283,20 @@ def _csv_batches(
 
 def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
     """A temporary copy of what can be read once only."""
-    folder = tempfile.TemporaryDirectory(prefix="diabolo-rows-")
-    file, width, kind, n_rows = Path(folder.name) / "rows", 0, np.dtype(np.float32), 0
+    folder = tempfile.mkdtemp(prefix="diabolo-rows-")
+    try:
+        rows = _copied(chunks, Path(folder) / "rows", where)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    store = Sliced(rows, where)
+    weakref.finalize(store, shutil.rmtree, folder, True)
+    return store
+
+
+def _copied(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndarray:
+    """The chunks, one after the other, in a file that is then mapped."""
+    width, kind, n_rows = 0, np.dtype(np.float32), 0
     try:
         with file.open("wb") as stream:
             for number, chunk in enumerate(chunks, start=1):
@@ -294,8 +312,8 @@ def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
                 np.ascontiguousarray(chunk, kind).tofile(stream)
     except OSError as error:
         raise InvalidData(
-            f"{where}: a temporary copy cannot be written to {folder.name}: {error}. Set TMPDIR to a folder with room."
+            f"{where}: a temporary copy cannot be written to {file.parent}: {error}. Set TMPDIR to a folder with room."
         ) from error
     if not n_rows:
         raise InvalidData(f"{where} has no rows.")
-    return Sliced(np.memmap(file, kind, "r", shape=(n_rows, width)), where, keep=folder)
+    return np.memmap(file, kind, "r", shape=(n_rows, width))
