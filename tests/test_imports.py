@@ -41,11 +41,11 @@ FLOORS = [
     {"training"},
     {"pretraining", "checkpoint"},
     {"base"},
-    {"estimators"},
+    {"estimators", "sweeps"},
     {"cli", "demo", "__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-SCIKIT_LEARN_FROM = {"scaling", "base", "estimators", "cli", "__main__"}
+SCIKIT_LEARN_FROM = {"scaling", "base", "estimators", "sweeps", "cli", "__main__"}
 
 
 def imports_of(path):

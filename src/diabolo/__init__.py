@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         VariationalAutoencoder,
         load,
     )
+    from .sweeps import sweep
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ __all__ = [
     "load",
     "metrics",
     "parts",
+    "sweep",
 ]
 
 _MODULES = ("metrics", "parts")
@@ -41,6 +43,8 @@ _MODULES = ("metrics", "parts")
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name == "sweep":
+        return importlib.import_module(".sweeps", __name__).sweep
     if name in __all__:
         return getattr(importlib.import_module(".estimators", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

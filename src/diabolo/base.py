@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -35,12 +35,12 @@ from .preparation import Rows, from_array, from_store
 from .progress import EpochBar, in_words
 from .scaling import KINDS, Survey
 from .schedules import Constant, Cosine, Schedule
-from .sources import Resident, Source
+from .sources import Source
 from .stores import Store, open_store
 from .streams import Stream
-from .training import Keeper, Plan, train
+from .training import Keeper, Plan, Trained, train
 
-__all__ = ["ESTIMATORS", "BaseAutoencoder", "documented", "load"]
+__all__ = ["ESTIMATORS", "BaseAutoencoder", "Job", "Preparations", "documented", "load"]
 
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "sgd": SGD()}
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
@@ -127,6 +127,18 @@ def _is_stochastic(estimator: BaseAutoencoder) -> bool:
     if not recipe.latent.stochastic:
         raise AttributeError(f"{type(estimator).__name__} has a deterministic code: there is no posterior to ask.")
     return True
+
+
+class Job(NamedTuple):
+    """A training that is ready to begin."""
+
+    model: Model
+    rows: Rows
+    plan: Plan
+
+
+Preparations = dict[tuple[Any, ...], Rows]
+"""Rows by the choices that they were prepared with."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -233,23 +245,31 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._validate_params()
         kept = None if checkpoint_dir is None else Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume)
         with kept or nullcontext():
-            self._seed = self._drawn_seed(kept)
-            rows = self._prepared(X)
-            if kept is not None:
-                kept.identify(self._identity(rows.fingerprint))
-            self.scaler_ = rows.scaler
-            recipe = self._recipe(self.n_features_in_).bind(*map(jax.device_put, rows.bounds))
-            plan = self._plan(rows.training.n_rows)
-            model = Model.build(recipe, self.n_features_in_, self._seed)
-            self._announce(model, rows.training, plan)
             keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
-            model = self._start(model, rows.training, rows.held_out, plan, keeper)
-            with self._bar("training", plan) as bar:
-                trained = train(model, rows.training, plan, rows.held_out, bar, keeper("training"))
+            job = self._begun(X, self._drawn_seed(kept), kept)
+            self._announce(job)
+            job = job._replace(model=self._start(job, keeper))
+            with self._bar("training", job.plan) as bar:
+                trained = train(job.model, job.rows.training, job.plan, job.rows.held_out, bar, keeper("training"))
+        return self._ended(job, trained)
+
+    def _begun(self, X: Any, seed: int, kept: Checkpoints | None = None, prepared: Preparations | None = None) -> Job:
+        """What there is to train: rows scaled and split, weights drawn, the plan."""
+        self._seed = seed
+        rows = self._prepared(X, {} if prepared is None else prepared)
+        if kept is not None:
+            kept.identify(self._identity(rows.fingerprint))
+        self.scaler_ = rows.scaler
+        recipe = self._recipe(self.n_features_in_).bind(*map(jax.device_put, rows.bounds))
+        model = Model.build(recipe, self.n_features_in_, seed)
+        return Job(model, rows, self._plan(rows.training.n_rows))
+
+    def _ended(self, job: Job, trained: Trained) -> Self:
+        """Enter the outcome."""
         self.model_, self.history_ = trained.model, trained.history
         self.best_epoch_, self.n_epochs_ = trained.best_epoch, trained.n_epochs
-        self.n_samples_, self.data_fingerprint_ = rows.n_samples, rows.fingerprint
-        self._finish(rows.training)
+        self.n_samples_, self.data_fingerprint_ = job.rows.n_samples, job.rows.fingerprint
+        self._finish(job.rows.training)
         return self
 
     def _drawn_seed(self, kept: Checkpoints | None) -> int:
@@ -268,46 +288,44 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "version": artifact.versions(),
         }
 
-    def _prepared(self, X: Any) -> Rows:
-        """Rows as training takes them: scaled, and those held out apart."""
-        opened, fraction = open_store(X), self.validation_fraction or 0.0
-        if isinstance(opened, Store):
-            self._meet(opened, reset=True)
-            return from_store(opened, self._survey(), fraction, self._seed)
-        rows = validate_data(self, X if opened is None else opened.as_input(), dtype=_FLOATS, ensure_min_samples=2)
-        return from_array(rows, self._survey(), fraction, self._seed)
-
-    def _survey(self) -> Survey:
-        return Survey(self.scaling, self._recipe(self.n_features_in_).likelihood.support)
+    def _prepared(self, X: Any, known: Preparations) -> Rows:
+        """Rows as training takes them: scaled, and those held out apart; those known are used again."""
+        rows: Any = open_store(X)
+        if isinstance(rows, Store):
+            self._meet(rows, reset=True)
+        else:
+            rows = X if rows is None else rows.as_input()
+            rows = validate_data(self, rows, dtype=_FLOATS, ensure_min_samples=2)
+        fraction = self.validation_fraction or 0.0
+        support = self._recipe(self.n_features_in_).likelihood.support
+        choices = (self.scaling, support, fraction, self._seed)
+        if choices not in known:
+            prepare = from_store if isinstance(rows, Store) else from_array
+            known[choices] = prepare(rows, Survey(self.scaling, support), fraction, self._seed)
+        return known[choices]
 
     def _meet(self, store: Store, *, reset: bool) -> None:
         """Learn the columns of a store, or see that they are those known."""
         validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), dtype=_FLOATS, reset=reset)
 
-    def _start(
-        self,
-        model: Model,
-        training: Source,
-        held_out: Resident | None,
-        plan: Plan,
-        keeper: Callable[[str], Keeper | None],
-    ) -> Model:
+    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
         """The model that training begins with."""
-        return model
+        return job.model
 
     def _finish(self, training: Source) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
 
-    def _announce(self, model: Model, training: Source, plan: Plan) -> None:
-        """One line before a long training on rows that are read in chunks."""
+    def _announce(self, job: Job) -> None:
+        """One line before a training on rows that are read in chunks."""
+        training, n_epochs = job.rows.training, job.plan.max_epochs
         if not (self.verbose and isinstance(training, Stream)):
             return
-        n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.apart()[0]))
-        seconds = runtime.seconds_for(6.0 * n_weights * training.n_rows * plan.max_epochs)
+        n_weights = sum(leaf.size for leaf in jax.tree.leaves(job.model.weights.apart()[0]))
+        seconds = runtime.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
         held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments
         print(
             f"{training.n_rows:,} rows × {training.n_features:,} columns in {training.n_chunks:,} chunks, "
-            f"{held / 2**20:,.0f} MB on the device, {plan.max_epochs:,} epochs: about {in_words(seconds)} or more",
+            f"{held / 2**20:,.0f} MB on the device, {n_epochs:,} epochs: about {in_words(seconds)} or more",
             file=sys.stderr,
         )
 

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import inference, recipes
 from .activations import ACTIVATIONS
-from .base import ESTIMATORS, BaseAutoencoder, documented, load, resolve
+from .base import ESTIMATORS, BaseAutoencoder, Job, documented, load, resolve
 from .corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from .latents import Code, Latent
 from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
@@ -23,8 +23,8 @@ from .penalties import Penalty
 from .pretraining import layerwise
 from .priors import Prior, StandardNormal
 from .schedules import Constant, Cyclical, LinearWarmup, Schedule
-from .sources import Resident, Source
-from .training import Keeper, Plan
+from .sources import Source
+from .training import Keeper
 
 __all__ = [
     "ESTIMATORS",
@@ -241,20 +241,13 @@ class StackedAutoencoder(BaseAutoencoder):
             likelihood=_likelihood(self.likelihood),
         )
 
-    def _start(
-        self,
-        model: Model,
-        training: Source,
-        held_out: Resident | None,
-        plan: Plan,
-        keeper: Callable[[str], Keeper | None],
-    ) -> Model:
+    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
         self.pretrain_history_: list[dict[str, list[float]]] = []
         if self.pretrain is None:
-            return model
-        plan = replace(plan, max_epochs=self.pretrain_epochs)
+            return job.model
+        plan, rows = replace(job.plan, max_epochs=self.pretrain_epochs), job.rows
         with self._bar("pre-training", plan) as bar:
-            model, self.pretrain_history_ = layerwise(model, training, held_out, plan, bar, keeper)
+            model, self.pretrain_history_ = layerwise(job.model, rows.training, rows.held_out, plan, bar, keeper)
         return model
 
 

@@ -23,7 +23,7 @@ from .randomness import stream_key
 from .schedules import Schedule
 from .sources import BLOCK, Chunk
 
-__all__ = ["Best", "Carry", "Clock", "Curves", "Formula", "Pass", "Streams", "stretch"]
+__all__ = ["Best", "Carry", "Clock", "Curves", "Formula", "Pass", "Streams", "stretch", "stretch_many"]
 
 runtime.configure()
 
@@ -63,7 +63,8 @@ class Clock(NamedTuple):
 class Pass(NamedTuple):
     """One chunk, and how to go through it."""
 
-    rows: Float[Array, "padded d"]
+    rows: Any
+    """(padded, d): the chunk's."""
     orders: Any
     """(epochs, steps, batch): the numbers of the rows in each step."""
     n_steps: Number
@@ -103,8 +104,7 @@ class Curves:
         return self.values[..., self.names.index(name)]
 
 
-@partial(jax.jit, static_argnames=("skeleton",))
-def stretch(
+def _stretch(
     carry: Carry,
     skeleton: Skeleton,
     formula: Formula,
@@ -150,6 +150,33 @@ def stretch(
     blank = jax.tree.map(lambda s: jnp.zeros((way.orders.shape[0], *s.shape), s.dtype), tuple(shapes))
     n_run, carry, (sums, means) = jax.lax.while_loop(goes_on, body, (jnp.zeros((), jnp.int32), carry, blank))
     return carry, sums, means, n_run
+
+
+stretch = jax.jit(_stretch, static_argnames=("skeleton",))
+
+
+@partial(jax.jit, static_argnames=("skeleton", "axes"))
+def stretch_many(
+    carry: Carry,
+    skeleton: Skeleton,
+    formula: Formula,
+    clock: Clock,
+    streams: Streams,
+    way: Pass,
+    held_out: Chunk | None,
+    axes: tuple[int | None, int | None],
+) -> tuple[Carry, Curves, Curves | None, Int[Array, ""]]:
+    """`stretch` for many trainings, which are the first axis of everything.
+
+    ``axes`` says whether they are also that of the rows and of the held-out rows (0), or share them (None). How many
+    steps an epoch has, they share always: a loop whose length differed would have to hold back those that are done.
+    """
+    rows_axis, held_out_axis = axes
+    ways = Pass(rows=rows_axis, orders=0, n_steps=None, first_epoch=None, n_epochs=0, closes_epoch=None)
+    mapped: Any = jax.vmap(
+        lambda carry, *rest: _stretch(carry, skeleton, *rest), in_axes=(0, 0, 0, 0, ways, held_out_axis)
+    )
+    return mapped(carry, formula, clock, streams, way, held_out)
 
 
 def _step(

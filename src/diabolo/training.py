@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import jax
@@ -30,12 +30,12 @@ import numpy as np
 from .errors import TrainingDiverged
 from .model import Model
 from .optimizers import Adam, Optimizer
-from .program import Best, Carry, Clock, Curves, Formula, Pass, Streams, stretch
+from .program import Best, Carry, Clock, Curves, Formula, Pass, Streams, stretch, stretch_many
 from .randomness import stream
 from .schedules import Cosine, Schedule
 from .sources import Chunk, Resident, Source, grid_size
 
-__all__ = ["Keeper", "Plan", "State", "Trained", "train"]
+__all__ = ["Keeper", "Plan", "State", "Trained", "train", "train_many"]
 
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
@@ -163,6 +163,32 @@ def train(
     return run.outcome()
 
 
+def train_many(jobs: Sequence[tuple[Model, Source, Plan, Resident | None]]) -> list[Trained]:
+    """Many trainings at once, each with the outcome that it would have alone.
+
+    Those whose programs and shapes agree are mapped over in one program; the others are trained one after the other.
+
+    Parameters
+    ----------
+    jobs : sequence of (model, training, plan, validation)
+        As for `train`.
+
+    Raises
+    ------
+    TrainingDiverged
+        If a loss is no longer finite.
+    """
+    runs = [_Run(*job) for job in jobs]
+    groups: dict[Any, list[_Run]] = {}
+    for number, run in enumerate(runs):
+        groups.setdefault(run.likeness() or number, []).append(run)
+    for group in groups.values():
+        together = _Together(group) if len(group) > 1 else group[0]
+        while together.goes_on:
+            together.stretch()
+    return [run.outcome() for run in runs]
+
+
 class _Run:
     """A training under way: its state, and everything that does not change."""
 
@@ -183,7 +209,7 @@ class _Run:
         self.streams = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
         best = None if validation is None else Best(arrays, np.float32(np.inf), np.int32(0))
         self.state = State(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
-        self._wanted = 1
+        self.wanted = 1
         self._chunks: Iterator[Chunk] | None = None
 
     def _steps_in(self, epoch: int) -> list[int]:
@@ -193,6 +219,16 @@ class _Run:
     @property
     def goes_on(self) -> bool:
         return self.state.epoch <= self.plan.max_epochs and not self.state.stopped
+
+    def likeness(self) -> Any:
+        """What is equal for trainings that one program can do together; None if it cannot."""
+        if len(self.n_steps) != 1 or self.state.epoch != 1:
+            return None
+        arguments = (self.state.carry, self.formula, self.way()._replace(rows=None), self.held_out)
+        leaves, tree = jax.tree.flatten(arguments)
+        shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        chunk = self.training.chunk_sizes()
+        return self.skeleton, tree, shapes, chunk, self.plan.max_epochs, self.batch
 
     def resume(self, state: State | None) -> None:
         """Go on from there, if there is such a state."""
@@ -212,7 +248,7 @@ class _Run:
             self.state.carry, self.skeleton, self.formula, self.clock, self.streams, way, self.held_out
         )
         records = self.advance(carry, way, *jax.device_get(reports))
-        self._wanted = _epochs_within(time.perf_counter() - started, len(records))
+        self.wanted = _epochs_within(time.perf_counter() - started, len(records))
         return records
 
     def way(self) -> Pass:
@@ -221,7 +257,7 @@ class _Run:
         if self._chunks is None:
             self._chunks, self.n_steps = self.training.chunks(epoch, chunk), self._steps_in(epoch)
         here = next(self._chunks)
-        wanted = min(self._wanted, self.plan.max_epochs - epoch + 1) if len(self.n_steps) == 1 else 1
+        wanted = min(self.wanted, self.plan.max_epochs - epoch + 1) if len(self.n_steps) == 1 else 1
         orders = _orders(self.plan.seed, epoch, chunk, here, self.batch, wanted)
         closes = chunk == len(self.n_steps) - 1
         if closes:
@@ -236,7 +272,7 @@ class _Run:
         )
 
     def advance(
-        self, carry: Carry, way: Pass, sums: Curves, means: Curves | None, n_run: Any
+        self, carry: Any, way: Pass, sums: Curves, means: Curves | None, n_run: Any
     ) -> list[tuple[int, dict[str, float]]]:
         """Enter what the program has done into the state."""
         before, records = self.state, []
@@ -276,6 +312,60 @@ class _Run:
             _raise_if_diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
         weights = jax.tree.map(_on_device, self.skeleton.with_arrays(arrays))
         return Trained(Model(self.recipe, weights), history, best_epoch or last_epoch)
+
+
+class _Together:
+    """Trainings under way whose programs are the same: one program, mapped over all of them."""
+
+    def __init__(self, runs: Sequence[_Run]) -> None:
+        self._runs = runs
+        ways = [run.way() for run in runs]
+        self._rows, self._rows_axis = _shared_or_stacked([way.rows for way in ways])
+        self._held_out, self._held_out_axis = _shared_or_stacked([run.held_out for run in runs])
+        self._fixed = _stacked([(run.formula, run.clock, run.streams) for run in runs])
+        self._carry = _stacked([run.state.carry for run in runs])
+
+    @property
+    def goes_on(self) -> bool:
+        return any(run.goes_on for run in self._runs)
+
+    def stretch(self) -> None:
+        """One call of the program, for all that go on."""
+        started, runs = time.perf_counter(), self._runs
+        for run in runs:
+            run.wanted = max(run.wanted for run in runs)
+        ways = [run.way() for run in runs]
+        n_epochs = np.stack([way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)])
+        way = ways[0]._replace(rows=self._rows, orders=np.stack([way.orders for way in ways]), n_epochs=n_epochs)
+        self._carry, *reports = stretch_many(
+            self._carry, runs[0].skeleton, *self._fixed, way, self._held_out, (self._rows_axis, self._held_out_axis)
+        )
+        going = [i for i, run in enumerate(runs) if run.goes_on]
+        reports = jax.device_get(reports)
+        for i in going:
+            runs[i].advance(None, way._replace(n_epochs=n_epochs[i]), *_member(reports, i))
+        if done := [i for i in going if not runs[i].goes_on]:
+            carries = jax.device_get(self._carry)
+            for i in done:
+                runs[i].state = replace(runs[i].state, carry=_member(carries, i))
+        took, most = time.perf_counter() - started, int(n_epochs.max())
+        for run in runs:
+            run.wanted = _epochs_within(took, most)
+
+
+def _member(many: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], many)
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(jax.device_get(leaves)), *values)
+
+
+def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
+    """One value for all, if it is the same, else all of them along a new axis; and that axis, or None."""
+    if all(value is values[0] for value in values):
+        return values[0], None
+    return jax.device_put(_stacked(values)), 0
 
 
 def _on_device(leaf: Any) -> Any:

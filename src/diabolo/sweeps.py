@@ -1,0 +1,106 @@
+"""Many settings of one estimator, trained as one program where their shapes allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid
+from sklearn.utils import check_random_state
+
+from .base import BaseAutoencoder, Job, Preparations
+from .training import train_many
+
+__all__ = ["Sweep", "sweep"]
+
+Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found."""
+
+    table: list[dict[str, Any]]
+    """For each setting its parameters, ``loss`` and ``validation_loss`` at the best epoch, ``best_epoch`` and
+    ``n_epochs``; ``score``, if there were rows to score."""
+    estimators_: list[BaseAutoencoder]
+    """The fitted estimators, in the order of the table."""
+    best_index_: int
+
+    @property
+    def best_estimator_(self) -> BaseAutoencoder:
+        """That of the best row: the highest score; without rows to score, the lowest held-out or training loss."""
+        return self.estimators_[self.best_index_]
+
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """The parameters of the best row."""
+        named = ("loss", "validation_loss", "best_epoch", "n_epochs", "score")
+        return {name: value for name, value in self.table[self.best_index_].items() if name not in named}
+
+
+def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -> Sweep:
+    """Fit an estimator with every setting of a grid to the same rows, many of them in one program.
+
+    Settings that change numbers only (seeds, learning rates, noise levels, the weights of penalties) leave every shape
+    as it is, and are trained together; others, such as the width of a layer, group by group. Each outcome is that of
+    ``clone(estimator).set_params(**setting).fit(X)``, but for rounding.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+        Not changed.
+    grid : dict of str to sequence, or sequence of such
+        Parameters, and the values to try: all combinations, as `sklearn.model_selection.ParameterGrid` makes them.
+        ``a__b`` reaches a part's field.
+    X : array-like of shape (n, d), or rows that need not fit in memory
+    X_valid : the same, or None, default=None
+        Rows to choose the best setting by, with `score`. None: by the loss on the rows that each holds out itself,
+        which says something only as long as the likelihood and the scaling are the same.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ValueError, InvalidPart, InvalidData, TrainingDiverged
+        As `fit`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import BasicAutoencoder, sweep
+    >>> estimator = BasicAutoencoder(max_epochs=5, random_state=0)
+    >>> sweep(estimator, {"learning_rate": [1e-3, 1e-2]}, load_iris().data).best_params_
+    {'learning_rate': 0.01}
+    """
+    settings = list(ParameterGrid(grid))
+    prepared: Preparations = {}
+    jobs: list[tuple[BaseAutoencoder, Job]] = []
+    for setting in settings:
+        one = clone(estimator).set_params(**setting)
+        one._validate_params()
+        job = one._begun(X, int(check_random_state(one.random_state).randint(2**30)), prepared=prepared)
+        jobs.append((one, job._replace(model=one._start(job, lambda stage: None))))
+    outcomes = train_many([(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs])
+    fitted = [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
+    table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
+    return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
+
+
+def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: Any) -> dict[str, Any]:
+    best = fitted.best_epoch_ - 1
+    history = fitted.history_
+    row: dict[str, Any] = dict(setting)
+    row |= {name: history[name][best] for name in ("loss", "validation_loss") if name in history}
+    row |= {"best_epoch": fitted.best_epoch_, "n_epochs": fitted.n_epochs_}
+    return row if X_valid is None else row | {"score": fitted.score(X_valid)}
+
+
+def _badness(row: dict[str, Any]) -> float:
+    badness: float = -row["score"] if "score" in row else row.get("validation_loss", row["loss"])
+    return badness

@@ -1,0 +1,106 @@
+"""A sweep is many fits: the same outcomes, in few programs."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from diabolo import (
+    BasicAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+    VariationalAutoencoder,
+    parts,
+    program,
+    sweep,
+)
+from diabolo.errors import InvalidPart, TrainingDiverged
+
+SMALL = {"max_epochs": 6, "batch_size": 16, "random_state": 0}
+
+SWEEPS = {
+    "seeds and rates": (
+        BasicAutoencoder(**SMALL),
+        {"random_state": [0, 1, 2], "learning_rate": [0.001, 0.03]},
+    ),
+    "early stopping": (
+        BasicAutoencoder(**SMALL | {"max_epochs": 60, "early_stopping": True, "patience": 2}),
+        {"learning_rate": [0.01, 0.2, 0.5], "random_state": [3, 4]},
+    ),
+    "weights and levels of parts": (
+        SparseAutoencoder(n_hidden=8, **SMALL),
+        {"sparsity_weight": [0.0, 0.5, 2.0], "target_activation": [0.05, 0.3]},
+    ),
+    "noise": (
+        DenoisingAutoencoder(hidden_layer_sizes=(4,), **SMALL),
+        {"corruption": [parts.GaussianNoise(0.1), parts.GaussianNoise(0.5)], "validation_fraction": [None]},
+    ),
+    "β": (
+        VariationalAutoencoder(hidden_layer_sizes=(4,), **SMALL),
+        [{"beta": [0.1, 1.0]}, {"beta": [parts.LinearWarmup(2)], "learning_rate": [0.01]}],
+    ),
+    "shapes": (
+        StackedAutoencoder(hidden_layer_sizes=(4,), **SMALL),
+        {"n_latent": [1, 2], "max_epochs": [3, 6], "learning_rate": [0.001, 0.01]},
+    ),
+    "pre-training": (
+        StackedAutoencoder(hidden_layer_sizes=(4,), pretrain="layerwise", pretrain_epochs=2, **SMALL),
+        {"random_state": [0, 1]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_outcome_is_that_of_fitting_alone(table, name):
+    estimator, grid = SWEEPS[name]
+    found = sweep(estimator, grid, table)
+    assert len(found.table) == len(found.estimators_) > 1
+    for row, one in zip(found.table, found.estimators_, strict=True):
+        alone = clone(estimator).set_params(**{k: v for k, v in row.items() if k in estimator.get_params()}).fit(table)
+        assert one.get_params() == alone.get_params()
+        assert (one.n_epochs_, one.best_epoch_) == (alone.n_epochs_, alone.best_epoch_)
+        assert one.history_.keys() == alone.history_.keys()
+        for curve, values in alone.history_.items():
+            np.testing.assert_allclose(one.history_[curve], values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(one.transform(table), alone.transform(table), rtol=1e-3, atol=1e-4)
+        assert row["n_epochs"] == one.n_epochs_
+        assert row["loss"] == one.history_["loss"][one.best_epoch_ - 1]
+
+
+def test_settings_that_change_numbers_share_a_program(table):
+    before = program.stretch_many._cache_size(), program.stretch._cache_size()
+    grid = {"learning_rate": np.geomspace(1e-4, 1e-2, 5).tolist(), "random_state": [0, 1]}
+    sweep(BasicAutoencoder(n_latent=3, **SMALL), grid, table)
+    after = program.stretch_many._cache_size(), program.stretch._cache_size()
+    assert 1 <= after[0] - before[0] <= 2  # arrays of NumPy's at first, of JAX's from then on
+    assert after[1] == before[1]
+
+
+def test_the_best_is_by_the_rows_held_out_or_by_those_given(table):
+    grid = {"learning_rate": [1e-5, 0.03]}
+    by_loss = sweep(BasicAutoencoder(**SMALL), grid, table)
+    assert by_loss.best_params_ == {"learning_rate": 0.03}
+    assert by_loss.best_estimator_ is by_loss.estimators_[1]
+    assert by_loss.table[1]["validation_loss"] < by_loss.table[0]["validation_loss"]
+    longer = BasicAutoencoder(**SMALL | {"max_epochs": 100, "learning_rate": 0.03})
+    by_score = sweep(longer, {"n_latent": [1, 3]}, table[:60], table[60:])
+    assert by_score.table[1]["score"] == by_score.estimators_[1].score(table[60:])
+    assert by_score.best_params_ == {"n_latent": 3}
+
+
+def test_the_estimator_given_stays_as_it_was(table):
+    estimator = BasicAutoencoder(**SMALL)
+    sweep(estimator, {"learning_rate": [0.1]}, table)
+    assert estimator.learning_rate == 1e-3
+    assert not hasattr(estimator, "model_")
+
+
+def test_what_fit_refuses_a_sweep_refuses(table):
+    with pytest.raises(ValueError, match="learning_rate"):
+        sweep(BasicAutoencoder(), {"learning_rate": [0.1, -1]}, table)
+    with pytest.raises(ValueError, match="nonsense"):
+        sweep(BasicAutoencoder(), {"nonsense": [1]}, table)
+    with pytest.raises(InvalidPart):
+        sweep(DenoisingAutoencoder(corruption="masking"), {"noise_level": [0.1, 2.0]}, table)
+    with pytest.raises(TrainingDiverged):
+        sweep(BasicAutoencoder(optimizer="sgd", **SMALL), {"learning_rate": [0.01, 1e9]}, table)
