@@ -29,11 +29,11 @@ PART_ROOMS = {
     "priors",
     "schedules",
 }
-COMMON = {"activations", "distributions", "errors", "part"}
+COMMON = {"activations", "distributions", "errors", "layers", "part"}
 # From the ground upwards; a room imports from no room above it.
 FLOORS = [
-    {"errors", "runtime", "sources", "progress", "metrics", "activations"},
-    {"part", "distributions", "scaling", "artifact", "data"},
+    {"errors", "runtime", "sources", "progress", "metrics", "activations", "convolution"},
+    {"part", "distributions", "layers", "scaling", "artifact", "data"},
     PART_ROOMS - {"objectives"},
     {"objectives"},
     {"model"},

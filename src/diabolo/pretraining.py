@@ -14,9 +14,10 @@ import numpy as np
 from . import inference
 from .errors import InvalidPart
 from .latents import Code
+from .layers import Dense, Layers
 from .likelihoods import Gaussian
 from .model import Model, Recipe, Weights
-from .networks import MLP, Dense, Layers
+from .networks import MLP
 from .sources import Resident
 from .training import OnEpoch, Plan, train
 
