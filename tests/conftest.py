@@ -18,9 +18,11 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 # Before diabolo is imported: the shapes in annotations are checked in every test.
 NUMERIC_ROOMS = (
+    "convolution",
     "corruptions",
     "distributions",
     "latents",
+    "layers",
     "likelihoods",
     "model",
     "networks",

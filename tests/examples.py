@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from math import prod
 
 import diabolo
 from diabolo import estimators, parts, recipes
@@ -23,6 +24,16 @@ PARTS = {
         parts.Chain((parts.Chain((parts.Masking(0.5),)), parts.SaltAndPepper(0.1, low=0.0, high=1.0))),
     ),
     "MLP": (parts.MLP(), parts.MLP(()), parts.MLP((5, 3), "tanh", "sigmoid")),
+    "Convolutional": (
+        parts.Convolutional((2, 2, 1)),
+        parts.Convolutional((6, 5, 2), (3, 4), kernel=3),
+        parts.Convolutional((3, 1, 4), (), stride=1, activation="tanh"),
+    ),
+    "TransposedConvolutional": (
+        parts.TransposedConvolutional((1, 3, 1)),
+        parts.TransposedConvolutional((6, 5, 2), (4, 3), kernel=3),
+        parts.TransposedConvolutional((3, 1, 4), (), stride=1, activation="tanh"),
+    ),
     "Code": (parts.Code(), parts.Code(3, "sigmoid")),
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
     "StandardNormal": (parts.StandardNormal(),),
@@ -96,6 +107,14 @@ def all_parts(slot=None):
     """(id, part) for every example, or for one slot's."""
     known = registered(slot)
     return [(f"{name}-{i}", part) for name, some in PARTS.items() if name in known for i, part in enumerate(some)]
+
+
+def networks():
+    """(id, part, n_in, n_out) for every example of a network, with widths that it can have."""
+    for name, part in all_parts("network"):
+        n_in = prod(part.shape) if isinstance(part, parts.Convolutional) else 4
+        n_out = prod(part.shape) if isinstance(part, parts.TransposedConvolutional) else 3
+        yield name, part, n_in, n_out
 
 
 def own_modules():

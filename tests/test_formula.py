@@ -16,8 +16,8 @@ import examples
 from diabolo import inference, parts, recipes
 from diabolo.activations import ACTIVATIONS, activate
 from diabolo.distributions import Bernoulli, Normal
+from diabolo.layers import Dense, Layers
 from diabolo.model import Model, loss
-from diabolo.networks import Dense, Layers
 from diabolo.objectives import Draws
 from diabolo.penalties import ForwardPass
 
@@ -89,17 +89,34 @@ def test_every_activation_has_a_reference():
 # -- networks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])
-def test_every_network_maps_batches_with_any_leading_axes(part):
-    network = part.build(np.random.default_rng(0), D, 3)
-    out = network(jnp.ones((2, N, D)))
-    assert out.shape == (2, N, 3)
-    np.testing.assert_allclose(out[0], network(jnp.ones((N, D))), rtol=1e-6)
+every_network = pytest.mark.parametrize(
+    ("part", "n_in", "n_out"), [pytest.param(*widths, id=name) for name, *widths in examples.networks()]
+)
 
 
-@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])
-def test_every_networks_weights_follow_from_the_generator(part):
-    one, two, other = (jax.tree.leaves(part.build(np.random.default_rng(seed), D, 3)) for seed in (0, 0, 1))
+@every_network
+@pytest.mark.parametrize("batch", [(), (1,), (2, N), (0,), (2, 0, 3)])
+def test_every_network_maps_batches_with_any_leading_axes(part, n_in, n_out, batch):
+    network = part.build(np.random.default_rng(0), n_in, n_out)
+    rows = jnp.asarray(np.random.default_rng(1).normal(size=(*batch, n_in)), jnp.float32)
+    out = network(rows)
+    assert out.shape == (*batch, n_out)
+    for one, row in zip(out.reshape(-1, n_out), rows.reshape(-1, n_in), strict=True):
+        np.testing.assert_allclose(one, network(row[None])[0], rtol=1e-5, atol=1e-6)
+
+
+@every_network
+def test_gradients_reach_every_weight_of_a_network(part, n_in, n_out):
+    network = part.build(np.random.default_rng(0), n_in, n_out)
+    rows = jnp.asarray(np.random.default_rng(1).normal(size=(N, n_in)), jnp.float32)
+    for leaf in jax.tree.leaves(jax.grad(lambda f: jnp.square(f(rows) - 1).sum())(network)):
+        assert np.any(leaf != 0)
+        assert np.isfinite(leaf).all()
+
+
+@every_network
+def test_every_networks_weights_follow_from_the_generator(part, n_in, n_out):
+    one, two, other = (jax.tree.leaves(part.build(np.random.default_rng(seed), n_in, n_out)) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 

@@ -168,6 +168,9 @@ def test_changing_structure_changes_the_structure(part):
         elif "options" in field.metadata:
             current = getattr(part, field.name)
             changed = part.replace(**{field.name: next(o for o in field.metadata["options"] if o != current)})
+        elif field.metadata.get("length"):
+            first_one, *others = getattr(part, field.name)
+            changed = part.replace(**{field.name: (first_one + 1, *others)})
         elif field.type == "tuple[int, ...]":
             changed = part.replace(**{field.name: (*getattr(part, field.name), 7)})
         else:
@@ -361,6 +364,13 @@ def test_an_interval_holds_what_its_notation_says(text, within, without):
 def test_hidden_layers_are_a_tuple_of_positive_whole_numbers(hidden):
     with pytest.raises(InvalidPart, match=r"MLP\.hidden"):
         parts.MLP(hidden)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0, 1), ("8", 8, 1), 64, None])
+@pytest.mark.parametrize("cls", [parts.Convolutional, parts.TransposedConvolutional])
+def test_a_shape_is_three_positive_whole_numbers(cls, shape):
+    with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.shape must be a tuple of 3 whole numbers in \[1, inf\)"):
+        cls(shape)
 
 
 @pytest.mark.parametrize("steps", [("masking",), (0.3,), (parts.Code(),), parts.Masking()])

@@ -76,9 +76,11 @@ def whole(default: int, within: str = "[1, inf)") -> Any:
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
-def wholes(default: tuple[int, ...], within: str = "[1, inf)") -> Any:
-    """A field that holds any number of whole numbers, as a tuple."""
-    return dataclasses.field(default=default, metadata={"wholes": True, "each within": Interval(within)})
+def wholes(default: Any = dataclasses.MISSING, within: str = "[1, inf)", length: int | None = None) -> Any:
+    """A field that holds whole numbers, as a tuple: any number of them, or ``length``. Required without a default."""
+    return dataclasses.field(
+        default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}
+    )
 
 
 def choice(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
@@ -130,9 +132,13 @@ def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
             kind = "a whole number" if meta.get("whole") else "a number"
             raise InvalidPart(f"{where} must be {kind} in {meta['within'].text}; got {value!r}.")
     if meta.get("wholes") and not (
-        isinstance(value, tuple) and all(type(item) is int and item in meta["each within"] for item in value)
+        isinstance(value, tuple)
+        and meta["length"] in (None, len(value))
+        and all(type(item) is int and item in meta["each within"] for item in value)
     ):
-        raise InvalidPart(f"{where} must be a tuple of whole numbers in {meta['each within'].text}; got {value!r}.")
+        count = "" if meta["length"] is None else f"{meta['length']} "
+        within = meta["each within"].text
+        raise InvalidPart(f"{where} must be a tuple of {count}whole numbers in {within}; got {value!r}.")
     if "base" in meta and not isinstance(value, meta["base"]):
         raise InvalidPart(f"{where} must be a {meta['base'].__name__}; got {value!r}.")
     if "each" in meta:

@@ -2,9 +2,10 @@
 
 from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from .latents import Code, DiagonalGaussian, Latent
+from .layers import PerRow
 from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
 from .model import Recipe
-from .networks import MLP, Network, PerRow, key_from
+from .networks import MLP, Convolutional, Network, TransposedConvolutional, key_from
 from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
 from .optimizers import SGD, Adam, Optimizer
 from .part import choice, holds, holds_many, number, registered, whole, wholes
@@ -23,6 +24,7 @@ __all__ = [
     "Code",
     "Constant",
     "Contractive",
+    "Convolutional",
     "Corruption",
     "Cosine",
     "Cyclical",
@@ -51,6 +53,7 @@ __all__ = [
     "Schedule",
     "StandardNormal",
     "Steps",
+    "TransposedConvolutional",
     "WeightDecay",
     "choice",
     "holds",

@@ -15,9 +15,10 @@ import equinox as eqx
 from . import inference
 from .errors import InvalidPart
 from .latents import Code
+from .layers import Dense, Layers
 from .likelihoods import Gaussian
 from .model import Model, Recipe, Weights
-from .networks import MLP, Dense, Layers
+from .networks import MLP
 from .sources import Resident, Source
 from .training import Keeper, OnEpoch, Plan, train
 

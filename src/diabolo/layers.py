@@ -1,0 +1,165 @@
+"""Layers: Equinox modules with weights, which networks are made of.
+
+Weights are drawn with NumPy: drawing them through JAX would cost a second of compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .activations import activate
+from .convolution import convolve, convolve_transposed, strided
+
+__all__ = [
+    "Convolution",
+    "Convolutions",
+    "Dense",
+    "Layers",
+    "PerRow",
+    "TransposedConvolution",
+    "TransposedConvolutions",
+    "strides",
+]
+
+# -- of rows ----------------------------------------------------------------------------------------------------------
+
+
+class Dense(eqx.Module):
+    """x ↦ x·W + b, (n, n_in) → (n, n_out), with W of shape (n_in, n_out)."""
+
+    weight: Float[Array, "n_in n_out"]
+    bias: Float[Array, " n_out"]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, n_in: int, n_out: int) -> Dense:
+        r"""W ~ U(−a, a) with a = √(6 / (n_in + n_out)) (Glorot & Bengio 2010, eq. 16), b = 0."""
+        bound = np.sqrt(6.0 / (n_in + n_out))
+        weight = rng.uniform(-bound, bound, (n_in, n_out)).astype(np.float32)
+        return cls(jax.device_put(weight), jax.device_put(np.zeros(n_out, np.float32)))
+
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        return x @ self.weight + self.bias
+
+
+class Layers(eqx.Module):
+    """Dense layers, with one activation between them and another after the last."""
+
+    layers: tuple[Dense, ...]
+    activation: str = eqx.field(static=True)
+    output_activation: str = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        for layer in self.layers[:-1]:
+            x = activate(self.activation, layer(x))
+        return activate(self.output_activation, self.layers[-1](x))
+
+
+class PerRow(eqx.Module):
+    """An ordinary Equinox module, which maps one row, made to map batches."""
+
+    module: Callable[[Array], Array]
+
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        rows = x.reshape(-1, x.shape[-1])
+        out: Array = jax.vmap(self.module)(rows)
+        return out.reshape(*x.shape[:-1], out.shape[-1])
+
+
+# -- of images --------------------------------------------------------------------------------------------------------
+
+
+def strides(shape: tuple[int, ...], stride: int, n: int) -> list[tuple[int, int]]:
+    """Height and width of an image before and after each of n convolutions.
+
+    >>> strides((28, 20), 2, 3)
+    [(28, 20), (14, 10), (7, 5), (4, 3)]
+    """
+    sizes = [shape[:2]]
+    for _ in range(n):
+        sizes.append((strided(sizes[-1][0], stride), strided(sizes[-1][1], stride)))
+    return [(height, width) for height, width in sizes]
+
+
+def _draw_kernel(rng: np.random.Generator, size: int, c: int, o: int) -> Float[Array, "kh kw c o"]:
+    """Glorot's bound, with all numbers that the kernel's field holds on either side."""
+    bound = np.sqrt(6.0 / (size * size * (c + o)))
+    return jnp.asarray(rng.uniform(-bound, bound, (size, size, c, o)).astype(np.float32))
+
+
+class Convolution(eqx.Module):
+    """x ↦ x ∗ W + b of images, (n, H, W, C) → (n, ⌈H/s⌉, ⌈W/s⌉, O); one bias per channel."""
+
+    weight: Float[Array, "kh kw c o"]
+    bias: Float[Array, " o"]
+    stride: int = eqx.field(static=True)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int) -> Convolution:
+        r"""W ~ U(−a, a) with a = √(6 / (kernel²·(n_in + n_out))) (Glorot & Bengio 2010, eq. 16), b = 0."""
+        return cls(_draw_kernel(rng, kernel, n_in, n_out), jax.device_put(np.zeros(n_out, np.float32)), stride)
+
+    def __call__(self, x: Float[Array, "n height width c"]) -> Float[Array, "n h w o"]:
+        return convolve(x, self.weight, self.stride) + self.bias
+
+
+class TransposedConvolution(eqx.Module):
+    """The adjoint of a `Convolution` of images of height and width ``size``, and a bias per channel.
+
+    (n, ⌈H/s⌉, ⌈W/s⌉, O) → (n, H, W, C)
+    """
+
+    weight: Float[Array, "kh kw c o"]
+    bias: Float[Array, " c"]
+    stride: int = eqx.field(static=True)
+    size: tuple[int, int] = eqx.field(static=True)
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int, size: tuple[int, int]
+    ) -> TransposedConvolution:
+        """As the convolution's: the bound is the same both ways."""
+        return cls(_draw_kernel(rng, kernel, n_out, n_in), jax.device_put(np.zeros(n_out, np.float32)), stride, size)
+
+    def __call__(self, y: Float[Array, "n h w o"]) -> Float[Array, "n height width c"]:
+        return convolve_transposed(y, self.weight, self.stride, self.size) + self.bias
+
+
+class Convolutions(eqx.Module):
+    """From rows that hold images to rows: convolutions, the activation after each, and a dense layer."""
+
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    layers: tuple[Convolution, ...]
+    head: Dense
+    activation: str = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        image = x.reshape(-1, *self.shape)
+        for layer in self.layers:
+            image = activate(self.activation, layer(image))
+        return self.head(image.reshape(*x.shape[:-1], prod(image.shape[1:])))
+
+
+class TransposedConvolutions(eqx.Module):
+    """From rows to rows that hold images, ``n_images`` each: a dense layer, then the activation before each layer."""
+
+    start: tuple[int, int, int] = eqx.field(static=True)
+    stem: Dense
+    layers: tuple[TransposedConvolution, ...]
+    n_images: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __call__(self, z: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        image = self.stem(z).reshape(-1, *self.start)
+        for layer in self.layers:
+            image = layer(activate(self.activation, image))
+        # The images of one row lie side by side among the channels; rows hold them one after another.
+        n, height, width, channels = image.shape
+        images = jnp.moveaxis(image.reshape(n, height, width, self.n_images, channels // self.n_images), 3, 1)
+        return images.reshape(*z.shape[:-1], height * width * channels)
