@@ -94,7 +94,7 @@ class Convolutional(Network):
     channels : tuple of int, default=(32, 64)
         The number of channels after each convolution; ``()`` for none, a linear map.
     kernel : int in [1, inf), default=4
-        Height and width of the kernels. Once or twice the stride is fastest on a CPU.
+        Height and width of the kernels.
     stride : int in [1, inf), default=2
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
 
