@@ -31,7 +31,11 @@ def images(data: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """MNIST's training and test rows, (60000, 784) and (10000, 784), float32 in [0, 1]."""
     with np.load(_folder(data, "mnist") / "mnist.npz", allow_pickle=False) as file:
         train, test = file["X_train"], file["X_test"]
-    return tuple(part.reshape(len(part), -1).astype(np.float32) / 255 for part in (train, test))  # type: ignore
+    return _flat(train), _flat(test)
+
+
+def _flat(pixels: np.ndarray) -> np.ndarray:
+    return pixels.reshape(len(pixels), -1).astype(np.float32) / 255
 
 
 def anomaly_names(data: Path | None) -> list[str]:
