@@ -1,0 +1,1 @@
+"""What is measured: how fast, side by side with others, in one run."""

@@ -1,0 +1,74 @@
+"""The command: measure lines, print the table, keep every figure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import machine
+from .context import Context, Unmeasurable
+from .lines import LINES
+from .record import Line
+from .table import show
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for; 0 if every line could be measured."""
+    options = _parser().parse_args(arguments)
+    names = options.only.split(",") if options.only else list(LINES)
+    if unknown := [name for name in names if name not in LINES]:
+        print(f"no line is called {', '.join(unknown)}; there are {', '.join(LINES)}", file=sys.stderr)
+        return 2
+    repeats = options.repeats or (1 if options.quick else 5)
+    context = Context(options.data, repeats, options.quick, options.out.parent)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    head = {"date": _now(), "machine": machine.describe(), "quick": context.quick, "repeats": repeats}
+    lines: list[Line] = []
+    kept: dict[str, Any] = {}
+    for name in names:
+        print(f"{_now()} {name} …", file=sys.stderr, flush=True)
+        started, load = time.perf_counter(), machine.load()
+        lines.append(_measured(name, context))
+        kept[name] = lines[-1].as_json() | {"seconds": time.perf_counter() - started, "load": [load, machine.load()]}
+        # After every line, so that a run that is stopped keeps what it has.
+        options.out.write_text(json.dumps(head | {"lines": kept}, indent=1, ensure_ascii=False) + "\n")
+    show(lines)
+    return 0 if all(line.checks or line.figures for line in lines) else 1
+
+
+def _measured(name: str, context: Context) -> Line:
+    """A line, or an empty one that says why there is none: an hour's run does not end with one failure."""
+    try:
+        return LINES[name](context)
+    except Unmeasurable as reason:
+        return Line(name, {}, notes=[f"not measured: {reason}"])
+    except Exception as error:
+        traceback.print_exc()
+        return Line(name, {}, notes=[f"failed: {type(error).__name__}: {error}"])
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _parser() -> argparse.ArgumentParser:
+    data = os.environ.get("DIABOLO_DATA")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--only", metavar="LINES", help=f"some of {','.join(LINES)}")
+    parser.add_argument("--data", type=Path, default=Path(data) if data else None, help="default: $DIABOLO_DATA")
+    parser.add_argument("--repeats", type=int, help="of everything that is timed; default 5, or 1 with --quick")
+    parser.add_argument("--quick", action="store_true", help="small jobs: to see that it runs, not how fast")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
