@@ -372,7 +372,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _said(self, op: inference.Op, rows: np.ndarray, *static: Any, **noise: int) -> Any:
         """What the model says of rows in the user's units, in the network's."""
-        return inference.by_rows(op, self.model_, self.scaler_.apply(rows), *static, **noise)
+        return inference.by_rows(op, self.model_, rows, *static, scale=self.scaler_.apply, **noise)
 
     def _codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)

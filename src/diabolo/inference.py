@@ -64,7 +64,15 @@ def _program(
     return op(Model(recipe, skeleton.with_arrays(arrays)), rows, noise, *static)
 
 
-def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0, first_row: int = 0) -> Any:
+def by_rows(
+    op: Op,
+    model: Model,
+    rows: np.ndarray,
+    *static: Any,
+    scale: Callable[[np.ndarray], np.ndarray] | None = None,
+    seed: int = 0,
+    first_row: int = 0,
+) -> Any:
     """Apply ``op(model, rows, noise, *static)`` to any number of rows, a block of a standard size at a time.
 
     Parameters
@@ -74,6 +82,8 @@ def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0,
     rows : (n, m)
     static
         Hashable arguments; each new value compiles anew.
+    scale : function or None
+        What brings rows into the network's units; done to a block while the device is at the one before.
     seed, first_row
         Of the noise, if ``op`` uses any; the first row's number, if ``rows`` are a part of more. They compile nothing.
 
@@ -82,18 +92,17 @@ def by_rows(op: Op, model: Model, rows: np.ndarray, *static: Any, seed: int = 0,
     pytree of float32 NumPy arrays, first axis n
     """
     arrays, skeleton = model.weights.apart()
-    pieces, start = [], 0
-    while start < len(rows):
-        left = len(rows) - start
-        size = next((s for s in SIZES if left <= s), SIZES[-1])
-        block = rows[start : start + size]
+    pieces, lengths = [], []
+    for start in range(0, len(rows), SIZES[-1]):
+        block = rows[start : start + SIZES[-1]]
+        size = next(s for s in SIZES if len(block) <= s)
         padded = np.zeros((size, rows.shape[1]), np.float32)
-        padded[: len(block)] = block
-        out = jax.device_get(
-            _program(op, skeleton, static, arrays, model.recipe, padded, Noise(seed, first_row + start))
-        )
-        pieces.append(jax.tree.map(lambda a, n=len(block): a[:n], out))
-        start += size
+        padded[: len(block)] = block if scale is None else scale(block)
+        noise = Noise(seed, first_row + start)
+        pieces.append(_program(op, skeleton, static, arrays, model.recipe, padded, noise))
+        lengths.append(len(block))
+    done = zip(jax.device_get(pieces), lengths, strict=True)
+    pieces = [jax.tree.map(lambda a, n=n: a[:n], piece) for piece, n in done]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 

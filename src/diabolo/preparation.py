@@ -58,6 +58,6 @@ def from_store(store: Store, survey: Survey, validation_fraction: float, seed: i
 
 def _rows(survey: Survey, training: Source, held_out: np.ndarray, n_samples: int, fingerprint: str) -> Rows:
     scaler = survey.scaler()
-    low, high = (scaler.apply(bound) for bound in survey.bounds)
+    low, high = scaler.apply(np.stack(survey.bounds))
     judged = Resident(scaler.apply(held_out)) if len(held_out) else None
     return Rows(training, judged, scaler, (low, high), n_samples, fingerprint)

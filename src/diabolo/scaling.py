@@ -17,6 +17,7 @@ from .errors import InvalidData
 __all__ = ["KINDS", "Scaler", "Survey"]
 
 Support = Literal["real", "unit"]
+_CELLS = 1 << 16  # what is scaled at a time: its float64 copy stays in the cache
 KINDS = ("auto", "standard", "minmax", "range")
 
 
@@ -46,7 +47,12 @@ class Scaler:
         """Into the network's units, float32; computed in float64, so that large offsets lose nothing."""
         if self.kind == "none":
             return rows.astype(np.float32)
-        return ((rows - self.offset) / self.scale).astype(np.float32)
+        out = np.empty(rows.shape, np.float32)
+        step = max(1, _CELLS // max(1, rows.shape[1]))
+        for start in range(0, len(rows), step):
+            here = slice(start, start + step)
+            out[here] = (rows[here] - self.offset) / self.scale
+        return out
 
     def invert(self, rows: np.ndarray) -> np.ndarray:
         """Into the user's units, float64."""
