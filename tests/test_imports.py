@@ -32,7 +32,7 @@ PART_ROOMS = {
 COMMON = {"activations", "distributions", "errors", "layers", "part"}
 # From the ground upwards; a room imports from no room above it.
 FLOORS = [
-    {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness", "convolution"},
+    {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness", "convolution", "placement"},
     {"part", "distributions", "layers", "scaling", "artifact", "data"},
     {"stores"} | PART_ROOMS - {"objectives"},
     {"objectives", "streams"},

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         VariationalAutoencoder,
         load,
     )
+    from .placement import use_devices
     from .sweeps import sweep
 
 __version__ = "0.1.0"
@@ -35,16 +36,18 @@ __all__ = [
     "metrics",
     "parts",
     "sweep",
+    "use_devices",
 ]
 
 _MODULES = ("metrics", "parts")
+_FUNCTIONS = {"sweep": ".sweeps", "use_devices": ".placement"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name == "sweep":
-        return importlib.import_module(".sweeps", __name__).sweep
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name], __name__), name)
     if name in __all__:
         return getattr(importlib.import_module(".estimators", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

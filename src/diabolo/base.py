@@ -31,6 +31,7 @@ from .errors import ArtifactError
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Optimizer
 from .part import Part
+from .placement import current
 from .preparation import Rows, from_array, from_store
 from .progress import EpochBar, in_words
 from .scaling import KINDS, Survey
@@ -243,7 +244,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             If checkpoints cannot be written, or are of other data, parameters or versions.
         """
         self._validate_params()
-        kept = None if checkpoint_dir is None else Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume)
+        kept, leads = None, current().is_leader
+        if checkpoint_dir is not None:
+            kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
         with kept or nullcontext():
             keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
             job = self._begun(X, self._drawn_seed(kept), kept)
@@ -318,7 +321,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _announce(self, job: Job) -> None:
         """One line before a training on rows that are read in chunks."""
         training, n_epochs = job.rows.training, job.plan.max_epochs
-        if not (self.verbose and isinstance(training, Stream)):
+        if not (self.verbose and current().is_leader and isinstance(training, Stream)):
             return
         n_weights = sum(leaf.size for leaf in jax.tree.leaves(job.model.weights.apart()[0]))
         seconds = runtime.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
@@ -330,7 +333,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         )
 
     def _bar(self, what: str, plan: Plan) -> EpochBar:
-        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", bool(self.verbose))
+        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", bool(self.verbose) and current().is_leader)
 
     def _plan(self, n_rows: int) -> Plan:
         steps_per_epoch = -(-n_rows // self.batch_size)

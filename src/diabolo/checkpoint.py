@@ -47,6 +47,8 @@ class Checkpoints:
         Seconds between two states.
     resume : bool
         Whether to go on from what is there. If not, and something is there, it is left alone and refused.
+    writes : bool
+        False for all but one of the processes that train together: they only read.
 
     Raises
     ------
@@ -55,11 +57,15 @@ class Checkpoints:
         ``resume`` is False.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, every: float = 30.0, resume: bool = False) -> None:
-        self.folder, self.every, self.resume = Path(folder), every, resume
+    def __init__(
+        self, folder: str | os.PathLike[str], *, every: float = 30.0, resume: bool = False, writes: bool = True
+    ) -> None:
+        self.folder, self.every, self.resume, self.writes = Path(folder), every, resume, writes
         self._identity: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
+        if not self.writes:
+            return self
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / "lock")
@@ -78,7 +84,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._lock.release()
+        if self.writes:
+            self._lock.release()
 
     def _open(self) -> None:
         for scratch in self.folder.glob(f"*{_SCRATCH}"):  # of a process that was killed while it wrote
@@ -188,7 +195,7 @@ class Stage:
 
     def keep(self, state: State) -> None:
         """Keep it, unless it is kept already."""
-        if state is not self._kept:
+        if self.checkpoints.writes and state is not self._kept:
             self.checkpoints.write(self.name, state)
             self._kept, self._since = state, time.monotonic()
 

@@ -118,6 +118,9 @@ def fit(
     checkpoint_every: Annotated[
         float, typer.Option("--checkpoint-every", metavar="S", min=0, help="Seconds between two kept states.")
     ] = 30.0,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Train together with the other processes of this job.")
+    ] = False,
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -127,6 +130,11 @@ def fit(
     units. Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear.
     DATA larger than memory is read in chunks. While the training runs its state is kept in RUN.partial.
     """
+    if distributed:
+        from .placement import connect
+
+        connect()
+    from .placement import current
     from .stores import open_store
 
     options = _options_from(config) | {
@@ -154,9 +162,10 @@ def fit(
         shutil.rmtree(partial, ignore_errors=True)
     with _one_line(), _stoppable(partial):
         estimator.fit(rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume)
-        estimator.set_params(verbose=0).save(run)
-        shutil.rmtree(partial)
-    if not quiet:
+        if current().is_leader:
+            estimator.set_params(verbose=0).save(run)
+            shutil.rmtree(partial)
+    if not quiet and current().is_leader:
         _summary(estimator, rows, options, time.perf_counter() - started)
 
 

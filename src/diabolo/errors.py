@@ -6,6 +6,7 @@ DiaboloError
 ├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
 ├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
 │   └── UnknownPart      it names a part that no imported class defines
+├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
 ├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
 └── UsageError           the command line was used wrongly                                            (ValueError)
 
@@ -40,6 +41,10 @@ class ArtifactError(DiaboloError, ValueError):
 
 class UnknownPart(ArtifactError):
     """A saved model names a part that no imported class defines."""
+
+
+class InvalidPlacement(DiaboloError, ValueError):
+    """The work cannot be dealt among the devices or processes."""
 
 
 class CheckpointError(DiaboloError, RuntimeError):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
 
 __all__ = ["BLOCK", "Chunk", "Resident", "Source", "grid_size"]
 
@@ -18,7 +17,8 @@ BLOCK = 2048
 class Chunk(NamedTuple):
     """Rows on the device, of which the first ``n_rows`` count."""
 
-    rows: Float[Array, "padded d"]
+    rows: Any
+    """(padded, d); where several processes share the reading, this one's part, of NumPy."""
     n_rows: int
 
 

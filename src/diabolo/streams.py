@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .placement import current
 from .scaling import Scaler
 from .sources import Chunk, grid_size
 from .stores import CHUNK_BYTES, Store
@@ -79,7 +80,9 @@ class Stream:
         self._sizes = np.array([size - held_out.count(i) for i, size in enumerate(store.sizes)])
         self.n_rows = int(self._sizes.sum())
         self.n_chunks = -(-self.n_rows * store.n_features * 4 // CHUNK_BYTES)
-        self._room = grid_size(-(-self.n_rows // self.n_chunks) + int(self._sizes.max()))
+        self._part, n_parts = current().share
+        self._share = -(-grid_size(-(-self.n_rows // self.n_chunks) + int(self._sizes.max())) // n_parts)
+        self._room = self._share * n_parts
 
     @property
     def chunk_bytes(self) -> int:
@@ -108,15 +111,19 @@ class Stream:
         return ahead(self._filled(blocks) for blocks in self._dealt(epoch)[start:])
 
     def _filled(self, blocks: np.ndarray) -> Chunk:
-        rows, n_rows = np.zeros((self._room, self.n_features), np.float32), 0
-        for i in blocks:
-            new = self._scaler.apply(self._held_out.split(i, self._store.checked(i))[0])
-            if self._through is not None:
-                new = self._through(new)
-            rows[n_rows : n_rows + len(new)] = new
-            n_rows += len(new)
+        """A chunk, or this process's share of it: as many of its rows as lie between two marks."""
+        low, high = self._part * self._share, (self._part + 1) * self._share
+        rows, ends = np.zeros((self._share, self.n_features), np.float32), np.cumsum(self._sizes[blocks])
+        for i, end in zip(blocks, ends, strict=True):
+            start = end - self._sizes[i]
+            first, last = max(start, low), min(end, high)
+            if first < last:
+                new = self._scaler.apply(
+                    self._held_out.split(i, self._store.checked(i))[0][first - start : last - start]
+                )
+                rows[first - low : last - low] = new if self._through is None else self._through(new)
         self._store.release()
-        return Chunk(jax.device_put(rows), n_rows)
+        return Chunk(rows if self._share < self._room else jax.device_put(rows), int(ends[-1]))
 
 
 def ahead(items: Iterator[Any]) -> Iterator[Any]:

@@ -30,6 +30,7 @@ import numpy as np
 from .errors import TrainingDiverged
 from .model import Model
 from .optimizers import Adam, Optimizer
+from .placement import current
 from .program import Best, Carry, Clock, Curves, Formula, Pass, Streams, stretch, stretch_many
 from .randomness import stream
 from .schedules import Cosine, Schedule
@@ -195,9 +196,11 @@ class _Run:
     def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
         self.recipe, self.training, self.plan = model.recipe, training, plan
         arrays, self.skeleton = model.weights.apart(packed=plan.optimizer.elementwise)
-        self.held_out = None if validation is None else next(validation.chunks())
         self.formula = Formula(model.recipe, plan.optimizer, plan.learning_rate_schedule)
-        self.batch = _batch(training.n_rows, plan)
+        self.batch, self.placement = _batch(training.n_rows, plan), current()
+        self.placement.require_batches(self.batch)
+        self.held_out = self.placement.copied(None if validation is None else next(validation.chunks()))
+        self._chunk: tuple[Any, Any] = (None, None)
         self.n_steps = self._steps_in(1)
         self.clock = Clock(
             steps_per_epoch=np.float32(sum(self.n_steps)),
@@ -222,7 +225,7 @@ class _Run:
 
     def likeness(self) -> Any:
         """What is equal for trainings that one program can do together; None if it cannot."""
-        if len(self.n_steps) != 1 or self.state.epoch != 1:
+        if len(self.n_steps) != 1 or self.placement.n_devices > 1:
             return None
         arguments = (self.state.carry, self.formula, self.way()._replace(rows=None), self.held_out)
         leaves, tree = jax.tree.flatten(arguments)
@@ -243,13 +246,21 @@ class _Run:
             If a loss is not finite; the state stays the one before.
         """
         started = time.perf_counter()
-        way = self.way()
+        way, place = self.way(), self.placement
+        there = way._replace(rows=self._placed(way.rows), orders=place.dealt(way.orders))
         carry, *reports = stretch(
-            self.state.carry, self.skeleton, self.formula, self.clock, self.streams, way, self.held_out
+            place.copied(self.state.carry), self.skeleton, self.formula, self.clock, self.streams, there, self.held_out
         )
         records = self.advance(carry, way, *jax.device_get(reports))
         self.wanted = _epochs_within(time.perf_counter() - started, len(records))
         return records
+
+    def _placed(self, rows: Any) -> Any:
+        """A chunk's rows where they are needed; those that stay from call to call are moved once."""
+        if rows is not self._chunk[0]:
+            move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.copied
+            self._chunk = rows, move(rows)
+        return self._chunk[1]
 
     def way(self) -> Pass:
         """The next chunk, and how many epochs to spend on it: one, or as many as take half a second of the only one."""
@@ -378,7 +389,8 @@ def _batch(n_rows: int, plan: Plan) -> int:
 
 def _orders(seed: int, epoch: int, chunk: int, here: Chunk, batch: int, n_epochs: int) -> np.ndarray:
     """The orders of a chunk's rows in ``n_epochs`` epochs from ``epoch`` on, in an array whose size its room sets."""
-    n_steps = grid_size(-(-here.rows.shape[0] // batch))
+    room = max(here.rows.shape[0], grid_size(here.n_rows))  # of a share of a chunk, the whole chunk's
+    n_steps = grid_size(-(-room // batch))
     capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, _STRETCH_EPOCHS))
     orders = np.zeros((capacity, n_steps, batch), np.int32)
     for i in range(min(n_epochs, len(orders))):
