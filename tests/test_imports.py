@@ -42,10 +42,11 @@ FLOORS = [
     {"pretraining", "checkpoint"},
     {"base"},
     {"estimators", "sweeps"},
+    {"scoring"},
     {"cli", "demo", "__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-SCIKIT_LEARN_FROM = {"scaling", "base", "estimators", "sweeps", "cli", "__main__"}
+SCIKIT_LEARN_FROM = {"scaling", "base", "estimators", "sweeps", "scoring", "cli", "__main__"}
 
 
 def imports_of(path):

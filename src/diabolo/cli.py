@@ -182,8 +182,24 @@ def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> No
 
 
 @app.command()
-def score(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+def score(
+    run: Run,
+    data: Data,
+    output: Out = None,
+    key: Key = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="local|ray", help="ray: on a cluster; OUT is then a folder of Parquet.")
+    ] = "local",
+) -> None:
     """The log-density of each row in nats: the lower, the stranger."""
+    _require_known([engine], ("local", "ray"), "engine")
+    if engine == "ray":
+        from .scoring import score_with_ray
+
+        if output is None:
+            raise UsageError("score --engine ray needs -o OUT, the folder to write.")
+        score_with_ray(run, data, output)
+        return
     _apply(run, data, output, key, lambda model, rows: (model.score_samples(rows)[:, None], ("log_density",)))
 
 
