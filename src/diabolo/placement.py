@@ -40,9 +40,9 @@ def use_devices(n: int | None = None) -> Iterator[None]:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from diabolo import BasicAutoencoder, use_devices
+    >>> from diabolo import Autoencoder, use_devices
     >>> with use_devices():
-    ...     ae = BasicAutoencoder(max_epochs=3, random_state=0).fit(load_iris().data)
+    ...     ae = Autoencoder(max_epochs=3, random_state=0).fit(load_iris().data)
     """
     devices = jax.devices()
     if n is not None and not 1 <= n <= len(devices):

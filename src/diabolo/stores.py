@@ -187,6 +187,9 @@ class Parquet(Store):
         table = self._groups[i].to_table(columns=list(self.names or ()), use_threads=False)
         return data.numeric(table, f"{self.where}, row group {i + 1}")
 
+    def release(self) -> None:
+        pa.default_memory_pool().release_unused()
+
 
 # -- opening ----------------------------------------------------------------------------------------------------------
 
