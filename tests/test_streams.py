@@ -153,6 +153,15 @@ def test_chunks_that_do_not_fit_are_named(chunks, said):
         open_store(iter(chunks))
 
 
+def test_columns_that_only_the_paths_hold_are_read_as_well(rows, tmp_path):
+    for year in (2024, 2025):
+        (tmp_path / f"year={year}").mkdir()
+        pa.parquet.write_table(arrow(rows[:1500]), tmp_path / f"year={year}" / "rows.parquet", row_group_size=100)
+    store = open_store(pa.dataset.dataset(tmp_path, partitioning="hive"))
+    assert store.names == (*NAMES, "year")
+    np.testing.assert_array_equal(np.concatenate(list(store.spans()))[:, -1], np.repeat([2024, 2025], 1500))
+
+
 def test_a_spooled_copy_is_gone_with_its_store(rows):
     store = open_store(as_iterator(rows, None))
     file = Path(store._rows.filename)

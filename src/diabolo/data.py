@@ -295,10 +295,10 @@ def numeric(table: pa.Table, where: str) -> np.ndarray:
                 f"Fill them, drop those rows, or leave the column out with --exclude {name}."
             )
     single = all(pa.types.is_float32(kind) for kind in table.schema.types)
-    rows = np.empty((table.num_rows, table.num_columns), np.float32 if single else np.float64)
+    columns = np.empty((table.num_columns, table.num_rows), np.float32 if single else np.float64)
     for i, column in enumerate(table.columns):
-        rows[:, i] = (column if single else column.cast(pa.float64())).to_numpy()
-    return rows
+        columns[i] = (column if single else column.cast(pa.float64())).to_numpy()
+    return np.ascontiguousarray(columns.T)
 
 
 def _is_numeric(kind: pa.DataType) -> bool:

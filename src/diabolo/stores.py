@@ -174,18 +174,35 @@ class Joined(Store):
 
 
 class Parquet(Store):
-    """The row groups of a Parquet data set, each a block."""
+    """The row groups of Parquet files, each a block."""
 
     def __init__(self, dataset: Any, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self.where = where
         self.names = data.numeric_columns(dataset.schema, where, columns, exclude)
         self.n_features = len(self.names)
-        self._groups = [group for fragment in dataset.get_fragments() for group in fragment.split_by_row_group()]
-        self.sizes = tuple(sum(part.num_rows for part in group.row_groups) for group in self._groups)
+        self._files = dataset.filesystem
+        # Files are opened anew for each block: what they say of themselves can be a hundredth of the data.
+        self._groups: list[tuple[str, int]] = []
+        sizes: list[int] = []
+        for path in dataset.files:
+            with self._opened(path) as file:
+                about = file.metadata
+                sizes += [about.row_group(k).num_rows for k in range(about.num_row_groups)]
+                self._groups += [(path, k) for k in range(about.num_row_groups)]
+                is_whole = self.names == tuple(file.schema_arrow.names)
+            self._columns = None if is_whole else list(self.names)
+        self.sizes = tuple(sizes)
+
+    def _opened(self, path: str) -> Any:
+        return pa.parquet.ParquetFile(self._files.open_input_file(path))
 
     def block(self, i: int) -> np.ndarray:
-        table = self._groups[i].to_table(columns=list(self.names or ()), use_threads=False)
-        return data.numeric(table, f"{self.where}, row group {i + 1}")
+        path, group = self._groups[i]
+        with self._opened(path) as file:
+            table = file.read_row_group(group, columns=self._columns, use_threads=False)
+        return data.numeric(
+            table if self._columns is None else table.select(self._columns), f"{path}, group {group + 1}"
+        )
 
     def release(self) -> None:
         pa.default_memory_pool().release_unused()
