@@ -287,6 +287,12 @@ def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence
     return spooled
 
 
+def _holds_all_columns(dataset: Any) -> bool:
+    """Whether the files do; columns that only their paths hold are Arrow's to fill in."""
+    with dataset.filesystem.open_input_file(dataset.files[0]) as file:
+        return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
+
+
 def _csv_batches(
     files: Sequence[Path], columns: Sequence[str], exclude: Sequence[str], names: list[tuple[str, ...]]
 ) -> Iterator[np.ndarray]:
