@@ -275,7 +275,8 @@ def _opened_path(where: str, columns: Sequence[str], exclude: Sequence[str], key
 
 
 def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence[str]) -> Store:
-    if isinstance(dataset, pa.dataset.FileSystemDataset) and isinstance(dataset.format, pa.dataset.ParquetFileFormat):
+    is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
+    if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
         store = Parquet(dataset, where, columns, exclude)
         if 4 * store.n_features * max(store.sizes, default=0) <= CHUNK_BYTES:
             return store
