@@ -98,7 +98,9 @@ def train(where: str, n_epochs: int) -> dict[str, float]:
 def in_a_process(*arguments: str) -> dict[str, float]:
     """The outcome of `train` in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.large", "--train", *arguments]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(arguments[0], found, file=sys.stderr)
+    return found
 
 
 def main() -> None:

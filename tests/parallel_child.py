@@ -1,42 +1,48 @@
 """One process of a job that trains together: `python parallel_child.py JOB`, JOB as JSON; see `test_parallel.py`."""
 
+import contextlib
 import json
 import os
 import sys
+import time
 
-job = json.loads(sys.argv[1])
-if job.get("devices"):
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={job['devices']}"
 
-import contextlib  # noqa: E402
-import time  # noqa: E402
+def main():
+    """Read the job, train, save, report."""
+    job = json.loads(sys.argv[1])
+    if job.get("devices"):
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={job['devices']}"
+    import diabolo
+    from diabolo import StackedAutoencoder, placement, stores, streams, training
 
-import diabolo  # noqa: E402
-from diabolo import StackedAutoencoder, placement, stores, streams, training  # noqa: E402
+    stores.CHUNK_BYTES = streams.CHUNK_BYTES = 30_000
+    stores.BLOCK_BYTES = 2_000
+    if "DIABOLO_COORDINATOR" in os.environ:
+        placement.connect()
+    if job.get("slowly"):
+        real = training._Run.stretch
 
-stores.CHUNK_BYTES = streams.CHUNK_BYTES = 30_000
-stores.BLOCK_BYTES = 2_000
-if "DIABOLO_COORDINATOR" in os.environ:
-    placement.connect()
-if job.get("slowly"):
-    real = training._Run.stretch
+        def stretch(run):
+            time.sleep(0.05)
+            if run.state.epoch > 1:
+                print("trains", flush=True)
+            return real(run)
 
-    def stretch(run):
-        time.sleep(0.05)
-        if run.state.epoch > 1:
-            print("trains", flush=True)
-        return real(run)
+        training._Run.stretch = stretch
 
-    training._Run.stretch = stretch
+    read = []
+    real_block = stores.Store.checked
+    stores.Store.checked = lambda self, i: read.append(i) or real_block(self, i)
+    settings = {"random_state": job.get("seed", 0), "max_epochs": job["epochs"]}
+    model = StackedAutoencoder(hidden_layer_sizes=(8,), batch_size=32, **settings)
+    keep = {"checkpoint_dir": job["keep"], "checkpoint_every": 0, "resume": True} if job.get("keep") else {}
+    with diabolo.use_devices() if job.get("devices") else contextlib.nullcontext():
+        model.fit(job["rows"], **keep)
+        n_devices = placement.current().n_devices
+    if placement.current().is_leader:
+        model.save(job["out"])
+    print(json.dumps({"read": len(read), "devices": n_devices, "loss": model.history_["loss"][-1]}))
 
-read = []
-real_block = stores.Store.checked
-stores.Store.checked = lambda self, i: read.append(i) or real_block(self, i)
-model = StackedAutoencoder(hidden_layer_sizes=(8,), batch_size=32, random_state=0, max_epochs=job["epochs"])
-keep = {"checkpoint_dir": job["keep"], "checkpoint_every": 0, "resume": True} if job.get("keep") else {}
-with diabolo.use_devices() if job.get("devices") else contextlib.nullcontext():
-    model.fit(job["rows"], **keep)
-    n_devices = placement.current().n_devices
-if placement.current().is_leader:
-    model.save(job["out"])
-print(json.dumps({"read": len(read), "devices": n_devices}))
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,8 @@ from diabolo.estimators import (
 )
 from diabolo.metrics import explained_variance
 from diabolo.model import Model
+from diabolo.preparation import from_array
+from diabolo.scaling import Survey
 
 SMALL = examples.SMALL
 every_estimator = pytest.mark.parametrize("name", examples.ESTIMATORS)
@@ -272,12 +274,11 @@ def test_without_held_out_rows_the_last_epoch_is_kept(fraction, table):
 
 @pytest.mark.parametrize(("fraction", "n_held_out"), [(0.1, 8), (0.001, 1), (0.5, 40), (0.9999, 79)])
 def test_the_share_of_held_out_rows_is_as_asked_and_leaves_some_on_both_sides(fraction, n_held_out, table):
-    estimator = BasicAutoencoder(validation_fraction=fraction)
-    estimator._seed = 0
-    rows, held_out = estimator._split(table)
-    assert (len(rows), len(held_out)) == (80 - n_held_out, n_held_out)
-    together = np.concatenate([rows, held_out])
-    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(table, axis=0))
+    rows = from_array(table, Survey(None, "real"), fraction, 0)
+    assert (rows.training.n_rows, rows.held_out.n_rows) == (80 - n_held_out, n_held_out)
+    chunks = [next(source.chunks()) for source in (rows.training, rows.held_out)]
+    together = np.concatenate([np.asarray(chunk.rows)[: chunk.n_rows] for chunk in chunks])
+    np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(table.astype(np.float32), axis=0))
 
 
 def test_early_stopping_ends_before_all_epochs_are_run(table):

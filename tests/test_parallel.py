@@ -85,6 +85,12 @@ def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alon
             assert report["read"] < n_blocks + 3 * (n_blocks / 2 + 6)
 
 
+def test_without_a_seed_all_processes_draw_the_same(files, tmp_path):
+    job = {"rows": str(files / "few.npy"), "epochs": 2, "out": str(tmp_path / "run"), "seed": None}
+    one, other = finished(together(2, **job))
+    assert one["loss"] == other["loss"]
+
+
 def test_when_one_dies_the_other_stops_and_any_number_goes_on(files, alone, tmp_path):
     job = {"rows": str(files / "many.npy"), "epochs": 3, "out": str(tmp_path / "run"), "keep": str(tmp_path / "kept")}
     leader, other = together(2, **job, slowly=True)

@@ -40,9 +40,23 @@ def test_without_held_out_rows_none_are_shown(monkeypatch):
     assert "held out" not in text
 
 
+def test_an_epoch_of_many_chunks_moves_on_within(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "140")
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress.EpochBar(4, "SomeAutoencoder training", enabled=True) as bar:
+        bar.within(1.25)
+        assert bar._bar.tasks[0].percentage == pytest.approx(100 * 1.25 / 4)
+        bar._bar.refresh()
+    assert "epoch 2 of 4" in stream.getvalue()
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_pipe_sees_nothing(enabled, monkeypatch):
     assert _shown(io.StringIO(), monkeypatch, enabled) == ""
+    with progress.EpochBar(4, "SomeAutoencoder training", enabled) as bar:
+        bar.within(0.5)
 
 
 def test_what_is_not_wanted_is_not_shown_on_a_terminal_either(monkeypatch):

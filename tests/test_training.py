@@ -224,6 +224,12 @@ def test_a_source_of_several_uneven_chunks_trains_as_well(rows):
     assert outcome.history["loss"][-1] == pytest.approx(whole.history["loss"][-1], rel=0.1)
 
 
+def test_an_epoch_of_many_chunks_tells_how_far_it_is(rows):
+    told, source = [], InPieces([rows[:10], rows[10:50], rows[50:64]])
+    train(built(BASIC, rows), source, replace(PLAN, max_epochs=2), on_chunk=told.append)
+    assert told == pytest.approx([1 / 3, 2 / 3, 4 / 3, 5 / 3])
+
+
 def test_a_source_of_several_chunks_stops_early_as_well(away):
     source = InPieces([away[:10], away[10:50], away[50:64]])
     plan = replace(PLAN, max_epochs=31, learning_rate=0.05, patience=2)

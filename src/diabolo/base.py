@@ -253,7 +253,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             self._announce(job)
             job = job._replace(model=self._start(job, keeper))
             with self._bar("training", job.plan) as bar:
-                trained = train(job.model, job.rows.training, job.plan, job.rows.held_out, bar, keeper("training"))
+                rows = job.rows
+                trained = train(job.model, rows.training, job.plan, rows.held_out, bar, keeper("training"), bar.within)
         return self._ended(job, trained)
 
     def _begun(self, X: Any, seed: int, kept: Checkpoints | None = None, prepared: Preparations | None = None) -> Job:
@@ -278,7 +279,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _drawn_seed(self, kept: Checkpoints | None) -> int:
         """From ``random_state``; that of the kept training, where none is asked for."""
         identity = kept.identity() if kept is not None and self.random_state is None else None
-        return int(identity["seed"] if identity else check_random_state(self.random_state).randint(2**30))
+        drawn = identity["seed"] if identity else check_random_state(self.random_state).randint(2**30)
+        return current().agreed(int(drawn))
 
     def _identity(self, fingerprint: str) -> dict[str, Any]:
         """What a training must have in common with one that it goes on with."""
@@ -406,8 +408,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def reconstruct(self, X: Any) -> np.ndarray:
         """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X."""
-        invert = self.scaler_.invert
-        return self._mapped(X, lambda rows, _: invert(self._said(inference.reconstruct, rows)).astype(rows.dtype))
+
+        def rebuilt(rows: np.ndarray, _: int) -> np.ndarray:
+            return self.scaler_.invert(self._said(inference.reconstruct, rows)).astype(rows.dtype)
+
+        return self._mapped(X, rebuilt)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of each row, in nats and in X's units; higher is more ordinary. Deterministic.

@@ -129,6 +129,14 @@ class Placement:
                 f"Use a batch_size that is a multiple of {self.n_devices}, or fewer devices."
             )
 
+    def agreed(self, number: int) -> int:
+        """The first process's number, for what must be one and the same for all."""
+        if jax.process_count() == 1:
+            return number
+        from jax.experimental import multihost_utils
+
+        return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
     def copied(self, tree: Any) -> Any:
         """On every device, whole."""
         return self._put(tree, PartitionSpec())

@@ -43,6 +43,12 @@ class EpochBar:
         text += "" if held_out is None else f", held out {held_out:.4g}"
         self._bar.update(self._task, completed=epoch, total=self._n_epochs, text=text)
 
+    def within(self, epochs: float) -> None:
+        """So many epochs are done, in the midst of one."""
+        if self._bar is not None:
+            text = f"epoch {int(epochs) + 1} of {self._n_epochs}"
+            self._bar.update(self._task, completed=epochs, total=self._n_epochs, text=text)
+
 
 def _bar() -> Any:
     from rich.console import Console

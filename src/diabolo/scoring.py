@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from .artifact import read_manifest
 from .data import files_in, kind_of, numeric
 from .errors import UsageError
 from .estimators import load
@@ -76,8 +79,12 @@ def score_with_ray(
         )
     if out.exists():
         raise UsageError(f"{out} exists already. Choose another name for the folder of results.")
-    load(run)  # fails here, with its own words, and not in a worker
-    ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)
+    read_manifest(run)  # fails here, with its own words, and not in a worker
+    with contextlib.suppress(ImportError):
+        import fsspec.implementations.http  # noqa: F401  Ray's threads import it all at once, and meet it half made
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not begun to work here
+        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     ray.data.DataContext.get_current().enable_progress_bars = False
     scratch = out.resolve().with_name(f".{out.name}.part")

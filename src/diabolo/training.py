@@ -134,11 +134,15 @@ def train(
     validation: Resident | None = None,
     on_epoch: OnEpoch | None = None,
     keeper: Keeper | None = None,
+    on_chunk: Callable[[float], None] | None = None,
 ) -> Trained:
     """Make the formula's loss small on ``training``; keep the weights that are best on ``validation``.
 
     Held-out rows are judged by the objective at β = 1, corrupted by the same noise in every epoch, and only from the
     epoch on at which β's schedule has settled. Without held-out rows the last epoch is the best.
+
+    ``on_epoch`` is told each epoch's number and record; ``on_chunk``, in the midst of an epoch of many chunks, how many
+    epochs are done.
 
     With a keeper, training goes on from the latest state that it has, offers it each new one, and hands it the last one
     whatever ends the training, an interruption included.
@@ -156,6 +160,8 @@ def train(
             for epoch, record in run.stretch():
                 if on_epoch is not None:
                     on_epoch(epoch, record)
+            if on_chunk is not None and run.state.chunk:
+                on_chunk(run.epochs_done)
             if keeper is not None:
                 keeper.offer(run.state)
     finally:
@@ -200,7 +206,7 @@ class _Run:
         self.batch, self.placement = _batch(training.n_rows, plan), current()
         self.placement.require_batches(self.batch)
         self.held_out = self.placement.copied(None if validation is None else next(validation.chunks()))
-        self._chunk: tuple[Any, Any] = (None, None)
+        self._moved: tuple[Any, Any] = (None, None)
         self.n_steps = self._steps_in(1)
         self.clock = Clock(
             steps_per_epoch=np.float32(sum(self.n_steps)),
@@ -218,6 +224,10 @@ class _Run:
     def _steps_in(self, epoch: int) -> list[int]:
         """The number of steps for each chunk of an epoch."""
         return [-(-n // self.batch) for n in self.training.chunk_sizes(epoch)]
+
+    @property
+    def epochs_done(self) -> float:
+        return self.state.epoch - 1 + self.state.chunk / len(self.n_steps)
 
     @property
     def goes_on(self) -> bool:
@@ -257,10 +267,10 @@ class _Run:
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
-        if rows is not self._chunk[0]:
+        if rows is not self._moved[0]:
             move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.copied
-            self._chunk = rows, move(rows)
-        return self._chunk[1]
+            self._moved = rows, move(rows)
+        return self._moved[1]
 
     def way(self) -> Pass:
         """The next chunk, and how many epochs to spend on it: one, or as many as take half a second of the only one."""
