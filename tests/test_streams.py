@@ -217,6 +217,14 @@ def test_an_epoch_can_be_entered_in_its_midst(start):
     assert numbers_of(stream.chunks(3, start)) == numbers_of(stream.chunks(3))[start:]
 
 
+def test_rows_held_out_keep_no_block_in_memory():
+    stream, held_out = stream_of(20_000, fraction=0.01)
+    blocks = [stream._store.block(i) for i in range(len(stream._store.sizes))]
+    assert 0 in {held_out.count(i) for i in range(len(blocks))}
+    assert not any(np.shares_memory(held_out.split(i, rows)[1], rows) for i, rows in enumerate(blocks))
+    assert all(held_out.split(i, rows)[1].base is None for i, rows in enumerate(blocks))
+
+
 def test_chunks_are_of_nearly_one_size():
     stream, _ = stream_of(20_000)
     sizes = stream.chunk_sizes()

@@ -53,7 +53,8 @@ class HeldOut:
     def split(self, i: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Block i's rows to train on, and those held out."""
         here = self._within[i]
-        return (np.delete(rows, here, axis=0), rows[here]) if len(here) else (rows, rows[:0])
+        # A copy also of no rows: a view would keep the block in memory for as long as the held-out rows are kept.
+        return (np.delete(rows, here, axis=0) if len(here) else rows), rows[here]
 
 
 class Stream:
