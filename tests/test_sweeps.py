@@ -88,6 +88,13 @@ def test_the_best_is_by_the_rows_held_out_or_by_those_given(table):
     assert by_score.best_params_ == {"n_latent": 3}
 
 
+def test_rows_that_can_be_read_once_serve_all_settings(table):
+    grid = {"learning_rate": [0.001, 0.03], "random_state": [0, 1]}
+    found = sweep(BasicAutoencoder(**SMALL), grid, np.array_split(table, 3).__iter__())
+    whole = sweep(BasicAutoencoder(**SMALL), grid, table)
+    assert [row["loss"] for row in found.table] == [row["loss"] for row in whole.table]
+
+
 def test_the_estimator_given_stays_as_it_was(table):
     estimator = BasicAutoencoder(**SMALL)
     sweep(estimator, {"learning_rate": [0.1]}, table)

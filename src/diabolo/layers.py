@@ -90,7 +90,7 @@ def strides(shape: tuple[int, ...], stride: int, n: int) -> list[tuple[int, int]
 def _draw_kernel(rng: np.random.Generator, size: int, c: int, o: int) -> Float[Array, "kh kw c o"]:
     """Glorot's bound, with all numbers that the kernel's field holds on either side."""
     bound = np.sqrt(6.0 / (size * size * (c + o)))
-    return jnp.asarray(rng.uniform(-bound, bound, (size, size, c, o)).astype(np.float32))
+    return jax.device_put(rng.uniform(-bound, bound, (size, size, c, o)).astype(np.float32))
 
 
 class Convolution(eqx.Module):

@@ -10,7 +10,7 @@ from . import artifact
 from .scaling import Scaler, Survey
 from .sources import Resident, Source
 from .stores import Store
-from .streams import HeldOut, Stream
+from .streams import HeldOut, Stream, n_held_out_of
 
 __all__ = ["Rows", "from_array", "from_store"]
 
@@ -33,10 +33,11 @@ class Rows:
 def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int) -> Rows:
     """Rows in memory."""
     order = np.random.default_rng([seed, 2]).permutation(len(rows))
-    n_held_out = min(max(1, round(len(rows) * validation_fraction)), len(rows) - 1) if validation_fraction else 0
+    n_held_out = n_held_out_of(len(rows), validation_fraction)
     training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
     survey.see(training)
-    return _rows(survey, Resident(survey.scaler().apply(training)), held_out, len(rows), artifact.fingerprint(rows))
+    scaler = survey.scaler()
+    return _rows(survey, scaler, Resident(scaler.apply(training)), held_out, len(rows), artifact.fingerprint(rows))
 
 
 def from_store(store: Store, survey: Survey, validation_fraction: float, seed: int) -> Rows:
@@ -52,12 +53,15 @@ def from_store(store: Store, survey: Survey, validation_fraction: float, seed: i
         survey.see(training)
         store.release()
     assert whole is not None
-    stream = Stream(store, apart, survey.scaler(), seed)
-    return _rows(survey, stream, np.concatenate(held_out), store.n_rows, whole.hexdigest())
-
-
-def _rows(survey: Survey, training: Source, held_out: np.ndarray, n_samples: int, fingerprint: str) -> Rows:
     scaler = survey.scaler()
+    return _rows(
+        survey, scaler, Stream(store, apart, scaler, seed), np.concatenate(held_out), store.n_rows, whole.hexdigest()
+    )
+
+
+def _rows(
+    survey: Survey, scaler: Scaler, training: Source, held_out: np.ndarray, n_samples: int, fingerprint: str
+) -> Rows:
     low, high = scaler.apply(np.stack(survey.bounds))
     judged = Resident(scaler.apply(held_out)) if len(held_out) else None
     return Rows(training, judged, scaler, (low, high), n_samples, fingerprint)

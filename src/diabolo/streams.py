@@ -20,9 +20,14 @@ from .scaling import Scaler
 from .sources import Chunk, grid_size
 from .stores import CHUNK_BYTES, Store
 
-__all__ = ["HeldOut", "Stream", "ahead"]
+__all__ = ["HeldOut", "Stream", "ahead", "n_held_out_of"]
 
 Mapping = Callable[[np.ndarray], np.ndarray]
+
+
+def n_held_out_of(n_rows: int, fraction: float) -> int:
+    """How many rows a share is: at least one, unless it is 0, and never all."""
+    return min(max(1, round(n_rows * fraction)), n_rows - 1) if fraction else 0
 
 
 class HeldOut:
@@ -38,7 +43,7 @@ class HeldOut:
     def __init__(self, store: Store, fraction: float, seed: int) -> None:
         n_rows = store.n_rows
         room = max(1024, CHUNK_BYTES // (16 * store.n_features))
-        n_held_out = min(max(1, round(n_rows * fraction)), n_rows - 1, room) if fraction else 0
+        n_held_out = min(n_held_out_of(n_rows, fraction), room)
         chosen = np.sort(np.random.default_rng([seed, 2]).choice(n_rows, n_held_out, replace=False, shuffle=False))
         ends = np.cumsum(store.sizes)
         starts = ends - store.sizes

@@ -12,6 +12,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.utils import check_random_state
 
 from .base import BaseAutoencoder, Job, Preparations
+from .stores import open_store
 from .training import train_many
 
 __all__ = ["Sweep", "sweep"]
@@ -79,6 +80,7 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     {'learning_rate': 0.01}
     """
     settings = list(ParameterGrid(grid))
+    X, X_valid = _opened_once(X), _opened_once(X_valid)
     prepared: Preparations = {}
     jobs: list[tuple[BaseAutoencoder, Job]] = []
     for setting in settings:
@@ -90,6 +92,12 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     fitted = [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
     table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
+
+
+def _opened_once(rows: Any) -> Any:
+    """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
+    opened = open_store(rows)
+    return rows if opened is None else opened
 
 
 def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: Any) -> dict[str, Any]:
