@@ -179,7 +179,7 @@ def stream_of(n_rows, n_blocks_of=7, fraction=0.1, seed=0):
     store = Sliced(numbers)
     store.sizes = (n_blocks_of,) * (n_rows // n_blocks_of) + ((n_rows % n_blocks_of,) if n_rows % n_blocks_of else ())
     held_out = HeldOut(store, fraction, seed)
-    return Stream(store, held_out, Scaler("none", np.zeros(2), np.ones(2)), seed), held_out
+    return Stream(store, held_out, seed), held_out
 
 
 def numbers_of(chunks):
@@ -348,20 +348,50 @@ def test_a_stopped_training_on_chunks_goes_on_to_the_bit(rows, tmp_path):
 
     path = as_npy(rows, tmp_path)
     whole = clone(DEEP).fit(path)
-    n_chunks = len(Stream(open_store(path), HeldOut(open_store(path), 0.1, 0), whole.scaler_, 0).chunk_sizes())
+    n_chunks = len(Stream(open_store(path), HeldOut(open_store(path), 0.1, 0), 0).chunk_sizes())
     assert n_chunks > 2
     for n in (1, n_chunks + 1, 2 * n_chunks - 1):  # in the midst of epochs, and between them
         stopped(DEEP, path, tmp_path / f"kept-{n}", n)
         assert same_bits(clone(DEEP).fit(path, checkpoint_dir=tmp_path / f"kept-{n}", resume=True), whole)
 
 
-def test_a_plan_is_printed_before(rows, tmp_path, capsys):
+def test_a_plan_is_printed_before_the_first_row_is_learned_from(rows, tmp_path, capsys, monkeypatch):
+    real, lines = Survey.see, []
+
+    def see(survey, some):
+        lines.extend(capsys.readouterr().err.splitlines())
+        real(survey, some)
+
+    monkeypatch.setattr(Survey, "see", see)
     clone(DEEP).set_params(verbose=1).fit(as_npy(rows, tmp_path))
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = lines
     assert "2,700 rows × 6 columns in 3 chunks" in line
     assert "MB on the device, 4 epochs: about" in line
     clone(DEEP).fit(as_npy(rows, tmp_path))
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_sees_how_far_the_reading_is(rows, tmp_path, monkeypatch):
+    from test_progress import Terminal
+
+    from diabolo.progress import Bar
+
+    shown, real = [], Bar.show
+
+    def show(bar, done, *text):
+        shown.append((bar._label, done / bar._total))
+        real(bar, done, *text)
+
+    monkeypatch.setattr(Bar, "show", show)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    model = clone(DEEP).set_params(verbose=1).fit(as_npy(rows, tmp_path))
+    in_fit = [share for label, share in shown if label == "StackedAutoencoder reading"]
+    assert in_fit == sorted(in_fit)
+    assert in_fit[-1] == 1
+    shown.clear()
+    model.transform(as_npy(rows, tmp_path))
+    assert shown[-1] == ("StackedAutoencoder reading", 1)
 
 
 def test_a_sparse_matrix_is_never_dense_as_a_whole(rows, monkeypatch):

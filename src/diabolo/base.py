@@ -32,13 +32,13 @@ from .model import Model, Recipe
 from .optimizers import SGD, Adam, Optimizer
 from .part import Part
 from .placement import current
-from .preparation import Rows, from_array, from_store
-from .progress import EpochBar, in_words
+from .preparation import Rows, from_array, from_stream
+from .progress import Bar, EpochBar, in_words
 from .scaling import KINDS, Survey
 from .schedules import Constant, Cosine, Schedule
 from .sources import Source
 from .stores import Store, open_store
-from .streams import Stream
+from .streams import HeldOut, Stream
 from .training import Keeper, Plan, Trained, train
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Job", "Preparations", "documented", "load"]
@@ -250,7 +250,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         with kept or nullcontext():
             keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
             job = self._begun(X, self._drawn_seed(kept), kept)
-            self._announce(job)
             job = job._replace(model=self._start(job, keeper))
             with self._bar("training", job.plan) as bar:
                 rows = job.rows
@@ -260,13 +259,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _begun(self, X: Any, seed: int, kept: Checkpoints | None = None, prepared: Preparations | None = None) -> Job:
         """What there is to train: rows scaled and split, weights drawn, the plan."""
         self._seed = seed
-        rows = self._prepared(X, {} if prepared is None else prepared)
+        given = self._opened(X)
+        model = Model.build(self._recipe(self.n_features_in_), self.n_features_in_, seed)
+        rows = self._prepared(given, model, {} if prepared is None else prepared)
         if kept is not None:
             kept.identify(self._identity(rows.fingerprint))
         self.scaler_ = rows.scaler
-        recipe = self._recipe(self.n_features_in_).bind(*map(jax.device_put, rows.bounds))
-        model = Model.build(recipe, self.n_features_in_, seed)
-        return Job(model, rows, self._plan(rows.training.n_rows))
+        return Job(model.bind(*rows.bounds), rows, self._plan(rows.training.n_rows))
 
     def _ended(self, job: Job, trained: Trained) -> Self:
         """Enter the outcome."""
@@ -293,20 +292,29 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "version": artifact.versions(),
         }
 
-    def _prepared(self, X: Any, known: Preparations) -> Rows:
-        """Rows as training takes them: scaled, and those held out apart; those known are used again."""
+    def _opened(self, X: Any) -> Any:
+        """A store or an array, whose columns are now known."""
         rows: Any = open_store(X)
         if isinstance(rows, Store):
             self._meet(rows, reset=True)
         else:
             rows = X if rows is None else rows.as_input()
             rows = validate_data(self, rows, dtype=_FLOATS, ensure_min_samples=2)
-        fraction = self.validation_fraction or 0.0
-        support = self._recipe(self.n_features_in_).likelihood.support
+        return rows
+
+    def _prepared(self, given: Any, model: Model, known: Preparations) -> Rows:
+        """Rows as training takes them: scaled, and those held out apart; those known are used again."""
+        fraction, support = self.validation_fraction or 0.0, model.recipe.likelihood.support
         choices = (self.scaling, support, fraction, self._seed)
         if choices not in known:
-            prepare = from_store if isinstance(rows, Store) else from_array
-            known[choices] = prepare(rows, Survey(self.scaling, support), fraction, self._seed)
+            survey = Survey(self.scaling, support)
+            if isinstance(given, Store):
+                stream = Stream(given, HeldOut(given, fraction, self._seed), self._seed)
+                self._announce(stream, model)
+                with Bar(f"{type(self).__name__} reading", given.n_rows, self._speaks) as bar:
+                    known[choices] = from_stream(stream, survey, bar.show)
+            else:
+                known[choices] = from_array(given, survey, fraction, self._seed)
         return known[choices]
 
     def _meet(self, store: Store, *, reset: bool) -> None:
@@ -320,12 +328,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _finish(self, training: Source) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
 
-    def _announce(self, job: Job) -> None:
+    @property
+    def _speaks(self) -> bool:
+        return bool(self.verbose) and current().is_leader
+
+    def _announce(self, training: Stream, model: Model) -> None:
         """One line before a training on rows that are read in chunks."""
-        training, n_epochs = job.rows.training, job.plan.max_epochs
-        if not (self.verbose and current().is_leader and isinstance(training, Stream)):
+        if not self._speaks:
             return
-        n_weights = sum(leaf.size for leaf in jax.tree.leaves(job.model.weights.apart()[0]))
+        n_epochs = self._plan(training.n_rows).max_epochs
+        n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.apart()[0]))
         seconds = runtime.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
         held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments
         print(
@@ -335,7 +347,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         )
 
     def _bar(self, what: str, plan: Plan) -> EpochBar:
-        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", bool(self.verbose) and current().is_leader)
+        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", self._speaks)
 
     def _plan(self, n_rows: int) -> Plan:
         steps_per_epoch = -(-n_rows // self.batch_size)
@@ -369,10 +381,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return op(self._rows(X if opened is None else opened.as_input()), 0)
         self._meet(opened, reset=False)
         pieces, first = [], 0
-        for rows in opened.spans():
-            pieces.append(op(rows, first))
-            first += len(rows)
-            opened.release()
+        with Bar(f"{type(self).__name__} reading", opened.n_rows, self._speaks) as bar:
+            for rows in opened.spans():
+                pieces.append(op(rows, first))
+                first += len(rows)
+                opened.release()
+                bar.show(first)
         return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
 
     def _said(self, op: inference.Op, rows: np.ndarray, *static: Any, **noise: int) -> Any:

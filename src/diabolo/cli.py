@@ -350,7 +350,7 @@ def _apply(
     from .stores import open_store
 
     files.check_output(output)
-    model = load(run)
+    model = load(run).set_params(verbose=1)
     known = getattr(model, "feature_names_in_", ())
     opened = open_store(data, columns=tuple(known), key=key)
     with _one_line():

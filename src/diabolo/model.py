@@ -77,6 +77,7 @@ class Recipe(Part):
                     'Use Code(n_latent, activation="sigmoid").'
                 )
 
+
     def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """A copy whose corruption has learned the training data's bounds per feature."""
         return self.replace(corruption=self.corruption.bind(low, high))
@@ -154,6 +155,10 @@ class Model(eqx.Module):
             likelihood=likelihood.build(n_features),
         )
         return cls(recipe, weights)
+
+    def bind(self, low: np.ndarray, high: np.ndarray) -> Model:
+        """A copy whose corruption has learned the training data's bounds per feature."""
+        return Model(self.recipe.bind(jax.device_put(low), jax.device_put(high)), self.weights)
 
     @property
     def prior(self) -> Distribution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,9 @@ import numpy as np
 from . import artifact
 from .scaling import Scaler, Survey
 from .sources import Resident, Source
-from .stores import Store
-from .streams import HeldOut, Stream, n_held_out_of
+from .streams import Stream, n_held_out_of
 
-__all__ = ["Rows", "from_array", "from_store"]
+__all__ = ["Rows", "from_array", "from_stream"]
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,20 @@ def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, see
     return _rows(survey, scaler, Resident(scaler.apply(training)), held_out, len(rows), artifact.fingerprint(rows))
 
 
-def from_store(store: Store, survey: Survey, validation_fraction: float, seed: int) -> Rows:
-    """Rows that are read in blocks, as often as there are epochs, and once before."""
-    apart = HeldOut(store, validation_fraction, seed)
-    held_out, whole = [], None
-    for i in range(len(store.sizes)):
-        rows = store.checked(i)
-        whole = whole or artifact.Fingerprint((store.n_rows, store.n_features), rows.dtype)
+def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) -> Rows:
+    """Rows that are read in blocks, in every epoch and once before; ``on_rows`` is told how many have been read."""
+    held_out, whole, n_samples = [], None, 0
+    for rows, training, some in stream.once():
+        whole = whole or artifact.Fingerprint((stream.n_given, rows.shape[1]), rows.dtype)
         whole.update(rows)
-        training, some = apart.split(i, rows)
         held_out.append(some)
         survey.see(training)
-        store.release()
+        n_samples += len(rows)
+        on_rows(n_samples)
     assert whole is not None
     scaler = survey.scaler()
     return _rows(
-        survey, scaler, Stream(store, apart, scaler, seed), np.concatenate(held_out), store.n_rows, whole.hexdigest()
+        survey, scaler, stream.mapped(scaler.apply), np.concatenate(held_out), n_samples, whole.hexdigest()
     )
 
 

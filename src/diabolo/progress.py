@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, gone when the work is done; silence elsewhere."""
+"""Progress bars on a terminal, gone when the work is done; silence elsewhere."""
 
 from __future__ import annotations
 
@@ -6,48 +6,58 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["EpochBar", "in_words"]
+__all__ = ["Bar", "EpochBar", "in_words"]
 
 
-class EpochBar:
-    """Shows epochs and the loss on stderr while training runs; before the first epoch, that a program is compiled.
+class Bar:
+    """Shows on stderr how much of a job is done.
 
     Parameters
     ----------
-    n_epochs : int
     label : str
+    total : float
+        When it is done.
     enabled : bool
         False: never shows. True: shows if stderr is a terminal.
+    text : str
+        What is said until the first part is done.
     """
 
-    def __init__(self, n_epochs: int, label: str, enabled: bool) -> None:
-        self._n_epochs, self._label = n_epochs, label
+    def __init__(self, label: str, total: float, enabled: bool, text: str = "") -> None:
+        self._label, self._total, self._text = label, total, text
         self._bar: Any = _bar() if enabled and sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task(self._label, total=None, text="compiling")
+            self._task = self._bar.add_task(self._label, total=None, text=self._text)
         return self
+
+    def show(self, done: float, text: str = "") -> None:
+        """So much is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=self._total, text=text)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
 
+
+class EpochBar(Bar):
+    """Shows epochs and the loss while training runs; before the first epoch, that a program is compiled."""
+
+    def __init__(self, n_epochs: int, label: str, enabled: bool) -> None:
+        super().__init__(label, n_epochs, enabled, "compiling")
+
     def __call__(self, epoch: int, record: dict[str, float]) -> None:
         """One epoch is done."""
-        if self._bar is None:
-            return
         held_out = record.get("validation_loss")
-        text = f"epoch {epoch} of {self._n_epochs}, loss {record['loss']:.4g}"
-        text += "" if held_out is None else f", held out {held_out:.4g}"
-        self._bar.update(self._task, completed=epoch, total=self._n_epochs, text=text)
+        text = f"epoch {epoch} of {self._total}, loss {record['loss']:.4g}"
+        self.show(epoch, text if held_out is None else f"{text}, held out {held_out:.4g}")
 
     def within(self, epochs: float) -> None:
         """So many epochs are done, in the midst of one."""
-        if self._bar is not None:
-            text = f"epoch {int(epochs) + 1} of {self._n_epochs}"
-            self._bar.update(self._task, completed=epochs, total=self._n_epochs, text=text)
+        self.show(epochs, f"epoch {int(epochs) + 1} of {self._total}")
 
 
 def _bar() -> Any:

@@ -16,7 +16,6 @@ import jax
 import numpy as np
 
 from .placement import current
-from .scaling import Scaler
 from .sources import Chunk, grid_size
 from .stores import CHUNK_BYTES, Store
 
@@ -70,16 +69,13 @@ class Stream:
     store : Store
     held_out : HeldOut
         Rows that are never given.
-    scaler : Scaler
     seed : int
     through : function or None
-        What scaled rows go through besides, (n, d) → (n, k): the layers below one that is pre-trained, say.
+        What rows go through, (n, d) → (n, k): the scaling, the layers below one that is pre-trained.
     """
 
-    def __init__(
-        self, store: Store, held_out: HeldOut, scaler: Scaler, seed: int, through: Mapping | None = None
-    ) -> None:
-        self._store, self._held_out, self._scaler, self._seed, self._through = store, held_out, scaler, seed, through
+    def __init__(self, store: Store, held_out: HeldOut, seed: int, through: Mapping | None = None) -> None:
+        self._store, self._held_out, self._seed, self._through = store, held_out, seed, through
         self.n_features = store.n_features
         if through is not None:
             self.n_features = through(np.zeros((1, store.n_features), np.float32)).shape[1]
@@ -91,6 +87,11 @@ class Stream:
         self._room = self._share * n_parts
 
     @property
+    def n_given(self) -> int:
+        """How many rows there are, held-out ones included."""
+        return self._store.n_rows
+
+    @property
     def chunk_bytes(self) -> int:
         """What one chunk takes on the device."""
         return 4 * self._room * self.n_features
@@ -99,7 +100,14 @@ class Stream:
         """The same rows, sent through a function as well."""
         before = self._through
         both = through if before is None else lambda rows: through(before(rows))
-        return Stream(self._store, self._held_out, self._scaler, self._seed, both)
+        return Stream(self._store, self._held_out, self._seed, both)
+
+    def once(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Every block as it lies in the store, in its order: all its rows, those to train on, those held out."""
+        for i in range(len(self._store.sizes)):
+            rows = self._store.checked(i)
+            yield rows, *self._held_out.split(i, rows)
+            self._store.release()
 
     def _dealt(self, epoch: int) -> list[np.ndarray]:
         """The blocks of each chunk: cut where the rows before a block pass the next equal share."""
@@ -124,9 +132,7 @@ class Stream:
             start = end - self._sizes[i]
             first, last = max(start, low), min(end, high)
             if first < last:
-                new = self._scaler.apply(
-                    self._held_out.split(i, self._store.checked(i))[0][first - start : last - start]
-                )
+                new = self._held_out.split(i, self._store.checked(i))[0][first - start : last - start]
                 rows[first - low : last - low] = new if self._through is None else self._through(new)
         self._store.release()
         return Chunk(rows if self._share < self._room else jax.device_put(rows), int(ends[-1]))
