@@ -372,9 +372,8 @@ def test_a_plan_is_printed_before_the_first_row_is_learned_from(rows, tmp_path, 
 
 
 def test_a_terminal_sees_how_far_the_reading_is(rows, tmp_path, monkeypatch):
-    from test_progress import Terminal
-
     from diabolo.progress import Bar
+    from test_progress import Terminal
 
     shown, real = [], Bar.show
 

@@ -77,7 +77,6 @@ class Recipe(Part):
                     'Use Code(n_latent, activation="sigmoid").'
                 )
 
-
     def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """A copy whose corruption has learned the training data's bounds per feature."""
         return self.replace(corruption=self.corruption.bind(low, high))

@@ -52,9 +52,7 @@ def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) 
         on_rows(n_samples)
     assert whole is not None
     scaler = survey.scaler()
-    return _rows(
-        survey, scaler, stream.mapped(scaler.apply), np.concatenate(held_out), n_samples, whole.hexdigest()
-    )
+    return _rows(survey, scaler, stream.mapped(scaler.apply), np.concatenate(held_out), n_samples, whole.hexdigest())
 
 
 def _rows(
