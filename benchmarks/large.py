@@ -80,8 +80,15 @@ def train(where: str, n_epochs: int) -> dict[str, float]:
 
     training._Run.stretch = stretch
     rows = np.concatenate(list(pieces(int(where)))) if where.isdigit() else where
+    # A share held out that is as many rows from a file as in memory: from a file it has a limit.
     model = VariationalAutoencoder(
-        n_latent=20, hidden_layer_sizes=(512,), activation="relu", max_epochs=n_epochs, random_state=0, verbose=1
+        n_latent=20,
+        hidden_layer_sizes=(512,),
+        activation="relu",
+        validation_fraction=0.02,
+        max_epochs=n_epochs,
+        random_state=0,
+        verbose=1,
     )
     started = time.perf_counter()
     model.fit(rows)
