@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
-from diabolo import SparseAutoencoder, StackedAutoencoder, VariationalAutoencoder, stores, streams
+from diabolo import SparseAutoencoder, StackedAutoencoder, VariationalAutoencoder, inference, stores, streams
 from diabolo.data import Table
 from diabolo.errors import InvalidData
 from diabolo.scaling import Scaler, Survey
@@ -284,6 +284,34 @@ def test_a_scaling_learned_in_pieces_is_that_of_the_whole(rows, kind):
     assert pieces.kind == whole.kind
     np.testing.assert_allclose(pieces.offset, whole.offset, rtol=1e-6)
     np.testing.assert_allclose(pieces.scale, whole.scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", "range"])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1.7e6])
+def test_rows_of_32_bits_are_scaled_as_well_as_those_of_64(rows, kind, offset):
+    single = (rows + offset).astype(np.float32)
+    scaler = Scaler.fit(kind, single.astype(np.float64), "real")
+    assert scaler.single is not None
+    exact = (single.astype(np.float64) - scaler.offset) / scaler.scale
+    np.testing.assert_allclose(scaler.apply(single), exact, rtol=4e-7, atol=1e-12)
+    np.testing.assert_allclose(scaler.apply(single.astype(np.float64)), exact, rtol=1e-7, atol=1e-12)
+
+
+def test_a_scaling_that_32_bits_cannot_hold_is_done_in_64():
+    single = np.array([[-3e38], [3e38], [0.0]], np.float32)
+    scaler = Scaler.fit("range", single.astype(np.float64), "real")
+    assert scaler.single is None
+    np.testing.assert_allclose(scaler.apply(single), [[0.0], [1.0], [0.5]])
+
+
+@pytest.mark.parametrize("n", [1, 9, 300])
+def test_the_program_scales_rows_of_32_bits_as_the_host_does(rows, n):
+    single = rows.astype(np.float32) + 1000
+    model = clone(DEEP).fit(single)
+    scaled = inference.by_rows(inference.code, model.model_, model.scaler_.apply(single[:n]))
+    np.testing.assert_array_equal(model.transform(single[:n]), scaled)
+    assert model.transform(single[:n]).dtype == np.float32
+    np.testing.assert_allclose(model.transform(single[:n].astype(np.float64)), scaled, rtol=1e-4, atol=1e-5)
 
 
 # -- estimators -------------------------------------------------------------------------------------------------------

@@ -527,18 +527,18 @@ def applied(name, model, rows):
 
 
 @every_op
-def test_a_hundred_numbers_of_rows_need_three_programs_at_most(name, model, rows):
+def test_a_hundred_numbers_of_rows_need_eight_programs_at_most(name, model, rows):
     many = np.tile(rows, (30, 1))
     before = inference._program._cache_size()
     for n in (*range(1, 101), 257, 300, 2100):
         assert {len(out) for out in applied(name, model, many[:n])} == {n}
-    assert inference._program._cache_size() - before <= len(inference.SIZES) == 3
+    assert inference._program._cache_size() - before <= len(inference.SIZES) <= 8
 
 
 @every_op
 def test_a_rows_result_does_not_depend_on_its_neighbours(name, model, rows):
     whole = applied(name, model, rows[:30])
-    some = np.array([7, 0, 29, 13])
+    some = np.array([7, 0, 29, 13, 5, 17, 2, 11, 23])  # as many as are padded to the same size
     for out, part in zip(whole, applied(name, model, rows[some]), strict=True):
         np.testing.assert_array_equal(out[some], part)
     poisoned = rows[:30].copy()

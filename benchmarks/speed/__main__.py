@@ -30,18 +30,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeats = options.repeats or (1 if options.quick else 5)
     context = Context(options.data, repeats, options.quick, options.out.parent)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    head = {"date": _now(), "machine": machine.describe(), "quick": context.quick, "repeats": repeats}
+    head = {"machine": machine.describe(), "quick": context.quick, "repeats": repeats}
     lines: list[Line] = []
-    kept: dict[str, Any] = {}
+    kept = _earlier(options.out, head) if options.only else {}
     for name in names:
         print(f"{_now()} {name} …", file=sys.stderr, flush=True)
-        started, load = time.perf_counter(), machine.load()
+        about = {"date": _now(), "load": [machine.load()]}
+        started = time.perf_counter()
         lines.append(_measured(name, context))
-        kept[name] = lines[-1].as_json() | {"seconds": time.perf_counter() - started, "load": [load, machine.load()]}
+        about |= {"seconds": time.perf_counter() - started, "load": [*about["load"], machine.load()]}
+        kept[name] = about | lines[-1].as_json()
         # After every line, so that a run that is stopped keeps what it has.
         options.out.write_text(json.dumps(head | {"lines": kept}, indent=1, ensure_ascii=False) + "\n")
     show(lines)
     return 0 if all(line.checks or line.figures for line in lines) else 1
+
+
+def _earlier(out: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """The lines of a run before this one, if it was made in the same way: they stay beside the new ones."""
+    if not out.exists():
+        return {}
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found.pop("lines") if {name: found.get(name) for name in head} == head else {}
 
 
 def _measured(name: str, context: Context) -> Line:

@@ -370,8 +370,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return int(self.model_.recipe.latent.n_latent)
 
     def _rows(self, X: Any) -> np.ndarray:
+        if self._is_plain(X):
+            return X
         rows: np.ndarray = validate_data(self, X, dtype=_FLOATS, reset=False)
         return rows
+
+    def _is_plain(self, X: Any) -> bool:
+        """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
+        if type(X) is not np.ndarray or X.dtype not in _FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum()))
 
     def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
         """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""
@@ -391,7 +400,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _said(self, op: inference.Op, rows: np.ndarray, *static: Any, **noise: int) -> Any:
         """What the model says of rows in the user's units, in the network's."""
-        return inference.by_rows(op, self.model_, rows, *static, scale=self.scaler_.apply, **noise)
+        return inference.by_rows(op, self.model_, rows, *static, scaler=self.scaler_, **noise)
 
     def _codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)

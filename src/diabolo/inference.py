@@ -1,12 +1,13 @@
 """The compiled reading of a model: rows in, codes, reconstructions and densities out.
 
-Row counts are padded to three sizes, so that any number of rows needs three programs at most. A row's result does not
-depend on the rows beside it: where an estimate needs noise, every row gets the same. (Samples and corrupted rows are
-no estimates: each gets its own.)
+Row counts are padded to a few sizes, so that any number of rows needs few programs. A row's result does not depend on
+the rows beside it: where an estimate needs noise, every row gets the same. (Samples and corrupted rows are no
+estimates: each gets its own.)
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,8 +19,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import randomness, runtime
 from .distributions import kl_divergence
-from .model import Model, Recipe, Skeleton
+from .model import Model, Skeleton
 from .objectives import Draws
+from .scaling import Scaler, Single, scaled
+from .sources import blank
 
 __all__ = [
     "SIZES",
@@ -37,7 +40,9 @@ __all__ = [
 
 runtime.configure()
 
-SIZES = (32, 256, 2048)
+SIZES = (1, 8, 32, 128, 512, 1024, 2048, 4096)
+_MOST_CELLS = 1 << 22
+"""Of a block; so wide rows go fewer at a time."""
 
 Op = Callable[..., Any]
 
@@ -57,11 +62,34 @@ class Noise(NamedTuple):
         return jax.random.fold_in(randomness.key(self.seed), self.first_row)
 
 
-@partial(jax.jit, static_argnames=("op", "skeleton", "static"))
+class _Frame(NamedTuple):
+    """A model without its numbers; hashable."""
+
+    tree: Any
+    skeleton: Skeleton
+
+
+_apart: dict[int, tuple[list[Any], _Frame]] = {}
+
+
+def _taken_apart(model: Model) -> tuple[list[Any], _Frame]:
+    """A model's numbers, on the device, and its frame; worked out once, since for a few rows it takes the most time."""
+    known = _apart.get(id(model))
+    if known is None:
+        arrays, skeleton = model.weights.apart()
+        leaves, tree = jax.tree.flatten((arrays, model.recipe))
+        known = _apart[id(model)] = jax.device_put(leaves), _Frame(tree, skeleton)
+        weakref.finalize(model, _apart.pop, id(model), None)
+    return known
+
+
+@partial(jax.jit, static_argnames=("op", "frame", "static"))
 def _program(
-    op: Op, skeleton: Skeleton, static: tuple[Any, ...], arrays: Any, recipe: Recipe, rows: Array, noise: Noise
+    op: Op, frame: _Frame, static: tuple[Any, ...], leaves: list[Any], rows: Array, single: Single | None, noise: Noise
 ) -> Any:
-    return op(Model(recipe, skeleton.with_arrays(arrays)), rows, noise, *static)
+    arrays, recipe = jax.tree.unflatten(frame.tree, leaves)
+    rows = rows if single is None else scaled(rows, single)
+    return op(Model(recipe, frame.skeleton.with_arrays(arrays)), rows, noise, *static)
 
 
 def by_rows(
@@ -69,7 +97,7 @@ def by_rows(
     model: Model,
     rows: np.ndarray,
     *static: Any,
-    scale: Callable[[np.ndarray], np.ndarray] | None = None,
+    scaler: Scaler | None = None,
     seed: int = 0,
     first_row: int = 0,
 ) -> Any:
@@ -82,8 +110,9 @@ def by_rows(
     rows : (n, m)
     static
         Hashable arguments; each new value compiles anew.
-    scale : function or None
-        What brings rows into the network's units; done to a block while the device is at the one before.
+    scaler : Scaler or None
+        What brings rows into the network's units; None: they are. 32-bit rows are scaled by the program, others on the
+        host, in 64 bits.
     seed, first_row
         Of the noise, if ``op`` uses any; the first row's number, if ``rows`` are a part of more. They compile nothing.
 
@@ -91,19 +120,25 @@ def by_rows(
     -------
     pytree of float32 NumPy arrays, first axis n
     """
-    arrays, skeleton = model.weights.apart()
-    pieces, lengths = [], []
-    for start in range(0, len(rows), SIZES[-1]):
-        block = rows[start : start + SIZES[-1]]
-        size = next(s for s in SIZES if len(block) <= s)
-        padded = np.zeros((size, rows.shape[1]), np.float32)
-        padded[: len(block)] = block if scale is None else scale(block)
-        noise = Noise(seed, first_row + start)
-        pieces.append(_program(op, skeleton, static, arrays, model.recipe, padded, noise))
-        lengths.append(len(block))
-    done = zip(jax.device_get(pieces), lengths, strict=True)
-    pieces = [jax.tree.map(lambda a, n=n: a[:n], piece) for piece, n in done]
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+    leaves, frame = _taken_apart(model)
+    scaler = None if scaler is None or scaler.kind == "none" else scaler
+    single = scaler.single if scaler is not None and rows.dtype == np.float32 else None
+    most = max(s for s in SIZES if s * rows.shape[1] <= max(_MOST_CELLS, rows.shape[1]))
+    found: list[list[Any]] = []
+    for start in range(0, len(rows), most):
+        block = rows[start : start + most]
+        length, size = len(block), next(s for s in SIZES if len(block) <= s)
+        block = block if scaler is None or single is not None else scaler.apply(block)
+        if length < size or block.dtype != np.float32:
+            padded = blank((size, rows.shape[1]))
+            padded[:length] = block
+            block = padded
+        out = _program(op, frame, static, leaves, block, single, Noise(seed, first_row + start))
+        pieces, tree = jax.tree.flatten(out)
+        found.append(pieces)
+    # `np.asarray` and not `device_get`, whose bookkeeping takes as long as a row.
+    columns = [[np.asarray(piece) for piece in column] for column in zip(*found, strict=True)]
+    return jax.tree.unflatten(tree, [np.concatenate([*column[:-1], column[-1][:length]]) for column in columns])
 
 
 # -- the operations ---------------------------------------------------------------------------------------------------

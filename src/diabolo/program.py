@@ -23,7 +23,7 @@ from .randomness import stream_key
 from .schedules import Schedule
 from .sources import BLOCK, Chunk
 
-__all__ = ["Best", "Carry", "Clock", "Curves", "Formula", "Pass", "Streams", "stretch", "stretch_many"]
+__all__ = ["Best", "Carry", "Clock", "Curves", "Pass", "Setup", "Streams", "stretch", "stretch_many"]
 
 runtime.configure()
 
@@ -73,19 +73,28 @@ class Pass(NamedTuple):
     closes_epoch: Number
 
 
-class Formula(NamedTuple):
-    """The parts, whose numbers are arguments of the program."""
-
-    recipe: Recipe
-    optimizer: Optimizer
-    schedule: Schedule
-
-
 class Streams(NamedTuple):
     """Which noise training and judging use."""
 
     training: Number
     judging: Number
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Setup:
+    """All that does not change in a training. The numbers of the parts are arguments of the program."""
+
+    recipe: Recipe
+    optimizer: Optimizer
+    schedule: Schedule
+    clock: Clock
+    noise: Streams
+    skeleton: Skeleton = field(metadata={"static": True})
+
+    def model(self, arrays: Any) -> Model:
+        """The model with these weights."""
+        return Model(self.recipe, self.skeleton.with_arrays(arrays))
 
 
 @jax.tree_util.register_dataclass
@@ -105,22 +114,16 @@ class Curves:
 
 
 def _stretch(
-    carry: Carry,
-    skeleton: Skeleton,
-    formula: Formula,
-    clock: Clock,
-    streams: Streams,
-    way: Pass,
-    held_out: Chunk | None,
+    carry: Carry, setup: Setup, way: Pass, held_out: Chunk | None
 ) -> tuple[Carry, Curves, Curves | None, Int[Array, ""]]:
     """Epochs over one chunk: the new carry, curves of training sums and of held-out means, the epochs run."""
-    step = partial(_step, skeleton=skeleton, formula=formula, clock=clock, noise=streams.training, rows=way.rows)
+    step = partial(_step, setup=setup, rows=way.rows)
 
     def judged(arrays: Any) -> Curves:
-        judge = partial(_judge, arrays=arrays, skeleton=skeleton, recipe=formula.recipe, noise=streams.judging)
         assert held_out is not None
+        judge = partial(_judge, arrays=arrays, setup=setup, held_out=held_out)
         n_blocks = -(-held_out.n_rows // min(BLOCK, held_out.rows.shape[0]))
-        return _summed(n_blocks, lambda i, nothing: (nothing, judge(i, held_out=held_out)), None)[1]
+        return _summed(n_blocks, lambda i, nothing: (nothing, judge(i)), None)[1]
 
     def epoch(i: Array, carry: Carry) -> tuple[Carry, Curves, Curves | None]:
         carry, sums = _summed(way.n_steps, lambda j, c: step(c, way.orders[i, j]), carry)
@@ -128,7 +131,7 @@ def _stretch(
             return carry, sums, None
         means = jax.lax.cond(way.closes_epoch, judged, partial(_zeros_like, judged), carry.arrays)
         number = way.first_epoch + i
-        better = way.closes_epoch & (number >= clock.settled_after) & (means["target"] < carry.best.value)
+        better = way.closes_epoch & (number >= setup.clock.settled_after) & (means["target"] < carry.best.value)
         now = Best(carry.arrays, means["target"], jnp.asarray(number, jnp.int32))
         best = jax.lax.cond(better, lambda: now, lambda: carry.best)
         return carry._replace(best=best), sums, means
@@ -139,7 +142,7 @@ def _stretch(
         if carry.best is None:
             return more
         waited = way.first_epoch + i - 1 - carry.best.epoch
-        return more & ~((carry.best.epoch > 0) & (waited >= clock.patience))
+        return more & ~((carry.best.epoch > 0) & (waited >= setup.clock.patience))
 
     def body(state: tuple[Array, Carry, Any]) -> tuple[Array, Carry, Any]:
         i, carry, curves = state
@@ -152,19 +155,12 @@ def _stretch(
     return carry, sums, means, n_run
 
 
-stretch = jax.jit(_stretch, static_argnames=("skeleton",))
+stretch = jax.jit(_stretch)
 
 
-@partial(jax.jit, static_argnames=("skeleton", "axes"))
+@partial(jax.jit, static_argnames=("axes",))
 def stretch_many(
-    carry: Carry,
-    skeleton: Skeleton,
-    formula: Formula,
-    clock: Clock,
-    streams: Streams,
-    way: Pass,
-    held_out: Chunk | None,
-    axes: tuple[int | None, int | None],
+    carry: Carry, setup: Setup, way: Pass, held_out: Chunk | None, axes: tuple[int | None, int | None]
 ) -> tuple[Carry, Curves, Curves | None, Int[Array, ""]]:
     """`stretch` for many trainings, which are the first axis of everything.
 
@@ -173,39 +169,34 @@ def stretch_many(
     """
     rows_axis, held_out_axis = axes
     ways = Pass(rows=rows_axis, orders=0, n_steps=None, first_epoch=None, n_epochs=0, closes_epoch=None)
-    mapped: Any = jax.vmap(
-        lambda carry, *rest: _stretch(carry, skeleton, *rest), in_axes=(0, 0, 0, 0, ways, held_out_axis)
-    )
-    return mapped(carry, formula, clock, streams, way, held_out)
+    mapped: Any = jax.vmap(_stretch, in_axes=(0, 0, ways, held_out_axis))
+    return mapped(carry, setup, way, held_out)
 
 
-def _step(
-    carry: Carry, chosen: Array, skeleton: Skeleton, formula: Formula, clock: Clock, noise: Number, rows: Array
-) -> tuple[Carry, Curves]:
+def _step(carry: Carry, chosen: Array, setup: Setup, rows: Array) -> tuple[Carry, Curves]:
     """One update, by the rows chosen."""
+    clock = setup.clock
     t = carry.step / clock.steps_per_epoch
-    beta = formula.recipe.objective.annealing(t, clock.n_epochs)
-    rate = clock.learning_rate * formula.schedule(t, clock.n_epochs)
-    everyone = jnp.ones(chosen.shape[0])
+    beta = setup.recipe.objective.annealing(t, clock.n_epochs)
+    rate = clock.learning_rate * setup.schedule(t, clock.n_epochs)
+    key, everyone = stream_key(setup.noise.training, carry.step), jnp.ones(chosen.shape[0])
 
     def value(arrays: Any) -> tuple[Array, dict[str, Array]]:
-        model = Model(formula.recipe, skeleton.with_arrays(arrays))
-        return loss(model, rows[chosen], stream_key(noise, carry.step), beta, everyone)
+        return loss(setup.model(arrays), rows[chosen], key, beta, everyone)
 
     (_, terms), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
-    direction, memory = formula.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
+    direction, memory = setup.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
     arrays = jax.tree.map(lambda w, u: w - rate * u, carry.arrays, direction)
     moved = carry._replace(arrays=arrays, optimizer=memory, step=carry.step + 1)
     return moved, Curves.of(terms | {"beta": beta, "learning_rate": rate})
 
 
-def _judge(i: Array, arrays: Any, skeleton: Skeleton, recipe: Recipe, noise: Number, held_out: Chunk) -> Curves:
+def _judge(i: Array, arrays: Any, setup: Setup, held_out: Chunk) -> Curves:
     """Block i's share in the held-out rows' mean terms at β = 1; the same noise every time."""
     size = min(BLOCK, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
-    model = Model(recipe, skeleton.with_arrays(arrays))
-    _, terms = loss(model, x, stream_key(noise, i), jnp.ones(()), counts)
+    _, terms = loss(setup.model(arrays), x, stream_key(setup.noise.judging, i), jnp.ones(()), counts)
     return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, Curves.of(terms))
 
 

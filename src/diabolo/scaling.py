@@ -7,18 +7,32 @@ units again, densities included.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from .errors import InvalidData
 
-__all__ = ["KINDS", "Scaler", "Survey"]
+__all__ = ["KINDS", "Scaler", "Single", "Survey", "scaled"]
 
 Support = Literal["real", "unit"]
-_CELLS = 1 << 16  # what is scaled at a time: its float64 copy stays in the cache
+_CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
 KINDS = ("auto", "standard", "minmax", "range")
+
+
+Single = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The offset as a sum of two 32-bit numbers, the larger first, and the scale."""
+
+
+def scaled(rows: Any, by: tuple[Any, Any, Any]) -> Any:
+    """Rows, NumPy's or JAX's, into the network's units.
+
+    In 32 bits with the offset in two parts, the error is a few units in the last place, however large the offset.
+    """
+    high, low, scale = by
+    return ((rows - high) - low) / scale
 
 
 @dataclass(frozen=True)
@@ -44,15 +58,28 @@ class Scaler:
         return survey.scaler()
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Into the network's units, float32; computed in float64, so that large offsets lose nothing."""
+        """Into the network's units, float32; large offsets lose nothing.
+
+        32-bit rows stay so on the way (see `single`), others are computed in 64 bits.
+        """
         if self.kind == "none":
             return rows.astype(np.float32)
         out = np.empty(rows.shape, np.float32)
         step = max(1, _CELLS // max(1, rows.shape[1]))
+        single = self.single if rows.dtype == np.float32 else None
         for start in range(0, len(rows), step):
             here = slice(start, start + step)
-            out[here] = (rows[here] - self.offset) / self.scale
+            out[here] = scaled(rows[here], single or (self.offset, 0.0, self.scale))
         return out
+
+    @cached_property
+    def single(self) -> Single | None:
+        """The map for `scaled` in 32 bits; None if they cannot hold it."""
+        with np.errstate(over="ignore"):
+            high, scale = self.offset.astype(np.float32), self.scale.astype(np.float32)
+        if not (np.isfinite(2 * scale) & (scale > np.finfo(np.float32).tiny)).all():
+            return None
+        return high, (self.offset - high).astype(np.float32), scale
 
     def invert(self, rows: np.ndarray) -> np.ndarray:
         """Into the user's units, float64."""

@@ -263,8 +263,9 @@ def _opened_path(where: str, columns: Sequence[str], exclude: Sequence[str], key
     if kinds == {".parquet"}:
         with data.unreadable_as(where, "Parquet"):
             dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
-            cells = dataset.count_rows() * len(dataset.schema.names)
-        if 4 * cells > CHUNK_BYTES:
+            # Not `count_rows`, which keeps what all files say of themselves in memory.
+            n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
+        if 4 * n_rows * len(dataset.schema.names) > CHUNK_BYTES:
             return _dataset(dataset, where, columns, exclude)
     if kinds == {".csv"} and size > CHUNK_BYTES:
         names: list[tuple[str, ...]] = []

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from .placement import current
-from .sources import Chunk, grid_size
+from .sources import Chunk, blank, grid_size
 from .stores import CHUNK_BYTES, Store
 
 __all__ = ["HeldOut", "Stream", "ahead", "n_held_out_of"]
@@ -127,7 +127,7 @@ class Stream:
     def _filled(self, blocks: np.ndarray) -> Chunk:
         """A chunk, or this process's share of it: as many of its rows as lie between two marks."""
         low, high = self._part * self._share, (self._part + 1) * self._share
-        rows, ends = np.zeros((self._share, self.n_features), np.float32), np.cumsum(self._sizes[blocks])
+        rows, ends = blank((self._share, self.n_features)), np.cumsum(self._sizes[blocks])
         for i, end in zip(blocks, ends, strict=True):
             start = end - self._sizes[i]
             first, last = max(start, low), min(end, high)

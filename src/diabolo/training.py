@@ -31,7 +31,7 @@ from .errors import TrainingDiverged
 from .model import Model
 from .optimizers import Adam, Optimizer
 from .placement import current
-from .program import Best, Carry, Clock, Curves, Formula, Pass, Streams, stretch, stretch_many
+from .program import Best, Carry, Clock, Curves, Pass, Setup, Streams, stretch, stretch_many
 from .randomness import stream
 from .schedules import Cosine, Schedule
 from .sources import Chunk, Resident, Source, grid_size
@@ -200,22 +200,22 @@ class _Run:
     """A training under way: its state, and everything that does not change."""
 
     def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
-        self.recipe, self.training, self.plan = model.recipe, training, plan
-        arrays, self.skeleton = model.weights.apart(packed=plan.optimizer.elementwise)
-        self.formula = Formula(model.recipe, plan.optimizer, plan.learning_rate_schedule)
+        self.training, self.plan = training, plan
+        arrays, skeleton = model.weights.apart(packed=plan.optimizer.elementwise)
         self.batch, self.placement = _batch(training.n_rows, plan), current()
         self.placement.require_batches(self.batch)
         self.held_out = self.placement.copied(None if validation is None else next(validation.chunks()))
         self._moved: tuple[Any, Any] = (None, None)
         self.n_steps = self._steps_in(1)
-        self.clock = Clock(
+        clock = Clock(
             steps_per_epoch=np.float32(sum(self.n_steps)),
             n_epochs=np.float32(plan.max_epochs),
             learning_rate=np.float32(plan.learning_rate),
             settled_after=np.float32(model.recipe.objective.annealing.settled_after(plan.max_epochs)),
             patience=np.float32(np.inf if plan.patience is None else plan.patience),
         )
-        self.streams = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
+        noise = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
+        self.setup = Setup(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, skeleton)
         best = None if validation is None else Best(arrays, np.float32(np.inf), np.int32(0))
         self.state = State(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
         self.wanted = 1
@@ -237,11 +237,11 @@ class _Run:
         """What is equal for trainings that one program can do together; None if it cannot."""
         if len(self.n_steps) != 1 or self.placement.n_devices > 1:
             return None
-        arguments = (self.state.carry, self.formula, self.way()._replace(rows=None), self.held_out)
+        arguments = (self.state.carry, self.setup, self.way()._replace(rows=None), self.held_out)
         leaves, tree = jax.tree.flatten(arguments)
         shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
         chunk = self.training.chunk_sizes()
-        return self.skeleton, tree, shapes, chunk, self.plan.max_epochs, self.batch
+        return tree, shapes, chunk, self.plan.max_epochs, self.batch
 
     def resume(self, state: State | None) -> None:
         """Go on from there, if there is such a state."""
@@ -258,9 +258,7 @@ class _Run:
         started = time.perf_counter()
         way, place = self.way(), self.placement
         there = way._replace(rows=self._placed(way.rows), orders=place.dealt(way.orders))
-        carry, *reports = stretch(
-            place.copied(self.state.carry), self.skeleton, self.formula, self.clock, self.streams, there, self.held_out
-        )
+        carry, *reports = stretch(place.copied(self.state.carry), self.setup, there, self.held_out)
         records = self.advance(carry, way, *jax.device_get(reports))
         self.wanted = _epochs_within(time.perf_counter() - started, len(records))
         return records
@@ -325,14 +323,13 @@ class _Run:
         arrays = jax.device_get(carry.best.arrays if best_epoch else carry.arrays)
         if carry.best and not best_epoch:
             warnings.warn(
-                f"β reaches its final value after epoch {self.clock.settled_after:g}, but training ended at "
+                f"β reaches its final value after epoch {self.setup.clock.settled_after:g}, but training ended at "
                 f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
                 stacklevel=4,
             )
         if not best_epoch and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
             _raise_if_diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
-        weights = jax.tree.map(_on_device, self.skeleton.with_arrays(arrays))
-        return Trained(Model(self.recipe, weights), history, best_epoch or last_epoch)
+        return Trained(jax.tree.map(_on_device, self.setup.model(arrays)), history, best_epoch or last_epoch)
 
 
 class _Together:
@@ -343,7 +340,7 @@ class _Together:
         ways = [run.way() for run in runs]
         self._rows, self._rows_axis = _shared_or_stacked([way.rows for way in ways])
         self._held_out, self._held_out_axis = _shared_or_stacked([run.held_out for run in runs])
-        self._fixed = _stacked([(run.formula, run.clock, run.streams) for run in runs])
+        self._setup = _stacked([run.setup for run in runs])
         self._carry = _stacked([run.state.carry for run in runs])
 
     @property
@@ -359,7 +356,7 @@ class _Together:
         n_epochs = np.stack([way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)])
         way = ways[0]._replace(rows=self._rows, orders=np.stack([way.orders for way in ways]), n_epochs=n_epochs)
         self._carry, *reports = stretch_many(
-            self._carry, runs[0].skeleton, *self._fixed, way, self._held_out, (self._rows_axis, self._held_out_axis)
+            self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
         )
         going = [i for i, run in enumerate(runs) if run.goes_on]
         reports = jax.device_get(reports)
