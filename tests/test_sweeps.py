@@ -12,7 +12,9 @@ from diabolo import (
     VariationalAutoencoder,
     parts,
     program,
+    runtime,
     sweep,
+    training,
 )
 from diabolo.errors import InvalidPart, TrainingDiverged
 
@@ -111,3 +113,25 @@ def test_what_fit_refuses_a_sweep_refuses(table):
         sweep(DenoisingAutoencoder(corruption="masking"), {"noise_level": [0.1, 2.0]}, table)
     with pytest.raises(TrainingDiverged):
         sweep(BasicAutoencoder(optimizer="sgd", **SMALL), {"learning_rate": [0.01, 1e9]}, table)
+
+
+@pytest.mark.parametrize("n_cores", [None, 1, 2, 3], ids=lambda n: "accelerator" if n is None else f"{n} cores")
+@pytest.mark.parametrize("n", [5, 7])
+def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, monkeypatch):
+    monkeypatch.setattr(runtime, "n_cores", lambda: n_cores)
+    monkeypatch.setattr(training, "_TOGETHER_BYTES", 3_000)  # two or three of them
+    grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
+    early = BasicAutoencoder(**SMALL | {"max_epochs": 40, "early_stopping": True, "patience": 2})
+    found = sweep(early, grid, table)
+    assert [row["learning_rate"] for row in found.table] == grid["learning_rate"]
+    for row, one in zip(found.table, found.estimators_, strict=True):
+        alone = clone(early).set_params(learning_rate=row["learning_rate"]).fit(table)
+        assert one.n_epochs_ == alone.n_epochs_
+        np.testing.assert_allclose(one.history_["loss"], alone.history_["loss"], rtol=1e-4, atol=1e-5)
+
+
+def test_one_that_diverges_ends_all(table, monkeypatch):
+    monkeypatch.setattr(runtime, "n_cores", lambda: 2)
+    rates = [1e9, *np.geomspace(1e-4, 1e-2, 5).tolist()]
+    with pytest.raises(TrainingDiverged, match="1e\\+09"):
+        sweep(BasicAutoencoder(optimizer="sgd", **SMALL | {"max_epochs": 100_000}), {"learning_rate": rates}, table)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["configure", "seconds_for"]
+__all__ = ["configure", "n_cores", "seconds_for"]
 
 
 def configure() -> None:
@@ -34,6 +34,13 @@ def configure() -> None:
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def n_cores() -> int | None:
+    """How many processor cores programs may use; None where they run on an accelerator."""
+    if jax.default_backend() != "cpu":
+        return None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seconds_for(flops: float) -> float:

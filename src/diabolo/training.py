@@ -18,15 +18,18 @@ while they are trained, which makes the optimiser one kernel in place of one for
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from . import runtime
 from .errors import TrainingDiverged
 from .model import Model
 from .optimizers import Adam, Optimizer
@@ -40,6 +43,7 @@ __all__ = ["Keeper", "Plan", "State", "Trained", "train", "train_many"]
 
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
+_TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
 _TRAINING_NOISE, _JUDGING_NOISE = 3, 4
 
 
@@ -173,7 +177,8 @@ def train(
 def train_many(jobs: Sequence[tuple[Model, Source, Plan, Resident | None]]) -> list[Trained]:
     """Many trainings at once, each with the outcome that it would have alone.
 
-    Those whose programs and shapes agree are mapped over in one program; the others are trained one after the other.
+    Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
+    one such group for each core; the others are trained one after the other.
 
     Parameters
     ----------
@@ -190,10 +195,41 @@ def train_many(jobs: Sequence[tuple[Model, Source, Plan, Resident | None]]) -> l
     for number, run in enumerate(runs):
         groups.setdefault(run.likeness() or number, []).append(run)
     for group in groups.values():
-        together = _Together(group) if len(group) > 1 else group[0]
-        while together.goes_on:
-            together.stretch()
+        n_together, n_workers = _division(group)
+        if n_together == 1:
+            shards: Sequence[_Run | _Together] = group
+        else:
+            shards = [_Together(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
+        _finish(shards, n_workers)
     return [run.outcome() for run in runs]
+
+
+def _division(group: Sequence[_Run]) -> tuple[int, int]:
+    """How many trainings one program does together, and how many such programs run at a time."""
+    n_cores, n_bytes = runtime.n_cores(), sum(leaf.nbytes for leaf in jax.tree.leaves(group[0].state.carry))
+    if n_cores is None:
+        return len(group), 1
+    most = _TOGETHER_BYTES // n_bytes
+    if most < 2:
+        return 1, 1
+    rounds = -(-len(group) // (n_cores * most))
+    return -(-len(group) // (n_cores * rounds)), n_cores
+
+
+def _finish(shards: Sequence[_Run | _Together], n_workers: int) -> None:
+    """Train them all; the first compiles for all, then each worker takes one after another."""
+    stop = threading.Event()
+
+    def work(shard: _Run | _Together) -> None:
+        while shard.goes_on and not stop.is_set():
+            shard.stretch()
+
+    shards[0].stretch()
+    with ThreadPoolExecutor(n_workers) as pool:
+        try:
+            list(pool.map(work, shards))
+        finally:
+            stop.set()
 
 
 class _Run:
@@ -333,15 +369,21 @@ class _Run:
 
 
 class _Together:
-    """Trainings under way whose programs are the same: one program, mapped over all of them."""
+    """Trainings under way whose programs are the same: one program, mapped over all of them.
 
-    def __init__(self, runs: Sequence[_Run]) -> None:
-        self._runs = runs
+    ``room`` of them, the last one many times if need be, so that groups of nearly one size share a program.
+    """
+
+    def __init__(self, runs: Sequence[_Run], room: int) -> None:
+        self._runs, self._room = runs, room
         ways = [run.way() for run in runs]
-        self._rows, self._rows_axis = _shared_or_stacked([way.rows for way in ways])
-        self._held_out, self._held_out_axis = _shared_or_stacked([run.held_out for run in runs])
-        self._setup = _stacked([run.setup for run in runs])
-        self._carry = _stacked([run.state.carry for run in runs])
+        self._rows, self._rows_axis = _shared_or_stacked(self._filled([way.rows for way in ways]))
+        self._held_out, self._held_out_axis = _shared_or_stacked(self._filled([run.held_out for run in runs]))
+        self._setup = _stacked(self._filled([run.setup for run in runs]))
+        self._carry = _stacked(self._filled([run.state.carry for run in runs]))
+
+    def _filled(self, values: list[Any]) -> list[Any]:
+        return values + values[-1:] * (self._room - len(values))
 
     @property
     def goes_on(self) -> bool:
@@ -353,8 +395,10 @@ class _Together:
         for run in runs:
             run.wanted = max(run.wanted for run in runs)
         ways = [run.way() for run in runs]
-        n_epochs = np.stack([way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)])
-        way = ways[0]._replace(rows=self._rows, orders=np.stack([way.orders for way in ways]), n_epochs=n_epochs)
+        n_epochs = np.zeros(self._room, np.int32)  # none of those that fill the room
+        n_epochs[: len(runs)] = [way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)]
+        orders = np.stack(self._filled([way.orders for way in ways]))
+        way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
         self._carry, *reports = stretch_many(
             self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
         )
