@@ -40,7 +40,7 @@ __all__ = [
 
 runtime.configure()
 
-SIZES = (1, 8, 32, 128, 512, 1024, 2048, 4096)
+SIZES = (32, 128, 512, 1024, 2048, 4096)
 _MOST_CELLS = 1 << 22
 """Of a block; so wide rows go fewer at a time."""
 

@@ -1,10 +1,10 @@
-"""`serve`: a fitted 784-512-20 network reads rows, few and many at a time."""
+"""`serve`: a fitted network reads rows, few and many at a time: one of images, and one of a table."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ..record import Line
 __all__ = ["serve"]
 
 _SIZES = (1, 100, 10_000, 60_000)
+_NETWORKS = {"images": (784, 512, 20), "table": (21, 64, 32)}
 _LEAST_SECONDS, _MOST_SECONDS = 0.2, 20.0
 
 Reader = Callable[[np.ndarray], Any]
@@ -28,35 +29,55 @@ Reader = Callable[[np.ndarray], Any]
 def serve(context: Context) -> Line:
     """Codes and scores: a deterministic code, ReLU, squared error, so that all three do the same work.
 
-    PyOD's network is 784-512-20-512-784 too, with ReLU on its code. onnxruntime runs our weights.
+    PyOD's networks have the same sizes, with ReLU on their codes. onnxruntime runs our weights.
     """
-    train, _ = rows.images(context.data)
     sizes = context.pick(_SIZES, _SIZES[:3])
-    line = Line("serve", {"network": (784, 512, 20), "row counts": sizes})
-    model = _fitted(train[:1280])
-    readers = gather(line, {name: partial(build, model, train[:1280]) for name, build in _BUILDERS.items()})
-    for n in sizes:
-        runs = {name: partial(_rows_per_second, reader, train[:n]) for name, reader in readers.items()}
-        for name, values in by_turns(runs, context.repeats).items():
-            line.add(f"{name}, {n}", "rows/s", values)
-        line.compare(
-            f"transform, {n:,} rows", f"diabolo, code, {n}", f"onnxruntime, code, {n}", 1.0, peer="onnxruntime"
-        )
-        scores = f"score_samples, {n:,} rows", f"diabolo, score, {n}"
-        line.compare(*scores, f"onnxruntime, score, {n}", 1.0, peer="onnxruntime")
-        line.compare(*scores, f"PyOD, score, {n}", 10.0, peer="PyOD")
+    line = Line("serve", {"networks": _NETWORKS, "row counts": sizes})
+    few = rows.table(context.data)
+    given = {"images": rows.images(context.data)[0], "table": np.resize(few, (max(sizes), few.shape[1]))}
+    for kind, X in given.items():
+        _serve(line, context, kind, X, sizes)
     with tempfile.TemporaryDirectory() as cache:
         line.add("programs", "", [run("programs", cache=Path(cache))["programs"]])
     line.bound("programs compiled for 100 row counts", "programs", 8)
-    _same_answers(line, readers, train[:100])
     return line
 
 
-def _fitted(train: np.ndarray) -> Any:
+def _serve(line: Line, context: Context, kind: str, X: np.ndarray, sizes: Sequence[int]) -> None:
+    hidden = _NETWORKS[kind][1:]
+    model = _fitted(X[:1280], hidden)
+    builders = {name: partial(build, model, X[:1280], hidden) for name, build in _BUILDERS.items()}
+    readers = gather(line, builders)
+    for n in sizes:
+        runs = {name: partial(_rows_per_second, reader, X[:n]) for name, reader in readers.items()}
+        for name, values in by_turns(runs, context.repeats).items():
+            line.add(f"{kind}, {name}, {n}", "rows/s", values)
+        for what, ours, peer_of, target in (
+            ("transform", "code", "onnxruntime, code", 1.0),
+            ("score_samples", "score", "onnxruntime, score", 1.0),
+            ("score_samples", "score", "PyOD, score", 10.0),
+        ):
+            line.compare(
+                f"{kind}: {what}, {n:,} rows",
+                f"{kind}, diabolo, {ours}, {n}",
+                f"{kind}, {peer_of}, {n}",
+                target,
+                peer=peer_of.partition(",")[0],
+            )
+    _same_answers(line, kind, readers, X[:100])
+
+
+def _fitted(train: np.ndarray, hidden: Sequence[int]) -> Any:
     from diabolo import StackedAutoencoder
 
+    *before, n_latent = hidden
     model = StackedAutoencoder(
-        n_latent=20, hidden_layer_sizes=(512,), activation="relu", scaling=None, max_epochs=1, random_state=0
+        n_latent=n_latent,
+        hidden_layer_sizes=tuple(before),
+        activation="relu",
+        scaling=None,
+        max_epochs=1,
+        random_state=0,
     )
     return model.fit(train)
 
@@ -65,25 +86,25 @@ def _layers(module: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.asarray(layer.weight), np.asarray(layer.bias)) for layer in module.layers]
 
 
-def _ort_code(model: Any, train: np.ndarray) -> Reader:
+def _ort_code(model: Any, train: np.ndarray, hidden: Sequence[int]) -> Reader:
     session = peer("onnx_graph").session(_layers(model.model_.weights.encoder))
     return lambda X: session.run(None, {"x": X})[0]
 
 
-def _ort_score(model: Any, train: np.ndarray) -> Reader:
+def _ort_score(model: Any, train: np.ndarray, hidden: Sequence[int]) -> Reader:
     weights = model.model_.weights
     session = peer("onnx_graph").session(_layers(weights.encoder), _layers(weights.decoder))
     return lambda X: session.run(None, {"x": X})[0]
 
 
-def _pyod_score(model: Any, train: np.ndarray) -> Reader:
-    return peer("pyod_detectors").plain(train, (512, 20)).decision_function
+def _pyod_score(model: Any, train: np.ndarray, hidden: Sequence[int]) -> Reader:
+    return peer("pyod_detectors").plain(train, hidden).decision_function
 
 
-_BUILDERS: dict[str, Callable[[Any, np.ndarray], Reader]] = {
-    "diabolo, code": lambda model, train: model.transform,
+_BUILDERS: dict[str, Callable[[Any, np.ndarray, Sequence[int]], Reader]] = {
+    "diabolo, code": lambda model, train, hidden: model.transform,
     "onnxruntime, code": _ort_code,
-    "diabolo, score": lambda model, train: model.score_samples,
+    "diabolo, score": lambda model, train, hidden: model.score_samples,
     "onnxruntime, score": _ort_score,
     "PyOD, score": _pyod_score,
 }
@@ -105,7 +126,7 @@ def _timed(reader: Reader, X: np.ndarray, calls: int) -> float:
     return time.perf_counter() - started
 
 
-def _same_answers(line: Line, readers: dict[str, Reader], X: np.ndarray) -> None:
+def _same_answers(line: Line, kind: str, readers: dict[str, Reader], X: np.ndarray) -> None:
     """Ours and onnxruntime's must be one network's."""
     if "onnxruntime, code" not in readers:
         return
@@ -113,4 +134,4 @@ def _same_answers(line: Line, readers: dict[str, Reader], X: np.ndarray) -> None
     # log p = −‖x − x̂‖² − (d/2)·log π with the default σ² = ½
     errors = -readers["diabolo, score"](X) - X.shape[1] / 2 * np.log(np.pi)
     scores = np.abs(errors - readers["onnxruntime, score"](X)).max()
-    line.notes.append(f"largest difference from onnxruntime: codes {codes:.1e}, squared errors {scores:.1e}")
+    line.notes.append(f"{kind}: largest difference from onnxruntime: codes {codes:.1e}, squared errors {scores:.1e}")
