@@ -299,6 +299,15 @@ def command(tmp_path, *more):
     ]
 
 
+@pytest.fixture
+def heeds_interrupts():
+    """A job in the background has SIGINT ignored, and so would everything that the tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_the_command_keeps_its_state_when_it_is_stopped_and_goes_on(table, tmp_path, number, status):
     np.save(tmp_path / "rows.npy", table)

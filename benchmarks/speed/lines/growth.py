@@ -43,7 +43,7 @@ def growth(context: Context) -> Line:
         )
     path = context.results / "growth.png"
     _draw(line, by_rows, by_width, path)
-    line.notes.append(f"picture: {path}")
+    line.notes.append(f"picture: {path.name}")
     return line
 
 
