@@ -123,7 +123,7 @@ def by_rows(
     leaves, frame = _taken_apart(model)
     scaler = None if scaler is None or scaler.kind == "none" else scaler
     single = scaler.single if scaler is not None and rows.dtype == np.float32 else None
-    most = max(s for s in SIZES if s * rows.shape[1] <= max(_MOST_CELLS, rows.shape[1]))
+    most = max((size for size in SIZES if size * rows.shape[1] <= _MOST_CELLS), default=SIZES[0])
     found: list[list[Any]] = []
     for start in range(0, len(rows), most):
         block = rows[start : start + most]

@@ -69,7 +69,7 @@ class Scaler:
         single = self.single if rows.dtype == np.float32 else None
         for start in range(0, len(rows), step):
             here = slice(start, start + step)
-            out[here] = scaled(rows[here], single or (self.offset, 0.0, self.scale))
+            out[here] = scaled(rows[here], single) if single else (rows[here] - self.offset) / self.scale
         return out
 
     @cached_property

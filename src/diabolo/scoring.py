@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from pathlib import Path
@@ -80,8 +79,6 @@ def score_with_ray(
     if out.exists():
         raise UsageError(f"{out} exists already. Choose another name for the folder of results.")
     read_manifest(run)  # fails here, with its own words, and not in a worker
-    with contextlib.suppress(ImportError):
-        import fsspec.implementations.http  # noqa: F401  Ray's threads import it all at once, and meet it half made
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not begun to work here
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)

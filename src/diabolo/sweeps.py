@@ -1,4 +1,4 @@
-"""Many settings of one estimator, trained as one program where their shapes allow it."""
+"""Many settings of one estimator, trained together where their shapes allow it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
-from sklearn.utils import check_random_state
 
 from .base import BaseAutoencoder, Job, Preparations
 from .stores import open_store
@@ -44,7 +43,7 @@ class Sweep:
 
 
 def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -> Sweep:
-    """Fit an estimator with every setting of a grid to the same rows, many of them in one program.
+    """Fit an estimator with every setting of a grid to the same rows, many of them at a time.
 
     Settings that change numbers only (seeds, learning rates, noise levels, the weights of penalties) leave every shape
     as it is, and are trained together; others, such as the width of a layer, group by group. Each outcome is that of
@@ -86,7 +85,7 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     for setting in settings:
         one = clone(estimator).set_params(**setting)
         one._validate_params()
-        job = one._begun(X, int(check_random_state(one.random_state).randint(2**30)), prepared=prepared)
+        job = one._begun(X, one._drawn_seed(None), prepared=prepared)
         jobs.append((one, job._replace(model=one._start(job, lambda stage: None))))
     outcomes = train_many([(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs])
     fitted = [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
