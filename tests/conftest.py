@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
 os.environ.pop("DIABOLO_CACHE", None)
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+# Most tests run a program for a moment only: compiling it well would take longer than it.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 from jaxtyping import install_import_hook  # noqa: E402
 

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from scipy import integrate, special, stats
 
 import examples
+from diabolo.activations import softplus
 from diabolo.distributions import Bernoulli, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
 
 N_DRAWS = 40_000
@@ -120,6 +121,17 @@ def test_a_certain_bernoulli_stays_finite_with_a_finite_gradient(logit, x):
     value, gradient = jax.value_and_grad(lambda eta: Bernoulli(eta).log_prob(jnp.array([x])).sum())(jnp.array([logit]))
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+def test_the_softplus_is_right_to_a_few_units_in_the_last_place():
+    x = np.linspace(-87, 87, 100_001, dtype=np.float32)
+    np.testing.assert_allclose(softplus(x), np.logaddexp(0, x.astype(np.float64)), rtol=4e-7)
+    np.testing.assert_allclose(jax.vmap(jax.grad(softplus))(x), special.expit(x.astype(np.float64)), rtol=4e-7)
+
+
+@pytest.mark.parametrize(("x", "expected"), [(-np.inf, 0), (-200, 0), (200, 200), (np.inf, np.inf), (np.nan, np.nan)])
+def test_the_softplus_of_extremes(x, expected):
+    np.testing.assert_array_equal(softplus(jnp.float32(x)), expected)
 
 
 def test_a_bernoulli_of_grey_values_is_the_cross_entropy():

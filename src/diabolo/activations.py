@@ -8,7 +8,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-__all__ = ["ACTIVATIONS", "activate"]
+__all__ = ["ACTIVATIONS", "activate", "softplus"]
+
+
+@jax.custom_jvp
+def softplus(x: Array) -> Array:
+    r"""log(1 + exp x), to the last place or two: max(x, 0) + 2·artanh(e / (2 + e)) with e = exp(−\|x\|) in (0, 1].
+
+    The argument of artanh is at most ⅓, so eight terms of its series are enough for 32 bits; it takes half the time of
+    a logarithm, and its derivative, the sigmoid, none of it.
+
+    >>> softplus(jnp.array([-100.0, 0.0, 100.0])).tolist()
+    [0.0, 0.6931..., 100.0]
+    """
+    if x.dtype != jnp.float32:
+        return jax.nn.softplus(x)
+    e = jnp.exp(-jnp.abs(x))
+    twice = e / (1 + e / 2)
+    square, series = twice * twice / 4, jnp.full_like(x, 1 / 15)
+    for n in range(13, 0, -2):
+        series = series * square + 1 / n
+    return jnp.maximum(x, 0) + twice * series
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return softplus(*primals), jax.nn.sigmoid(*primals) * tangents[0]
 
 
 def _identity(x: Array) -> Array:
@@ -21,7 +46,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
     "elu": jax.nn.elu,
-    "softplus": jax.nn.softplus,
+    "softplus": softplus,
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
 }

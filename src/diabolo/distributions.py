@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .activations import softplus
+
 __all__ = ["Bernoulli", "Dirac", "Distribution", "Normal", "kl_bernoulli", "kl_divergence"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -74,7 +76,7 @@ class Bernoulli(Distribution):
         return jax.nn.sigmoid(self.logits)
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        return x * self.logits - jax.nn.softplus(self.logits)
+        return x * self.logits - softplus(self.logits)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         drawn = jax.random.bernoulli(key, self.mean, shape + jnp.shape(self.logits))

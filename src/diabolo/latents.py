@@ -6,11 +6,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .activations import ACTIVATIONS, activate
+from .activations import ACTIVATIONS, activate, softplus
 from .distributions import Dirac, Distribution, Normal
 from .part import Part, choice, whole
 
@@ -106,4 +105,4 @@ class DiagonalGaussian(Latent):
 
     def __call__(self, h: Float[Array, "n m"]) -> Distribution:
         mean, spread = jnp.split(h, 2, axis=-1)
-        return Normal(mean, jax.nn.softplus(spread) + 1e-6)
+        return Normal(mean, softplus(spread) + 1e-6)

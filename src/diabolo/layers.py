@@ -45,7 +45,9 @@ class Dense(eqx.Module):
         return cls(jax.device_put(weight), jax.device_put(np.zeros(n_out, np.float32)))
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
-        return x @ self.weight + self.bias
+        # As one axis, since the gradient of a product over several would transpose whole batches.
+        rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
+        return (rows @ self.weight + self.bias).reshape(*x.shape[:-1], len(self.bias))
 
 
 class Layers(eqx.Module):

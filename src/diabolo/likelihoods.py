@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import distributions
+from .activations import softplus
 from .distributions import Distribution
 from .part import Part, number
 
@@ -111,7 +112,7 @@ class LearnedGaussian(Likelihood):
         return {"spread": jax.device_put(np.full(n_features, at_one, np.float32))}
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
-        return distributions.Normal(eta, jax.nn.softplus(own["spread"]) + self.floor)
+        return distributions.Normal(eta, softplus(own["spread"]) + self.floor)
 
 
 @dataclass(frozen=True)
