@@ -5,16 +5,15 @@ Images are (n, H, W, C) and kernels (kh, kw, C, O). The padding is "same": an im
 
     T(x, K, y) = Σ  y[n, p, q, o] · K[i, j, c, o] · x[n, s·p + i − top, s·q + j − left, c]
 
-`convolve` is ∂T/∂y, `convolve_transposed` ∂T/∂x, and the gradient of either by K is ∂T/∂K. They are computed in one of
-two ways:
+`convolve` is ∂T/∂y, `convolve_transposed` ∂T/∂x, and the gradient of either by K is ∂T/∂K. They are each other's
+derivatives, and so closed under differentiation at every order (backwards; `custom_vjp` has no forward mode). Each is
+computed in one of two ways:
 
 - **By blocks**, where each side of the kernel is once or twice the stride: the image is cut into s×s blocks, a position
-  sees at most 2×2 of them, and the convolution is one matrix product with the patches they make. Nothing is multiplied
-  by the zeros of a dilated convolution, and the patches are at most four times the image.
-- **By three convolutions**, else, which are each other's derivatives and so are closed under differentiation at every
-  order (backwards; `custom_vjp` has no forward mode). All are written in plain NHWC and HWIO order: within a loop XLA's
-  CPU backend is many times slower for the permuted orders that automatic differentiation makes
-  (https://github.com/jax-ml/jax/issues/12868).
+  sees at most 2×2 of them, and all three are products of matrices. Nothing is multiplied by the zeros of a dilated
+  convolution, and what is unfolded is at most four times the image or the positions, whichever is smaller.
+- **By convolutions**, else, all in plain NHWC and HWIO order: within a loop XLA's CPU backend is many times slower for
+  the permuted orders that automatic differentiation makes (https://github.com/jax-ml/jax/issues/12868).
 """
 
 from __future__ import annotations
@@ -45,9 +44,6 @@ def convolve(
     Array([[9., 6.],
            [6., 4.]], dtype=float32)
     """
-    if _is_blocks(kernel, stride):
-        patches = _patches(x, kernel.shape[0], kernel.shape[1], stride)
-        return _matmul(patches, _matrix(kernel, stride))
     return _convolve(x, kernel, stride)
 
 
@@ -62,11 +58,6 @@ def convolve_transposed(
            [2., 2., 4., 2.],
            [1., 1., 2., 1.]], dtype=float32)
     """
-    if _is_blocks(kernel, stride):
-        patches = _matmul(y, _matrix(kernel, stride).T)
-        image = jax.eval_shape(lambda: jnp.zeros((y.shape[0], *shape, kernel.shape[2]), y.dtype))
-        cut = partial(_patches, kh=kernel.shape[0], kw=kernel.shape[1], stride=stride)
-        return jax.linear_transpose(cut, image)(patches)[0]
     return _spread(y, kernel, stride, shape)
 
 
@@ -77,40 +68,96 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 # -- by blocks --------------------------------------------------------------------------------------------------------
+#
+# A position sees kh/s × kw/s blocks, and a block is seen from as many positions. Whichever is narrower, a block (s²·C
+# numbers) or a position (O numbers), is unfolded, that is repeated for all that meet it there; then each of the three
+# derivatives is one product with it, or the folding up of one.
 
 
-def _is_blocks(kernel: Array, stride: int) -> bool:
-    return all(side in (stride, 2 * stride) for side in kernel.shape[:2])
+def _is_blocks(kernel: tuple[int, ...], stride: int) -> bool:
+    return all(side in (stride, 2 * stride) for side in kernel[:2])
 
 
-def _patches(x: Float[Array, "n height width c"], kh: int, kw: int, stride: int) -> Float[Array, "n h w size"]:
-    """What the kernel sees at each position: (n, ⌈H/s⌉, ⌈W/s⌉, kh·kw·C), block by block."""
+def _convolve_blocks(x: Array, kernel: Array, s: int) -> Array:
+    matrix, (kh, kw, c, o) = _matrix(kernel, s), kernel.shape
+    if s * s * c <= o:
+        return _matmul(_patches(x, kernel.shape, s), matrix.reshape(-1, o))
+    a, b = kh // s, kw // s
+    seen = _matmul(_blocks(x, kernel.shape, s), matrix.transpose(1, 0, 2).reshape(s * s * c, -1))
+    h, w = strided(x.shape[1], s), strided(x.shape[2], s)
+    parts = [seen[:, i : i + h, j : j + w, (i * b + j) * o :][..., :o] for i in range(a) for j in range(b)]
+    return sum(parts[1:], parts[0])
+
+
+def _spread_blocks(y: Array, kernel: Array, s: int, shape: tuple[int, int]) -> Array:
+    matrix, (_, _, c, o) = _matrix(kernel, s), kernel.shape
+    if s * s * c <= o:
+        image = jax.eval_shape(lambda: jnp.zeros((y.shape[0], *shape, c), y.dtype))
+        patches = _matmul(y, matrix.reshape(-1, o).T)
+        return jax.linear_transpose(partial(_patches, kernel=kernel.shape, s=s), image)(patches)[0]
+    blocks = _matmul(_views(y, kernel.shape, s), matrix.swapaxes(1, 2).reshape(-1, s * s * c))
+    n, h, w = blocks.shape[:3]
+    image = blocks.reshape(n, h, w, s, s, c).swapaxes(2, 3).reshape(n, h * s, w * s, c)
+    top, left = (_padding(size, k, s)[0] for size, k in zip(shape, kernel.shape, strict=False))
+    return image[:, top : top + shape[0], left : left + shape[1]]
+
+
+def _correlate_blocks(x: Array, y: Array, s: int, kernel: tuple[int, int]) -> Array:
+    kh, kw, c, o = *kernel, x.shape[-1], y.shape[-1]
+    if s * s * c <= o:
+        matrix = _flat(_patches(x, kernel, s)).T @ _flat(y)
+    else:
+        matrix = (_flat(_blocks(x, kernel, s)).T @ _flat(_views(y, kernel, s))).reshape(s * s * c, -1, o).swapaxes(0, 1)
+    return matrix.reshape(kh // s, kw // s, s, s, c, o).swapaxes(1, 2).reshape(kh, kw, c, o)
+
+
+def _matrix(kernel: Float[Array, "kh kw c o"], s: int) -> Float[Array, "seen block o"]:
+    """For each block that a position sees, line by line, the kernel's numbers."""
+    kh, kw, c, o = kernel.shape
+    return kernel.reshape(kh // s, s, kw // s, s, c, o).swapaxes(1, 2).reshape(-1, s * s * c, o)
+
+
+def _blocks(x: Float[Array, "n height width c"], kernel: tuple[int, ...], s: int) -> Float[Array, "n H W block"]:
+    """All that positions see, with zeros at the edges: one block more than positions on each side, or as many."""
     n, height, width, c = x.shape
-    h, w, s = strided(height, stride), strided(width, stride), stride
-    x = jnp.pad(x, ((0, 0), _padding(height, kh, s), _padding(width, kw, s), (0, 0)))
+    x = jnp.pad(x, ((0, 0), _padding(height, kernel[0], s), _padding(width, kernel[1], s), (0, 0)))
     blocks = x.reshape(n, x.shape[1] // s, s, x.shape[2] // s, s, c).swapaxes(2, 3)
-    blocks = blocks.reshape(*blocks.shape[:3], s * s * c)
-    seen = [blocks[:, i : i + h, j : j + w] for i in range(kh // s) for j in range(kw // s)]
+    return blocks.reshape(*blocks.shape[:3], s * s * c)
+
+
+def _patches(x: Float[Array, "n height width c"], kernel: tuple[int, ...], s: int) -> Float[Array, "n h w size"]:
+    """For each position the blocks that it sees, one after another."""
+    blocks, a, b = _blocks(x, kernel, s), kernel[0] // s, kernel[1] // s
+    h, w = blocks.shape[1] - a + 1, blocks.shape[2] - b + 1
+    return jnp.concatenate([blocks[:, i : i + h, j : j + w] for i in range(a) for j in range(b)], axis=-1)
+
+
+def _views(y: Float[Array, "n h w o"], kernel: tuple[int, ...], s: int) -> Float[Array, "n H W size"]:
+    """For each block the positions that see it, one after another, zeros where there are none."""
+    a, b = kernel[0] // s, kernel[1] // s
+    h, w = y.shape[1] + a - 1, y.shape[2] + b - 1
+    y = jnp.pad(y, ((0, 0), (a - 1, a - 1), (b - 1, b - 1), (0, 0)))
+    seen = [y[:, a - 1 - i :][:, :h, b - 1 - j :][:, :, :w] for i in range(a) for j in range(b)]
     return jnp.concatenate(seen, axis=-1)
 
 
-def _matrix(kernel: Float[Array, "kh kw c o"], s: int) -> Float[Array, "size o"]:
-    """The kernel's numbers in the order of the patches."""
-    kh, kw, c, o = kernel.shape
-    return kernel.reshape(kh // s, s, kw // s, s, c, o).swapaxes(1, 2).reshape(kh * kw * c, o)
+def _flat(x: Float[Array, "... a"]) -> Float[Array, "rows a"]:
+    return x.reshape(-1, x.shape[-1])
 
 
 def _matmul(x: Float[Array, "n h w a"], matrix: Float[Array, "a b"]) -> Float[Array, "n h w b"]:
     """As one product of two matrices, the CPU's fastest."""
-    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
+    return (_flat(x) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
 
-# -- by three convolutions --------------------------------------------------------------------------------------------
+# -- the three derivatives ---------------------------------------------------------------------------------------------
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x: Array, kernel: Array, stride: int) -> Array:
     """∂T/∂y."""
+    if _is_blocks(kernel.shape, stride):
+        return _convolve_blocks(x, kernel, stride)
     padding = [_padding(size, k, stride) for size, k in zip(x.shape[1:3], kernel.shape, strict=False)]
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_ORDER)
 
@@ -118,6 +165,8 @@ def _convolve(x: Array, kernel: Array, stride: int) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _spread(y: Array, kernel: Array, stride: int, shape: tuple[int, int]) -> Array:
     """∂T/∂x: the kernel turned round, over positions that lie a stride apart."""
+    if _is_blocks(kernel.shape, stride):
+        return _spread_blocks(y, kernel, stride, shape)
     padding = []
     for size, k, h in zip(shape, kernel.shape, y.shape[1:3], strict=False):
         before = k - 1 - _padding(size, k, stride)[0]
@@ -129,6 +178,8 @@ def _spread(y: Array, kernel: Array, stride: int, shape: tuple[int, int]) -> Arr
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _correlate(x: Array, y: Array, stride: int, kernel: tuple[int, int]) -> Array:
     """∂T/∂K: x's channels in the place of rows, and rows in the place of channels."""
+    if _is_blocks(kernel, stride):
+        return _correlate_blocks(x, y, stride, kernel)
     padding = []
     for size, k, h in zip(x.shape[1:3], kernel, y.shape[1:3], strict=True):
         before = _padding(size, k, stride)[0]
