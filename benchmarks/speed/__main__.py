@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeats = options.repeats or (1 if options.quick else 5)
     context = Context(options.data, repeats, options.quick, options.out.parent)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    head = {"machine": machine.describe(), "quick": context.quick, "repeats": repeats}
+    head = {"machine": machine.describe()}
     lines: list[Line] = []
     kept = _earlier(options.out, head) if options.only else {}
     for name in names:
         print(f"{_now()} {name} …", file=sys.stderr, flush=True)
-        about = {"date": _now(), "load": [machine.load()]}
+        about: dict[str, Any] = {"date": _now(), "quick": context.quick, "repeats": repeats, "load": [machine.load()]}
         started = time.perf_counter()
         lines.append(_measured(name, context))
         about |= {"seconds": time.perf_counter() - started, "load": [*about["load"], machine.load()]}
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _earlier(out: Path, head: dict[str, Any]) -> dict[str, Any]:
-    """The lines of a run before this one, if it was made in the same way: they stay beside the new ones."""
+    """The lines of runs before this one, if they were made on this machine: they stay beside the new ones."""
     if not out.exists():
         return {}
     found: dict[str, Any] = json.loads(out.read_text())
