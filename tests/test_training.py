@@ -556,6 +556,16 @@ def test_blocks_of_other_sizes_give_the_same_numbers(name, model, rows):
         np.testing.assert_allclose(out[2080:], out[:20], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("width", [1, 784, 1 << 17])
+@pytest.mark.parametrize("n", [1, 31, 33, 100, 513, 1000, 2100, 10_000, 16_384, 16_385, 60_000])
+def test_rows_are_cut_into_pieces_of_standard_sizes(n, width):
+    pieces = list(inference._pieces(n, width))
+    assert sum(length for length, _ in pieces) == n
+    assert {size for _, size in pieces} <= set(inference.SIZES)
+    assert all(0 < length <= size for length, size in pieces)
+    assert sum(size for _, size in pieces) <= max(4 / 3 * n, 512)
+
+
 def doubled(model, x, noise):
     return 2 * x
 

@@ -8,7 +8,7 @@ estimates: each gets its own.)
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -40,9 +40,12 @@ __all__ = [
 
 runtime.configure()
 
-SIZES = (32, 128, 512, 1024, 2048, 4096)
+SIZES = (32, 128, 512, 1024, 2048, 4096, 8192, 16384)
 _MOST_CELLS = 1 << 22
 """Of a block; so wide rows go fewer at a time."""
+
+_WORTH_SPLITTING = 512
+"""Up to so many rows, a second call costs more than padding."""
 
 Op = Callable[..., Any]
 
@@ -123,11 +126,10 @@ def by_rows(
     leaves, frame = _taken_apart(model)
     scaler = None if scaler is None or scaler.kind == "none" else scaler
     single = scaler.single if scaler is not None and rows.dtype == np.float32 else None
-    most = max((size for size in SIZES if size * rows.shape[1] <= _MOST_CELLS), default=SIZES[0])
     found: list[list[Any]] = []
-    for start in range(0, len(rows), most):
-        block = rows[start : start + most]
-        length, size = len(block), next(s for s in SIZES if len(block) <= s)
+    start = 0
+    for length, size in _pieces(len(rows), rows.shape[1]):
+        block = rows[start : start + length]
         block = block if scaler is None or single is not None else scaler.apply(block)
         if length < size or block.dtype != np.float32:
             padded = blank((size, rows.shape[1]))
@@ -136,9 +138,22 @@ def by_rows(
         out = _program(op, frame, static, leaves, block, single, Noise(seed, first_row + start))
         pieces, tree = jax.tree.flatten(out)
         found.append(pieces)
+        start += length
     # `np.asarray` and not `device_get`, whose bookkeeping takes as long as a row.
     columns = [[np.asarray(piece) for piece in column] for column in zip(*found, strict=True)]
     return jax.tree.unflatten(tree, [np.concatenate([*column[:-1], column[-1][:length]]) for column in columns])
+
+
+def _pieces(n_rows: int, width: int) -> Iterator[tuple[int, int]]:
+    """How many rows to take at a time, and the size they are padded to: by no more than a third where it matters."""
+    sizes = [size for size in SIZES if size * width <= _MOST_CELLS] or SIZES[:1]
+    while n_rows:
+        at = next((i for i, size in enumerate(sizes) if n_rows <= size), len(sizes) - 1)
+        split = sizes[at] > _WORTH_SPLITTING and 4 * n_rows < 3 * sizes[at]
+        size = sizes[at - split]
+        length = min(n_rows, size)
+        yield length, size
+        n_rows -= length
 
 
 # -- the operations ---------------------------------------------------------------------------------------------------
