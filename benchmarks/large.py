@@ -9,7 +9,7 @@ process's peak of what is resident, maps of files included.
 
 A machine's pace changes within the minutes that 8 GB take. So every fourth chunk that is streamed is trained on a
 second time, from where it lies by then, in memory, with nothing read meanwhile; the rate against memory is the median
-of these pairs.
+of these pairs, whose time is part of `seconds`.
 """
 
 from __future__ import annotations

@@ -560,10 +560,13 @@ def test_blocks_of_other_sizes_give_the_same_numbers(name, model, rows):
 @pytest.mark.parametrize("n", [1, 31, 33, 100, 513, 1000, 2100, 10_000, 16_384, 16_385, 60_000])
 def test_rows_are_cut_into_pieces_of_standard_sizes(n, width):
     pieces = list(inference._pieces(n, width))
-    assert sum(length for length, _ in pieces) == n
-    assert {size for _, size in pieces} <= set(inference.SIZES)
-    assert all(0 < length <= size for length, size in pieces)
-    assert sum(size for _, size in pieces) <= max(4 / 3 * n, 512)
+    starts, lengths, sizes = zip(*pieces, strict=True)
+    assert sum(lengths) == n
+    assert list(starts) == [0, *np.cumsum(lengths)[:-1]]
+    assert set(sizes) <= set(inference.SIZES)
+    assert all(0 < length <= size for length, size in zip(lengths, sizes, strict=True))
+    assert lengths[:-1] == sizes[:-1]  # only the last is padded
+    assert sum(sizes) <= max(4 / 3 * n, 512)
 
 
 def doubled(model, x, noise):

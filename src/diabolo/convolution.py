@@ -137,7 +137,7 @@ def _views(y: Float[Array, "n h w o"], kernel: tuple[int, ...], s: int) -> Float
     a, b = kernel[0] // s, kernel[1] // s
     h, w = y.shape[1] + a - 1, y.shape[2] + b - 1
     y = jnp.pad(y, ((0, 0), (a - 1, a - 1), (b - 1, b - 1), (0, 0)))
-    seen = [y[:, a - 1 - i :][:, :h, b - 1 - j :][:, :, :w] for i in range(a) for j in range(b)]
+    seen = [y[:, i : i + h, j : j + w] for i in reversed(range(a)) for j in reversed(range(b))]
     return jnp.concatenate(seen, axis=-1)
 
 

@@ -127,8 +127,7 @@ def by_rows(
     scaler = None if scaler is None or scaler.kind == "none" else scaler
     single = scaler.single if scaler is not None and rows.dtype == np.float32 else None
     found: list[list[Any]] = []
-    start = 0
-    for length, size in _pieces(len(rows), rows.shape[1]):
+    for start, length, size in _pieces(len(rows), rows.shape[1]):
         block = rows[start : start + length]
         block = block if scaler is None or single is not None else scaler.apply(block)
         if length < size or block.dtype != np.float32:
@@ -138,22 +137,25 @@ def by_rows(
         out = _program(op, frame, static, leaves, block, single, Noise(seed, first_row + start))
         pieces, tree = jax.tree.flatten(out)
         found.append(pieces)
-        start += length
     # `np.asarray` and not `device_get`, whose bookkeeping takes as long as a row.
     columns = [[np.asarray(piece) for piece in column] for column in zip(*found, strict=True)]
     return jax.tree.unflatten(tree, [np.concatenate([*column[:-1], column[-1][:length]]) for column in columns])
 
 
-def _pieces(n_rows: int, width: int) -> Iterator[tuple[int, int]]:
-    """How many rows to take at a time, and the size they are padded to: by no more than a third where it matters."""
+def _pieces(n_rows: int, width: int) -> Iterator[tuple[int, int, int]]:
+    """Where a piece starts, its rows, and the size they are padded to: by no more than a third where it matters.
+
+    Only the last is padded.
+    """
     sizes = [size for size in SIZES if size * width <= _MOST_CELLS] or SIZES[:1]
-    while n_rows:
-        at = next((i for i, size in enumerate(sizes) if n_rows <= size), len(sizes) - 1)
-        split = sizes[at] > _WORTH_SPLITTING and 4 * n_rows < 3 * sizes[at]
-        size = sizes[at - split]
-        length = min(n_rows, size)
-        yield length, size
-        n_rows -= length
+    start = 0
+    while start < n_rows:
+        left = n_rows - start
+        at = next((i for i, size in enumerate(sizes) if left <= size), len(sizes) - 1)
+        split = sizes[at] > _WORTH_SPLITTING and 4 * left < 3 * sizes[at]
+        size = sizes[at - 1] if split else sizes[at]
+        yield start, min(left, size), size
+        start += size
 
 
 # -- the operations ---------------------------------------------------------------------------------------------------
