@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-__all__ = ["convolve", "convolve_transposed", "strided"]
+__all__ = ["convolve", "convolve_transposed", "product", "strided"]
 
 _ORDER = ("NHWC", "HWIO", "NHWC")
 
@@ -81,9 +81,9 @@ def _is_blocks(kernel: tuple[int, ...], stride: int) -> bool:
 def _convolve_blocks(x: Array, kernel: Array, s: int) -> Array:
     matrix, (kh, kw, c, o) = _matrix(kernel, s), kernel.shape
     if s * s * c <= o:
-        return _matmul(_patches(x, kernel.shape, s), matrix.reshape(-1, o))
+        return product(_patches(x, kernel.shape, s), matrix.reshape(-1, o))
     a, b = kh // s, kw // s
-    seen = _matmul(_blocks(x, kernel.shape, s), matrix.transpose(1, 0, 2).reshape(s * s * c, -1))
+    seen = product(_blocks(x, kernel.shape, s), matrix.transpose(1, 0, 2).reshape(s * s * c, -1))
     h, w = strided(x.shape[1], s), strided(x.shape[2], s)
     parts = [seen[:, i : i + h, j : j + w, (i * b + j) * o :][..., :o] for i in range(a) for j in range(b)]
     return sum(parts[1:], parts[0])
@@ -93,9 +93,9 @@ def _spread_blocks(y: Array, kernel: Array, s: int, shape: tuple[int, int]) -> A
     matrix, (_, _, c, o) = _matrix(kernel, s), kernel.shape
     if s * s * c <= o:
         image = jax.eval_shape(lambda: jnp.zeros((y.shape[0], *shape, c), y.dtype))
-        patches = _matmul(y, matrix.reshape(-1, o).T)
+        patches = product(y, matrix.reshape(-1, o).T)
         return jax.linear_transpose(partial(_patches, kernel=kernel.shape, s=s), image)(patches)[0]
-    blocks = _matmul(_views(y, kernel.shape, s), matrix.swapaxes(1, 2).reshape(-1, s * s * c))
+    blocks = product(_views(y, kernel.shape, s), matrix.swapaxes(1, 2).reshape(-1, s * s * c))
     n, h, w = blocks.shape[:3]
     image = blocks.reshape(n, h, w, s, s, c).swapaxes(2, 3).reshape(n, h * s, w * s, c)
     top, left = (_padding(size, k, s)[0] for size, k in zip(shape, kernel.shape, strict=False))
@@ -145,8 +145,8 @@ def _flat(x: Float[Array, "... a"]) -> Float[Array, "rows a"]:
     return x.reshape(-1, x.shape[-1])
 
 
-def _matmul(x: Float[Array, "n h w a"], matrix: Float[Array, "a b"]) -> Float[Array, "n h w b"]:
-    """As one product of two matrices, the CPU's fastest."""
+def product(x: Float[Array, "*batch a"], matrix: Float[Array, "a b"]) -> Float[Array, "*batch b"]:
+    """x·matrix as one product of two matrices: one over several axes has a gradient that transposes whole batches."""
     return (_flat(x) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
 

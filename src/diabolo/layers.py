@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .activations import activate
-from .convolution import convolve, convolve_transposed, strided
+from .convolution import convolve, convolve_transposed, product, strided
 
 __all__ = [
     "Convolution",
@@ -45,9 +45,7 @@ class Dense(eqx.Module):
         return cls(jax.device_put(weight), jax.device_put(np.zeros(n_out, np.float32)))
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
-        # As one axis, since the gradient of a product over several would transpose whole batches.
-        rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
-        return (rows @ self.weight + self.bias).reshape(*x.shape[:-1], len(self.bias))
+        return product(x, self.weight) + self.bias
 
 
 class Layers(eqx.Module):
