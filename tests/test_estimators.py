@@ -114,7 +114,7 @@ def test_every_fitted_attribute_is_documented(name, fitted):
 
 
 BAD_PARAMETERS = {
-    "max_epochs": [0, -1, 1.5, "many"],
+    "max_epochs": [-1, 1.5, "many"],
     "batch_size": [0, 2.5],
     "learning_rate": [0.0, -1.0, "fast"],
     "learning_rate_schedule": ["nope", 3],
@@ -279,6 +279,36 @@ def test_the_share_of_held_out_rows_is_as_asked_and_leaves_some_on_both_sides(fr
     chunks = [next(source.chunks()) for source in (rows.training, rows.held_out)]
     together = np.concatenate([np.asarray(chunk.rows)[: chunk.n_rows] for chunk in chunks])
     np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(table.astype(np.float32), axis=0))
+
+
+@every_estimator
+def test_no_epochs_keep_the_weights_as_they_were_drawn(name, table):
+    estimator = clone(examples.ESTIMATORS[name]).set_params(max_epochs=0).fit(table)
+    drawn = Model.build(estimator._recipe(6), 6, estimator._seed)
+    for found, wanted in zip(weights_of(estimator), jax.tree.leaves(drawn.weights), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert (estimator.best_epoch_, estimator.n_epochs_, estimator.history_) == (0, 0, {})
+    assert np.isfinite(estimator.reconstruct(table)).all()
+
+
+def test_rows_of_ones_own_choose_the_best_epoch_and_all_others_are_trained_on(table):
+    rows, apart = table[:60], table[60:]
+    settings = SMALL | {"max_epochs": 30, "learning_rate": 0.05}
+    estimator = BasicAutoencoder(**settings).fit(rows, X_val=apart)
+    alone = BasicAutoencoder(**settings, validation_fraction=None).fit(rows)
+    assert estimator.history_["loss"] == alone.history_["loss"]
+    assert estimator.best_epoch_ == 1 + int(np.argmin(estimator.history_["validation_loss"]))
+    squared = np.square(estimator.scaler_.apply(apart) - estimator.scaler_.apply(estimator.reconstruct(apart)))
+    mean_loss = squared.sum(axis=1).mean() + 3 * np.log(np.pi)
+    assert estimator.history_["validation_loss"][estimator.best_epoch_ - 1] == pytest.approx(mean_loss, rel=1e-5)
+    assert estimator.n_samples_ == 80
+    assert estimator.data_fingerprint_ != alone.data_fingerprint_
+
+
+@pytest.mark.parametrize("apart", [np.ones((3, 5)), np.full((3, 6), np.nan), np.ones(6), np.ones((0, 6))], ids=repr)
+def test_bad_rows_of_ones_own_are_refused(apart, table):
+    with pytest.raises(ValueError, match="features|NaN|1D|sample"):
+        BasicAutoencoder(**SMALL).fit(table, X_val=apart)
 
 
 def test_early_stopping_ends_before_all_epochs_are_run(table):

@@ -55,7 +55,8 @@ _FILES = str | os.PathLike | pyarrow.dataset.Dataset
 
 _COMMON_PARAMETERS = """
     max_epochs : int or None, default=None
-        Passes over the training rows. None: as many as make 4,000 steps of the optimiser, and at least 20.
+        Passes over the training rows. None: as many as make 4,000 steps of the optimiser, and at least 20. 0: none, and
+        the weights are kept as they were drawn, or pre-trained.
     batch_size : int, default=128
         Rows per step of the optimiser.
     learning_rate : float, default=1e-3
@@ -69,7 +70,8 @@ _COMMON_PARAMETERS = """
         pixels want it. "auto": "standard" for a likelihood on real numbers; for one on [0, 1], None if the rows lie
         there and "minmax" otherwise. None: as they are.
     validation_fraction : float in [0, 1) or None, default=0.1
-        The share of rows held out to choose the best epoch. 0 or None: none, and the last epoch is kept.
+        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. 0 or None: none, and the
+        last epoch is kept.
     early_stopping : bool, default=False
         Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
         either way.
@@ -159,7 +161,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "max_epochs": [Interval(numbers.Integral, 0, None, closed="left"), None],
         "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
@@ -211,6 +213,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X: Any,
         y: Any = None,
         *,
+        X_val: Any = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
@@ -224,6 +227,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             image files, a `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks
             (n_i, d). What takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch.
         y : ignored
+        X_val : array-like of shape (m, d) or None, default=None
+            Rows to choose the best epoch by, in place of a share of ``X``, all of which is then trained on.
         checkpoint_dir : path or None, default=None
             A folder to keep the training's state in, so that it can go on if it is stopped.
         checkpoint_every : float, default=30
@@ -249,19 +254,29 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
         with kept or nullcontext():
             keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
-            job = self._begun(X, self._drawn_seed(kept), kept)
+            job = self._begun(X, self._drawn_seed(kept), kept, X_val=X_val)
             job = job._replace(model=self._start(job, keeper))
             with self._bar("training", job.plan) as bar:
                 rows = job.rows
                 trained = train(job.model, rows.training, job.plan, rows.held_out, bar, keeper("training"), bar.within)
         return self._ended(job, trained)
 
-    def _begun(self, X: Any, seed: int, kept: Checkpoints | None = None, prepared: Preparations | None = None) -> Job:
+    def _begun(
+        self,
+        X: Any,
+        seed: int,
+        kept: Checkpoints | None = None,
+        prepared: Preparations | None = None,
+        X_val: Any = None,
+    ) -> Job:
         """What there is to train: rows scaled and split, weights drawn, the plan."""
         self._seed = seed
         given = self._opened(X)
         model = Model.build(self._recipe(self.n_features_in_), self.n_features_in_, seed)
-        rows = self._prepared(given, model, {} if prepared is None else prepared)
+        fraction = self.validation_fraction or 0.0 if X_val is None else 0.0
+        rows = self._prepared(given, model, fraction, {} if prepared is None else prepared)
+        if X_val is not None:
+            rows = rows.judged_by(validate_data(self, X_val, dtype=_FLOATS, reset=False))
         if kept is not None:
             kept.identify(self._identity(rows.fingerprint))
         self.scaler_ = rows.scaler
@@ -302,9 +317,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             rows = validate_data(self, rows, dtype=_FLOATS, ensure_min_samples=2)
         return rows
 
-    def _prepared(self, given: Any, model: Model, known: Preparations) -> Rows:
-        """Rows as training takes them: scaled, and those held out apart; those known are used again."""
-        fraction, support = self.validation_fraction or 0.0, model.recipe.likelihood.support
+    def _prepared(self, given: Any, model: Model, fraction: float, known: Preparations) -> Rows:
+        """Rows as training takes them: scaled, and a share held out; those known are used again."""
+        support = model.recipe.likelihood.support
         choices = (self.scaling, support, fraction, self._seed)
         if choices not in known:
             survey = Survey(self.scaling, support)
@@ -350,9 +365,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", self._speaks)
 
     def _plan(self, n_rows: int) -> Plan:
-        steps_per_epoch = -(-n_rows // self.batch_size)
+        default = max(_LEAST_EPOCHS, -(-_LEAST_STEPS // -(-n_rows // self.batch_size)))
         return Plan(
-            max_epochs=self.max_epochs or max(_LEAST_EPOCHS, -(-_LEAST_STEPS // steps_per_epoch)),
+            max_epochs=default if self.max_epochs is None else self.max_epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             learning_rate_schedule=resolve(

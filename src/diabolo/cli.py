@@ -365,17 +365,17 @@ def _feature_names(model: Any) -> tuple[str, ...]:
 def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
     from .metrics import explained_variance
 
-    history, best = estimator.history_, estimator.best_epoch_ - 1
+    history, best = estimator.history_, estimator.best_epoch_
     which = "held-out" if "validation_loss" in history else "training"
-    loss = history["validation_loss" if which == "held-out" else "loss"][best]
+    curve = history.get("validation_loss", history.get("loss"))
+    loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units" if curve else "the weights are as they were drawn"
     sample, scaler = rows.head(), estimator.scaler_
     kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator.reconstruct(sample)))
     some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
     typer.echo(
         f"{options['model']} autoencoder on {options['data']}: "
         f"{estimator.n_samples_:,} rows × {estimator.n_features_in_:,} columns\n"
-        f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best + 1}, "
-        f"{which} loss {loss:.4g} nats in scaled units\n"
+        f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best}, {loss}\n"
         f"  variance explained by the reconstruction{some}: {kept:.1%}\n"
         f"saved as {options['out']}"
     )
@@ -383,7 +383,7 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
 
 def _described(manifest: dict[str, Any]) -> str:
     fitted, names = manifest["fitted"], manifest["feature_names"]
-    history, best = fitted["history_"], fitted["best_epoch_"] - 1
+    history, best = fitted["history_"], fitted["best_epoch_"]
     curves = [name for name in history if name not in ("beta", "learning_rate")]
     features = f"{fitted['n_features_in_']:,}"
     if names:
@@ -393,8 +393,8 @@ def _described(manifest: dict[str, Any]) -> str:
         "trained on": f"{fitted['n_samples_']:,} rows, fingerprint {fitted['data_fingerprint_']}",
         "features": features,
         "scaling": fitted["scaling"],
-        "epochs": f"{fitted['n_epochs_']}, best {best + 1}; there, in nats and scaled units:",
-        **{f"  {name}": f"{history[name][best]:.6g}" for name in curves},
+        "epochs": f"{fitted['n_epochs_']}, best {best}; there, in nats and scaled units:",
+        **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
         "parameters": "",
         **{f"  {name}": json.dumps(value, ensure_ascii=False) for name, value in manifest["parameters"].items()},
         "written by": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),

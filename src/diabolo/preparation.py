@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Rows:
     """How many rows were given, held-out ones included."""
     fingerprint: str
     """A hash of them."""
+
+    def judged_by(self, rows: np.ndarray) -> Rows:
+        """The same with other rows held out, given in the user's units."""
+        return replace(
+            self,
+            held_out=Resident(self.scaler.apply(rows)),
+            n_samples=self.n_samples + len(rows),
+            fingerprint=f"{self.fingerprint}+{artifact.fingerprint(rows)}",
+        )
 
 
 def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int) -> Rows:

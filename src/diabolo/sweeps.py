@@ -109,5 +109,5 @@ def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: Any) -> dict
 
 
 def _badness(row: dict[str, Any]) -> float:
-    badness: float = -row["score"] if "score" in row else row.get("validation_loss", row["loss"])
+    badness: float = -row["score"] if "score" in row else row.get("validation_loss", row.get("loss", np.inf))
     return badness

@@ -54,7 +54,7 @@ class Plan:
     Parameters
     ----------
     max_epochs : int
-        Passes over the training rows.
+        Passes over the training rows; 0 for none.
     batch_size : int
         Rows per step. Every row is used at least once per epoch; the last batch is filled with rows drawn again.
     learning_rate : float
@@ -87,12 +87,12 @@ class Trained:
     history: dict[str, list[float]]
     """One number per epoch under each name; held-out figures are named ``validation_…``."""
     best_epoch: int
-    """Counted from 1; the last one where there are no held-out rows."""
+    """Counted from 1; the last one where there are no held-out rows; 0 if none was run."""
 
     @property
     def n_epochs(self) -> int:
         """How many epochs were run."""
-        return len(self.history["loss"])
+        return len(self.history.get("loss", ()))
 
 
 @dataclass(frozen=True)
@@ -357,7 +357,7 @@ class _Run:
         carry, history = self.state.carry, self.state.history
         best_epoch, last_epoch = int(carry.best.epoch) if carry.best else 0, self.state.epoch - 1
         arrays = jax.device_get(carry.best.arrays if best_epoch else carry.arrays)
-        if carry.best and not best_epoch:
+        if carry.best and last_epoch and not best_epoch:
             warnings.warn(
                 f"β reaches its final value after epoch {self.setup.clock.settled_after:g}, but training ended at "
                 f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
