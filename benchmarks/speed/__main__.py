@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import machine
+from .. import machine
 from .context import Context, Unmeasurable
 from .lines import LINES
 from .record import Line

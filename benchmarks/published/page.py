@@ -1,0 +1,83 @@
+"""docs/results.md, from the results that are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .record import Row
+from .rows import ROWS
+
+__all__ = ["PAGE", "text", "write"]
+
+PAGE = Path("docs/results.md")
+_PACKAGES = ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")
+
+_HEAD = """# Published results, reproduced
+
+<!-- Made by `python -m benchmarks.published page` from benchmarks/results/published; do not edit by hand. -->
+
+`python -m benchmarks.published NAME --data DIR` trains through the public API, by the protocol that stands with each
+result below, and prints a line of JSON; a run that is stopped goes on when the same command is given again. Choices
+were made on validation rows; test rows were read once, with the settings shown. Values are means over seeds, ± their
+standard deviation. What was tried on the way is in [the notes](../benchmarks/notes/2026-11-23-published.md).
+"""
+
+
+def write(results: Path) -> None:
+    """Make the page again."""
+    PAGE.write_text(text(results), encoding="utf-8")
+
+
+def text(results: Path) -> str:
+    """The page."""
+    files = {name: results / f"{name}.json" for name in ROWS}
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
+    table = ["| | published | bound | ours | reached |", "|---|---|---|---|---|"]
+    for name, line in found.items():
+        for i, bound in enumerate(line["bounds"]):
+            published = "" if i else line["published"]
+            ours, reached = _with_spread(line["figures"][bound["figure"]]), "yes" if bound["met"] else "**no**"
+            table.append(
+                f"| [`{name}`](#{name}) {bound['figure']} | {published} | {bound['bound']} | {ours} | {reached} |"
+            )
+    return "\n".join([_HEAD, *table, "", *(_section(ROWS[name], line) for name, line in found.items())])
+
+
+def _section(row: Row, line: dict[str, Any]) -> str:
+    about = line["machine"]
+    versions = ", ".join(f"{name} {about['versions'][name]}" for name in _PACKAGES)
+    lines = [
+        f"## {row.name}",
+        "",
+        f"{row.title}. {line['protocol']}.",
+        "",
+        f"Published: {line['published']}.",
+        "",
+        f"| {line['unit']} | mean | spread | by seed |",
+        "|---|---|---|---|",
+        *(_figure(name, figure) for name, figure in line["figures"].items()),
+        *(_figure(f"control: {name}", figure) for name, figure in line["control"].items()),
+        "",
+        *([row.remarks, ""] if row.remarks else []),
+        *(part for setting in line["settings"] for part in ("```python", setting, "```", "")),
+        f"{line['date'][:10]}, {_duration(line['seconds'])} for seeds {', '.join(map(str, line['seeds']))} on "
+        f"{about['usable_cores']} cores ({about['cpu']}); {versions}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figure(name: str, figure: dict[str, Any]) -> str:
+    spread = "" if figure["spread"] is None else f"{figure['spread']:.2g}"
+    return f"| {name} | {figure['mean']:.5g} | {spread} | {', '.join(f'{value:.5g}' for value in figure['each'])} |"
+
+
+def _with_spread(figure: dict[str, Any]) -> str:
+    spread = "" if figure["spread"] is None else f" ± {figure['spread']:.2g}"
+    return f"{figure['mean']:.5g}{spread}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
