@@ -13,9 +13,9 @@ from sklearn.base import clone
 import diabolo
 import examples
 from diabolo import artifact, parts
-from diabolo.base import load
 from diabolo.errors import ArtifactError, UnknownPart
 from diabolo.estimators import Autoencoder, BasicAutoencoder, SparseAutoencoder, StackedAutoencoder
+from diabolo.learner import load
 
 SMALL = examples.SMALL
 every_estimator = pytest.mark.parametrize("name", examples.ESTIMATORS)

@@ -15,10 +15,11 @@ from sklearn.base import clone
 import examples
 from diabolo import artifact, parts
 from diabolo import part as part_module
-from diabolo.base import ESTIMATORS, BaseAutoencoder, load
+from diabolo.base import BaseAutoencoder
 from diabolo.distributions import Distribution, Normal
 from diabolo.errors import ArtifactError, UnknownPart
 from diabolo.estimators import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
+from diabolo.learner import LEARNERS, load
 
 SMALL = examples.SMALL
 
@@ -403,6 +404,6 @@ def test_loading_where_the_part_is_not_imported_names_it(what, own, tmp_path, mo
 
 def test_loading_where_the_estimator_is_not_imported_names_it(own, tmp_path, monkeypatch):
     own["estimator"].save(tmp_path / "m")
-    monkeypatch.delitem(ESTIMATORS, "SwappingAutoencoder")
+    monkeypatch.delitem(LEARNERS, "SwappingAutoencoder")
     with pytest.raises(ArtifactError, match="SwappingAutoencoder, which is not among.*Import the module"):
         load(tmp_path / "m")

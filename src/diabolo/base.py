@@ -1,7 +1,7 @@
-"""What all estimators share: scikit-learn's protocol over the formula, the loop and the artefact.
+"""What all autoencoders share: the way of the user's rows into the formula, and what is asked of a fitted one.
 
-An estimator is a table of parameters (a keyword-only dataclass, so that `__init__` only stores) and one method that
-turns them into a `Recipe`. Everything else stands here once.
+An autoencoder is a table of parameters and one method that turns them into a `Recipe`. Everything else stands here and
+in `learner` once.
 """
 
 from __future__ import annotations
@@ -9,115 +9,55 @@ from __future__ import annotations
 import numbers
 import os
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 import pyarrow.dataset
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from . import artifact, inference, packing, randomness, runtime
+from . import inference, learner, randomness, runtime
 from .checkpoint import Checkpoints
 from .data import Table
-from .errors import ArtifactError
-from .model import Model, Recipe
-from .optimizers import SGD, Adam, Optimizer
-from .part import Part
-from .placement import current
+from .learner import FLOATS, Job, Learner
+from .model import Model
 from .preparation import Rows, from_array, from_stream
-from .progress import Bar, EpochBar, in_words
+from .progress import Bar, in_words
 from .scaling import KINDS, Survey
-from .schedules import Constant, Cosine, Schedule
 from .sources import Source
 from .stores import Store, open_store
 from .streams import HeldOut, Stream
-from .training import Keeper, Plan, Trained, train
+from .training import Trained
 
-__all__ = ["ESTIMATORS", "BaseAutoencoder", "Job", "Preparations", "documented", "load"]
-
-OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "sgd": SGD()}
-RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
+__all__ = ["ESTIMATORS", "BaseAutoencoder", "Preparations", "documented"]
 
 ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
-"""Every estimator class by name; subclassing `BaseAutoencoder` enters it, so that `load` finds it."""
+"""Every autoencoder by name."""
 
-_LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
-_FLOATS = [np.float64, np.float32]
 _FILES = str | os.PathLike | pyarrow.dataset.Dataset
 
-_COMMON_PARAMETERS = """
-    max_epochs : int or None, default=None
-        Passes over the training rows. None: as many as make 4,000 steps of the optimiser, and at least 20. 0: none, and
-        the weights are kept as they were drawn, or pre-trained.
-    batch_size : int, default=128
-        Rows per step of the optimiser.
-    learning_rate : float, default=1e-3
-        The optimiser's peak rate.
-    learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
-        The factor on the rate over time.
-    optimizer : {"adam", "sgd"} or Optimizer, default="adam"
+_SCALING = """
     scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
         How features are brought into the network's units; undone in everything that comes out. "standard": mean 0 and
         standard deviation 1. "minmax": each feature onto [0, 1]. "range": all features onto [0, 1] by one map, as
         pixels want it. "auto": "standard" for a likelihood on real numbers; for one on [0, 1], None if the rows lie
         there and "minmax" otherwise. None: as they are.
-    validation_fraction : float in [0, 1) or None, default=0.1
-        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. 0 or None: none, and the
-        last epoch is kept.
-    early_stopping : bool, default=False
-        Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
-        either way.
-    patience : int, default=10
-    random_state : int, RandomState or None, default=None
-        Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
-        same bits.
-    verbose : int, default=0
-        1: a progress bar, if standard error is a terminal.
-"""
-
-_COMMON_ATTRIBUTES = """
-    history_ : dict of str to list of float
-        The learning curves, a number per epoch: ``loss`` and its terms in nats (means over rows, in scaled units),
-        ``beta``, ``learning_rate``, and under ``validation_…`` the same for held-out rows at β = 1.
-    best_epoch_, n_epochs_ : int
-        The epoch whose weights are kept, counted from 1, and how many were run.
-    model_ : Model
-        The recipe and its weights.
-    scaler_ : Scaler
-    n_samples_ : int
-        How many rows `fit` was given, held-out ones included.
-    data_fingerprint_ : str
-        A hash of those rows.
-    n_features_in_ : int
-    feature_names_in_ : array of str
-        Only if `fit` was given names.
 """
 
 
 def documented(cls: type) -> type:
-    """Put the shared parameters and attributes into a class's docstring, where it says ``{common}``."""
+    """Put the shared parameters and attributes into a class's docstring, where it says ``{common …}``."""
     assert cls.__doc__ is not None
-    parameters, attributes = _COMMON_PARAMETERS.strip(), _COMMON_ATTRIBUTES.strip()
-    cls.__doc__ = cls.__doc__.replace("{common parameters}", parameters).replace("{common attributes}", attributes)
-    return cls
-
-
-def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> Any:
-    """A part, from a part or the name of one."""
-    if isinstance(value, base):
-        return value
-    if isinstance(value, str) and value in table:
-        return table[value]
-    options = ", ".join(map(repr, table))
-    raise ValueError(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
+    shared = {"parameters": f"{{training parameters}}\n    {_SCALING.strip()}", "attributes": "{training attributes}"}
+    for name, text in shared.items():
+        cls.__doc__ = cls.__doc__.replace(f"{{common {name}}}", text)
+    return learner.documented(cls)
 
 
 def _require_positive(n_samples: Any) -> None:
@@ -132,73 +72,24 @@ def _is_stochastic(estimator: BaseAutoencoder) -> bool:
     return True
 
 
-class Job(NamedTuple):
-    """A training that is ready to begin."""
-
-    model: Model
-    rows: Rows
-    plan: Plan
-
-
 Preparations = dict[tuple[Any, ...], Rows]
 """Rows by the choices that they were prepared with."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # type: ignore[misc]
     """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
 
-    max_epochs: int | None = None
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    learning_rate_schedule: str | Schedule = "cosine"
-    optimizer: str | Optimizer = "adam"
     scaling: str | None = "auto"
-    validation_fraction: float | None = 0.1
-    early_stopping: bool = False
-    patience: int = 10
-    random_state: int | np.random.RandomState | None = None
-    verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "max_epochs": [Interval(numbers.Integral, 0, None, closed="left"), None],
-        "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
-        "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
+        **Learner._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
-        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), None],
-        "early_stopping": ["boolean"],
-        "patience": [Interval(numbers.Integral, 1, None, closed="left")],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         ESTIMATORS[cls.__name__] = cls
-
-    @abstractmethod
-    def _recipe(self, n_features: int) -> Recipe:
-        """The formula's parts, from the parameters."""
-
-    # -- parameters ---------------------------------------------------------------------------------------------------
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; ``slot__field`` replaces the part in ``slot`` by one with another ``field``.
-
-        Parts are values: other estimators that hold the same part do not see the change.
-        """
-        plain: dict[str, Any] = {}
-        for key in sorted(params, key=lambda name: name.count("__")):
-            slot, _, rest = key.partition("__")
-            current = plain.get(slot, getattr(self, slot, None))
-            if rest and isinstance(current, Part):
-                plain[slot] = current.replace(**{rest: params[key]})
-            else:
-                plain[key] = params[key]
-        super().set_params(**plain)
-        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -248,18 +139,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         CheckpointError
             If checkpoints cannot be written, or are of other data, parameters or versions.
         """
-        self._validate_params()
-        kept, leads = None, current().is_leader
-        if checkpoint_dir is not None:
-            kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
-        with kept or nullcontext():
-            keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
-            job = self._begun(X, self._drawn_seed(kept), kept, X_val=X_val)
-            job = job._replace(model=self._start(job, keeper))
-            with self._bar("training", job.plan) as bar:
-                rows = job.rows
-                trained = train(job.model, rows.training, job.plan, rows.held_out, bar, keeper("training"), bar.within)
-        return self._ended(job, trained)
+
+        def begun(seed: int, kept: Checkpoints | None) -> Job:
+            return self._begun(X, seed, kept, X_val=X_val)
+
+        return self._trained(begun, checkpoint_dir, checkpoint_every, resume)
 
     def _begun(
         self,
@@ -276,36 +160,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         fraction = self.validation_fraction or 0.0 if X_val is None else 0.0
         rows = self._prepared(given, model, fraction, {} if prepared is None else prepared)
         if X_val is not None:
-            rows = rows.judged_by(validate_data(self, X_val, dtype=_FLOATS, reset=False))
+            rows = rows.judged_by(validate_data(self, X_val, dtype=FLOATS, reset=False))
         if kept is not None:
             kept.identify(self._identity(rows.fingerprint))
         self.scaler_ = rows.scaler
         return Job(model.bind(*rows.bounds), rows, self._plan(rows.training.n_rows))
 
     def _ended(self, job: Job, trained: Trained) -> Self:
-        """Enter the outcome."""
-        self.model_, self.history_ = trained.model, trained.history
-        self.best_epoch_, self.n_epochs_ = trained.best_epoch, trained.n_epochs
-        self.n_samples_, self.data_fingerprint_ = job.rows.n_samples, job.rows.fingerprint
+        super()._ended(job, trained)
         self._finish(job.rows.training)
         return self
-
-    def _drawn_seed(self, kept: Checkpoints | None) -> int:
-        """From ``random_state``; that of the kept training, where none is asked for."""
-        identity = kept.identity() if kept is not None and self.random_state is None else None
-        drawn = identity["seed"] if identity else check_random_state(self.random_state).randint(2**30)
-        return current().agreed(int(drawn))
-
-    def _identity(self, fingerprint: str) -> dict[str, Any]:
-        """What a training must have in common with one that it goes on with."""
-        given = packing.parameters(self).items()
-        return {
-            "estimator": type(self).__name__,
-            "parameter": {name: value for name, value in given if name not in ("random_state", "verbose")},
-            "seed": self._seed,
-            "data": {"fingerprint": fingerprint, "columns": self.n_features_in_},
-            "version": artifact.versions(),
-        }
 
     def _opened(self, X: Any) -> Any:
         """A store or an array, whose columns are now known."""
@@ -314,7 +178,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             self._meet(rows, reset=True)
         else:
             rows = X if rows is None else rows.as_input()
-            rows = validate_data(self, rows, dtype=_FLOATS, ensure_min_samples=2)
+            rows = validate_data(self, rows, dtype=FLOATS, ensure_min_samples=2)
         return rows
 
     def _prepared(self, given: Any, model: Model, fraction: float, known: Preparations) -> Rows:
@@ -334,18 +198,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _meet(self, store: Store, *, reset: bool) -> None:
         """Learn the columns of a store, or see that they are those known."""
-        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), dtype=_FLOATS, reset=reset)
-
-    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
-        """The model that training begins with."""
-        return job.model
+        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), dtype=FLOATS, reset=reset)
 
     def _finish(self, training: Source) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
-
-    @property
-    def _speaks(self) -> bool:
-        return bool(self.verbose) and current().is_leader
 
     def _announce(self, training: Stream, model: Model) -> None:
         """One line before a training on rows that are read in chunks."""
@@ -361,23 +217,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             file=sys.stderr,
         )
 
-    def _bar(self, what: str, plan: Plan) -> EpochBar:
-        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", self._speaks)
-
-    def _plan(self, n_rows: int) -> Plan:
-        default = max(_LEAST_EPOCHS, -(-_LEAST_STEPS // -(-n_rows // self.batch_size)))
-        return Plan(
-            max_epochs=default if self.max_epochs is None else self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            learning_rate_schedule=resolve(
-                "learning_rate_schedule", self.learning_rate_schedule, RATE_SCHEDULES, Schedule
-            ),
-            optimizer=resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer),
-            patience=self.patience if self.early_stopping else None,
-            seed=self._seed,
-        )
-
     # -- using --------------------------------------------------------------------------------------------------------
 
     @property
@@ -387,12 +226,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _rows(self, X: Any) -> np.ndarray:
         if self._is_plain(X):
             return X
-        rows: np.ndarray = validate_data(self, X, dtype=_FLOATS, reset=False)
+        rows: np.ndarray = validate_data(self, X, dtype=FLOATS, reset=False)
         return rows
 
     def _is_plain(self, X: Any) -> bool:
         """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
-        if type(X) is not np.ndarray or X.dtype not in _FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
+        if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
             return False
         with np.errstate(over="ignore", invalid="ignore"):
             return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum()))
@@ -419,7 +258,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)
-        codes: np.ndarray = check_array(Z, dtype=_FLOATS, input_name="Z")
+        codes: np.ndarray = check_array(Z, dtype=FLOATS, input_name="Z")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Z has {codes.shape[1]} columns, but {type(self).__name__} has codes of {self._n_features_out}."
@@ -526,41 +365,3 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _log_weights(self, X: Any, n_samples: int) -> Any:
         _require_positive(n_samples)
         return self._mapped(X, lambda rows, _: self._said(inference.log_weight_sums, rows, n_samples))
-
-    # -- keeping ------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.artifact`.
-
-        Raises
-        ------
-        ArtifactError
-            If ``path`` holds something other than a saved model, or a parameter is not JSON.
-        """
-        check_is_fitted(self)
-        artifact.write(path, *packing.pack(self))
-
-    _fitted_arrays: ClassVar[tuple[str, ...]] = ()
-    """Fitted attributes of a subclass's own that are arrays,"""
-    _fitted_json: ClassVar[tuple[str, ...]] = ()
-    """and those that are JSON."""
-
-
-def load(path: str | os.PathLike[str]) -> Any:
-    """The estimator that `save` wrote, every output equal to the bit.
-
-    Raises
-    ------
-    ArtifactError
-        If the folder is missing, damaged, or of a later format.
-    UnknownPart
-        If it uses a part of your own whose module has not been imported.
-    """
-    manifest, arrays = artifact.read(path)
-    cls = ESTIMATORS.get(manifest["estimator"])
-    if cls is None:
-        raise ArtifactError(
-            f"{path} holds a {manifest['estimator']}, which is not among diabolo's estimators. "
-            "Import the module that defines it, then load again."
-        )
-    return packing.unpack(cls, manifest, arrays)

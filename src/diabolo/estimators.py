@@ -12,9 +12,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from . import inference, recipes
 from .activations import ACTIVATIONS
-from .base import ESTIMATORS, BaseAutoencoder, Job, documented, load, resolve
+from .base import ESTIMATORS, BaseAutoencoder, documented
 from .corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from .latents import Code, Latent
+from .learner import Job, load, resolve
 from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
 from .model import Model, Recipe
 from .networks import MLP, Network

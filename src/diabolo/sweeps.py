@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
-from .base import BaseAutoencoder, Job, Preparations
+from .base import BaseAutoencoder, Preparations
+from .learner import Job
 from .stores import open_store
 from .training import train_many
 

@@ -1,0 +1,281 @@
+"""What all estimators share that train the formula: parameters, checkpoints, progress, artefacts.
+
+An estimator is a table of parameters (a keyword-only dataclass, so that `__init__` only stores) and what turns them and
+the user's rows into a `Job`. Everything else stands here once.
+"""
+
+from __future__ import annotations
+
+import numbers
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from . import artifact, packing
+from .checkpoint import Checkpoints
+from .errors import ArtifactError
+from .model import Model, Recipe
+from .optimizers import SGD, Adam, Optimizer
+from .part import Part
+from .placement import current
+from .preparation import Rows
+from .progress import EpochBar
+from .schedules import Constant, Cosine, Schedule
+from .training import Keeper, Plan, Trained, train
+
+__all__ = ["FLOATS", "LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
+
+OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "sgd": SGD()}
+RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
+
+LEARNERS: dict[str, type[Learner]] = {}
+"""Every estimator class by name; subclassing `Learner` enters it, so that `load` finds it."""
+
+FLOATS = [np.float64, np.float32]
+_LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
+
+_TRAINING_PARAMETERS = """
+    max_epochs : int or None, default=None
+        Passes over the training rows. None: as many as make 4,000 steps of the optimiser, and at least 20. 0: none, and
+        the weights are kept as they were drawn, or pre-trained.
+    batch_size : int, default=128
+        Rows per step of the optimiser.
+    learning_rate : float, default=1e-3
+        The optimiser's peak rate.
+    learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
+        The factor on the rate over time.
+    optimizer : {"adam", "sgd"} or Optimizer, default="adam"
+    validation_fraction : float in [0, 1) or None, default=0.1
+        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. 0 or None: none, and the
+        last epoch is kept.
+    early_stopping : bool, default=False
+        Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
+        either way.
+    patience : int, default=10
+    random_state : int, RandomState or None, default=None
+        Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
+        same bits.
+    verbose : int, default=0
+        1: a progress bar, if standard error is a terminal.
+"""
+
+_TRAINING_ATTRIBUTES = """
+    history_ : dict of str to list of float
+        The learning curves, a number per epoch: ``loss`` and its terms in nats (means over rows, in scaled units),
+        ``beta``, ``learning_rate``, and under ``validation_…`` the same for held-out rows at β = 1.
+    best_epoch_, n_epochs_ : int
+        The epoch whose weights are kept, counted from 1, and how many were run.
+    model_ : Model
+        The recipe and its weights.
+    scaler_ : Scaler
+    n_samples_ : int
+        How many rows `fit` was given, held-out ones included.
+    data_fingerprint_ : str
+        A hash of those rows.
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Only if `fit` was given names.
+"""
+
+
+def documented(cls: type) -> type:
+    """Put the shared parameters and attributes into a class's docstring, where it says ``{training …}``."""
+    assert cls.__doc__ is not None
+    for name, text in (("parameters", _TRAINING_PARAMETERS), ("attributes", _TRAINING_ATTRIBUTES)):
+        cls.__doc__ = cls.__doc__.replace(f"{{training {name}}}", text.strip())
+    return cls
+
+
+def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> Any:
+    """A part, from a part or the name of one."""
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str) and value in table:
+        return table[value]
+    options = ", ".join(map(repr, table))
+    raise ValueError(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
+
+
+class Job(NamedTuple):
+    """A training that is ready to begin."""
+
+    model: Model
+    rows: Rows
+    plan: Plan
+
+
+Begin = Callable[[int, Checkpoints | None], Job]
+"""From the seed, and where the training is kept if anywhere, to what there is to train."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Learner(BaseEstimator, ABC):  # type: ignore[misc]
+    """Base of all that is trained; `BaseAutoencoder` for those that reconstruct."""
+
+    max_epochs: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    learning_rate_schedule: str | Schedule = "cosine"
+    optimizer: str | Optimizer = "adam"
+    validation_fraction: float | None = 0.1
+    early_stopping: bool = False
+    patience: int = 10
+    random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "max_epochs": [Interval(numbers.Integral, 0, None, closed="left"), None],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
+        "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
+        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), None],
+        "early_stopping": ["boolean"],
+        "patience": [Interval(numbers.Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        LEARNERS[cls.__name__] = cls
+
+    @abstractmethod
+    def _recipe(self, n_features: int) -> Recipe:
+        """The formula's parts, from the parameters."""
+
+    def _given(self) -> dict[str, Any]:
+        """The parameters as they are written down."""
+        given: dict[str, Any] = self.get_params(deep=False)
+        return given
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``slot__field`` replaces the part in ``slot`` by one with another ``field``.
+
+        Parts are values: other estimators that hold the same part do not see the change.
+        """
+        plain: dict[str, Any] = {}
+        for key in sorted(params, key=lambda name: name.count("__")):
+            slot, _, rest = key.partition("__")
+            current = plain.get(slot, getattr(self, slot, None))
+            if rest and isinstance(current, Part):
+                plain[slot] = current.replace(**{rest: params[key]})
+            else:
+                plain[key] = params[key]
+        super().set_params(**plain)
+        return self
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def _trained(
+        self, begin: Begin, checkpoint_dir: str | os.PathLike[str] | None, checkpoint_every: float, resume: bool
+    ) -> Self:
+        """Train what ``begin`` makes ready, and enter the outcome."""
+        self._validate_params()
+        kept, leads = None, current().is_leader
+        if checkpoint_dir is not None:
+            kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
+        with kept or nullcontext():
+            keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
+            job = begin(self._drawn_seed(kept), kept)
+            job = job._replace(model=self._start(job, keeper))
+            with self._bar("training", job.plan) as bar:
+                rows = job.rows
+                trained = train(job.model, rows.training, job.plan, rows.held_out, bar, keeper("training"), bar.within)
+        return self._ended(job, trained)
+
+    def _ended(self, job: Job, trained: Trained) -> Self:
+        """Enter the outcome."""
+        self.model_, self.history_ = trained.model, trained.history
+        self.best_epoch_, self.n_epochs_ = trained.best_epoch, trained.n_epochs
+        self.n_samples_, self.data_fingerprint_ = job.rows.n_samples, job.rows.fingerprint
+        return self
+
+    def _drawn_seed(self, kept: Checkpoints | None) -> int:
+        """From ``random_state``; that of the kept training, where none is asked for."""
+        identity = kept.identity() if kept is not None and self.random_state is None else None
+        drawn = identity["seed"] if identity else check_random_state(self.random_state).randint(2**30)
+        return current().agreed(int(drawn))
+
+    def _identity(self, fingerprint: str) -> dict[str, Any]:
+        """What a training must have in common with one that it goes on with."""
+        given = packing.parameters(self).items()
+        return {
+            "estimator": type(self).__name__,
+            "parameter": {name: value for name, value in given if name not in ("random_state", "verbose")},
+            "seed": self._seed,
+            "data": {"fingerprint": fingerprint, "columns": self.n_features_in_},
+            "version": artifact.versions(),
+        }
+
+    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
+        """The model that training begins with."""
+        return job.model
+
+    @property
+    def _speaks(self) -> bool:
+        return bool(self.verbose) and current().is_leader
+
+    def _bar(self, what: str, plan: Plan) -> EpochBar:
+        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", self._speaks)
+
+    def _plan(self, n_rows: int) -> Plan:
+        default = max(_LEAST_EPOCHS, -(-_LEAST_STEPS // -(-n_rows // self.batch_size)))
+        return Plan(
+            max_epochs=default if self.max_epochs is None else self.max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            learning_rate_schedule=resolve(
+                "learning_rate_schedule", self.learning_rate_schedule, RATE_SCHEDULES, Schedule
+            ),
+            optimizer=resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer),
+            patience=self.patience if self.early_stopping else None,
+            seed=self._seed,
+        )
+
+    # -- keeping ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.artifact`.
+
+        Raises
+        ------
+        ArtifactError
+            If ``path`` holds something other than a saved model, or a parameter is not JSON.
+        """
+        check_is_fitted(self)
+        artifact.write(path, *packing.pack(self))
+
+    _fitted_arrays: ClassVar[tuple[str, ...]] = ()
+    """Fitted attributes of a subclass's own that are arrays,"""
+    _fitted_json: ClassVar[tuple[str, ...]] = ()
+    """and those that are JSON."""
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """The estimator that `save` wrote, every output equal to the bit.
+
+    Raises
+    ------
+    ArtifactError
+        If the folder is missing, damaged, or of a later format.
+    UnknownPart
+        If it uses a part of your own whose module has not been imported.
+    """
+    manifest, arrays = artifact.read(path)
+    cls = LEARNERS.get(manifest["estimator"])
+    if cls is None:
+        raise ArtifactError(
+            f"{path} holds a {manifest['estimator']}, which is not among diabolo's estimators. "
+            "Import the module that defines it, then load again."
+        )
+    return packing.unpack(cls, manifest, arrays)
