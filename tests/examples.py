@@ -40,6 +40,7 @@ PARTS = {
     "Gaussian": (parts.Gaussian(), parts.Gaussian(0.1)),
     "LearnedGaussian": (parts.LearnedGaussian(), parts.LearnedGaussian(floor=0.01)),
     "Bernoulli": (parts.Bernoulli(),),
+    "Categorical": (parts.Categorical(),),
     "Reconstruction": (parts.Reconstruction(), parts.Reconstruction(2)),
     "ELBO": (parts.ELBO(), parts.ELBO(parts.LinearWarmup(3), 2), parts.ELBO(parts.Constant(0.3))),
     "ImportanceWeighted": (parts.ImportanceWeighted(), parts.ImportanceWeighted(1)),

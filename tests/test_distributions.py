@@ -1,5 +1,6 @@
 """Densities are densities: normalised, equal to SciPy's, sampled as they say; KL is the KL."""
 
+import itertools
 import math
 
 import jax
@@ -13,7 +14,7 @@ from scipy import integrate, special, stats
 
 import examples
 from diabolo.activations import softplus
-from diabolo.distributions import Bernoulli, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
+from diabolo.distributions import Bernoulli, Categorical, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
 
 N_DRAWS = 40_000
 STANDARD_ERRORS = 4.5
@@ -200,13 +201,21 @@ def test_another_key_draws_others(name):
 # -- the densities that parts make ------------------------------------------------------------------------------------
 
 
+def test_a_categorical_is_the_log_of_the_softmax():
+    logits, classes = np.array([[-1.0, 0.0, 2.0], [300.0, 0.0, -300.0]]), np.array([2, 1])
+    log_p = Categorical(jnp.asarray(logits, jnp.float32)).log_prob(jnp.eye(3)[classes]).sum(-1)
+    np.testing.assert_allclose(log_p, special.log_softmax(logits, axis=1)[np.arange(2), classes], rtol=1e-6)
+
+
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
 def test_every_likelihood_is_normalised(part):
     eta = np.array([[-1.0, 0.0, 2.0]], np.float32)
     density = part(jnp.asarray(eta), part.build(3))
     if part.discrete:
-        both = [np.exp(np.asarray(density.log_prob(jnp.full((1, 3), x)), np.float64)) for x in (0.0, 1.0)]
-        np.testing.assert_allclose(sum(both), 1.0, rtol=1e-6)
+        one_of_three = isinstance(density, Categorical)
+        rows = np.eye(3) if one_of_three else np.array(list(itertools.product((0.0, 1.0), repeat=3)))
+        log_p = density.log_prob(jnp.asarray(rows, jnp.float32)).sum(-1)
+        np.testing.assert_allclose(np.exp(np.asarray(log_p, np.float64)).sum(), 1.0, rtol=1e-6)
         return
     grid = np.linspace(-15, 15, 30_001)[:, None]
     log_density = density.log_prob(jnp.asarray(np.broadcast_to(grid, (len(grid), 3)), jnp.float32))

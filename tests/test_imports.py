@@ -42,12 +42,13 @@ FLOORS = [
     {"pretraining", "checkpoint"},
     {"learner"},
     {"base"},
+    {"classifier"},
     {"estimators", "sweeps"},
     {"scoring"},
     {"cli", "demo", "__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-SCIKIT_LEARN_FROM = {"scaling", "learner", "base", "estimators", "sweeps", "scoring", "cli", "__main__"}
+SCIKIT_LEARN_FROM = {"scaling", "learner", "base", "classifier", "estimators", "sweeps", "scoring", "cli", "__main__"}
 
 
 def imports_of(path):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import metrics, parts
     from .estimators import (
         Autoencoder,
+        AutoencoderClassifier,
         BasicAutoencoder,
         DenoisingAutoencoder,
         SparseAutoencoder,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder",
+    "AutoencoderClassifier",
     "BasicAutoencoder",
     "DenoisingAutoencoder",
     "SparseAutoencoder",

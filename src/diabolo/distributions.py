@@ -16,13 +16,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activations import softplus
 
-__all__ = ["Bernoulli", "Dirac", "Distribution", "Normal", "kl_bernoulli", "kl_divergence"]
+__all__ = ["Bernoulli", "Categorical", "Dirac", "Distribution", "Normal", "kl_bernoulli", "kl_divergence"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Distribution(eqx.Module):
-    """A batch of independent one-dimensional distributions."""
+    """A batch of distributions over rows, whose log-density is a sum over features."""
 
     @property
     @abstractmethod
@@ -81,6 +81,30 @@ class Bernoulli(Distribution):
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         drawn = jax.random.bernoulli(key, self.mean, shape + jnp.shape(self.logits))
         return drawn.astype(self.logits.dtype)
+
+
+class Categorical(Distribution):
+    r"""One of d classes, written as a row of d numbers of which one is 1: log p(x) = Σ xᵢ · log softmax(logits)ᵢ.
+
+    `log_prob` gives the sum's terms; the d numbers are one variable, so no term is a density by itself. For rows of
+    shares that sum to 1 it is the usual cross-entropy.
+
+    >>> float(Categorical(jnp.zeros(2)).log_prob(jnp.array([0.0, 1.0])).sum())  # log ½
+    -0.6931...
+    """
+
+    logits: Float[Array, "*batch d"]
+
+    @property
+    def mean(self) -> Float[Array, "*batch d"]:
+        return jax.nn.softmax(self.logits)
+
+    def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return x * jax.nn.log_softmax(self.logits)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+        drawn = jax.random.categorical(key, self.logits, shape=shape + self.logits.shape[:-1])
+        return jax.nn.one_hot(drawn, self.logits.shape[-1], dtype=self.logits.dtype)
 
 
 class Dirac(Distribution):

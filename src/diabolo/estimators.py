@@ -1,4 +1,4 @@
-"""The six estimators: `Autoencoder`, whose every slot is free, and the lecture's five systems by name."""
+"""The estimators: `Autoencoder`, whose every slot is free, the lecture's five systems by name, and the classifier."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from . import inference, recipes
 from .activations import ACTIVATIONS
 from .base import ESTIMATORS, BaseAutoencoder, documented
+from .classifier import AutoencoderClassifier
 from .corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from .latents import Code, Latent
 from .learner import Job, load, resolve
@@ -30,6 +31,7 @@ from .training import Keeper
 __all__ = [
     "ESTIMATORS",
     "Autoencoder",
+    "AutoencoderClassifier",
     "BasicAutoencoder",
     "DenoisingAutoencoder",
     "SparseAutoencoder",

@@ -171,7 +171,7 @@ def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "
     return model.decode(z).mean
 
 
-def reconstruct(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n d"]:
+def reconstruct(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
     """E[x | z] at the deterministic code."""
     return model.reconstruct(x)
 

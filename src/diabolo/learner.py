@@ -22,7 +22,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import artifact, packing
 from .checkpoint import Checkpoints
-from .errors import ArtifactError
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Optimizer
 from .part import Part
@@ -272,10 +271,4 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it uses a part of your own whose module has not been imported.
     """
     manifest, arrays = artifact.read(path)
-    cls = LEARNERS.get(manifest["estimator"])
-    if cls is None:
-        raise ArtifactError(
-            f"{path} holds a {manifest['estimator']}, which is not among diabolo's estimators. "
-            "Import the module that defines it, then load again."
-        )
-    return packing.unpack(cls, manifest, arrays)
+    return packing.unpack(LEARNERS, manifest, arrays)

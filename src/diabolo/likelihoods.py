@@ -19,7 +19,7 @@ from .activations import softplus
 from .distributions import Distribution
 from .part import Part, number
 
-__all__ = ["Bernoulli", "Gaussian", "LearnedGaussian", "Likelihood"]
+__all__ = ["Bernoulli", "Categorical", "Gaussian", "LearnedGaussian", "Likelihood"]
 
 Own = dict[str, Float[Array, "..."]]
 
@@ -138,3 +138,28 @@ class Bernoulli(Likelihood):
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Bernoulli(eta)
+
+
+@dataclass(frozen=True)
+class Categorical(Likelihood):
+    r"""p(x | z) = softmax(η)ᵢ for a row x of d numbers of which the i-th is 1, the others 0; x̂ = softmax(η).
+
+    −log p is the cross-entropy of a classifier.
+
+    Examples
+    --------
+    >>> Categorical()(jnp.zeros((1, 4)), {}).mean.tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+
+    support: ClassVar[Literal["real", "unit"]] = "unit"
+    discrete: ClassVar[bool] = True
+
+    def n_outputs(self, n_features: int) -> int:
+        return n_features
+
+    def build(self, n_features: int) -> Own:
+        return {}
+
+    def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
+        return distributions.Categorical(eta)

@@ -25,7 +25,7 @@ from .latents import Code, Latent
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
 from .objectives import Draws, Objective, Reconstruction, Terms
-from .part import Part, holds, holds_many
+from .part import Part, holds, holds_many, whole
 from .penalties import ForwardPass, Penalty, mean_over_rows
 from .priors import Prior, StandardNormal
 
@@ -60,6 +60,9 @@ class Recipe(Part):
     likelihood: Likelihood = holds(Likelihood, Gaussian())
     objective: Objective = holds(Objective, Reconstruction())
     penalties: tuple[Penalty, ...] = holds_many(Penalty)
+    n_targets: int = whole(0, "[0, inf)")
+    """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
+    them, p(y | z). 0: the row itself is told, p(x | z)."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):
@@ -76,6 +79,20 @@ class Recipe(Part):
                     f"{type(penalty).__name__} is defined for codes in (0, 1), but {self.latent!r} leaves them. "
                     'Use Code(n_latent, activation="sigmoid").'
                 )
+
+    @property
+    def judging(self) -> Self:
+        """The recipe by which held-out rows are judged: this one, but clean rows where there are targets.
+
+        A denoiser's rows stay corrupted, since on clean ones the identity would be the best.
+        """
+        return self.replace(corruption=NoCorruption()) if self.n_targets else self
+
+    def parted(self, rows: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, "n t"]]:
+        """What the encoder reads of the rows, and what the likelihood is asked about."""
+        if not self.n_targets:
+            return rows, rows
+        return rows[:, : -self.n_targets], rows[:, -self.n_targets :]
 
     def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """A copy whose corruption has learned the training data's bounds per feature."""
@@ -143,15 +160,15 @@ class Model(eqx.Module):
 
     @classmethod
     def build(cls, recipe: Recipe, n_features: int, seed: int) -> Model:
-        """Draw the weights; the same seed gives the same bits."""
+        """Draw the weights for reading ``n_features`` columns; the same seed gives the same bits."""
         rng = np.random.default_rng([seed, 0])
-        latent, likelihood = recipe.latent, recipe.likelihood
+        latent, likelihood, n_told = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
         weights = Weights(
             encoder=recipe.encoder.build(rng, n_features, latent.n_outputs),
             decoder=(recipe.decoder or recipe.encoder.mirrored()).build(
-                rng, latent.n_latent, likelihood.n_outputs(n_features)
+                rng, latent.n_latent, likelihood.n_outputs(n_told)
             ),
-            likelihood=likelihood.build(n_features),
+            likelihood=likelihood.build(n_told),
         )
         return cls(recipe, weights)
 
@@ -176,14 +193,14 @@ class Model(eqx.Module):
         """The deterministic code: the posterior's mean."""
         return self.encode(x).mean
 
-    def reconstruct(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """x̂ = E[x | z] at the deterministic code."""
+    def reconstruct(self, x: Float[Array, "n r"]) -> Float[Array, "n t"]:
+        """x̂ = E[x | z] (or E[y | z], if the recipe has targets) at the deterministic code."""
         return self.decode(self.code(x)).mean
 
 
 def loss(
     model: Model,
-    x: Float[Array, "n d"],
+    rows: Float[Array, "n d"],
     key: PRNGKeyArray,
     beta: Float[Array, ""],
     row_weight: Float[Array, " n"],
@@ -193,8 +210,8 @@ def loss(
     Parameters
     ----------
     model : Model
-    x : (n, d)
-        Clean rows; they are corrupted here, and they are the target.
+    rows : (n, d)
+        Clean; they are corrupted here, and they (or their targets) are what the likelihood is asked about.
     key
         Of the corruption and of the draws of z.
     beta
@@ -203,11 +220,12 @@ def loss(
         1 for a row that counts, 0 for padding.
     """
     recipe = model.recipe
+    x, told = recipe.parted(rows)
     corruption_key, latent_key = jax.random.split(key)
     corrupted = recipe.corruption(corruption_key, x)
     q = model.encode(corrupted)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
-    log_likelihood = model.decode(z).log_prob(x).sum(-1)
+    log_likelihood = model.decode(z).log_prob(told).sum(-1)
     terms: Terms = recipe.objective(Draws(log_likelihood, z, q, model.prior), beta)
 
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)

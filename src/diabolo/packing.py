@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ _FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_
 
 def parameters(estimator: Any) -> dict[str, Any]:
     """An estimator's parameters as JSON."""
-    return {name: _to_json(estimator, value) for name, value in estimator.get_params(deep=False).items()}
+    return {name: _to_json(estimator, value) for name, value in estimator._given().items()}
 
 
 def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -42,16 +43,17 @@ def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return manifest, arrays
 
 
-def unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    """The inverse of `pack`.
+def unpack(classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """The inverse of `pack`; ``classes`` are the estimators that there are, by name.
 
     Raises
     ------
     ArtifactError
-        If parameters are unknown to this version, or the arrays do not fit them.
+        If there is no such estimator, parameters are unknown to this version, or the arrays do not fit them.
     """
+    cls = _class(classes, manifest["estimator"])
     try:
-        return _unpack(cls, manifest, arrays)
+        return _unpack(cls, classes, manifest, arrays)
     except ArtifactError:
         raise
     except KeyError as error:
@@ -60,11 +62,30 @@ def unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) ->
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
 
 
-def _unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    given = {name: part.from_json(value) for name, value in manifest["parameters"].items()}
-    if unknown := sorted(set(given) - set(inspect.signature(cls).parameters)):
+def _class(classes: Mapping[str, Any], name: str) -> Any:
+    if name not in classes:
+        raise ArtifactError(
+            f"The saved model is a {name}, which is not among diabolo's estimators. "
+            "Import the module that defines it, then load again."
+        )
+    return classes[name]
+
+
+def _made(cls: Any, classes: Mapping[str, Any], parameters: dict[str, Any]) -> Any:
+    """The unfitted estimator."""
+    if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
-    estimator = cls(**given)
+    given = {}
+    for name, value in parameters.items():
+        if isinstance(value, dict) and "estimator" in value:
+            given[name] = _made(_class(classes, value["estimator"]), classes, value["parameters"])
+        else:
+            given[name] = part.from_json(value)
+    return cls(**given)
+
+
+def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    estimator = _made(cls, classes, manifest["parameters"])
     fitted = manifest["fitted"]
     for name in (*_FITTED, *cls._fitted_json):
         setattr(estimator, name, fitted[name])
@@ -81,6 +102,8 @@ def _unpack(cls: Any, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -
 
 
 def _to_json(estimator: Any, value: Any) -> Any:
+    if hasattr(value, "_given"):  # an estimator within another
+        return {"estimator": type(value).__name__, "parameters": parameters(value)}
     if isinstance(value, np.random.RandomState):  # the seed that was drawn from it
         return estimator._seed
     return part.to_json(value.item() if isinstance(value, np.generic) else value)

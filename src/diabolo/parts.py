@@ -3,7 +3,7 @@
 from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from .latents import Code, DiagonalGaussian, Latent
 from .layers import PerRow
-from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
+from .likelihoods import Bernoulli, Categorical, Gaussian, LearnedGaussian, Likelihood
 from .model import Recipe
 from .networks import MLP, Convolutional, Network, TransposedConvolutional, key_from
 from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
@@ -20,6 +20,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Bernoulli",
+    "Categorical",
     "Chain",
     "Code",
     "Constant",

@@ -196,7 +196,8 @@ def _judge(i: Array, arrays: Any, setup: Setup, held_out: Chunk) -> Curves:
     size = min(BLOCK, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
-    _, terms = loss(setup.model(arrays), x, stream_key(setup.noise.judging, i), jnp.ones(()), counts)
+    model = Model(setup.recipe.judging, setup.model(arrays).weights)
+    _, terms = loss(model, x, stream_key(setup.noise.judging, i), jnp.ones(()), counts)
     return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, Curves.of(terms))
 
 
