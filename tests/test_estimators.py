@@ -128,6 +128,8 @@ BAD_PARAMETERS = {
     "likelihood": ["nope", None],
     "hidden_layer_sizes": [3.5, "ten", (0,), (-1,), (4, 2.5)],
     "pretrain": ["nope"],
+    "latent_activation": ["nope"],
+    "pretrain_corruption": ["masking"],
     "pretrain_epochs": [0],
     "n_hidden": [0, 2.5],
     "target_activation": [0.0, 1.0],
@@ -675,6 +677,39 @@ def test_pre_training_starts_the_fine_tuning_from_a_lower_loss(table):
     assert all(history["loss"][-1] < history["loss"][0] for history in pretrained.pretrain_history_)
     assert pretrained.history_["loss"][0] < 0.8 * plain.history_["loss"][0]
     assert len(pretrained.history_["loss"]) == SMALL["max_epochs"]
+
+
+def test_pre_training_corrupts_each_layers_input_if_asked(table):
+    settings = {"hidden_layer_sizes": (8, 4), "pretrain": "layerwise", "pretrain_epochs": 3} | SMALL
+    plain, none, all_alike, each = (
+        StackedAutoencoder(pretrain_corruption=given, **settings).fit(table).pretrain_history_
+        for given in (
+            None,
+            parts.GaussianNoise(0.0),
+            parts.GaussianNoise(0.5),
+            (parts.NoCorruption(), parts.GaussianNoise(0.5), parts.Masking(0.5)),
+        )
+    )
+    assert none == plain
+    assert each[0] == plain[0]
+    assert all(noisy["loss"] != quiet["loss"] for noisy, quiet in zip(all_alike, plain, strict=True))
+    assert all(noisy["loss"] != quiet["loss"] for noisy, quiet in zip(each[1:], plain[1:], strict=True))
+
+
+@pytest.mark.parametrize("given", [(parts.Masking(),) * 2, ("masking",) * 3], ids=repr)
+def test_a_corruption_for_each_layer_is_needed_or_one_for_all(given, table):
+    settings = {"hidden_layer_sizes": (8, 4), "pretrain": "layerwise"} | SMALL
+    with pytest.raises(ValueError, match="one for each of the 3 layers"):
+        StackedAutoencoder(pretrain_corruption=given, **settings).fit(table)
+
+
+def test_a_layer_above_a_sigmoid_one_is_pre_trained_by_cross_entropy(table):
+    settings = {"hidden_layer_sizes": (8,), "latent_activation": "sigmoid", "pretrain": "layerwise"} | SMALL
+    model = StackedAutoencoder(activation="sigmoid", pretrain_epochs=30, **settings | {"max_epochs": 0}).fit(table)
+    codes = model.transform(table)
+    assert np.all((codes > 0) & (codes < 1))
+    # The entropy of 8 numbers in (0, 1) lies between 0 and 8·log 2; a squared error's constant is 4·log π.
+    assert 0 < model.pretrain_history_[1]["loss"][-1] < 8 * np.log(2)
 
 
 def test_pre_training_gives_the_same_bits_from_one_random_state(table):

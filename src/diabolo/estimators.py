@@ -191,10 +191,13 @@ class StackedAutoencoder(BaseAutoencoder):
     Parameters
     ----------
     n_latent : int, default=2
-        K, the width of the code, which is linear.
+        K, the width of the code.
     hidden_layer_sizes : tuple of int, default=(128, 64)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        Of the hidden layers.
+    latent_activation : the same names, default="identity"
+        Of the code.
     likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     pretrain : {"layerwise"} or None, default=None
@@ -202,6 +205,9 @@ class StackedAutoencoder(BaseAutoencoder):
         Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks"; Bengio et al. 2007).
     pretrain_epochs : int, default=20
         Epochs for each layer.
+    pretrain_corruption : Corruption, tuple of Corruption or None, default=None
+        What each layer's input is corrupted with while it is pre-trained, which makes a stacked denoising autoencoder
+        (Vincent et al. 2010, section 3.5): one for all layers, or one for each, the code's included.
     {common parameters}
 
     Attributes
@@ -222,17 +228,21 @@ class StackedAutoencoder(BaseAutoencoder):
     n_latent: int = 2
     hidden_layer_sizes: tuple[int, ...] = (128, 64)
     activation: str = "silu"
+    latent_activation: str = "identity"
     likelihood: str | Likelihood = "gaussian"
     pretrain: str | None = None
     pretrain_epochs: int = 20
+    pretrain_corruption: Corruption | tuple[Corruption, ...] | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         **_LIKELIHOOD,
         **_LAYERS,
         "n_latent": [_SIZE],
+        "latent_activation": [StrOptions(set(ACTIVATIONS))],
         "pretrain": [StrOptions({"layerwise"}), None],
         "pretrain_epochs": [_SIZE],
+        "pretrain_corruption": [Corruption, tuple, list, None],
     }
     _fitted_json: ClassVar[tuple[str, ...]] = ("pretrain_history_",)
 
@@ -241,8 +251,20 @@ class StackedAutoencoder(BaseAutoencoder):
             self.n_latent,
             hidden=_sizes(self.hidden_layer_sizes),
             activation=self.activation,
+            latent_activation=self.latent_activation,
             likelihood=_likelihood(self.likelihood),
         )
+
+    def _corruptions(self) -> list[Corruption]:
+        """What each layer's input is pre-trained with."""
+        given, n_layers = self.pretrain_corruption or NoCorruption(), len(_sizes(self.hidden_layer_sizes)) + 1
+        each = [given] * n_layers if isinstance(given, Corruption) else list(given)
+        if len(each) != n_layers or not all(isinstance(one, Corruption) for one in each):
+            raise ValueError(
+                f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
+                f"got {self.pretrain_corruption!r}."
+            )
+        return each
 
     def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
         self.pretrain_history_: list[dict[str, list[float]]] = []
@@ -250,7 +272,9 @@ class StackedAutoencoder(BaseAutoencoder):
             return job.model
         plan, rows = replace(job.plan, max_epochs=self.pretrain_epochs), job.rows
         with self._bar("pre-training", plan) as bar:
-            model, self.pretrain_history_ = layerwise(job.model, rows.training, rows.held_out, plan, bar, keeper)
+            model, self.pretrain_history_ = layerwise(
+                job.model, rows.training, rows.held_out, plan, bar, keeper, self._corruptions()
+            )
         return model
 
 

@@ -6,17 +6,18 @@ loop; its two halves become the deep network's layers. Hinton & Salakhutdinov (2
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import equinox as eqx
 
 from . import inference
+from .corruptions import Corruption, NoCorruption
 from .errors import InvalidPart
 from .latents import Code
 from .layers import Dense, Layers
-from .likelihoods import Gaussian
+from .likelihoods import Bernoulli, Gaussian
 from .model import Model, Recipe, Weights
 from .networks import MLP
 from .sources import Resident, Source
@@ -34,6 +35,7 @@ def layerwise(
     plan: Plan,
     on_epoch: OnEpoch | None = None,
     keeper: Callable[[str], Keeper | None] = lambda stage: None,
+    corruptions: Sequence[Corruption] = (),
 ) -> tuple[Model, list[History]]:
     """The model with every layer pre-trained, from the input inwards, and each layer's learning curves.
 
@@ -43,6 +45,9 @@ def layerwise(
         As for `diabolo.training.train`.
     keeper
         From a layer's name to what keeps its training.
+    corruptions
+        What each layer's input is corrupted with while it is trained (Vincent et al. 2010, section 3.5); none: nothing.
+        Above the first layer there are no bounds of features to learn, so `SaltAndPepper` needs its own.
 
     Raises
     ------
@@ -50,10 +55,12 @@ def layerwise(
         If encoder and decoder are not mirror images of dense layers around a `Code`.
     """
     sizes, encoder, decoder = _layers(model)
+    corruptions = corruptions or [NoCorruption()] * len(encoder)
     histories = []
     for depth in range(len(encoder)):
         seed = plan.seed + 1 + depth
-        shallow = Model.build(_one_layer(model.recipe, depth, sizes), training.n_features, seed)
+        recipe = _one_layer(model.recipe, depth, sizes).replace(corruption=corruptions[depth])
+        shallow = Model.build(recipe, training.n_features, seed)
         trained = train(shallow, training, replace(plan, seed=seed), held_out, on_epoch, keeper(f"layer-{depth + 1}"))
         encoder[depth] = trained.model.weights.encoder.layers[0]  # type: ignore[attr-defined]
         decoder[-1 - depth] = trained.model.weights.decoder.layers[0]  # type: ignore[attr-defined]
@@ -82,16 +89,16 @@ def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
 
 
 def _one_layer(recipe: Recipe, depth: int, sizes: tuple[int, ...]) -> Recipe:
-    """The autoencoder of one layer: what is above the data is a real number behind the hidden activation."""
+    """The autoencoder of one layer: what is above the data is a number in (0, 1), or one behind another activation."""
     assert isinstance(recipe.encoder, MLP)
     assert isinstance(recipe.latent, Code)
     hidden, last, first = recipe.encoder.activation, depth == len(sizes) - 1, depth == 0
+    in_unit_interval = hidden == "sigmoid"
     return Recipe(
-        corruption=recipe.corruption,
         encoder=MLP(()),
         latent=Code(sizes[depth], recipe.latent.activation if last else hidden),
-        decoder=MLP((), output_activation="identity" if first else hidden),
-        likelihood=recipe.likelihood if first else Gaussian(),
+        decoder=MLP((), output_activation="identity" if first or in_unit_interval else hidden),
+        likelihood=recipe.likelihood if first else Bernoulli() if in_unit_interval else Gaussian(),
     )
 
 

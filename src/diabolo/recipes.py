@@ -34,6 +34,7 @@ def stacked(
     *,
     hidden: tuple[int, ...] = (128, 64),
     activation: str = "silu",
+    latent_activation: str = "identity",
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
     """Several hidden layers between input and code, and between code and output (Hinton & Salakhutdinov 2006).
@@ -41,7 +42,7 @@ def stacked(
     >>> stacked(3, hidden=(32, 16)).decoder.hidden
     (16, 32)
     """
-    return Recipe(encoder=MLP(hidden, activation), latent=Code(n_latent), likelihood=likelihood)
+    return Recipe(encoder=MLP(hidden, activation), latent=Code(n_latent, latent_activation), likelihood=likelihood)
 
 
 def sparse(
