@@ -63,6 +63,8 @@ class Row:
     bounds: tuple[Bound, ...] = ()
     minutes: float = 10.0
     """What it takes on two cores."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Those that are run if no others are asked for: three, or as many as end within a quarter of an hour."""
     remarks: str = ""
     """What to know of the outcome, for the documentation."""
 

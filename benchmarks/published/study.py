@@ -40,8 +40,13 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     quick: bool = False
     """Few rows and one epoch: to see that it runs, not what it finds."""
-    seconds: float = field(default=0.0, init=False)
-    """What all parts took, those of earlier calls included."""
+    _started: float = field(default_factory=time.perf_counter, init=False)
+    _before: float = field(default=0.0, init=False)
+
+    @property
+    def seconds(self) -> float:
+        """What it has taken so far, the parts of earlier calls included."""
+        return self._before + time.perf_counter() - self._started
 
     def pick(self, full: T, quick: T) -> T:
         """One of two sizes of a job."""
@@ -95,8 +100,8 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         numbers, clock = folder / "numbers.json", folder / "seconds"
         before = float(clock.read_text()) if clock.exists() else 0.0
+        self._before += before
         if numbers.exists():
-            self.seconds += before
             return dict(json.loads(numbers.read_text()))
         started = time.perf_counter()
         try:
@@ -105,7 +110,6 @@ class Study:
             took = before + time.perf_counter() - started
             clock.write_text(str(took))
         _write(numbers, found)
-        self.seconds += took
         shown = ", ".join(f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, int | float))
         print(f"{self.name}: {label}: {shown} ({took:.0f} s)", file=sys.stderr, flush=True)
         return found
