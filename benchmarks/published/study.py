@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 import diabolo
 
@@ -96,7 +97,7 @@ class Study:
 
     def part(self, label: str, settings: str, compute: Callable[[Path], Numbers]) -> Numbers:
         """The numbers that ``compute`` makes of these settings, once; it may keep files in the folder it is given."""
-        folder = self.work / self.name / f"{label}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+        folder = self._folder(label, settings)
         folder.mkdir(parents=True, exist_ok=True)
         numbers, clock = folder / "numbers.json", folder / "seconds"
         before = float(clock.read_text()) if clock.exists() else 0.0
@@ -114,14 +115,25 @@ class Study:
         print(f"{self.name}: {label}: {shown} ({took:.0f} s)", file=sys.stderr, flush=True)
         return found
 
+    def kept(self, label: str, estimator: Any) -> Any:
+        """The fitted estimator of a trial that has ended."""
+        return diabolo.load(self._folder(label, written(estimator)) / "model")
+
+    def _folder(self, label: str, settings: str) -> Path:
+        return self.work / self.name / f"{label}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
 
 def written(estimator: Any) -> str:
     """An estimator as one would write it: the parameters that are not at their defaults, a line each."""
-    usual = type(estimator)().get_params(deep=False)
+    usual = {name: field.default for name, field in inspect.signature(type(estimator)).parameters.items()}
     given = {name: value for name, value in estimator.get_params(deep=False).items() if value != usual[name]}
-    return "\n".join(
-        [f"{type(estimator).__name__}(", *(f"    {name}={value!r}," for name, value in given.items()), ")"]
-    )
+    lines = [f"{name}={_value(value)}," for name, value in given.items()]
+    inner = "".join(f"    {line}\n" for text in lines for line in text.split("\n"))
+    return f"{type(estimator).__name__}(\n{inner})"
+
+
+def _value(value: Any) -> str:
+    return written(value) if isinstance(value, BaseEstimator) else repr(value)
 
 
 def _write(path: Path, numbers: Numbers) -> None:

@@ -361,7 +361,7 @@ class _Run:
             warnings.warn(
                 f"β reaches its final value after epoch {self.setup.clock.settled_after:g}, but training ended at "
                 f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
-                stacklevel=4,
+                stacklevel=5,
             )
         if not best_epoch and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
             _raise_if_diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen

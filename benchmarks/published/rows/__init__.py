@@ -1,13 +1,18 @@
-"""The rows of the table, in the order of what they take."""
+"""The rows of the table."""
 
 from __future__ import annotations
 
 from ..record import Row
+from .annealing import ANNEALING
 from .hinton import HINTON
+from .iwae import IWAE
+from .sda import SDA
+from .sparse_mnist import SPARSE_MNIST
 from .vae_example import VAE_EXAMPLE
 from .vae_pythae import VAE_PYTHAE
 from .vae_static import VAE_STATIC
 
 __all__ = ["ROWS"]
 
-ROWS: dict[str, Row] = {row.name: row for row in (VAE_EXAMPLE, VAE_STATIC, HINTON, VAE_PYTHAE)}
+_ROWS = (HINTON, SDA, SPARSE_MNIST, VAE_EXAMPLE, VAE_STATIC, VAE_PYTHAE, IWAE, ANNEALING)
+ROWS: dict[str, Row] = {row.name: row for row in _ROWS}
