@@ -61,7 +61,7 @@ def _section(row: Row, line: dict[str, Any]) -> str:
         *(_figure(f"control: {name}", figure) for name, figure in line["control"].items()),
         "",
         *([row.remarks, ""] if row.remarks else []),
-        *(part for setting in line["settings"] for part in ("```python", setting, "```", "")),
+        *(part for setting in line["settings"] for part in ("```text", setting, "```", "")),
         f"{line['date'][:10]}, {_duration(line['seconds'])} for seeds {', '.join(map(str, line['seeds']))} on "
         f"{about['usable_cores']} cores ({about['cpu']}); {versions}.",
         "",
