@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -30,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.name == "page":
         page.write(RESULTS)
         return 0
-    if options.data is None or not options.data.is_dir():
+    names = list(ROWS) if options.name == "all" else [options.name]
+    if any(ROWS[name].needs_data for name in names) and not (options.data and options.data.is_dir()):
         print("Where are the data? Give --data DIR, or set DIABOLO_DATA.", file=sys.stderr)
         return 2
-    names = list(ROWS) if options.name == "all" else [options.name]
     until = time.monotonic() + 60 * options.budget if options.budget is not None else float("inf")
     kept = True
     for name in names:
@@ -59,6 +60,8 @@ def _run(row: Row, options: argparse.Namespace) -> bool:
         about = {"date": datetime.now().astimezone().isoformat(timespec="seconds"), "machine": machine.describe()}
         text = json.dumps(line | about, indent=1, ensure_ascii=False)
         (options.out / f"{row.name}.json").write_text(text + "\n", encoding="utf-8")
+        for picture in sorted((options.work / row.name).glob("*.png")):
+            shutil.copy(picture, options.out / f"{row.name}-{picture.name}")
     return all(bound["met"] for bound in line["bounds"])
 
 

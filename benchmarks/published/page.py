@@ -38,14 +38,18 @@ def text(results: Path) -> str:
     for name, line in found.items():
         for i, bound in enumerate(line["bounds"]):
             published = "" if i else line["published"]
-            ours, reached = _with_spread(line["figures"][bound["figure"]]), "yes" if bound["met"] else "**no**"
+            ours, reached = (
+                _with_spread((line["figures"] | line["control"])[bound["figure"]]),
+                "yes" if bound["met"] else "**no**",
+            )
             table.append(
                 f"| [`{name}`](#{name}) {bound['figure']} | {published} | {bound['bound']} | {ours} | {reached} |"
             )
-    return "\n".join([_HEAD, *table, "", *(_section(ROWS[name], line) for name, line in found.items())])
+    sections = (_section(ROWS[name], line, sorted(results.glob(f"{name}-*.png"))) for name, line in found.items())
+    return "\n".join([_HEAD, *table, "", *sections])
 
 
-def _section(row: Row, line: dict[str, Any]) -> str:
+def _section(row: Row, line: dict[str, Any], pictures: list[Path]) -> str:
     about = line["machine"]
     versions = ", ".join(f"{name} {about['versions'][name]}" for name in _PACKAGES)
     lines = [
@@ -61,6 +65,7 @@ def _section(row: Row, line: dict[str, Any]) -> str:
         *(_figure(f"control: {name}", figure) for name, figure in line["control"].items()),
         "",
         *([row.remarks, ""] if row.remarks else []),
+        *(part for file in pictures for part in (f"![{row.title}](../{file.as_posix()})", "")),
         *(part for setting in line["settings"] for part in ("```text", setting, "```", "")),
         f"{line['date'][:10]}, {_duration(line['seconds'])} for seeds {', '.join(map(str, line['seeds']))} on "
         f"{about['usable_cores']} cores ({about['cpu']}); {versions}.",

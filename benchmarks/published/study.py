@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 from sklearn.base import BaseEstimator, clone
 
 import diabolo
@@ -36,7 +37,7 @@ class Study:
     """
 
     name: str
-    data: Path
+    data: Path | None
     work: Path
     seeds: tuple[int, ...] = (0, 1, 2)
     quick: bool = False
@@ -114,6 +115,13 @@ class Study:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, int | float))
         print(f"{self.name}: {label}: {shown} ({took:.0f} s)", file=sys.stderr, flush=True)
         return found
+
+    def picture(self, name: str, pixels: np.ndarray) -> None:
+        """Keep a grey picture, of numbers in [0, 1], beside the results: four dots to a pixel."""
+        image = Image.fromarray((255 * pixels).astype(np.uint8))
+        folder = self.work / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        image.resize((4 * image.width, 4 * image.height), Image.Resampling.NEAREST).save(folder / name)
 
     def kept(self, label: str, estimator: Any) -> Any:
         """The fitted estimator of a trial that has ended."""
