@@ -23,6 +23,10 @@ PARTS = {
         parts.Chain((parts.Masking(0.1), parts.GaussianNoise(0.2))),
         parts.Chain((parts.Chain((parts.Masking(0.5),)), parts.SaltAndPepper(0.1, low=0.0, high=1.0))),
     ),
+    "OneOf": (
+        parts.OneOf(),
+        parts.OneOf((parts.Masking(0.5), parts.SaltAndPepper(0.3), parts.GaussianNoise(0.2))),
+    ),
     "MLP": (parts.MLP(), parts.MLP(()), parts.MLP((5, 3), "tanh", "sigmoid")),
     "Convolutional": (
         parts.Convolutional((2, 2, 1)),
@@ -34,6 +38,13 @@ PARTS = {
         parts.TransposedConvolutional((6, 5, 2), (4, 3), kernel=3),
         parts.TransposedConvolutional((3, 1, 4), (), stride=1, activation="tanh"),
     ),
+    "Identity": (parts.Identity(),),
+    "Residual": (
+        parts.Residual(),
+        parts.Residual(parts.MLP((5, 3), "tanh")),
+        parts.Residual(parts.UNet((2, 2, 1), (3,))),
+    ),
+    "UNet": (parts.UNet((3, 2, 1)), parts.UNet((6, 5, 2), (3, 4), kernel=1, activation="tanh")),
     "Code": (parts.Code(), parts.Code(3, "sigmoid")),
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
     "StandardNormal": (parts.StandardNormal(),),
@@ -113,8 +124,9 @@ def all_parts(slot=None):
 def networks():
     """(id, part, n_in, n_out) for every example of a network, with widths that it can have."""
     for name, part in all_parts("network"):
-        n_in = prod(part.shape) if isinstance(part, parts.Convolutional) else 4
-        n_out = prod(part.shape) if isinstance(part, parts.TransposedConvolutional) else 3
+        n_in = prod(part.shape) if isinstance(part, parts.Convolutional | parts.UNet) else 4
+        keeps_width = isinstance(part, parts.Identity | parts.Residual | parts.UNet)
+        n_out = prod(part.shape) if isinstance(part, parts.TransposedConvolutional) else n_in if keeps_width else 3
         yield name, part, n_in, n_out
 
 

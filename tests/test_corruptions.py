@@ -201,3 +201,11 @@ def test_a_chain_binds_its_steps(x):
     chain = parts.Chain((parts.Masking(0.1), parts.Chain((parts.SaltAndPepper(1.0),))))
     noisy = applied(chain.bind(*BOUNDS), x)
     assert np.all((noisy == BOUNDS[0]) | (noisy == BOUNDS[1]))
+
+
+def test_one_of_several_corruptions_is_drawn_for_each_row():
+    part = parts.OneOf((parts.Masking(1.0), parts.NoCorruption(), parts.SaltAndPepper(1.0, low=7.0, high=7.0)))
+    rows = np.asarray(part(jax.random.key(0), jnp.full((3000, 4), 2.0)))
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    np.testing.assert_array_equal(kinds, [[0.0] * 4, [2.0] * 4, [7.0] * 4])
+    assert np.all(np.abs(counts - 1000) < 4.5 * np.sqrt(3000 * 2 / 9))

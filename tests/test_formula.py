@@ -16,6 +16,7 @@ import examples
 from diabolo import inference, parts, recipes
 from diabolo.activations import ACTIVATIONS, activate
 from diabolo.distributions import Bernoulli, Normal
+from diabolo.errors import InvalidPart
 from diabolo.layers import Dense, Layers
 from diabolo.model import Model, loss
 from diabolo.objectives import Draws
@@ -118,7 +119,33 @@ def test_gradients_reach_every_weight_of_a_network(part, n_in, n_out):
 def test_every_networks_weights_follow_from_the_generator(part, n_in, n_out):
     one, two, other = (jax.tree.leaves(part.build(np.random.default_rng(seed), n_in, n_out)) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not one or any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("part", [parts.Identity(), parts.Residual()], ids=repr)
+def test_what_keeps_the_width_refuses_to_change_it(part):
+    with pytest.raises(InvalidPart, match="makes rows as long as those it reads; it is to make 3 numbers of 4"):
+        part.build(np.random.default_rng(0), 4, 3)
+
+
+def test_a_residual_network_adds_to_what_it_reads():
+    part, x = parts.MLP((5,), "tanh"), jnp.asarray(np.random.default_rng(1).normal(size=(N, D)), jnp.float32)
+    alone = part.build(np.random.default_rng(0), D, D)
+    np.testing.assert_array_equal(parts.Residual(part).build(np.random.default_rng(0), D, D)(x), x + alone(x))
+
+
+def test_a_u_net_sees_far_and_near():
+    network = parts.UNet((16, 16, 1), (4, 6)).build(np.random.default_rng(0), 256, 256)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=256), jnp.float32)
+    reach = np.abs(jax.jacobian(lambda row: network(row[None])[0, 8 * 16 + 8])(x)).reshape(16, 16)
+    assert reach[8, 8] > 0
+    assert reach[1, 8] > 0  # farther than the kernels at half the size would reach
+
+
+@pytest.mark.parametrize("make", [lambda: parts.UNet((4, 4, 1), ()), lambda: parts.OneOf(())])
+def test_nothing_to_choose_from_is_refused(make):
+    with pytest.raises(InvalidPart, match="must hold at least one"):
+        make()
 
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])

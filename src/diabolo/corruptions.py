@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .errors import InvalidPart
 from .part import Part, holds_many, number
 
-__all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "NoCorruption", "SaltAndPepper"]
+__all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "NoCorruption", "OneOf", "SaltAndPepper"]
 
 Rows = Float[Array, "n d"]
 Bound = Float[Array, " d"]
@@ -146,3 +147,36 @@ class Chain(Corruption):
 
     def bind(self, low: Bound, high: Bound) -> Self:
         return self.replace(steps=tuple(step.bind(low, high) for step in self.steps))
+
+
+@dataclass(frozen=True)
+class OneOf(Corruption):
+    """For each row one of several corruptions, each as likely as the others: for a denoiser that is told no level.
+
+    Parameters
+    ----------
+    options : tuple of Corruption
+        At least one.
+
+    Examples
+    --------
+    >>> OneOf((Masking(1.0), SaltAndPepper(1.0, 1.0, 1.0)))(jax.random.key(0), jnp.full((3, 2), 5.0)).tolist()
+    [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+    """
+
+    options: tuple[Corruption, ...] = holds_many(Corruption, (NoCorruption(),))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.options:
+            raise InvalidPart("OneOf.options must hold at least one Corruption; got none.")
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        chosen = jax.random.randint(jax.random.fold_in(key, len(self.options)), (len(x), 1), 0, len(self.options))
+        corrupted = x
+        for i, option in enumerate(self.options):
+            corrupted = jnp.where(chosen == i, option(jax.random.fold_in(key, i), x), corrupted)
+        return corrupted
+
+    def bind(self, low: Bound, high: Bound) -> Self:
+        return self.replace(options=tuple(option.bind(low, high) for option in self.options))

@@ -22,9 +22,12 @@ __all__ = [
     "Convolutions",
     "Dense",
     "Layers",
+    "Passed",
     "PerRow",
+    "Plus",
     "TransposedConvolution",
     "TransposedConvolutions",
+    "UShaped",
     "strides",
 ]
 
@@ -59,6 +62,22 @@ class Layers(eqx.Module):
         for layer in self.layers[:-1]:
             x = activate(self.activation, layer(x))
         return activate(self.output_activation, self.layers[-1](x))
+
+
+class Passed(eqx.Module):
+    """x ↦ x."""
+
+    def __call__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+        return x
+
+
+class Plus(eqx.Module):
+    """x ↦ x + f(x)."""
+
+    module: eqx.Module
+
+    def __call__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+        return x + self.module(x)  # type: ignore[operator]
 
 
 class PerRow(eqx.Module):
@@ -163,3 +182,31 @@ class TransposedConvolutions(eqx.Module):
         n, height, width, channels = image.shape
         images = jnp.moveaxis(image.reshape(n, height, width, self.n_images, channels // self.n_images), 3, 1)
         return images.reshape(*z.shape[:-1], height * width * channels)
+
+
+class UShaped(eqx.Module):
+    """From rows that hold images to such rows: down to smaller images of more channels, and up again, by way of both.
+
+    At each size a convolution that keeps it acts on the way down and on the way up, x ↦ x + f(activation(x)); what came
+    down is added to what comes up.
+    """
+
+    shape: tuple[int, int, int] = eqx.field(static=True)
+    down: tuple[Convolution, ...]
+    before: tuple[Convolution, ...]
+    after: tuple[Convolution, ...]
+    up: tuple[TransposedConvolution, ...]
+    activation: str = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+        image, seen = x.reshape(-1, *self.shape), []
+        for shrink, layer in zip(self.down, self.before, strict=True):
+            image = shrink(image)
+            image = image + layer(activate(self.activation, image))
+            seen.append(image)
+        image = jnp.zeros_like(image)
+        for grow, layer, there in reversed(list(zip(self.up, self.after, seen, strict=True))):
+            image = image + there
+            image = image + layer(activate(self.activation, image))
+            image = grow(activate(self.activation, image))
+        return image.reshape(x.shape)

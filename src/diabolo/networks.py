@@ -18,10 +18,21 @@ from jaxtyping import PRNGKeyArray
 
 from .activations import ACTIVATIONS
 from .errors import InvalidPart
-from .layers import Convolution, Convolutions, Dense, Layers, TransposedConvolution, TransposedConvolutions, strides
-from .part import Part, choice, whole, wholes
+from .layers import (
+    Convolution,
+    Convolutions,
+    Dense,
+    Layers,
+    Passed,
+    Plus,
+    TransposedConvolution,
+    TransposedConvolutions,
+    UShaped,
+    strides,
+)
+from .part import Part, choice, holds, whole, wholes
 
-__all__ = ["MLP", "Convolutional", "Network", "TransposedConvolutional", "key_from"]
+__all__ = ["MLP", "Convolutional", "Identity", "Network", "Residual", "TransposedConvolutional", "UNet", "key_from"]
 
 
 class Network(Part, slot="network"):
@@ -75,6 +86,64 @@ class MLP(Network):
 
     def mirrored(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
+
+
+@dataclass(frozen=True)
+class Identity(Network):
+    """x ↦ x, without weights: the decoder where the code is the reconstruction already.
+
+    Raises
+    ------
+    InvalidPart
+        By ``build``, if it is to make rows of another length than it reads.
+
+    Examples
+    --------
+    >>> Identity().build(np.random.default_rng(0), 3, 3)(jax.numpy.ones((1, 3))).tolist()
+    [[1.0, 1.0, 1.0]]
+    """
+
+    def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
+        _require_equal(self, n_in, n_out)
+        return Passed()
+
+
+@dataclass(frozen=True)
+class Residual(Network):
+    """x ↦ x + f(x): f learns the difference, which for a denoiser is the noise (He et al. 2016; Zhang et al. 2017).
+
+    Parameters
+    ----------
+    network : Network, default=MLP()
+        f.
+
+    Raises
+    ------
+    InvalidPart
+        By ``build``, if it is to make rows of another length than it reads.
+
+    Examples
+    --------
+    >>> Residual(MLP((16,))).build(np.random.default_rng(0), 3, 3)(jax.numpy.ones((5, 3))).shape
+    (5, 3)
+    """
+
+    network: Network = holds(Network, MLP())
+
+    def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
+        _require_equal(self, n_in, n_out)
+        return Plus(self.network.build(rng, n_in, n_out))
+
+    def mirrored(self) -> Network:
+        return self.replace(network=self.network.mirrored())
+
+
+def _require_equal(part: Network, n_in: int, n_out: int) -> None:
+    if n_in != n_out:
+        raise InvalidPart(
+            f"{type(part).__name__} makes rows as long as those it reads; it is to make {n_out} numbers of {n_in}. "
+            "As an encoder it needs a Code of as many coordinates as there are features."
+        )
 
 
 # -- of images --------------------------------------------------------------------------------------------------------
@@ -190,7 +259,66 @@ class TransposedConvolutional(Network):
         return Convolutional(self.shape, self.channels[::-1], self.kernel, self.stride, self.activation)
 
 
-def _misfit(part: Convolutional | TransposedConvolutional, what: str) -> str:
+@dataclass(frozen=True)
+class UNet(Network):
+    """From images to images of the same shape, by way of smaller ones: (n, H·W·C) → (n, H·W·C).
+
+    Convolutions of stride 2 halve the image, transposed ones double it; at each size, what came down is added to what
+    comes up, so nothing is lost on the way. Inside `Residual`, with `Identity` for a decoder and a code of H·W·C
+    numbers, it is the network for removing noise from images.
+
+    Parameters
+    ----------
+    shape : tuple of three int
+        Height, width and channels of the images that the rows hold, as for `Convolutional`.
+    channels : tuple of int, default=(32, 64, 128)
+        The number of channels at a half of the size, a quarter, and so on; at least one.
+    kernel : int in [1, inf), default=3
+        Height and width of the kernels that keep the size; those that change it have 4.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+
+    Raises
+    ------
+    InvalidPart
+        If ``channels`` is empty; by ``build``, if it is to read or make rows of another length than H·W·C.
+
+    References
+    ----------
+    Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation" (there what came
+    down is put beside what comes up).
+
+    Examples
+    --------
+    >>> UNet((8, 8, 1), (4, 8)).build(np.random.default_rng(0), 64, 64)(jax.numpy.ones((5, 64))).shape
+    (5, 64)
+    """
+
+    shape: tuple[int, int, int] = wholes(length=3)
+    channels: tuple[int, ...] = wholes((32, 64, 128))
+    kernel: int = whole(3)
+    activation: str = choice("silu", tuple(ACTIVATIONS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.channels:
+            raise InvalidPart("UNet.channels must hold at least one number; got none.")
+
+    def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
+        if {n_in, n_out} != {prod(self.shape)}:
+            raise InvalidPart(_misfit(self, f"reads rows of {n_in} and makes rows of {n_out} numbers"))
+        steps = list(pairwise((self.shape[2], *self.channels)))
+        sizes = strides(self.shape, 2, len(steps))
+        return UShaped(
+            shape=self.shape,
+            down=tuple(Convolution.draw(rng, 4, a, b, 2) for a, b in steps),
+            before=tuple(Convolution.draw(rng, self.kernel, c, c, 1) for c in self.channels),
+            after=tuple(Convolution.draw(rng, self.kernel, c, c, 1) for c in self.channels),
+            up=tuple(TransposedConvolution.draw(rng, 4, b, a, 2, sizes[i]) for i, (a, b) in enumerate(steps)),
+            activation=self.activation,
+        )
+
+
+def _misfit(part: Convolutional | TransposedConvolutional | UNet, what: str) -> str:
     return (
         f"{type(part).__name__} {what}, but its shape is {part.shape}, images of {prod(part.shape)} numbers. "
         f"Give it the shape (height, width, channels) of your images, whose product is the number of features."

@@ -1,11 +1,11 @@
 """Every part, in one place to import from; `part.registered` lists them, and whatever you add."""
 
-from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
+from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, OneOf, SaltAndPepper
 from .latents import Code, DiagonalGaussian, Latent
 from .layers import PerRow
 from .likelihoods import Bernoulli, Categorical, Gaussian, LearnedGaussian, Likelihood
 from .model import Recipe
-from .networks import MLP, Convolutional, Network, TransposedConvolutional, key_from
+from .networks import MLP, Convolutional, Identity, Network, Residual, TransposedConvolutional, UNet, key_from
 from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
 from .optimizers import SGD, Adam, Optimizer
 from .part import choice, holds, holds_many, number, registered, whole, wholes
@@ -34,6 +34,7 @@ __all__ = [
     "ForwardPass",
     "Gaussian",
     "GaussianNoise",
+    "Identity",
     "ImportanceWeighted",
     "KLSparsity",
     "Latent",
@@ -44,17 +45,20 @@ __all__ = [
     "Network",
     "NoCorruption",
     "Objective",
+    "OneOf",
     "Optimizer",
     "Penalty",
     "PerRow",
     "Prior",
     "Recipe",
     "Reconstruction",
+    "Residual",
     "SaltAndPepper",
     "Schedule",
     "StandardNormal",
     "Steps",
     "TransposedConvolutional",
+    "UNet",
     "WeightDecay",
     "choice",
     "holds",
