@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = list(ROWS) if options.name == "all" else [options.name]
     if any(ROWS[name].needs_data for name in names) and not (options.data and options.data.is_dir()):
         print("Where are the data? Give --data DIR, or set DIABOLO_DATA.", file=sys.stderr)
+        return 2
+    absent = {module for name in names for module in ROWS[name].needs if find_spec(module) is None}
+    if absent:
+        print(f"There is no module {', '.join(sorted(absent))}: pip install '.[bench]'.", file=sys.stderr)
         return 2
     until = time.monotonic() + 60 * options.budget if options.budget is not None else float("inf")
     kept = True

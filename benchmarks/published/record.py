@@ -67,6 +67,8 @@ class Row:
     """Those that are run if no others are asked for: three, or as many as end within a quarter of an hour."""
     needs_data: bool = True
     """False: scikit-learn's bundled data do."""
+    needs: tuple[str, ...] = ()
+    """Modules of the extra ``bench``."""
     remarks: str = ""
     """What to know of the outcome, for the documentation."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..record import Row
 from .annealing import ANNEALING
+from .denoise_digits import DENOISE_DIGITS
 from .hinton import HINTON
 from .iwae import IWAE
 from .sda import SDA
@@ -15,5 +16,16 @@ from .vae_static import VAE_STATIC
 
 __all__ = ["ROWS"]
 
-_ROWS = (HINTON, SDA, SPARSE_MNIST, SPARSE_PATCHES, VAE_EXAMPLE, VAE_STATIC, VAE_PYTHAE, IWAE, ANNEALING)
+_ROWS = (
+    HINTON,
+    SDA,
+    SPARSE_MNIST,
+    SPARSE_PATCHES,
+    VAE_EXAMPLE,
+    VAE_STATIC,
+    VAE_PYTHAE,
+    IWAE,
+    DENOISE_DIGITS,
+    ANNEALING,
+)
 ROWS: dict[str, Row] = {row.name: row for row in _ROWS}

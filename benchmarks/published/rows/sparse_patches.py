@@ -110,9 +110,9 @@ SPARSE_PATCHES = Row(
     name="sparse-patches",
     title="Sparse features of natural photographs",
     protocol="100,000 patches of 8 × 8 and 12 × 12 pixels of scikit-learn's two photographs, whitened, of equal "
-    "contrast; 128 and 256 sigmoid units, ρ = 0.02, β = 10, weight decay 0.01; the share of the units' filters of which "
-    "a localised Gabor function (σ at most a fifth of the patch) explains at least 60 % of the variance. Controls: "
-    "principal components, and the network before training",
+    "contrast; 128 and 256 sigmoid units, ρ = 0.02, β = 10, weight decay 0.01; the share of the units' filters of "
+    "which a localised Gabor function (σ at most a fifth of the patch) explains at least 60 % of the variance. "
+    "Controls: principal components, and the network before training",
     published="oriented, localised, band-pass filters (Olshausen & Field 1996; Ng's exercise)",
     unit="% of filters",
     run=_run,
