@@ -49,7 +49,7 @@ def test_binary_digits_are_likelier_under_a_variational_model_than_pixel_by_pixe
     with np.load(data_dir / "binarized_mnist" / "binarized_mnist.npz") as file:
         train, test = file["X_train"][:4000].astype(np.float32), file["X_test"][:300].astype(np.float32)
     vae = diabolo.VariationalAutoencoder(
-        n_latent=16, hidden_layer_sizes=(256,), likelihood="bernoulli", beta="linear", max_epochs=30,
+        n_latent=16, hidden_layer_sizes=(256,), likelihood="bernoulli", beta="linear", max_epochs=12,
         learning_rate=2e-3, random_state=0,
     ).fit(train)  # fmt: skip
     p = np.clip(train.mean(axis=0), 1e-3, 1 - 1e-3)
