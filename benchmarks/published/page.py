@@ -38,13 +38,11 @@ def text(results: Path) -> str:
     for name, line in found.items():
         for i, bound in enumerate(line["bounds"]):
             published = "" if i else line["published"]
-            ours, reached = (
-                _with_spread((line["figures"] | line["control"])[bound["figure"]]),
-                "yes" if bound["met"] else "**no**",
-            )
-            table.append(
-                f"| [`{name}`](#{name}) {bound['figure']} | {published} | {bound['bound']} | {ours} | {reached} |"
-            )
+            wished = "" if bound["wished"] is None else f" (wished {bound['wished']:g})"
+            ours = _with_spread((line["figures"] | line["control"])[bound["figure"]])
+            reached = "yes" if bound["met"] else "**no**"
+            cells = (f"[`{name}`](#{name}) {bound['figure']}", published, bound["bound"] + wished, ours, reached)
+            table.append(f"| {' | '.join(cells)} |")
     sections = (_section(ROWS[name], line, sorted(results.glob(f"{name}-*.png"))) for name, line in found.items())
     return "\n".join([_HEAD, *table, "", *sections])
 

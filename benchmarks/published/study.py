@@ -105,6 +105,8 @@ class Study:
         self._before += before
         if numbers.exists():
             return dict(json.loads(numbers.read_text()))
+        going_on = f", {before:.0f} s done before" if before else ""
+        print(f"{self.name}: {label} … ({time.strftime('%H:%M')}{going_on})", file=sys.stderr, flush=True)
         started = time.perf_counter()
         try:
             found = compute(folder)
