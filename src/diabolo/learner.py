@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import artifact, packing
 from .checkpoint import Checkpoints
+from .errors import ArtifactError
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Optimizer
 from .part import Part
@@ -271,4 +272,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it uses a part of your own whose module has not been imported.
     """
     manifest, arrays = artifact.read(path)
-    return packing.unpack(LEARNERS, manifest, arrays)
+    try:
+        return packing.unpack(LEARNERS, manifest, arrays)
+    except ArtifactError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__

@@ -65,7 +65,7 @@ def unpack(classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[st
 def _class(classes: Mapping[str, Any], name: str) -> Any:
     if name not in classes:
         raise ArtifactError(
-            f"The saved model is a {name}, which is not among diabolo's estimators. "
+            f"The saved model holds a {name}, which is not among diabolo's estimators. "
             "Import the module that defines it, then load again."
         )
     return classes[name]
