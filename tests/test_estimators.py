@@ -680,17 +680,11 @@ def test_pre_training_starts_the_fine_tuning_from_a_lower_loss(table):
 
 
 def test_pre_training_corrupts_each_layers_input_if_asked(table):
-    settings = {"hidden_layer_sizes": (8, 4), "pretrain": "layerwise", "pretrain_epochs": 3} | SMALL
-    plain, none, all_alike, each = (
-        StackedAutoencoder(pretrain_corruption=given, **settings).fit(table).pretrain_history_
-        for given in (
-            None,
-            parts.GaussianNoise(0.0),
-            parts.GaussianNoise(0.5),
-            (parts.NoCorruption(), parts.GaussianNoise(0.5), parts.Masking(0.5)),
-        )
+    settings = {"hidden_layer_sizes": (8,), "pretrain": "layerwise", "pretrain_epochs": 3} | SMALL
+    plain, all_alike, each = (
+        StackedAutoencoder(pretrain_corruption=given, **settings | {"max_epochs": 0}).fit(table).pretrain_history_
+        for given in (None, parts.GaussianNoise(0.5), (parts.NoCorruption(), parts.GaussianNoise(0.5)))
     )
-    assert none == plain
     assert each[0] == plain[0]
     assert all(noisy["loss"] != quiet["loss"] for noisy, quiet in zip(all_alike, plain, strict=True))
     assert all(noisy["loss"] != quiet["loss"] for noisy, quiet in zip(each[1:], plain[1:], strict=True))

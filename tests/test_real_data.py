@@ -34,9 +34,8 @@ def _images(path, n):
         return file["X_train"][:n].reshape(n, -1) / 255, file["X_test"][:500].reshape(500, -1) / 255
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_a_deep_code_keeps_more_of_an_image_than_pca(name, data_dir):
-    train, test = _images(data_dir / name / f"{name}.npz", 4000)
+def test_a_deep_code_keeps_more_of_an_image_than_pca(data_dir):
+    train, test = _images(data_dir / "fashion_mnist" / "fashion_mnist.npz", 4000)
     pca = PCA(8, random_state=0).fit(train)
     deep = diabolo.StackedAutoencoder(
         n_latent=8, hidden_layer_sizes=(256, 64), scaling=None, max_epochs=20, learning_rate=2e-3, random_state=0

@@ -98,7 +98,7 @@ def _share(filters: np.ndarray, size: int, study: Study) -> float:
 def _tiles(filters: np.ndarray, size: int) -> np.ndarray:
     """All filters side by side, each from black to white about grey."""
     across, gap = 32, size + 1
-    pixels = np.full((-(-len(filters) // across) * gap, across * gap), 0.5)
+    pixels = np.ones((-(-len(filters) // across) * gap, across * gap))
     for i, one in enumerate(filters):
         top, left = (i // across) * gap, (i % across) * gap
         centred = (one - one.mean()).reshape(size, size)
