@@ -12,6 +12,7 @@ from .rows import ROWS
 __all__ = ["PAGE", "text", "write"]
 
 PAGE = Path("docs/results.md")
+_BAR = r"\|"  # within a cell
 _PACKAGES = ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")
 
 _HEAD = """# Published results, reproduced
@@ -42,7 +43,7 @@ def text(results: Path) -> str:
             ours = _with_spread((line["figures"] | line["control"])[bound["figure"]])
             reached = "yes" if bound["met"] else "**no**"
             cells = (f"[`{name}`](#{name}) {bound['figure']}", published, bound["bound"] + wished, ours, reached)
-            table.append(f"| {' | '.join(cells)} |")
+            table.append(_row(cells))
     sections = (_section(ROWS[name], line, sorted(results.glob(f"{name}-*.png"))) for name, line in found.items())
     return "\n".join([_HEAD, *table, "", *sections])
 
@@ -74,7 +75,11 @@ def _section(row: Row, line: dict[str, Any], pictures: list[Path]) -> str:
 
 def _figure(name: str, figure: dict[str, Any]) -> str:
     spread = "" if figure["spread"] is None else f"{figure['spread']:.2g}"
-    return f"| {name} | {figure['mean']:.5g} | {spread} | {', '.join(f'{value:.5g}' for value in figure['each'])} |"
+    return _row((name, f"{figure['mean']:.5g}", spread, ", ".join(f"{value:.5g}" for value in figure["each"])))
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"
 
 
 def _with_spread(figure: dict[str, Any]) -> str:
