@@ -371,6 +371,8 @@ def test_a_number_of_an_own_part_compiles_nothing(own, table):
     def count():
         return sum(thing._cache_size() for thing in vars(training).values() if hasattr(thing, "_cache_size"))
 
+    for slot in ("corruption", "penalty", "latent"):
+        clone(own[slot]).fit(table)
     before = count()
     clone(own["corruption"]).set_params(corruption__p=0.4).fit(table)
     clone(own["penalty"]).set_params(penalties=(UnitNorm(0.9),)).fit(table)
