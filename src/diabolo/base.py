@@ -157,8 +157,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         self._seed = seed
         given = self._opened(X)
         model = Model.build(self._recipe(self.n_features_in_), self.n_features_in_, seed)
-        fraction = self.validation_fraction or 0.0 if X_val is None else 0.0
-        rows = self._prepared(given, model, fraction, {} if prepared is None else prepared)
+        rows = self._prepared(given, model, self._share_held_out(X_val), {} if prepared is None else prepared)
         if X_val is not None:
             rows = rows.judged_by(validate_data(self, X_val, dtype=FLOATS, reset=False))
         if kept is not None:

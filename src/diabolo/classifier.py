@@ -161,8 +161,8 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
         begun, width = self.autoencoder_, self.n_features_in_
         self.scaler_ = begun.scaler_
-        fraction = 0.0 if ahead is not None else self.validation_fraction or 0.0
-        prepared = from_array(self._beside(rows, positions), Survey(None, "real"), fraction, self._seed)
+        together, fraction = self._beside(rows, positions), self._share_held_out(ahead)
+        prepared = from_array(together, Survey(None, "real"), fraction, self._seed)
         if ahead is not None:
             prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1])))
         if kept is not None:

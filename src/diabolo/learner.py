@@ -217,6 +217,10 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
             "version": artifact.versions(),
         }
 
+    def _share_held_out(self, X_val: Any) -> float:
+        """Of the rows given: none, if there are others to judge by."""
+        return 0.0 if X_val is not None else self.validation_fraction or 0.0
+
     def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
         """The model that training begins with."""
         return job.model

@@ -32,13 +32,13 @@ class Likelihood(Part, slot="likelihood"):
     discrete: ClassVar[bool]
     """Whether the density is a probability mass, which no change of units rescales."""
 
-    @abstractmethod
     def n_outputs(self, n_features: int) -> int:
-        """How many numbers the decoder gives for each row."""
+        """How many numbers the decoder gives for each row: one for each feature, unless refined."""
+        return n_features
 
-    @abstractmethod
     def build(self, n_features: int) -> Own:
-        """The likelihood's own weights, those that do not depend on z; {} for most."""
+        """The likelihood's own weights, those that do not depend on z: none, unless refined."""
+        return {}
 
     @abstractmethod
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
@@ -66,12 +66,6 @@ class Gaussian(Likelihood):
     support: ClassVar[Literal["real", "unit"]] = "real"
     discrete: ClassVar[bool] = False
     sigma: float = number(0.5**0.5, "(0, inf)")
-
-    def n_outputs(self, n_features: int) -> int:
-        return n_features
-
-    def build(self, n_features: int) -> Own:
-        return {}
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Normal(eta, jnp.asarray(self.sigma))
@@ -104,9 +98,6 @@ class LearnedGaussian(Likelihood):
     discrete: ClassVar[bool] = False
     floor: float = number(1e-3, "(0, 1)")
 
-    def n_outputs(self, n_features: int) -> int:
-        return n_features
-
     def build(self, n_features: int) -> Own:
         at_one = np.log(np.expm1(1.0 - self.floor))
         return {"spread": jax.device_put(np.full(n_features, at_one, np.float32))}
@@ -130,12 +121,6 @@ class Bernoulli(Likelihood):
     support: ClassVar[Literal["real", "unit"]] = "unit"
     discrete: ClassVar[bool] = True
 
-    def n_outputs(self, n_features: int) -> int:
-        return n_features
-
-    def build(self, n_features: int) -> Own:
-        return {}
-
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Bernoulli(eta)
 
@@ -154,12 +139,6 @@ class Categorical(Likelihood):
 
     support: ClassVar[Literal["real", "unit"]] = "unit"
     discrete: ClassVar[bool] = True
-
-    def n_outputs(self, n_features: int) -> int:
-        return n_features
-
-    def build(self, n_features: int) -> Own:
-        return {}
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Categorical(eta)

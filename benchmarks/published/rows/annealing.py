@@ -23,8 +23,8 @@ _SCHEDULES: dict[str, float | Schedule] = {
 
 
 def _run(study: Study) -> Found:
-    rows = binarized_mnist(study.data)
-    train, valid, test = study.some(rows.train), study.some(rows.valid), study.some(rows.test)
+    rows = binarized_mnist(study)
+    train, valid, test = rows.train, rows.valid, rows.test
 
     def measured(model: Any) -> dict[str, float]:
         return {

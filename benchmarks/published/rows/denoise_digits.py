@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ Filter = Callable[[np.ndarray], np.ndarray]
 
 
 def _run(study: Study) -> Found:
-    fashion = images(study.data, "fashion_mnist", 5_000)
-    train, valid, test = study.some(fashion.train), study.some(fashion.valid), study.some(fashion.test)
+    fashion = images(study, "fashion_mnist", 5_000)
+    train, valid, test = fashion.train, fashion.valid, fashion.test
 
+    filters = cache(lambda: _filters(train))
     noises = study.pick(_NOISES, {name: _NOISES[name] for name in _WEAK[:2]})
 
     def make(seed: int, corruption: Corruption, n_epochs: int) -> Autoencoder:
@@ -56,7 +58,7 @@ def _run(study: Study) -> Found:
         noisy = _noisy(test, noise)
 
         def classical(folder: Path, noise: Corruption = noise, noisy: np.ndarray = noisy) -> Numbers:
-            return _classical(train, valid[: study.pick(300, 5)], noise, test, noisy)
+            return _classical(filters(), valid[: study.pick(300, 5)], noise, test, noisy)
 
         def measured(model: Any, name: str = name, noisy: np.ndarray = noisy) -> Numbers:
             return {name: _psnr(test, model.reconstruct(noisy))}
@@ -87,12 +89,14 @@ def _psnr(clean: np.ndarray, found: np.ndarray) -> float:
     return psnr(clean, np.clip(found, 0, 1))
 
 
-def _classical(train: np.ndarray, valid: np.ndarray, noise: Corruption, test: np.ndarray, noisy: np.ndarray) -> Numbers:
+def _classical(
+    filters: dict[str, list[Filter]], valid: np.ndarray, noise: Corruption, test: np.ndarray, noisy: np.ndarray
+) -> Numbers:
     """The best of the classical filters, each with the strength that is best on validation images."""
     before = _noisy(valid, noise)
     found = {}
-    for kind, filters in _filters(train).items():
-        best = max(filters, key=lambda one: _psnr(valid, one(before.reshape(-1, *_SQUARE)).reshape(valid.shape)))
+    for kind, strengths in filters.items():
+        best = max(strengths, key=lambda one: _psnr(valid, one(before.reshape(-1, *_SQUARE)).reshape(valid.shape)))
         found[kind] = _psnr(test, best(noisy.reshape(-1, *_SQUARE)).reshape(test.shape))
     which = max(found, key=lambda kind: found[kind])
     return {"PSNR": found[which], "which": which, **found}

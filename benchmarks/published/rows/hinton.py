@@ -20,8 +20,8 @@ _COPIES = 5
 
 
 def _run(study: Study) -> Found:
-    mnist = images(study.data, "mnist", 5_000)
-    train, valid, test = study.some(mnist.train), study.some(mnist.valid), study.some(mnist.test)
+    mnist = images(study, "mnist", 5_000)
+    train, valid, test = mnist.train, mnist.valid, mnist.test
 
     train = np.concatenate([train, *(_deformed(train, copy) for copy in range(_COPIES))])
 
@@ -39,7 +39,7 @@ def _run(study: Study) -> Found:
         return {"squared error": squared_error(test, model.reconstruct(test))}
 
     figures, settings = study.trials(make, train, measured, X_val=valid)
-    pca = PCA(30).fit(study.some(mnist.train))
+    pca = PCA(30).fit(mnist.train)
     control = squared_error(test, pca.inverse_transform(pca.transform(test)))
     return Found(figures, {"squared error of PCA-30": [control]}, [settings])
 

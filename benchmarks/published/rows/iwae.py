@@ -17,8 +17,8 @@ _EPOCHS = {1: 300, 5: 300, 50: 100}
 
 
 def _run(study: Study) -> Found:
-    rows = binarized_mnist(study.data)
-    train, valid, test = study.some(rows.train), study.some(rows.valid), study.some(rows.test)
+    rows = binarized_mnist(study)
+    train, valid, test = rows.train, rows.valid, rows.test
     n_draws = study.pick(5_000, 5)
     figures: Figures = {}
     settings = ""

@@ -21,10 +21,10 @@ _ERROR = "test error"
 
 
 def _run(study: Study) -> Found:
-    mnist = images(study.data, "mnist", 10_000)
-    train, y_train = study.some(mnist.train), study.some(mnist.y_train)
-    valid, y_valid = study.some(mnist.valid), study.some(mnist.y_valid)
-    test, y_test = study.some(mnist.test), study.some(mnist.y_test)
+    mnist = images(study, "mnist", 10_000)
+    train, y_train = mnist.train, mnist.y_train
+    valid, y_valid = mnist.valid, mnist.y_valid
+    test, y_test = mnist.test, mnist.y_test
 
     def measured(model: Any) -> dict[str, float]:
         return {
@@ -32,7 +32,7 @@ def _run(study: Study) -> Found:
             "validation error": 100 * (1 - model.score(valid, y_valid)),
         }
 
-    found, written = {}, []
+    found, settings = {}, {}
     for name, variant in _VARIANTS.items():
 
         def make(seed: int, variant: dict[str, Any] = variant) -> AutoencoderClassifier:
@@ -50,11 +50,11 @@ def _run(study: Study) -> Found:
             return AutoencoderClassifier(begun, max_epochs=study.epochs(30), random_state=seed)
 
         label = name.replace(" ", "-") + "-"
-        found[name], settings = study.trials(make, train, measured, label, y=y_train, X_val=valid, y_val=y_valid)
-        written.append(settings)
+        labels = {"y": y_train, "X_val": valid, "y_val": y_valid}
+        found[name], settings[name] = study.trials(make, train, measured, label, **labels)
     control = {f"{_ERROR}, {name}": found[name][_ERROR] for name in ("no corruption", "no pre-training")}
     bounds = [Bound(_ERROR, fmean(values)) for values in control.values()]
-    return Found(found["denoising"], control, written[:1], bounds)
+    return Found(found["denoising"], control, [settings["denoising"]], bounds)
 
 
 SDA = Row(

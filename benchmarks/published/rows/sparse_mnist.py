@@ -36,10 +36,10 @@ def _sparse(study: Study, n_units: int, seed: int) -> Autoencoder:
 
 
 def _run(study: Study) -> Found:
-    mnist = images(study.data, "mnist", 10_000)
-    train, y_train = study.some(mnist.train), study.some(mnist.y_train)
-    valid, y_valid = study.some(mnist.valid), study.some(mnist.y_valid)
-    test, y_test = study.some(mnist.test), study.some(mnist.y_test)
+    mnist = images(study, "mnist", 10_000)
+    train, y_train = mnist.train, mnist.y_train
+    valid, y_valid = mnist.valid, mnist.y_valid
+    test, y_test = mnist.test, mnist.y_test
 
     def classic(model: Any) -> dict[str, float]:
         activity = model.transform(test).mean(axis=0)

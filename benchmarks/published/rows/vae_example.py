@@ -10,8 +10,8 @@ from ..study import Study
 
 
 def _run(study: Study) -> Found:
-    mnist = images(study.data, "mnist", 0)
-    train, test = study.some(mnist.train), study.some(mnist.test)
+    mnist = images(study, "mnist", 0)
+    train, test = mnist.train, mnist.test
 
     def make(seed: int) -> VariationalAutoencoder:
         return VariationalAutoencoder(

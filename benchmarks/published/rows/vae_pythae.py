@@ -13,8 +13,8 @@ from ..study import Study
 
 
 def _run(study: Study) -> Found:
-    rows = binarized_mnist(study.data)
-    train, valid, test = study.some(rows.train), study.some(rows.valid), study.some(rows.test)
+    rows = binarized_mnist(study)
+    train, valid, test = rows.train, rows.valid, rows.test
 
     def make(seed: int) -> VariationalAutoencoder:
         return VariationalAutoencoder(

@@ -12,8 +12,8 @@ from ..study import Study
 
 
 def _run(study: Study) -> Found:
-    rows = binarized_mnist(study.data)
-    train, valid, test = study.some(rows.train), study.some(rows.valid), study.some(rows.test)
+    rows = binarized_mnist(study)
+    train, valid, test = rows.train, rows.valid, rows.test
 
     def measured(model: Any) -> dict[str, float]:
         bounds = {"ELBO": model.elbo(test, n_samples=128), "log p": model.log_likelihood(test, n_samples=128)}
