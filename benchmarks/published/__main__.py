@@ -76,8 +76,8 @@ def _compare(line: dict[str, Any], recorded: Path) -> None:
         return
     for name, was in json.loads(recorded.read_text(encoding="utf-8"))["figures"].items():
         spread = "" if was["spread"] is None else f" ± {was['spread']:.2g}"
-        now = line["figures"][name]["mean"]
-        print(f"{line['name']}: {name}: {now:.5g}; recorded {was['mean']:.5g}{spread}", file=sys.stderr)
+        now = f"{line['figures'][name]['mean']:.5g}" if name in line["figures"] else "not found this time"
+        print(f"{line['name']}: {name}: {now}; recorded {was['mean']:.5g}{spread}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
