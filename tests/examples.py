@@ -66,6 +66,7 @@ PARTS = {
     "Steps": (parts.Steps(), parts.Steps((2, 4), factor=0.5)),
     "Adam": (parts.Adam(), parts.Adam(b1=0.5, weight_decay=0.1)),
     "SGD": (parts.SGD(), parts.SGD(0.0)),
+    "Muon": (parts.Muon(), parts.Muon(0.9, weight_decay=0.1)),
     "Recipe": (
         parts.Recipe(),
         parts.Recipe(

@@ -429,6 +429,22 @@ def test_weight_decay_of_the_optimizer_shrinks_the_weights(rows):
     assert norms[1] < 0.9 * norms[0]
 
 
+def test_muon_moves_a_matrix_alike_in_all_directions_and_a_vector_as_adam_does():
+    rng = np.random.default_rng(0)
+    scales = np.logspace(0, -2, 8)[:, None]
+    gradient = {"matrix": jnp.asarray(scales * rng.normal(size=(8, 30))), "vector": jnp.asarray(rng.normal(size=30))}
+    muon = parts.Muon().build()
+    steps, _ = muon.update(gradient, muon.init(gradient), gradient)
+    of_matrix = np.asarray(steps["matrix"])
+    singular = np.linalg.svd(of_matrix, compute_uv=False)
+    assert np.linalg.cond(gradient["matrix"]) > 50
+    assert singular.max() / singular.min() < 2  # five of Newton and Schulz's steps end in [0.7, 1.2]
+    assert np.sqrt(np.square(of_matrix).mean()) == pytest.approx(0.2, rel=0.2)
+    assert (of_matrix * gradient["matrix"]).sum() > 0, "it is to be subtracted"
+    of_vector = np.asarray(steps["vector"]) * np.sign(gradient["vector"])  # Adam's first step, whatever the gradient
+    np.testing.assert_allclose(of_vector, of_vector[0], rtol=1e-3)
+
+
 # -- few programs -----------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from . import artifact, packing
 from .checkpoint import Checkpoints
 from .errors import ArtifactError
 from .model import Model, Recipe
-from .optimizers import SGD, Adam, Optimizer
+from .optimizers import SGD, Adam, Muon, Optimizer
 from .part import Part
 from .placement import current
 from .preparation import Rows
@@ -34,7 +34,7 @@ from .training import Keeper, Plan, Trained, train
 
 __all__ = ["FLOATS", "LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
 
-OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "sgd": SGD()}
+OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()}
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
 LEARNERS: dict[str, type[Learner]] = {}
@@ -53,7 +53,7 @@ _TRAINING_PARAMETERS = """
         The optimiser's peak rate.
     learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
         The factor on the rate over time.
-    optimizer : {"adam", "sgd"} or Optimizer, default="adam"
+    optimizer : {"adam", "muon", "sgd"} or Optimizer, default="adam"
     validation_fraction : float in [0, 1) or None, default=0.1
         The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. 0 or None: none, and the
         last epoch is kept.

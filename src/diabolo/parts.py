@@ -7,7 +7,7 @@ from .likelihoods import Bernoulli, Categorical, Gaussian, LearnedGaussian, Like
 from .model import Recipe
 from .networks import MLP, Convolutional, Identity, Network, Residual, TransposedConvolutional, UNet, key_from
 from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
-from .optimizers import SGD, Adam, Optimizer
+from .optimizers import SGD, Adam, Muon, Optimizer
 from .part import choice, holds, holds_many, number, registered, whole, wholes
 from .penalties import L1, Contractive, ForwardPass, KLSparsity, Penalty, WeightDecay, mean_over_rows
 from .priors import Prior, StandardNormal
@@ -42,6 +42,7 @@ __all__ = [
     "Likelihood",
     "LinearWarmup",
     "Masking",
+    "Muon",
     "Network",
     "NoCorruption",
     "Objective",
