@@ -83,7 +83,7 @@ class Muon(Optimizer):
 
     Fewer steps than Adam, each dearer by some products of matrices: it pays where a step is long anyway (large batches,
     many draws of z). Steps of matrices have the size of Adam's (root mean square 0.2; Liu et al. 2025, section 2.2), so
-    learning rates carry over; all other arrays are Adam's.
+    learning rates carry over; other arrays are Adam's, with Nesterov's momentum.
 
     Parameters
     ----------
