@@ -52,6 +52,12 @@ PARTS = {
     "LearnedGaussian": (parts.LearnedGaussian(), parts.LearnedGaussian(floor=0.01)),
     "Bernoulli": (parts.Bernoulli(),),
     "Categorical": (parts.Categorical(),),
+    "Count": (parts.Count(), parts.Count(0.01)),
+    "Mixed": (
+        parts.Mixed((parts.LearnedGaussian(), parts.Gaussian(0.5)), (1, 2)),
+        parts.Mixed((parts.Bernoulli(), parts.Categorical()), (1, 2)),
+        parts.Mixed((parts.Count(), parts.Bernoulli(), parts.LearnedGaussian(0.01)), (1, 1, 1)),
+    ),
     "Reconstruction": (parts.Reconstruction(), parts.Reconstruction(2)),
     "ELBO": (parts.ELBO(), parts.ELBO(parts.LinearWarmup(3), 2), parts.ELBO(parts.Constant(0.3))),
     "ImportanceWeighted": (parts.ImportanceWeighted(), parts.ImportanceWeighted(1)),
@@ -129,6 +135,11 @@ def networks():
         keeps_width = isinstance(part, parts.Identity | parts.Residual | parts.UNet)
         n_out = prod(part.shape) if isinstance(part, parts.TransposedConvolutional) else n_in if keeps_width else 3
         yield name, part, n_in, n_out
+
+
+def n_columns(part, usual):
+    """How wide the rows are that a likelihood tells: as ``usual``, unless it says so itself."""
+    return sum(part.widths) if isinstance(part, parts.Mixed) else usual
 
 
 def own_modules():

@@ -1,6 +1,5 @@
 """Densities are densities: normalised, equal to SciPy's, sampled as they say; KL is the KL."""
 
-import itertools
 import math
 
 import jax
@@ -14,7 +13,17 @@ from scipy import integrate, special, stats
 
 import examples
 from diabolo.activations import softplus
-from diabolo.distributions import Bernoulli, Categorical, Dirac, Distribution, Normal, kl_bernoulli, kl_divergence
+from diabolo.distributions import (
+    Bernoulli,
+    Categorical,
+    Dirac,
+    Distribution,
+    Joint,
+    NegativeBinomial,
+    Normal,
+    kl_bernoulli,
+    kl_divergence,
+)
 
 N_DRAWS = 40_000
 STANDARD_ERRORS = 4.5
@@ -152,6 +161,71 @@ def test_draws_of_a_bernoulli_are_zeros_and_ones_at_its_rate():
     np.testing.assert_allclose(bernoulli.mean, p, rtol=1e-5)
 
 
+# -- negative binomial ------------------------------------------------------------------------------------------------
+
+COUNTS = {
+    "few": (0.3, 0.5),
+    "some": (5.0, 2.0),
+    "many": (1e6, 3.0),
+    "almost Poisson": (2.0, 1e6),
+    "hardly ever, then many": (1e5, 0.01),
+}
+every_count = pytest.mark.parametrize(("mean", "r"), COUNTS.values(), ids=COUNTS)
+
+
+def negative_binomial(mean, r):
+    return NegativeBinomial(jnp.log(jnp.full(1, mean)), jnp.full(1, r))
+
+
+@every_count
+def test_a_negative_binomial_is_scipys(mean, r):
+    likely = np.unique(stats.nbinom.ppf(np.linspace(0.001, 0.999, 300), r, r / (r + mean)))[:, None]
+    ours = negative_binomial(mean, r).log_prob(jnp.asarray(likely, jnp.float32))
+    np.testing.assert_allclose(ours, stats.nbinom.logpmf(likely, r, r / (r + mean)), atol=1e-4)
+
+
+@every_count
+def test_the_slope_of_a_negative_binomial_stays_finite(mean, r):
+    x = np.array([0.0, 1.0, np.round(mean), np.round(10 * mean)])
+
+    def log_prob(log_mean, r):
+        return NegativeBinomial(log_mean, r).log_prob(jnp.asarray(x, jnp.float32)).sum()
+
+    by_log_mean, by_r = jax.grad(log_prob, (0, 1))(jnp.log(jnp.full(4, mean)), jnp.full(4, r))
+    np.testing.assert_allclose(by_log_mean, (x - mean) * r / (r + mean), rtol=1e-4, atol=1e-4)
+    assert np.isfinite(by_r).all()
+
+
+@every_count
+def test_draws_of_a_negative_binomial_are_whole_and_have_its_moments(mean, r):
+    distribution = negative_binomial(mean, r)
+    draws = np.asarray(distribution.sample(jax.random.key(5), (N_DRAWS,)), np.float64)
+    variance = mean + mean**2 / r
+    np.testing.assert_array_equal(draws, np.round(draws))
+    assert draws.min() >= 0
+    np.testing.assert_allclose(distribution.mean, mean, rtol=1e-5)
+    assert abs(draws.mean() - mean) < STANDARD_ERRORS * math.sqrt(variance / N_DRAWS)
+    skewness_of_square = stats.nbinom.stats(r, r / (r + mean), moments="k") + 2
+    spread_of_variance = variance * math.sqrt(skewness_of_square / N_DRAWS)
+    assert abs(draws.var() - variance) < STANDARD_ERRORS * spread_of_variance
+
+
+# -- blocks side by side ----------------------------------------------------------------------------------------------
+
+
+def test_a_joint_says_of_each_block_what_the_block_says():
+    blocks = Normal(jnp.ones((4, 2)), jnp.ones(2)), Bernoulli(jnp.full((4, 1), 0.3))
+    joint = Joint(blocks)
+    draws = joint.sample(jax.random.key(0), (1000,))
+    assert draws.shape == (1000, 4, 3)
+    assert set(np.unique(draws[..., 2])) == {0.0, 1.0}
+    np.testing.assert_array_equal(joint.mean, np.hstack([block.mean for block in blocks]))
+    each = [blocks[0].log_prob(draws[..., :2]), blocks[1].log_prob(draws[..., 2:])]
+    np.testing.assert_array_equal(joint.log_prob(draws), np.concatenate(each, axis=-1))
+    first, second = draws[..., 0].ravel(), draws[..., 2].ravel()
+    assert abs(np.corrcoef(first, second)[0, 1]) < STANDARD_ERRORS / math.sqrt(4000)
+
+
 # -- Dirac ------------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +247,8 @@ def test_a_dirac_has_all_its_mass_at_its_value():
 DISTRIBUTIONS = {
     "normal": Normal(jnp.zeros((4, 3)), jnp.ones((4, 3))),
     "bernoulli": Bernoulli(jnp.zeros((4, 3))),
+    "negative binomial": NegativeBinomial(jnp.zeros((4, 3)), jnp.ones(3)),
+    "joint": Joint((Normal(jnp.zeros((4, 1)), jnp.ones(1)), Bernoulli(jnp.zeros((4, 2))))),
     "dirac": Dirac(jnp.zeros((4, 3))),
 }
 every_distribution = pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
@@ -192,7 +268,7 @@ def test_the_same_key_draws_the_same_bits(distribution):
     np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("name", ["normal", "bernoulli"])
+@pytest.mark.parametrize("name", [name for name in DISTRIBUTIONS if name != "dirac"])
 def test_another_key_draws_others(name):
     one, two = (np.asarray(DISTRIBUTIONS[name].sample(jax.random.key(k), (3,))) for k in (1, 2))
     assert np.any(one != two)
@@ -207,21 +283,38 @@ def test_a_categorical_is_the_log_of_the_softmax():
     np.testing.assert_allclose(log_p, special.log_softmax(logits, axis=1)[np.arange(2), classes], rtol=1e-6)
 
 
+def blocks_of(density):
+    """A density's blocks, and the columns that each tells."""
+    start = 0
+    for block in density.blocks if isinstance(density, Joint) else (density,):
+        stop = start + block.mean.shape[-1]
+        yield block, slice(start, stop)
+        start = stop
+
+
+def mass(block, log_prob, d):
+    """Σ or ∫ of the density over all that its d columns can hold: one number, or one for each column."""
+    if isinstance(block, Categorical):
+        return np.exp(log_prob(np.eye(d)).sum(-1)).sum()
+    if isinstance(block, Bernoulli):
+        return np.exp(log_prob(np.array([[0.0] * d, [1.0] * d]))).sum(axis=0)
+    if isinstance(block, NegativeBinomial):
+        return np.exp(log_prob(np.repeat(np.arange(3000.0)[:, None], d, axis=1))).sum(axis=0)
+    grid = np.linspace(-15, 15, 30_001)[:, None]
+    return integrate.trapezoid(np.exp(log_prob(np.repeat(grid, d, axis=1))), grid, axis=0)
+
+
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
 def test_every_likelihood_is_normalised(part):
-    eta = np.array([[-1.0, 0.0, 2.0]], np.float32)
-    density = part(jnp.asarray(eta), part.build(3))
-    if part.discrete:
-        one_of_three = isinstance(density, Categorical)
-        rows = np.eye(3) if one_of_three else np.array(list(itertools.product((0.0, 1.0), repeat=3)))
-        log_p = density.log_prob(jnp.asarray(rows, jnp.float32)).sum(-1)
-        np.testing.assert_allclose(np.exp(np.asarray(log_p, np.float64)).sum(), 1.0, rtol=1e-6)
-        return
-    grid = np.linspace(-15, 15, 30_001)[:, None]
-    log_density = density.log_prob(jnp.asarray(np.broadcast_to(grid, (len(grid), 3)), jnp.float32))
-    np.testing.assert_allclose(
-        integrate.trapezoid(np.exp(np.asarray(log_density, np.float64)), grid, axis=0), 1.0, rtol=1e-3
-    )
+    density = part(jnp.array([-1.0, 0.0, 2.0]), part.build(3))
+    for block, columns in blocks_of(density):
+
+        def log_prob(x, columns=columns):
+            rows = np.zeros((len(x), 3), np.float32)
+            rows[:, columns] = x
+            return np.asarray(density.log_prob(jnp.asarray(rows)), np.float64)[:, columns]
+
+        np.testing.assert_allclose(mass(block, log_prob, columns.stop - columns.start), 1.0, rtol=1e-3)
 
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])

@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import linalg
+from scipy import linalg, special, stats
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -888,13 +888,86 @@ def test_a_deterministic_code_has_no_posterior_to_ask(name, method, fitted):
             getattr(estimator, method)
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "learned_gaussian", "bernoulli", parts.Gaussian(0.3)])
+MIXED = parts.Mixed((parts.LearnedGaussian(), parts.Bernoulli(), parts.Count(), parts.Categorical()), (2, 1, 1, 3))
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Rows of two numbers, a yes or no, a count and one of three categories, all following one hidden number."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=400)
+    numbers = np.column_stack([100 * hidden + 5, 0.01 * hidden]) + rng.normal(size=(400, 2)) * [10, 0.001]
+    yes, count = rng.uniform(size=400) < special.expit(4 * hidden), rng.poisson(np.exp(1 + hidden))
+    category = np.digitize(hidden + 0.2 * rng.normal(size=400), [-0.5, 0.5])
+    return np.column_stack([numbers, yes, count, np.eye(3)[category]])
+
+
+def test_columns_of_several_kinds_are_told_each_by_its_own_likelihood(mixed):
+    estimator = VariationalAutoencoder(
+        n_latent=1, hidden_layer_sizes=(16,), likelihood=MIXED, max_epochs=300, random_state=0
+    )
+    estimator.fit(mixed)
+    rebuilt, drawn = estimator.reconstruct(mixed), estimator.sample(2000, random_state=0)
+    assert np.corrcoef(rebuilt[:, 0], mixed[:, 0])[0, 1] > 0.95
+    assert np.mean((rebuilt[:, 2] > 0.5) == mixed[:, 2]) > 0.85
+    assert np.mean(rebuilt[:, 4:].argmax(axis=1) == mixed[:, 4:].argmax(axis=1)) > 0.8
+    np.testing.assert_allclose(rebuilt[:, 4:].sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(drawn[:, 3], np.round(drawn[:, 3]))
+    np.testing.assert_array_equal(drawn[:, 4:].sum(axis=1), 1)
+    np.testing.assert_allclose(drawn.mean(axis=0), mixed.mean(axis=0), atol=0.3 * mixed.std(axis=0).max())
+    np.testing.assert_allclose(drawn[:, 2:].mean(axis=0), mixed[:, 2:].mean(axis=0), rtol=0.3)
+
+
+def test_only_numbers_have_units(mixed):
+    """A density of a number changes with its unit; the probability of a count or a category has none."""
+    estimator = VariationalAutoencoder(n_latent=1, hidden_layer_sizes=(4,), likelihood=MIXED, **SMALL)
+    units = np.array([1000.0, 0.25, 1, 1, 1, 1, 1])
+    one, other = (
+        estimator.fit(mixed).score_samples(mixed),
+        clone(estimator).fit(mixed * units).score_samples(mixed * units),
+    )
+    np.testing.assert_allclose(other, one - np.log(units).sum(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(estimator.scaler_.scale[2:], 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (3, 0.5, r"needs counts \(0, 1, 2, …\) in feature 3"),
+        (3, -1.0, r"needs counts \(0, 1, 2, …\) in feature 3, which spans \[-1, "),
+        (2, 2.0, r"needs numbers in \[0, 1\] in feature 2, which spans \[1, 2\]"),
+    ],
+)
+def test_a_column_that_its_likelihood_cannot_tell_is_refused(column, value, message, mixed):
+    rows = mixed.copy()
+    rows[:, column][rows[:, column] == rows[0, column]] = value
+    with pytest.raises(InvalidData, match=message):
+        VariationalAutoencoder(n_latent=1, likelihood=MIXED, **SMALL).fit(rows)
+
+
+def test_a_count_model_tells_counts_better_than_each_by_itself(mixed):
+    """log p of held-out counts, against a negative binomial for each column: the hidden number tells the rest."""
+    counts = np.repeat(mixed[:, 3:4], 3, axis=1)
+    counts = np.random.default_rng(1).poisson(counts + 0.2).astype(float)
+    estimator = VariationalAutoencoder(
+        n_latent=1, hidden_layer_sizes=(16,), likelihood="count", max_epochs=1000, random_state=0
+    )
+    density = estimator.fit(counts[:300]).score_samples(counts[300:]).mean()
+    mean, variance = counts[:300].mean(axis=0), counts[:300].var(axis=0)
+    r = mean**2 / (variance - mean)
+    alone = stats.nbinom.logpmf(counts[300:], r, r / (r + mean)).sum(axis=1).mean()
+    assert density > alone + 0.5
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "learned_gaussian", "bernoulli", "count", parts.Gaussian(0.3)])
 def test_every_likelihood_makes_a_variational_autoencoder(likelihood, grey):
-    estimator = VariationalAutoencoder(likelihood=likelihood, hidden_layer_sizes=(4,), **SMALL).fit(grey)
-    assert np.isfinite(estimator.score_samples(grey)).all()
+    estimator = VariationalAutoencoder(likelihood=likelihood, hidden_layer_sizes=(4,), **SMALL)
+    rows = np.round(9 * grey) if likelihood == "count" else grey
+    estimator.fit(rows)
+    assert np.isfinite(estimator.score_samples(rows)).all()
     if likelihood == "bernoulli":
         assert set(np.unique(estimator.sample(50, random_state=0))) == {0.0, 1.0}
-        assert np.all(estimator.score_samples(grey) <= 0)
+        assert np.all(estimator.score_samples(rows) <= 0)
 
 
 @pytest.mark.parametrize(

@@ -182,10 +182,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
     def _prepared(self, given: Any, model: Model, fraction: float, known: Preparations) -> Rows:
         """Rows as training takes them: scaled, and a share held out; those known are used again."""
-        support = model.recipe.likelihood.support
-        choices = (self.scaling, support, fraction, self._seed)
+        supports = model.recipe.likelihood.supports(self.n_features_in_)
+        choices = (self.scaling, supports, fraction, self._seed)
         if choices not in known:
-            survey = Survey(self.scaling, support)
+            survey = Survey(self.scaling, supports)
             if isinstance(given, Store):
                 stream = Stream(given, HeldOut(given, fraction, self._seed), self._seed)
                 self._announce(stream, model)

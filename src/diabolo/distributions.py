@@ -12,11 +12,23 @@ from abc import abstractmethod
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import betaln
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activations import softplus
 
-__all__ = ["Bernoulli", "Categorical", "Dirac", "Distribution", "Normal", "kl_bernoulli", "kl_divergence"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Dirac",
+    "Distribution",
+    "Joint",
+    "NegativeBinomial",
+    "Normal",
+    "kl_bernoulli",
+    "kl_divergence",
+]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -107,6 +119,38 @@ class Categorical(Distribution):
         return jax.nn.one_hot(drawn, self.logits.shape[-1], dtype=self.logits.dtype)
 
 
+class NegativeBinomial(Distribution):
+    r"""Whole numbers 0, 1, 2, … of mean m and variance m + m²/r: a Poisson whose rate is itself drawn from a gamma.
+
+    log p(x) = log Γ(x + r) − log Γ(r) − log x! + r · log(r/(r + m)) + x · log(m/(r + m)); for r → ∞ a Poisson
+    (Cameron & Trivedi 2013, section 3.3, "NB2").
+
+    >>> float(NegativeBinomial(jnp.zeros(1), jnp.ones(1)).log_prob(jnp.zeros(1))[0])  # m = r = 1: log ½
+    -0.6931...
+    """
+
+    log_mean: Float[Array, "*batch d"]
+    concentration: Float[Array, "..."]
+    """r; broadcast against ``log_mean``."""
+
+    @property
+    def mean(self) -> Float[Array, "*batch d"]:
+        return jnp.exp(self.log_mean)
+
+    def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        # Written so that large counts do not cancel: Γ by the beta function, and both logarithms as softplus.
+        r, log_odds = self.concentration, self.log_mean - jnp.log(self.concentration)
+        ways = -betaln(r, x + 1) - jnp.log(x + r)
+        return ways - r * softplus(log_odds) - x * softplus(-log_odds)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+        of_rate, of_count = jax.random.split(key)
+        r = jnp.broadcast_to(self.concentration, shape + jnp.shape(self.log_mean))
+        rate = jax.random.gamma(of_rate, r) * jnp.exp(self.log_mean - jnp.log(r))
+        plain = jax.random.wrap_key_data(jax.random.key_data(of_count), impl="threefry2x32")  # all that `poisson` knows
+        return jax.random.poisson(plain, rate).astype(self.log_mean.dtype)
+
+
 class Dirac(Distribution):
     """All mass at one point: what a deterministic code is, seen as a posterior."""
 
@@ -121,6 +165,29 @@ class Dirac(Distribution):
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         return jnp.broadcast_to(self.value, shape + jnp.shape(self.value))
+
+
+class Joint(Distribution):
+    """Independent blocks of coordinates, side by side on the last axis.
+
+    >>> Joint((Bernoulli(jnp.zeros(1)), Normal(jnp.zeros(2), jnp.ones(2)))).mean.tolist()
+    [0.5, 0.0, 0.0]
+    """
+
+    blocks: tuple[Distribution, ...]
+
+    @property
+    def mean(self) -> Float[Array, "*batch d"]:
+        return jnp.concatenate([block.mean for block in self.blocks], axis=-1)
+
+    def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        ends = np.cumsum([block.mean.shape[-1] for block in self.blocks])[:-1].tolist()
+        pieces = zip(self.blocks, jnp.split(x, ends, axis=-1), strict=True)
+        return jnp.concatenate([block.log_prob(piece) for block, piece in pieces], axis=-1)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+        keys = jax.random.split(key, len(self.blocks))
+        return jnp.concatenate([block.sample(k, shape) for k, block in zip(keys, self.blocks, strict=True)], axis=-1)
 
 
 def kl_divergence(q: Distribution, p: Distribution, z: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -17,7 +17,7 @@ from .classifier import AutoencoderClassifier
 from .corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
 from .latents import Code, Latent
 from .learner import Job, load, resolve
-from .likelihoods import Bernoulli, Gaussian, LearnedGaussian, Likelihood
+from .likelihoods import Bernoulli, Count, Gaussian, LearnedGaussian, Likelihood
 from .model import Model, Recipe
 from .networks import MLP, Network
 from .objectives import ELBO, Objective, Reconstruction
@@ -44,6 +44,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "gaussian": Gaussian(),
     "learned_gaussian": LearnedGaussian(),
     "bernoulli": Bernoulli(),
+    "count": Count(),
 }
 CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
     "gaussian": GaussianNoise,
@@ -86,7 +87,7 @@ class Autoencoder(BaseAutoencoder):
     corruption : Corruption or None, default=None
     prior : Prior or None, default=None
         None: ``StandardNormal()``.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
     objective : {"reconstruction", "elbo"} or Objective, default="reconstruction"
     penalties : tuple of Penalty, default=()
     {common parameters}
@@ -152,7 +153,7 @@ class BasicAutoencoder(BaseAutoencoder):
         K, the width of the code.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
         s, on the code.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -198,7 +199,7 @@ class StackedAutoencoder(BaseAutoencoder):
         Of the hidden layers.
     latent_activation : the same names, default="identity"
         Of the code.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     pretrain : {"layerwise"} or None, default=None
         "layerwise": first train each layer as an autoencoder of the layers below it, then all together (Hinton &
@@ -294,7 +295,7 @@ class SparseAutoencoder(BaseAutoencoder):
         ρ.
     sparsity_weight : float in [0, inf), default=1.0
         β.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the reconstruction term ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -360,7 +361,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         A name, whose level is ``noise_level``; or a part, which brings its own.
     noise_level : float, default=0.3
         σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -420,7 +421,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     hidden_layer_sizes : tuple of int, default=(128,)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-    likelihood : {"learned_gaussian", "gaussian", "bernoulli"} or Likelihood, default="learned_gaussian"
+    likelihood : {"learned_gaussian", "gaussian", "bernoulli", "count"} or Likelihood, default="learned_gaussian"
         p(x | z): normal with σ learned per feature, normal with σ² = ½ (``Gaussian(sigma)`` for another), or Bernoulli.
     beta : float, {"linear", "cyclical"} or Schedule, default=1.0
         β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).

@@ -183,7 +183,9 @@ class Model(eqx.Module):
 
     def encode(self, x: Float[Array, "n d"]) -> Distribution:
         """q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
-        return self.recipe.latent(self.weights.encoder(x))  # type: ignore[operator]
+        recipe = self.recipe
+        shown = x if recipe.n_targets else recipe.likelihood.shown(x)
+        return recipe.latent(self.weights.encoder(shown))  # type: ignore[operator]
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
         """p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""

@@ -3,7 +3,7 @@
 from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, OneOf, SaltAndPepper
 from .latents import Code, DiagonalGaussian, Latent
 from .layers import PerRow
-from .likelihoods import Bernoulli, Categorical, Gaussian, LearnedGaussian, Likelihood
+from .likelihoods import Bernoulli, Categorical, Count, Gaussian, LearnedGaussian, Likelihood, Mixed
 from .model import Recipe
 from .networks import MLP, Convolutional, Identity, Network, Residual, TransposedConvolutional, UNet, key_from
 from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
@@ -28,6 +28,7 @@ __all__ = [
     "Convolutional",
     "Corruption",
     "Cosine",
+    "Count",
     "Cyclical",
     "DiagonalGaussian",
     "Draws",
@@ -42,6 +43,7 @@ __all__ = [
     "Likelihood",
     "LinearWarmup",
     "Masking",
+    "Mixed",
     "Muon",
     "Network",
     "NoCorruption",

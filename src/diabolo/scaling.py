@@ -6,6 +6,7 @@ units again, densities included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from .errors import InvalidData
 
 __all__ = ["KINDS", "Scaler", "Single", "Survey", "scaled"]
 
-Support = Literal["real", "unit"]
+Support = Literal["real", "unit", "count"]
 _CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
 KINDS = ("auto", "standard", "minmax", "range")
 
@@ -51,7 +52,7 @@ class Scaler:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, kind: str | None, rows: np.ndarray, support: Support) -> Scaler:
+    def fit(cls, kind: str | None, rows: np.ndarray, support: Support | Sequence[Support]) -> Scaler:
         """Learn the map from training rows; `Survey.scaler` says what of."""
         survey = Survey(kind, support)
         survey.see(rows)
@@ -100,20 +101,29 @@ class Survey:
         "standard": mean 0, standard deviation 1 per feature. "minmax": each feature onto [0, 1]. "range": all
         features onto [0, 1] by one map, as pixels want it. None: as they are. "auto": what ``support`` needs, which
         is "standard" for real numbers; for [0, 1] None if all rows lie there, else "minmax".
-    support : {"real", "unit"}
-        The values that the likelihood is defined for.
+    support : {"real", "unit", "count"}, or a sequence of them
+        The values that the likelihood is defined for: one for all features, or each feature's. Counts are never scaled;
+        where supports differ, only real numbers are.
     """
 
-    def __init__(self, kind: str | None, support: Support) -> None:
-        self._kind = "standard" if kind == "auto" and support == "real" else kind
-        self._support = support
+    def __init__(self, kind: str | None, support: Support | Sequence[Support]) -> None:
+        supports = [support] if isinstance(support, str) else list(support)
+        self._supports = np.array(supports)
+        self._all = supports[0] if len(set(supports)) == 1 else None
+        self._kind = kind
+        if kind == "auto":
+            self._kind = {"real": "standard", "unit": "auto", "count": None}.get(self._all or "real")
         self._moments, self._bounds = StandardScaler(), MinMaxScaler()
+        self._whole: np.ndarray | None = None
 
     def see(self, rows: np.ndarray) -> None:
         """The next rows."""
         self._bounds.partial_fit(rows)
         if self._kind == "standard":
             self._moments.partial_fit(rows)
+        if "count" in self._supports:
+            whole = (rows == np.floor(rows)).all(axis=0)
+            self._whole = whole if self._whole is None else self._whole & whole
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,22 +136,41 @@ class Survey:
         Raises
         ------
         InvalidData
-            If the likelihood needs [0, 1] and the scaled rows leave it.
+            If the likelihood needs [0, 1] and the scaled rows leave it, or counts and the rows hold other numbers.
         """
-        low, high = self.bounds[0].min(), self.bounds[1].max()
+        least, most = self.bounds
+        width = len(least)
+        supports = np.broadcast_to(self._supports, width)
+        scaled = np.full(width, True) if self._all in ("real", "unit") else supports == "real"
+        low, high = least[scaled].min(initial=np.inf), most[scaled].max(initial=-np.inf)
         within = low >= 0 and high <= 1
         kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
-        width = len(self.bounds[0])
         offset, scale = np.zeros(width), np.ones(width)
         if kind == "standard":
             offset, scale = self._moments.mean_, self._moments.scale_
         elif kind == "minmax":
-            offset, scale = self._bounds.data_min_, 1 / self._bounds.scale_
+            offset, scale = least, 1 / self._bounds.scale_
         elif kind == "range":
             offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
-        if self._support == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
+        if self._all == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
             raise InvalidData(
                 f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
                 'leaves them there. Use scaling="minmax" (each feature by itself) or "range" (all by one map).'
             )
+        self._check(supports, scaled)
+        offset, scale = np.where(scaled, offset, 0.0), np.where(scaled, scale, 1.0)
         return Scaler(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))
+
+    def _check(self, supports: np.ndarray, scaled: np.ndarray) -> None:
+        """See that features which are not scaled can be told by the likelihood as they are."""
+        least, most = self.bounds
+        outside = ~scaled & ((least < 0) | ((supports == "unit") & (most > 1)))
+        if self._whole is not None:
+            outside |= (supports == "count") & ~self._whole
+        if outside.any():
+            i = int(np.flatnonzero(outside)[0])
+            needs = "numbers in [0, 1]" if supports[i] == "unit" else "counts (0, 1, 2, …)"
+            raise InvalidData(
+                f"This likelihood needs {needs} in feature {i}, which spans [{least[i]:g}, {most[i]:g}]. "
+                "Use another likelihood for it, LearnedGaussian() say."
+            )

@@ -13,7 +13,7 @@ from ..record import Bound, Found, Row
 from ..study import Figures, Study
 
 _PUBLISHED = {1: 88.71, 5: 87.63, 50: 87.10}
-_EPOCHS = {1: 200, 5: 100, 50: 40}
+_EPOCHS = {1: 120, 5: 100, 50: 40}
 
 
 def _run(study: Study) -> Found:
@@ -30,7 +30,9 @@ def _run(study: Study) -> Found:
                 latent=DiagonalGaussian(50),
                 likelihood="bernoulli",
                 objective=ImportanceWeighted(k),
-                batch_size=20,
+                optimizer="muon",
+                batch_size=500,
+                learning_rate=1e-2,
                 max_epochs=study.epochs(_EPOCHS[k]),
                 scaling=None,
                 random_state=seed,
