@@ -825,3 +825,86 @@ def test_blocks_of_a_mixed_likelihood_must_have_widths_that_make_up_a_row():
         parts.Mixed((parts.Gaussian(), parts.Bernoulli()), (3,))
     with pytest.raises(InvalidPart, match="3 columns together, but rows have 4"):
         Model.build(parts.Recipe(likelihood=parts.Mixed((parts.Gaussian(),), (3,))), 4, 0)
+
+
+# -- missing cells: known ones only, log p(x_known) -------------------------------------------------------------------
+
+HOLES = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 1], [1, 1, 1, 0], [1, 1, 1, 1]], bool)
+
+
+@pytest.fixture(scope="module")
+def holed(rows):
+    return jnp.asarray(np.where(HOLES, np.nan, rows), jnp.float32)
+
+
+def told(model):
+    """The same model, whose encoder has as many weights of 0 for which cells are missing."""
+    first, *others = model.weights.encoder.layers
+    wider = Dense(jnp.vstack([first.weight, jnp.zeros_like(first.weight)]), first.bias)
+    encoder = Layers((wider, *others), model.weights.encoder.activation, model.weights.encoder.output_activation)
+    weights = type(model.weights)(encoder, model.weights.decoder, model.weights.likelihood)
+    return Model(model.recipe.replace(missing="told"), weights)
+
+
+@pytest.mark.parametrize("recipe", examples.RECIPES.values(), ids=examples.RECIPES)
+def test_where_nothing_is_missing_the_formula_is_the_same(recipe, x):
+    model = built(recipe)
+    (one, terms), (other, others) = value_of(model, x), value_of(told(model), x)
+    assert one == pytest.approx(other, rel=1e-6)
+    assert terms == pytest.approx(others, rel=1e-6)
+
+
+def test_the_encoder_reads_zeros_and_which_cells_are_missing(holed):
+    recipe = parts.Recipe(missing="told")
+    shown = np.asarray(recipe.shown(holed))
+    np.testing.assert_array_equal(shown[:, :D], np.where(HOLES, 0, holed))
+    np.testing.assert_array_equal(shown[:, D:], HOLES)
+    assert Model.build(recipe, D, 0).weights.encoder.layers[0].weight.shape[0] == 2 * D
+
+
+def test_an_encoder_of_counts_reads_zeros_too(holed):
+    shown = parts.Recipe(missing="told", likelihood=parts.Count()).shown(jnp.abs(holed))
+    np.testing.assert_allclose(shown[:, :D], np.where(HOLES, 0, np.log1p(np.abs(holed))), rtol=1e-6)
+
+
+def test_log_p_of_known_cells_is_the_exact_marginal(rows, holed):
+    """The decoder's marginal density of any cells is a normal; the posterior of all cells only proposes."""
+    model = told(linear_gaussian(widen=2.0))
+    estimate = inference.by_rows(inference.log_weight_sums, model, np.asarray(holed), 20_000)[1]
+    covariance = W.T @ W + SIGMA**2 * np.eye(D)
+    for row, holes, found in zip(rows, HOLES, estimate, strict=True):
+        known = ~holes
+        if not known.any():
+            exact = 0.0
+        else:
+            exact = stats.multivariate_normal(B[known], covariance[np.ix_(known, known)]).logpdf(row[known])
+        assert found == pytest.approx(exact, abs=0.05)
+
+
+LIKELIHOODS = [part for _, part in examples.all_parts("likelihood") if not isinstance(part, parts.Mixed)]
+MIXED = parts.Mixed((parts.Count(), parts.Bernoulli(), parts.LearnedGaussian()), (1, 1, 2))
+
+
+@pytest.mark.parametrize("likelihood", [*LIKELIHOODS, MIXED], ids=repr)
+def test_missing_cells_neither_count_nor_spoil_the_gradient(likelihood):
+    cells = jnp.asarray(np.random.default_rng(8).integers(0, 2, (N, D)), jnp.float32)
+    holed = jnp.where(HOLES, jnp.nan, cells)
+    model = built(parts.Recipe(latent=parts.Code(K), likelihood=likelihood, missing="told"))
+    each = model.decode(model.code(holed)).log_prob(cells)
+    log_p = model.log_likelihood(holed, model.code(holed))
+    np.testing.assert_allclose(log_p, jnp.where(HOLES, 0, each).sum(-1), rtol=1e-5, atol=1e-6)
+    arrays, skeleton = model.weights.apart()
+
+    def of(arrays):
+        return loss(Model(model.recipe, skeleton.with_arrays(arrays)), holed, KEY, jnp.ones(()), EVERYONE)[0]
+
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.grad(of)(arrays)))
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("corruption")])
+def test_what_is_missing_stays_missing_when_the_rest_is_corrupted(part, holed):
+    recipe = parts.Recipe(corruption=part, missing="told").bind(jnp.zeros(D), jnp.ones(D))
+    noisy = recipe.corrupted(KEY, holed)
+    np.testing.assert_array_equal(jnp.isnan(noisy), HOLES)
+    without = recipe.replace(missing="refused").corrupted(KEY, jnp.nan_to_num(holed))
+    np.testing.assert_array_equal(noisy[~HOLES], without[~HOLES])

@@ -183,7 +183,7 @@ def draw(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n 
 
 def corrupt(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n d"]:
     """x̃ = g(x)."""
-    return model.recipe.corruption(noise.fresh(), x)
+    return model.recipe.corrupted(noise.fresh(), x)
 
 
 def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"]:
@@ -198,7 +198,7 @@ def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"
 
 def log_likelihood(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, " n"]:
     """log p(x | z) at the deterministic code, in nats."""
-    return model.decode(model.code(x)).log_prob(x).sum(-1)
+    return model.log_likelihood(x, model.code(x))
 
 
 def log_weight_sums(
@@ -217,7 +217,7 @@ def log_weight_sums(
         def one_draw(carry: tuple[Array, Array], key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
             log_sum, total = carry
             z = q.sample(key, (1,))
-            log_w = Draws(model.decode(z).log_prob(row).sum(-1), z, q, model.prior).log_weights()[0, 0]
+            log_w = Draws(model.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0]
             return (jnp.logaddexp(log_sum, log_w), total + log_w), None
 
         start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.float32))

@@ -25,7 +25,7 @@ from .latents import Code, Latent
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
 from .objectives import Draws, Objective, Reconstruction, Terms
-from .part import Part, holds, holds_many, whole
+from .part import Part, choice, holds, holds_many, whole
 from .penalties import ForwardPass, Penalty, mean_over_rows
 from .priors import Prior, StandardNormal
 
@@ -63,6 +63,10 @@ class Recipe(Part):
     n_targets: int = whole(0, "[0, inf)")
     """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
     them, p(y | z). 0: the row itself is told, p(x | z)."""
+    missing: str = choice("refused", ("refused", "told"))
+    """Whether a cell may be NaN, that is, not known. "told": the encoder reads 0 in its place and, beside the row, as
+    many numbers more that say which cells are missing; the likelihood is that of the known ones, p(x_known | z), which
+    leaves out the others exactly (Nazábal et al. 2020, eq. 2; Mattei & Frellsen 2019, eq. 4)."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):
@@ -93,6 +97,19 @@ class Recipe(Part):
         if not self.n_targets:
             return rows, rows
         return rows[:, : -self.n_targets], rows[:, -self.n_targets :]
+
+    def corrupted(self, key: PRNGKeyArray, x: Float[Array, "n r"]) -> Float[Array, "n r"]:
+        """x̃ = g(x); what is missing stays missing."""
+        noisy = self.corruption(key, x)
+        return jnp.where(jnp.isnan(x), x, noisy) if self.missing == "told" else noisy
+
+    def shown(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
+        """What the encoder reads of rows."""
+        shown = x if self.n_targets else self.likelihood.shown(x)
+        if self.missing == "refused":
+            return shown
+        unknown = jnp.isnan(x)
+        return jnp.concatenate([jnp.where(unknown, 0, shown), unknown.astype(x.dtype)], axis=-1)
 
     def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """A copy whose corruption has learned the training data's bounds per feature."""
@@ -164,7 +181,7 @@ class Model(eqx.Module):
         rng = np.random.default_rng([seed, 0])
         latent, likelihood, n_told = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
         weights = Weights(
-            encoder=recipe.encoder.build(rng, n_features, latent.n_outputs),
+            encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "told")), latent.n_outputs),
             decoder=(recipe.decoder or recipe.encoder.mirrored()).build(
                 rng, latent.n_latent, likelihood.n_outputs(n_told)
             ),
@@ -183,13 +200,19 @@ class Model(eqx.Module):
 
     def encode(self, x: Float[Array, "n d"]) -> Distribution:
         """q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
-        recipe = self.recipe
-        shown = x if recipe.n_targets else recipe.likelihood.shown(x)
-        return recipe.latent(self.weights.encoder(shown))  # type: ignore[operator]
+        return self.recipe.latent(self.weights.encoder(self.recipe.shown(x)))  # type: ignore[operator]
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
         """p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
         return self.recipe.likelihood(self.weights.decoder(z), self.weights.likelihood)  # type: ignore[operator]
+
+    def log_likelihood(self, told: Float[Array, "..."], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
+        """log p(x | z) of each row, in nats: of the cells that are known."""
+        density = self.decode(z)
+        if self.recipe.missing == "refused":
+            return density.log_prob(told).sum(-1)
+        known = ~jnp.isnan(told)  # what is not is 0 on the way, since the gradient of an unused NaN is NaN
+        return jnp.where(known, density.log_prob(jnp.where(known, told, 0)), 0).sum(-1)
 
     def code(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """The deterministic code: the posterior's mean."""
@@ -224,11 +247,10 @@ def loss(
     recipe = model.recipe
     x, told = recipe.parted(rows)
     corruption_key, latent_key = jax.random.split(key)
-    corrupted = recipe.corruption(corruption_key, x)
+    corrupted = recipe.corrupted(corruption_key, x)
     q = model.encode(corrupted)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
-    log_likelihood = model.decode(z).log_prob(told).sum(-1)
-    terms: Terms = recipe.objective(Draws(log_likelihood, z, q, model.prior), beta)
+    terms: Terms = recipe.objective(Draws(model.log_likelihood(told, z), z, q, model.prior), beta)
 
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())
