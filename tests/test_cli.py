@@ -222,3 +222,23 @@ def test_help_and_version_import_nothing_heavy():
 
 def test_version(run):
     assert run("--version")[:2] == (0, f"diabolo {diabolo.__version__}\n")
+
+
+def test_empty_cells_are_missing_ones(run, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{i},{2 * i if i % 5 else ''}\n" for i in range(60)))
+    fit = (
+        "fit",
+        tmp_path / "rows.csv",
+        "-o",
+        tmp_path / "run",
+        "-m",
+        "basic",
+        "-s",
+        "max_epochs=3",
+        "-s",
+        "n_latent=1",
+    )
+    assert run(*fit)[0] == 0
+    status, out, _ = run("score", tmp_path / "run", tmp_path / "rows.csv")
+    assert status == 0
+    assert np.isfinite(np.array(out.split()[1:], float)).all()

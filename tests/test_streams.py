@@ -129,7 +129,7 @@ def test_arrays_in_memory_are_left_to_the_estimator(given):
 
 
 @pytest.mark.parametrize("at", [(0, 0), (1234, 3), (N - 1, D - 1)])
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
 def test_a_number_that_is_none_is_named_with_its_place(rows, tmp_path, at, value):
     broken = rows.astype(np.float64)
     broken[at] = value

@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from . import inference, learner, randomness, runtime
 from .checkpoint import Checkpoints
 from .data import Table
-from .learner import FLOATS, Job, Learner
+from .learner import CELLS, FLOATS, Job, Learner
 from .model import Model
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
@@ -114,9 +114,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         Parameters
         ----------
         X : array-like of shape (n, d), or rows that need not fit in memory
-            Finite numbers, in your own units. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or
-            image files, a `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks
-            (n_i, d). What takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch.
+            Numbers, in your own units; NaN is a missing cell: the encoder is told which cells are, and the likelihood is
+            that of the others. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or image files, a
+            `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). What
+            takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch.
         y : ignored
         X_val : array-like of shape (m, d) or None, default=None
             Rows to choose the best epoch by, in place of a share of ``X``, all of which is then trained on.
@@ -131,7 +132,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         Raises
         ------
         ValueError
-            If rows are too few, not numbers or not finite, or a parameter is out of range.
+            If rows are too few, not numbers or infinite, or a parameter is out of range.
         InvalidPart, InvalidData
             If two parts do not fit each other, or the rows the likelihood.
         TrainingDiverged
@@ -156,10 +157,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """What there is to train: rows scaled and split, weights drawn, the plan."""
         self._seed = seed
         given = self._opened(X)
-        model = Model.build(self._recipe(self.n_features_in_), self.n_features_in_, seed)
-        rows = self._prepared(given, model, self._share_held_out(X_val), {} if prepared is None else prepared)
+        rows = self._prepared(given, self._share_held_out(X_val), {} if prepared is None else prepared)
+        self._missing = rows.missing
         if X_val is not None:
-            rows = rows.judged_by(validate_data(self, X_val, dtype=FLOATS, reset=False))
+            rows = rows.judged_by(self._rows(X_val))
+        model = Model.build(self._formula(), self.n_features_in_, seed)
         if kept is not None:
             kept.identify(self._identity(rows.fingerprint))
         self.scaler_ = rows.scaler
@@ -177,18 +179,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
             self._meet(rows, reset=True)
         else:
             rows = X if rows is None else rows.as_input()
-            rows = validate_data(self, rows, dtype=FLOATS, ensure_min_samples=2)
+            rows = validate_data(self, rows, **CELLS, ensure_min_samples=2)
         return rows
 
-    def _prepared(self, given: Any, model: Model, fraction: float, known: Preparations) -> Rows:
+    def _prepared(self, given: Any, fraction: float, known: Preparations) -> Rows:
         """Rows as training takes them: scaled, and a share held out; those known are used again."""
-        supports = model.recipe.likelihood.supports(self.n_features_in_)
+        recipe = self._recipe(self.n_features_in_)
+        supports = recipe.likelihood.supports(self.n_features_in_)
         choices = (self.scaling, supports, fraction, self._seed)
         if choices not in known:
             survey = Survey(self.scaling, supports)
             if isinstance(given, Store):
                 stream = Stream(given, HeldOut(given, fraction, self._seed), self._seed)
-                self._announce(stream, model)
+                self._announce(stream, Model.build(recipe, self.n_features_in_, 0))
                 with Bar(f"{type(self).__name__} reading", given.n_rows, self._speaks) as bar:
                     known[choices] = from_stream(stream, survey, bar.show)
             else:
@@ -197,7 +200,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
     def _meet(self, store: Store, *, reset: bool) -> None:
         """Learn the columns of a store, or see that they are those known."""
-        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), dtype=FLOATS, reset=reset)
+        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), **CELLS, reset=reset)
 
     def _finish(self, training: Source) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
@@ -225,8 +228,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     def _rows(self, X: Any) -> np.ndarray:
         if self._is_plain(X):
             return X
-        rows: np.ndarray = validate_data(self, X, dtype=FLOATS, reset=False)
-        return rows
+        return self._read(X)
 
     def _is_plain(self, X: Any) -> bool:
         """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
@@ -245,6 +247,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         pieces, first = [], 0
         with Bar(f"{type(self).__name__} reading", opened.n_rows, self._speaks) as bar:
             for rows in opened.spans():
+                self._refuse_holes(rows, first)
                 pieces.append(op(rows, first))
                 first += len(rows)
                 opened.release()
@@ -283,7 +286,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         return self.scaler_.invert(inference.by_rows(inference.decode, self.model_, Z)).astype(Z.dtype)
 
     def reconstruct(self, X: Any) -> np.ndarray:
-        """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X."""
+        """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X; missing cells are told as well."""
 
         def rebuilt(rows: np.ndarray, _: int) -> np.ndarray:
             return self.scaler_.invert(self._said(inference.reconstruct, rows)).astype(rows.dtype)
@@ -292,6 +295,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of each row, in nats and in X's units; higher is more ordinary. Deterministic.
+
+        Of a row with missing cells it is the density of the others: exactly so for a variational model, whose
+        likelihood leaves out what is missing.
 
         For a deterministic code it is log p(x | z(x)); for a variational one an importance-weighted estimate of
         log p(x), with the same noise for every row and every call.
@@ -303,7 +309,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         check_is_fitted(self)
         if self.model_.recipe.latent.stochastic:
             return self.log_likelihood(X)
-        return self._in_units(self._mapped(X, lambda rows, _: self._said(inference.log_likelihood, rows)))
+        return self._mapped(X, lambda rows, _: self._in_units(rows, self._said(inference.log_likelihood, rows)))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, in nats."""
@@ -318,8 +324,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
         return self._mapped(X, noisy)
 
-    def _in_units(self, log_density: np.ndarray) -> np.ndarray:
-        change = 0.0 if self.model_.recipe.likelihood.discrete else self.scaler_.log_volume
+    def _in_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
+        change = 0.0 if self.model_.recipe.likelihood.discrete else self.scaler_.log_volume(rows)
         return log_density.astype(np.float64) - change
 
     # -- using a posterior --------------------------------------------------------------------------------------------
@@ -349,12 +355,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def elbo(self, X: Any, n_samples: int = 64) -> np.ndarray:
         """The evidence lower bound of each row at β = 1, (n,), in nats; a mean over ``n_samples`` draws of z."""
-        return self._in_units(self._log_weights(X, n_samples)[0])
+        return self._log_weights(X, n_samples)[0]
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def log_likelihood(self, X: Any, n_samples: int = 64) -> np.ndarray:
         """An importance-weighted estimate of log p(x) for each row, (n,), in nats (Burda et al. 2016, eq. 8)."""
-        return self._in_units(self._log_weights(X, n_samples)[1])
+        return self._log_weights(X, n_samples)[1]
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def kl(self, X: Any) -> np.ndarray:
@@ -363,4 +369,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
     def _log_weights(self, X: Any, n_samples: int) -> Any:
         _require_positive(n_samples)
-        return self._mapped(X, lambda rows, _: self._said(inference.log_weight_sums, rows, n_samples))
+
+        def both(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
+            found = self._said(inference.log_weight_sums, rows, n_samples)
+            return tuple(self._in_units(rows, values) for values in found)
+
+        return self._mapped(X, both)

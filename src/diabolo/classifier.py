@@ -21,7 +21,7 @@ from . import inference
 from .base import BaseAutoencoder
 from .checkpoint import Checkpoints
 from .corruptions import Corruption, NoCorruption
-from .learner import FLOATS, Job, Learner, documented
+from .learner import CELLS, Job, Learner, documented
 from .likelihoods import Categorical
 from .model import Model, Recipe
 from .networks import MLP
@@ -135,11 +135,11 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
 
         def begun(seed: int, kept: Checkpoints | None) -> Job:
-            rows, labels = validate_data(self, X, y, dtype=FLOATS, ensure_min_samples=2)
+            rows, labels = validate_data(self, X, y, **CELLS, ensure_min_samples=2)
             check_classification_targets(labels)
             classes, positions = np.unique(labels, return_inverse=True)
             self._seed, self._classes = seed, classes.tolist()
-            ahead = None if X_val is None else (validate_data(self, X_val, dtype=FLOATS, reset=False), y_val)
+            ahead = None if X_val is None else (validate_data(self, X_val, **CELLS, reset=False), y_val)
             apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
             self.autoencoder_ = self._begun_with(rows, None if ahead is None else ahead[0], apart, checkpoint_every)
             return self._job(rows, positions, ahead, kept)
@@ -150,7 +150,8 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         given = self._begins_with()
         if isinstance(self.autoencoder, FrozenEstimator):
             check_is_fitted(given)
-            validate_data(given, rows, dtype=FLOATS, reset=False)
+            for some in (rows,) if ahead is None else (rows, ahead):
+                given._read(some)
             return given
         one: BaseAutoencoder = clone(given)
         if one.random_state is None:
@@ -160,14 +161,14 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
     def _job(self, rows: np.ndarray, positions: np.ndarray, ahead: Any, kept: Checkpoints | None) -> Job:
         """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
         begun, width = self.autoencoder_, self.n_features_in_
-        self.scaler_ = begun.scaler_
+        self.scaler_, self._missing = begun.scaler_, begun._missing
         together, fraction = self._beside(rows, positions), self._share_held_out(ahead)
         prepared = from_array(together, Survey(None, "real"), fraction, self._seed)
         if ahead is not None:
             prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1])))
         if kept is not None:
             kept.identify(self._identity(f"{prepared.fingerprint}+{begun.data_fingerprint_}"))
-        model = Model.build(self._recipe(width), width, self._seed)
+        model = Model.build(self._formula(), width, self._seed)
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
         low, high = prepared.bounds
         return Job(
@@ -195,7 +196,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """p(y | x): rows (n, d) → probabilities (n, c) of the classes in the order of ``classes_``."""
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=FLOATS, reset=False)
+        rows = self._read(X)
         found = inference.by_rows(inference.reconstruct, self.model_, rows, scaler=self.scaler_).astype(np.float64)
         shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # they sum to 1 in 32 bits only
         return shares

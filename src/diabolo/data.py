@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -103,7 +102,7 @@ def read(
     Raises
     ------
     InvalidData
-        If nothing is there, a file cannot be read, columns are not numbers, cells are missing, or files do not match.
+        If nothing is there, a file cannot be read, columns are not numbers, or files do not match.
     """
     files = files_in(os.fspath(where))
     kinds = {kind_of(file) for file in files}
@@ -118,7 +117,7 @@ def read(
     names = numeric_columns(table.schema, str(where), columns, exclude)
     if table.num_rows == 0:
         raise InvalidData(f"{where} has no rows.")
-    return Table(numeric(table.select(list(names)), str(where)), names)
+    return Table(numeric(table.select(list(names))), names)
 
 
 def files_in(where: str) -> list[Path]:
@@ -285,15 +284,8 @@ def numeric_columns(
     return tuple(names)
 
 
-def numeric(table: pa.Table, where: str) -> np.ndarray:
-    """The table's cells, none of them empty: float32 if all columns are, else float64."""
-    for name in table.column_names:
-        if missing := table[name].null_count:
-            row = pc.index(pc.is_null(table[name]), True).as_py()
-            raise InvalidData(
-                f"{where}: column {name} has {missing} empty cell{'s' * (missing > 1)}, the first in row {row + 1}. "
-                f"Fill them, drop those rows, or leave the column out with --exclude {name}."
-            )
+def numeric(table: pa.Table) -> np.ndarray:
+    """The table's cells, empty ones as NaN: float32 if all columns are, else float64."""
     single = all(pa.types.is_float32(kind) for kind in table.schema.types)
     columns = np.empty((table.num_columns, table.num_rows), np.float32 if single else np.float64)
     for i, column in enumerate(table.columns):

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import artifact, packing
 from .checkpoint import Checkpoints
@@ -32,7 +32,7 @@ from .progress import EpochBar
 from .schedules import Constant, Cosine, Schedule
 from .training import Keeper, Plan, Trained, train
 
-__all__ = ["FLOATS", "LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
+__all__ = ["CELLS", "FLOATS", "LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
 
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()}
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
@@ -41,6 +41,9 @@ LEARNERS: dict[str, type[Learner]] = {}
 """Every estimator class by name; subclassing `Learner` enters it, so that `load` finds it."""
 
 FLOATS = [np.float64, np.float32]
+CELLS: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
+"""What rows may hold: numbers, and NaN for cells that are missing."""
+
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
 
 _TRAINING_PARAMETERS = """
@@ -149,9 +152,22 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
         super().__init_subclass__(**kwargs)
         LEARNERS[cls.__name__] = cls
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     @abstractmethod
     def _recipe(self, n_features: int) -> Recipe:
         """The formula's parts, from the parameters."""
+
+    _missing: bool = False
+    """Whether the rows that were fitted have missing cells."""
+
+    def _formula(self) -> Recipe:
+        """The recipe, as the rows that were fitted need it."""
+        recipe = self._recipe(self.n_features_in_)
+        return recipe.replace(missing="told") if self._missing else recipe
 
     def _given(self) -> dict[str, Any]:
         """The parameters as they are written down."""
@@ -245,6 +261,24 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
             patience=self.patience if self.early_stopping else None,
             seed=self._seed,
         )
+
+    # -- using --------------------------------------------------------------------------------------------------------
+
+    def _read(self, X: Any) -> np.ndarray:
+        """Rows of the columns that were fitted."""
+        rows: np.ndarray = validate_data(self, X, **CELLS, reset=False)
+        self._refuse_holes(rows)
+        return rows
+
+    def _refuse_holes(self, rows: np.ndarray, first: int = 0) -> None:
+        """Missing cells, unless there were some in training."""
+        if not self._missing and (holes := np.isnan(rows)).any():
+            row, column = np.argwhere(holes)[0]
+            names = getattr(self, "feature_names_in_", range(self.n_features_in_))
+            raise ValueError(
+                f"X has missing cells, the first in row {first + row + 1}, column {names[column]}, but the rows that "
+                f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or fill them."
+            )
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     manifest = {
         "estimator": type(estimator).__name__,
         "parameters": parameters(estimator),
-        "fitted": fitted | {"scaling": estimator.scaler_.kind, "seed": estimator._seed},
+        "fitted": fitted | {"scaling": estimator.scaler_.kind, "seed": estimator._seed, "missing": estimator._missing},
         "feature_names": None if names is None else list(names),
     }
     return manifest, arrays
@@ -93,10 +93,10 @@ def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arra
         estimator.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
     for name in cls._fitted_arrays:
         setattr(estimator, name, _stored(name, arrays))
-    estimator._seed = fitted["seed"]
+    estimator._seed, estimator._missing = fitted["seed"], fitted["missing"]
     estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
     bounds = jnp.zeros(estimator.n_features_in_)
-    recipe = estimator._recipe(estimator.n_features_in_).bind(bounds, bounds)
+    recipe = estimator._formula().bind(bounds, bounds)
     estimator.model_ = _filled(Model.build(recipe, estimator.n_features_in_, 0), arrays)
     return estimator
 

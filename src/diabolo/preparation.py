@@ -28,6 +28,8 @@ class Rows:
     """How many rows were given, held-out ones included."""
     fingerprint: str
     """A hash of them."""
+    missing: bool = False
+    """Whether a cell is not known."""
 
     def judged_by(self, rows: np.ndarray) -> Rows:
         """The same with other rows held out, given in the user's units."""
@@ -46,27 +48,36 @@ def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, see
     training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
     survey.see(training)
     scaler = survey.scaler()
-    return _rows(survey, scaler, Resident(scaler.apply(training)), held_out, len(rows), artifact.fingerprint(rows))
+    training_rows, missing = Resident(scaler.apply(training)), bool(np.isnan(rows).any())
+    return _rows(survey, scaler, training_rows, held_out, len(rows), artifact.fingerprint(rows), missing)
 
 
 def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) -> Rows:
     """Rows that are read in blocks, in every epoch and once before; ``on_rows`` is told how many have been read."""
-    held_out, whole, n_samples = [], None, 0
+    held_out, whole, n_samples, missing = [], None, 0, False
     for rows, training, some in stream.once():
         whole = whole or artifact.Fingerprint((stream.n_given, rows.shape[1]), rows.dtype)
         whole.update(rows)
         held_out.append(some)
         survey.see(training)
         n_samples += len(rows)
+        missing |= bool(np.isnan(rows).any())
         on_rows(n_samples)
     assert whole is not None
     scaler = survey.scaler()
-    return _rows(survey, scaler, stream.mapped(scaler.apply), np.concatenate(held_out), n_samples, whole.hexdigest())
+    through, fingerprint = stream.mapped(scaler.apply), whole.hexdigest()
+    return _rows(survey, scaler, through, np.concatenate(held_out), n_samples, fingerprint, missing)
 
 
 def _rows(
-    survey: Survey, scaler: Scaler, training: Source, held_out: np.ndarray, n_samples: int, fingerprint: str
+    survey: Survey,
+    scaler: Scaler,
+    training: Source,
+    held_out: np.ndarray,
+    n_samples: int,
+    fingerprint: str,
+    missing: bool,
 ) -> Rows:
     low, high = scaler.apply(np.stack(survey.bounds))
     judged = Resident(scaler.apply(held_out)) if len(held_out) else None
-    return Rows(training, judged, scaler, (low, high), n_samples, fingerprint)
+    return Rows(training, judged, scaler, (low, high), n_samples, fingerprint, missing)

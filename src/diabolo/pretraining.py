@@ -59,7 +59,8 @@ def layerwise(
     histories = []
     for depth in range(len(encoder)):
         seed = plan.seed + 1 + depth
-        recipe = _one_layer(model.recipe, depth, sizes).replace(corruption=corruptions[depth])
+        missing = "refused" if depth else model.recipe.missing
+        recipe = _one_layer(model.recipe, depth, sizes).replace(corruption=corruptions[depth], missing=missing)
         shallow = Model.build(recipe, training.n_features, seed)
         trained = train(shallow, training, replace(plan, seed=seed), held_out, on_epoch, keeper(f"layer-{depth + 1}"))
         encoder[depth] = trained.model.weights.encoder.layers[0]  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ units again, densities included.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,10 +87,11 @@ class Scaler:
         """Into the user's units, float64."""
         return rows.astype(np.float64) * self.scale + self.offset
 
-    @property
-    def log_volume(self) -> float:
-        """Σ log scale: what a log-density loses, in nats, when it is read in the user's units."""
-        return float(np.log(self.scale).sum())
+    def log_volume(self, rows: np.ndarray) -> Any:
+        """Σ log scale over a row's known cells: what its log-density loses, in nats, when read in the user's units."""
+        each = np.log(self.scale)
+        unknown = np.isnan(rows)
+        return ~unknown @ each if unknown.any() else each.sum()
 
 
 class Survey:
@@ -118,17 +120,18 @@ class Survey:
 
     def see(self, rows: np.ndarray) -> None:
         """The next rows."""
-        self._bounds.partial_fit(rows)
-        if self._kind == "standard":
-            self._moments.partial_fit(rows)
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a feature may have no value at all
+            self._bounds.partial_fit(rows)
+            if self._kind == "standard":
+                self._moments.partial_fit(rows)
         if "count" in self._supports:
-            whole = (rows == np.floor(rows)).all(axis=0)
+            whole = (np.isnan(rows) | (rows == np.floor(rows))).all(axis=0)
             self._whole = whole if self._whole is None else self._whole & whole
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest value of each feature."""
-        return self._bounds.data_min_, self._bounds.data_max_
+        """The least and the greatest known value of each feature; 0 where none is."""
+        return np.nan_to_num(self._bounds.data_min_), np.nan_to_num(self._bounds.data_max_)
 
     def scaler(self) -> Scaler:
         """The map for the rows seen.
@@ -147,9 +150,9 @@ class Survey:
         kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
         offset, scale = np.zeros(width), np.ones(width)
         if kind == "standard":
-            offset, scale = self._moments.mean_, self._moments.scale_
+            offset, scale = np.nan_to_num(self._moments.mean_), np.nan_to_num(self._moments.scale_, nan=1.0)
         elif kind == "minmax":
-            offset, scale = least, 1 / self._bounds.scale_
+            offset, scale = least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0)
         elif kind == "range":
             offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
         if self._all == "unit" and kind in (None, "standard") and (kind == "standard" or not within):

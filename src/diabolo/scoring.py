@@ -49,7 +49,7 @@ class Scorer:
             batch = batch.select(self._names)
         if not batch.num_rows:
             return pa.table({"log_density": np.zeros(0)})
-        rows: Any = batch if self._names else numeric(batch, "the batch")
+        rows: Any = batch if self._names else numeric(batch)
         return pa.table({"log_density": self._model.score_samples(rows)})
 
 

@@ -72,13 +72,13 @@ class Store(ABC):
         Raises
         ------
         InvalidData
-            If a number is not finite, or too large for a 32-bit float.
+            If a number is infinite, or too large for a 32-bit float. NaN is a missing cell.
         """
         rows = self.block(i)
         with np.errstate(over="ignore"):
             single = rows.astype(np.float32, copy=False)
         if not np.isfinite(single.sum(dtype=np.float64)):  # one pass decides; only a failure looks closer
-            bad = ~np.isfinite(single)
+            bad = np.isinf(single)
             if bad.any():
                 row, column = np.argwhere(bad)[0]
                 name = self.names[column] if self.names else column
@@ -200,9 +200,7 @@ class Parquet(Store):
         path, group = self._groups[i]
         with self._opened(path) as file:
             table = file.read_row_group(group, columns=self._columns, use_threads=False)
-        return data.numeric(
-            table if self._columns is None else table.select(self._columns), f"{path}, group {group + 1}"
-        )
+        return data.numeric(table if self._columns is None else table.select(self._columns))
 
     def release(self) -> None:
         pa.default_memory_pool().release_unused()
@@ -284,7 +282,7 @@ def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence
     names = data.numeric_columns(dataset.schema, where, columns, exclude)
     batches = dataset.to_batches(columns=list(names), batch_size=BLOCK_BYTES // len(names), fragment_readahead=1)
     tables = (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
-    spooled = _spooled((data.numeric(table, where) for table in tables), where)
+    spooled = _spooled((data.numeric(table) for table in tables), where)
     spooled.names = names
     return spooled
 
@@ -306,7 +304,7 @@ def _csv_batches(
                 if names[-1] != names[0]:
                     raise InvalidData(f"{file} and {files[0].name} do not have the same columns.")
                 del names[1:]
-                yield data.numeric(table.select(list(names[0])), str(file))
+                yield data.numeric(table.select(list(names[0])))
 
 
 def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
