@@ -114,7 +114,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         Parameters
         ----------
         X : array-like of shape (n, d), or rows that need not fit in memory
-            Numbers, in your own units; NaN is a missing cell: the encoder is told which cells are, and the likelihood is
+            Numbers, in your own units; NaN is a missing cell: the encoder is told which are, and the likelihood is
             that of the others. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or image files, a
             `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). What
             takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch.
