@@ -161,7 +161,7 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
     def _recipe(self, n_features: int) -> Recipe:
         """The formula's parts, from the parameters."""
 
-    _missing: bool = False
+    _missing = False  # not annotated, so not a parameter
     """Whether the rows that were fitted have missing cells."""
 
     def _formula(self) -> Recipe:

@@ -50,7 +50,7 @@ def _run(study: Study) -> Found:
     train, valid, test = fashion.train, fashion.valid, fashion.test
 
     filters = cache(lambda: _filters(train))
-    noises = study.pick(_NOISES, {name: _NOISES[name] for name in _WEAK[:2]})
+    noises = study.pick(_NOISES, {_WEAK[0]: _NOISES[_WEAK[0]]})
 
     networks: dict[str, dict[str, Any]] = {
         "dense": {
