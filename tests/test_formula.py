@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +99,7 @@ every_network = pytest.mark.parametrize(
 @every_network
 @pytest.mark.parametrize("batch", [(), (1,), (2, N), (0,), (2, 0, 3)])
 def test_every_network_maps_batches_with_any_leading_axes(part, n_in, n_out, batch):
-    network = part.build(np.random.default_rng(0), n_in, n_out)
+    network = eqx.filter_jit(part.build(np.random.default_rng(0), n_in, n_out))
     rows = jnp.asarray(np.random.default_rng(1).normal(size=(*batch, n_in)), jnp.float32)
     out = network(rows)
     assert out.shape == (*batch, n_out)
