@@ -127,7 +127,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If rows or labels are too few, not numbers or not finite, ``y_val`` has labels that ``y`` has not, or a
+            If rows or labels are too few, not numbers or infinite, ``y_val`` has labels that ``y`` has not, or a
             parameter is out of range.
         InvalidPart, InvalidData, TrainingDiverged, CheckpointError
             As for an autoencoder's `fit`.

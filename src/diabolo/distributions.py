@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -26,6 +27,7 @@ __all__ = [
     "Joint",
     "NegativeBinomial",
     "Normal",
+    "apart",
     "kl_bernoulli",
     "kl_divergence",
 ]
@@ -167,6 +169,11 @@ class Dirac(Distribution):
         return jnp.broadcast_to(self.value, shape + jnp.shape(self.value))
 
 
+def apart(x: Float[Array, "..."], widths: Sequence[int]) -> list[Float[Array, "..."]]:
+    """Blocks of so many coordinates, from the last axis."""
+    return jnp.split(x, np.cumsum(widths)[:-1].tolist(), axis=-1)
+
+
 class Joint(Distribution):
     """Independent blocks of coordinates, side by side on the last axis.
 
@@ -181,8 +188,7 @@ class Joint(Distribution):
         return jnp.concatenate([block.mean for block in self.blocks], axis=-1)
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        ends = np.cumsum([block.mean.shape[-1] for block in self.blocks])[:-1].tolist()
-        pieces = zip(self.blocks, jnp.split(x, ends, axis=-1), strict=True)
+        pieces = zip(self.blocks, apart(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
         return jnp.concatenate([block.log_prob(piece) for block, piece in pieces], axis=-1)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:

@@ -233,9 +233,6 @@ class Mixed(Likelihood):
             )
         return zip(self.blocks, self.widths, strict=True)
 
-    def _apart(self, x: Float[Array, "*batch d"], widths: tuple[int, ...]) -> list[Float[Array, "..."]]:
-        return jnp.split(x, np.cumsum(widths)[:-1].tolist(), axis=-1)
-
     def n_outputs(self, n_features: int) -> int:
         return sum(block.n_outputs(width) for block, width in self._of(n_features))
 
@@ -243,7 +240,7 @@ class Mixed(Likelihood):
         return tuple(support for block, width in self._of(n_features) for support in block.supports(width))
 
     def shown(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        pieces = zip(self.blocks, self._apart(x, self.widths), strict=True)
+        pieces = zip(self.blocks, distributions.apart(x, self.widths), strict=True)
         return jnp.concatenate([block.shown(piece) for block, piece in pieces], axis=-1)
 
     def build(self, n_features: int) -> Own:
@@ -253,7 +250,7 @@ class Mixed(Likelihood):
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         sizes = tuple(block.n_outputs(width) for block, width in zip(self.blocks, self.widths, strict=True))
         found = []
-        for i, (block, piece) in enumerate(zip(self.blocks, self._apart(eta, sizes), strict=True)):
+        for i, (block, piece) in enumerate(zip(self.blocks, distributions.apart(eta, sizes), strict=True)):
             its_own = {name.removeprefix(f"{i}."): value for name, value in own.items() if name.startswith(f"{i}.")}
             found.append(block(piece, its_own))
         return distributions.Joint(tuple(found))
