@@ -1,5 +1,6 @@
 """The command line as its user meets it: what it writes, what it says, how it ends."""
 
+import io
 import json
 import re
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_iris, load_wine
 
 import diabolo
 from diabolo import cli
@@ -63,6 +64,34 @@ def test_every_model_fits_from_a_csv(model, wine, run, tmp_path):
     model = diabolo.load(tmp_path / "r")
     assert model.get_params()["max_epochs"] == 2
     assert list(model.feature_names_in_)[:2] == ["alcohol", "malic_acid"]
+
+
+def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, tmp_path):
+    iris = load_iris(as_frame=True).frame
+    iris["target"] = load_iris().target_names[iris["target"]]
+    iris.columns = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"]
+    iris.loc[::7, "petal_width"] = np.nan
+    iris["tag"], iris["box"] = [f"plant {i}" for i in range(150)], np.arange(150) % 3
+    iris.to_csv(tmp_path / "iris.csv", index=False)
+    (tmp_path / "columns.toml").write_text('box = "category"\n')
+    words = ("fit", tmp_path / "iris.csv", "-m", "variational", "--schema", tmp_path / "columns.toml", *SMALL)
+    status, out, err = run(*words, "-o", tmp_path / "run")
+    assert (status, err) == (0, "")
+    assert re.search(r"^species +category +3: setosa, versicolor, virginica$", out, re.MULTILINE)
+    assert re.search(r"^tag +ignore +left out: more than 100 different texts", out, re.MULTILINE)
+    assert re.search(r"variance explained by the reconstruction: -?[0-9.]+%", out)
+    status, out, _ = run("sample", tmp_path / "run", "-n", 20)
+    drawn = pd.read_csv(io.StringIO(out))
+    assert drawn.columns.tolist() == [*iris.columns.drop("tag")]
+    assert set(drawn["species"]) <= set(load_iris().target_names)
+    assert drawn["box"].isin([0, 1, 2]).all()
+    status, out, _ = run("reconstruct", tmp_path / "run", tmp_path / "iris.csv", "-o", tmp_path / "again.parquet")
+    assert pd.read_parquet(tmp_path / "again.parquet").isna().to_numpy().sum() == 0
+    status, out, err = run("reconstruct", tmp_path / "run", tmp_path / "iris.csv", "-o", tmp_path / "again.npy")
+    assert status == 2
+    assert "columns are not numbers: species" in err
+    status, out, _ = run("info", tmp_path / "run")
+    assert re.search(r"^ +box +category +3: 0, 1, 2$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
@@ -148,7 +177,9 @@ def test_settings_are_read_as_what_they_look_like(text, value):
 
 BAD_CALLS = {
     "no such data": ("fit {tmp}/no.csv -m basic -o {tmp}/r", "no such file, folder or pattern"),
-    "words in columns": ("fit {wine} -m basic -o {tmp}/r", "columns are not numbers: id"),
+    "words in columns": ("fit {wine} -m basic -o {tmp}/r -s schema=none", "columns are not numbers: id"),
+    "no schema file": ("fit {wine} -m basic -o {tmp}/r --schema {tmp}/no.toml", "no.toml: no such file"),
+    "a schema of no column": ("fit {wine} -m basic -o {tmp}/r --schema {nope}", "schema names nope"),
     "no model": ("fit {wine} -o {tmp}/r", "fit needs --model"),
     "no out": ("fit {wine} -m basic", "fit needs --out"),
     "no data": ("fit -m basic -o {tmp}/r", "fit needs DATA"),
@@ -174,8 +205,10 @@ def test_bad_input_is_one_clear_line_status_2_and_nothing_written(name, fitted, 
     if "{basic}" in words:
         run("fit", wine, "-m", "basic", "-o", tmp_path / "basic", "--exclude", "id", "-q", *SMALL)
     pd.DataFrame({"alcohol": [1.0, 2.0]}).to_csv(tmp_path / "narrow.csv", index=False)
+    nope = tmp_path / "nope.toml"
+    nope.write_text('nope = "count"')
     before = sorted(tmp_path.iterdir())
-    places = {"tmp": tmp_path, "wine": wine, "fitted": fitted, "basic": tmp_path / "basic"}
+    places = {"tmp": tmp_path, "wine": wine, "fitted": fitted, "basic": tmp_path / "basic", "nope": nope}
     status, out, err = run(*words.format(**places).split())
     assert status == 2
     assert out == ""

@@ -33,7 +33,8 @@ COMMON = {"activations", "distributions", "errors", "layers", "part"}
 # From the ground upwards; a room imports from no room above it.
 FLOORS = [
     {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness", "convolution", "placement"},
-    {"part", "distributions", "layers", "scaling", "artifact", "data"},
+    {"part", "distributions", "layers", "scaling", "artifact", "schema"},
+    {"data"},
     {"stores"} | PART_ROOMS - {"objectives"},
     {"objectives", "streams"},
     {"model", "preparation"},

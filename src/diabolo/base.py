@@ -25,10 +25,12 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from . import inference, learner, randomness, runtime
 from .checkpoint import Checkpoints
 from .data import Table
+from .errors import InvalidData
 from .learner import CELLS, FLOATS, Job, Learner
-from .model import Model
+from .model import Model, Recipe
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
+from .recipes import by_column
 from .scaling import KINDS, Survey
 from .sources import Source
 from .stores import Store, open_store
@@ -48,13 +50,26 @@ _SCALING = """
         standard deviation 1. "minmax": each feature onto [0, 1]. "range": all features onto [0, 1] by one map, as
         pixels want it. "auto": "standard" for a likelihood on real numbers; for one on [0, 1], None if the rows lie
         there and "minmax" otherwise. None: as they are.
+    schema : "auto", dict or None, default="auto"
+        What the columns of a table are: numbers, dates, booleans, counts or categories, each with a likelihood of its
+        own; ``likelihood`` is then that of the numbers. "auto": inferred, if any column is something other than a
+        number. A dict: inferred, but for the columns it names, whose value is a kind or, for a category, perhaps
+        ``{"kind": "category", "categories": [...]}``. None: columns must be numbers, and are all told by
+        ``likelihood``.
+"""
+_ATTRIBUTES = """
+    schema_ : Schema or None
+        What the columns are; None, if all are plain numbers.
 """
 
 
 def documented(cls: type) -> type:
     """Put the shared parameters and attributes into a class's docstring, where it says ``{common …}``."""
     assert cls.__doc__ is not None
-    shared = {"parameters": f"{{training parameters}}\n    {_SCALING.strip()}", "attributes": "{training attributes}"}
+    shared = {
+        "parameters": f"{{training parameters}}\n    {_SCALING.strip()}",
+        "attributes": f"{{training attributes}}\n    {_ATTRIBUTES.strip()}",
+    }
     for name, text in shared.items():
         cls.__doc__ = cls.__doc__.replace(f"{{common {name}}}", text)
     return learner.documented(cls)
@@ -81,10 +96,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
 
     scaling: str | None = "auto"
+    schema: str | dict[str, Any] | None = "auto"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Learner._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
+        "schema": [StrOptions({"auto"}), dict, None],
     }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -117,7 +134,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
             Numbers, in your own units; NaN is a missing cell: the encoder is told which are, and the likelihood is
             that of the others. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or image files, a
             `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). What
-            takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch.
+            takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch. Tables may have columns
+            of texts, dates and booleans as well: see ``schema``.
         y : ignored
         X_val : array-like of shape (m, d) or None, default=None
             Rows to choose the best epoch by, in place of a share of ``X``, all of which is then trained on.
@@ -161,7 +179,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         self._missing = rows.missing
         if X_val is not None:
             rows = rows.judged_by(self._rows(X_val))
-        model = Model.build(self._formula(), self.n_features_in_, seed)
+        model = Model.build(self._formula(), self._width, seed)
         if kept is not None:
             kept.identify(self._identity(rows.fingerprint))
         self.scaler_ = rows.scaler
@@ -174,7 +192,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
     def _opened(self, X: Any) -> Any:
         """A store or an array, whose columns are now known."""
-        rows: Any = open_store(X)
+        rows: Any = open_store(X, wanted=self.schema)
+        self.schema_ = getattr(rows, "schema", None)
+        if self.schema_ is not None:
+            return self._met(rows)
         if isinstance(rows, Store):
             self._meet(rows, reset=True)
         else:
@@ -182,16 +203,36 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
             rows = validate_data(self, rows, **CELLS, ensure_min_samples=2)
         return rows
 
+    def _met(self, given: Store | Table) -> Any:
+        """Learn the columns of a table that is read by a schema; its store, or its rows."""
+        assert self.schema_ is not None
+        self.n_features_in_, self.feature_names_in_ = len(self.schema_.names), np.array(self.schema_.names, object)
+        if isinstance(given, Store):
+            return given
+        if len(given.rows) < 2:
+            raise InvalidData(f"The table has {len(given.rows)} row(s); at least 2 are needed.")
+        return given.rows
+
+    @property
+    def _width(self) -> int:
+        return super()._width if self.schema_ is None else self.schema_.width
+
+    def _formula(self) -> Recipe:
+        recipe = super()._formula()
+        if self.schema_ is None:
+            return recipe
+        return recipe.replace(likelihood=by_column(self.schema_.blocks, recipe.likelihood))
+
     def _prepared(self, given: Any, fraction: float, known: Preparations) -> Rows:
         """Rows as training takes them: scaled, and a share held out; those known are used again."""
-        recipe = self._recipe(self.n_features_in_)
-        supports = recipe.likelihood.supports(self.n_features_in_)
+        recipe = self._formula()
+        supports = recipe.likelihood.supports(self._width)
         choices = (self.scaling, supports, fraction, self._seed)
         if choices not in known:
             survey = Survey(self.scaling, supports)
             if isinstance(given, Store):
                 stream = Stream(given, HeldOut(given, fraction, self._seed), self._seed)
-                self._announce(stream, Model.build(recipe, self.n_features_in_, 0))
+                self._announce(stream, Model.build(recipe, self._width, 0))
                 with Bar(f"{type(self).__name__} reading", given.n_rows, self._speaks) as bar:
                     known[choices] = from_stream(stream, survey, bar.show)
             else:
@@ -226,9 +267,39 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         return int(self.model_.recipe.latent.n_latent)
 
     def _rows(self, X: Any) -> np.ndarray:
-        if self._is_plain(X):
-            return X
-        return self._read(X)
+        """Rows in memory, of the columns that were fitted."""
+        opened = None if self._is_plain(X) else self._opened_again(X)
+        return X if opened is None else opened.table().rows if isinstance(opened, Store) else opened
+
+    def _opened_again(self, X: Any) -> Store | np.ndarray:
+        """A store or an array of the columns that were fitted."""
+        by_name = isinstance(X, _FILES) and self.schema_ is None
+        opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if by_name else (), wanted=self.schema_)
+        if isinstance(opened, Store):
+            if self.schema_ is None:
+                self._meet(opened, reset=False)
+            return opened
+        if self.schema_ is None:
+            return self._read(X if opened is None else opened.as_input())
+        if opened is None:
+            raise InvalidData(
+                f"This {type(self).__name__} was fitted to a table with columns {', '.join(self.schema_.names[:8])}"
+                f"{', …' if len(self.schema_.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
+            )
+        self._refuse_holes(opened.rows)
+        return opened.rows
+
+    def _name_of(self, place: int) -> Any:
+        return super()._name_of(place) if self.schema_ is None else self.schema_.owners[place]
+
+    def _told(self, rows: np.ndarray, X: Any = None) -> Any:
+        """Rows in the user's units; of a table, a table of the kind that was given."""
+        if self.schema_ is None:
+            return rows
+        table, given = self.schema_.decode(rows), type(X).__module__.partition(".")[0]
+        if given == "pandas":
+            return table.to_pandas().set_axis(X.index)
+        return type(X)(table) if given == "polars" else table
 
     def _is_plain(self, X: Any) -> bool:
         """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
@@ -240,10 +311,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
         """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""
         check_is_fitted(self)
-        opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if isinstance(X, _FILES) else ())
+        opened = X if self._is_plain(X) else self._opened_again(X)
         if not isinstance(opened, Store):
-            return op(self._rows(X if opened is None else opened.as_input()), 0)
-        self._meet(opened, reset=False)
+            return op(opened, 0)
         pieces, first = [], 0
         with Bar(f"{type(self).__name__} reading", opened.n_rows, self._speaks) as bar:
             for rows in opened.spans():
@@ -280,18 +350,25 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """
         return self._mapped(X, lambda rows, _: self._said(inference.code, rows).astype(rows.dtype))
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """From codes (n, K) to rows (n, d): E[x | z], in the units of the training data."""
+    def inverse_transform(self, X: Any) -> Any:
+        """From codes (n, K) to rows (n, d): E[x | z], in the units of the training data; for a schema, a table."""
         Z = self._codes(X)
-        return self.scaler_.invert(inference.by_rows(inference.decode, self.model_, Z)).astype(Z.dtype)
+        return self._told(self.scaler_.invert(inference.by_rows(inference.decode, self.model_, Z)).astype(Z.dtype))
 
-    def reconstruct(self, X: Any) -> np.ndarray:
-        """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X; missing cells are told as well."""
+    def reconstruct(self, X: Any) -> Any:
+        """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X; missing cells are told as well.
 
+        Of a table with a schema a table is given back: numbers within the range seen, the likeliest of categories; as a
+        pandas or polars frame, if ``X`` is one, else as Arrow's.
+        """
+        return self._told(self._rebuilt(X), X)
+
+    def _rebuilt(self, X: Any) -> np.ndarray:
         def rebuilt(rows: np.ndarray, _: int) -> np.ndarray:
             return self.scaler_.invert(self._said(inference.reconstruct, rows)).astype(rows.dtype)
 
-        return self._mapped(X, rebuilt)
+        found: np.ndarray = self._mapped(X, rebuilt)
+        return found
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of each row, in nats and in X's units; higher is more ordinary. Deterministic.
@@ -315,14 +392,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """The mean of `score_samples`, in nats."""
         return float(self.score_samples(X).mean())
 
-    def corrupt(self, X: Any, random_state: int = 0) -> np.ndarray:
+    def corrupt(self, X: Any, random_state: int = 0) -> Any:
         """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""
 
         def noisy(rows: np.ndarray, first: int) -> np.ndarray:
             scaled = self._said(inference.corrupt, rows, seed=random_state, first_row=first)
             return self.scaler_.invert(scaled).astype(rows.dtype)
 
-        return self._mapped(X, noisy)
+        return self._told(self._mapped(X, noisy), X)
 
     def _in_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
         change = 0.0 if self.model_.recipe.likelihood.discrete else self.scaler_.log_volume(rows)
@@ -331,7 +408,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     # -- using a posterior --------------------------------------------------------------------------------------------
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def sample(self, n_samples: int = 1, *, noise: bool = True, random_state: int | None = None) -> np.ndarray:
+    def sample(self, n_samples: int = 1, *, noise: bool = True, random_state: int | None = None) -> Any:
         """New rows: z from the prior, then x from p(x | z).
 
         Parameters
@@ -343,14 +420,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
         Returns
         -------
-        array of shape (n_samples, d), float64, in the units of the training data
+        array of shape (n_samples, d), float64, in the units of the training data; for a schema an Arrow table of the
+        same columns, types, ranges and categories
         """
         check_is_fitted(self)
         _require_positive(n_samples)
         seed = int(check_random_state(random_state).randint(2**30))
         z = np.asarray(self.model_.prior.sample(randomness.key(seed), (n_samples,)))
         op = inference.draw if noise else inference.decode
-        return self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed))
+        return self._told(self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed)))
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def elbo(self, X: Any, n_samples: int = 64) -> np.ndarray:

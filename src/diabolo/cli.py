@@ -37,7 +37,7 @@ MODELS = {
     "variational": "VariationalAutoencoder",
     "autoencoder": "Autoencoder",
 }
-_CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "seed", "parameters")
+_CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
 
 app = typer.Typer(
     help="Autoencoders for tables, arrays and images: train one, then compress, reconstruct, score or generate.",
@@ -113,6 +113,10 @@ def fit(
     ] = None,
     exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Leave these columns out.")] = None,
     key: Key = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option("--schema", metavar="TOML", help="Columns that are not what is inferred."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Fixes everything random.  [0]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     checkpoint_every: Annotated[
@@ -126,8 +130,10 @@ def fit(
 ) -> None:
     """Train an autoencoder on DATA and save it as RUN.
 
-    Columns are scaled as the model needs it, and the scaling is saved with it: all that comes out later is in your
-    units. Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear.
+    A table may hold numbers, dates, booleans, counts, texts and empty cells: what each column is, is inferred, shown
+    and saved; a --schema file says otherwise, in lines like  visits = "count"  or  id = "ignore". Columns are scaled as
+    the model needs it: all that comes out later is in your units. Parameters are those of the Python class, e.g.
+    -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear.
     DATA larger than memory is read in chunks. While the training runs its state is kept in RUN.partial.
     """
     if distributed:
@@ -141,7 +147,7 @@ def fit(
         name: value
         for name, value in {
             "data": data, "model": model, "out": out, "columns": _names(columns), "exclude": _names(exclude),
-            "key": key, "seed": seed,
+            "key": key, "schema": None if schema is None else _toml(schema), "seed": seed,
         }.items()
         if value is not None
     }  # fmt: skip
@@ -153,10 +159,13 @@ def fit(
         raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
 
     parameters = options.get("parameters", {}) | dict(_setting(text) for text in settings or ())
-    estimator = _make(
-        options["model"], {"random_state": options.get("seed", 0), "verbose": int(not quiet)} | parameters
+    given = {"random_state": options.get("seed", 0), "verbose": int(not quiet), "schema": options.get("schema", "auto")}
+    estimator = _make(options["model"], given | parameters)
+    rows = open_store(
+        options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
     )
-    rows = open_store(options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"))
+    if not quiet and current().is_leader and (found := getattr(rows, "schema", None)) is not None:
+        typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
     if force and not resume:
         shutil.rmtree(partial, ignore_errors=True)
@@ -172,13 +181,17 @@ def fit(
 @app.command()
 def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     """Compress: the code of each row."""
-    _apply(run, data, output, key, lambda model, rows: (model.transform(rows), tuple(model.get_feature_names_out())))
+
+    def codes(model: Any, rows: Any) -> Any:
+        return _numbers(model.transform(rows), model.get_feature_names_out())
+
+    _apply(run, data, output, key, codes)
 
 
 @app.command()
 def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     """Rebuild each row from its code; with a denoising model, clean it."""
-    _apply(run, data, output, key, lambda model, rows: (model.reconstruct(rows), _feature_names(model)))
+    _apply(run, data, output, key, lambda model, rows: _as_table(model, model.reconstruct(rows)))
 
 
 @app.command()
@@ -200,7 +213,11 @@ def score(
             raise UsageError("score --engine ray needs -o OUT, the folder to write.")
         score_with_ray(run, data, output)
         return
-    _apply(run, data, output, key, lambda model, rows: (model.score_samples(rows)[:, None], ("log_density",)))
+
+    def densities(model: Any, rows: Any) -> Any:
+        return _numbers(model.score_samples(rows)[:, None], ("log_density",))
+
+    _apply(run, data, output, key, densities)
 
 
 @app.command()
@@ -219,7 +236,7 @@ def sample(
     model = load(run)
     if not hasattr(model, "sample"):
         raise UsageError(f"{run} holds a {type(model).__name__}: only variational models generate rows.")
-    files.write(output, files.Table(model.sample(n, noise=not means, random_state=seed), _feature_names(model)))
+    files.write(output, _as_table(model, model.sample(n, noise=not means, random_state=seed)))
 
 
 @app.command()
@@ -240,15 +257,19 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{file}: no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}.") from error
+
+
 def _options_from(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
-    try:
-        options = tomllib.loads(config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{config}: no such file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{config} is not TOML: {error}.") from error
+    options = _toml(config)
     _require_known(options, _CONFIG_KEYS, f"{config}: option")
     for name in ("columns", "exclude"):
         if isinstance(options.get(name), str):
@@ -341,9 +362,7 @@ def _one_line() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def _apply(
-    run: Path, data: str, output: str | None, key: str | None, op: Callable[[Any, Any], tuple[Any, tuple[str, ...]]]
-) -> None:
+def _apply(run: Path, data: str, output: str | None, key: str | None, op: Callable[[Any, Any], Any]) -> None:
     """Read, compute, write: the shape of every command that maps rows to rows."""
     from . import data as files
     from .estimators import load
@@ -351,15 +370,23 @@ def _apply(
 
     files.check_output(output)
     model = load(run).set_params(verbose=1)
-    known = getattr(model, "feature_names_in_", ())
-    opened = open_store(data, columns=tuple(known), key=key)
+    known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
+    opened = open_store(data, columns=known, key=key, wanted=model.schema_)
     with _one_line():
-        rows, names = op(model, opened)
-    files.write(output, files.Table(rows, names))
+        found = op(model, opened)
+    files.write(output, found)
 
 
-def _feature_names(model: Any) -> tuple[str, ...]:
-    return tuple(getattr(model, "feature_names_in_", [f"x{i}" for i in range(model.n_features_in_)]))
+def _numbers(rows: Any, names: Sequence[str]) -> Any:
+    from .data import Table
+
+    return Table(rows, tuple(names))
+
+
+def _as_table(model: Any, rows: Any) -> Any:
+    """Rows of the model's features under their names; a table as it is."""
+    names = getattr(model, "feature_names_in_", [f"x{i}" for i in range(model.n_features_in_)])
+    return _numbers(rows, names) if model.schema_ is None else rows
 
 
 def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
@@ -370,7 +397,7 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
     curve = history.get("validation_loss", history.get("loss"))
     loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units" if curve else "the weights are as they were drawn"
     sample, scaler = rows.head(), estimator.scaler_
-    kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator.reconstruct(sample)))
+    kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator._rebuilt(sample)))
     some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
     typer.echo(
         f"{options['model']} autoencoder on {options['data']}: "
@@ -382,11 +409,15 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
 
 
 def _described(manifest: dict[str, Any]) -> str:
+    from .schema import Schema
+
     fitted, names = manifest["fitted"], manifest["feature_names"]
     history, best = fitted["history_"], fitted["best_epoch_"]
     curves = [name for name in history if name not in ("beta", "learning_rate")]
-    features = f"{fitted['n_features_in_']:,}"
-    if names:
+    features, schema = f"{fitted['n_features_in_']:,}", fitted.get("schema")
+    if schema:
+        features += "".join(f"\n  {line}" for line in str(Schema.from_json(schema)).splitlines())
+    elif names:
         features += f" ({', '.join(names[:8])}{', …' if len(names) > 8 else ''})"
     lines = {
         "model": manifest["estimator"],

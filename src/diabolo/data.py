@@ -11,7 +11,7 @@ import glob
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from .errors import InvalidData
+from .schema import Overrides, Schema, is_a_number, is_numeric
 
 __all__ = [
     "Table",
+    "Wanted",
     "check_output",
     "files_in",
     "kind_of",
@@ -34,19 +36,30 @@ __all__ = [
     "numeric_columns",
     "open_csv",
     "read",
+    "rows_of",
     "unreadable_as",
+    "wants_schema",
+    "which_columns",
     "write",
 ]
+
+Wanted = Schema | Overrides | str | None
+"""Whether a table's columns are read by a schema: one that is known; one to be inferred, with these overrides; "auto",
+one to be inferred if not all columns are numbers; None, columns must be numbers and are taken as they are."""
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, (n, d), float32 or float64, and the columns' names, if there are any."""
+    """Rows of numbers, (n, d), float32 or float64, and the columns' names, if there are any.
+
+    With a schema the rows are encoded, and each has the name of the column that it belongs to.
+    """
 
     rows: np.ndarray
     names: tuple[str, ...] | None = None
+    schema: Schema | None = None
 
     def select(self, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> Table:
         """The columns named (all, if none are), in that order, without those excluded.
@@ -85,7 +98,11 @@ def _require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
 
 
 def read(
-    where: str | os.PathLike[str], columns: Sequence[str] = (), exclude: Sequence[str] = (), key: str | None = None
+    where: str | os.PathLike[str],
+    columns: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    key: str | None = None,
+    wanted: Wanted = "auto",
 ) -> Table:
     """Read a file, a folder or a glob of files as one table.
 
@@ -98,6 +115,8 @@ def read(
         The columns to take (default: all), and those to leave out.
     key : str or None
         Which array of an .npz file; needed if there are several.
+    wanted : Wanted, default="auto"
+        Whether tables have a schema.
 
     Raises
     ------
@@ -114,10 +133,36 @@ def read(
     if kind in (".npy", ".npz"):
         return _stack([_read_array(file, key) for file in files], files).select(columns, exclude)
     table = _stack_arrow([_READERS[kind](file) for file in files], files)
-    names = numeric_columns(table.schema, str(where), columns, exclude)
     if table.num_rows == 0:
         raise InvalidData(f"{where} has no rows.")
+    return rows_of(table, str(where), columns, exclude, wanted)
+
+
+def rows_of(
+    table: pa.Table, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = (), wanted: Wanted = "auto"
+) -> Table:
+    """An Arrow table's columns as rows of numbers.
+
+    Raises
+    ------
+    InvalidData
+        If a column is not there, none is left, or they are not as wanted.
+    """
+    if isinstance(wanted, Schema):
+        return Table(wanted.encode(table), wanted.owners, wanted)
+    names = which_columns(table.schema, columns, exclude)
+    if (overrides := wants_schema(table.schema, names, wanted)) is not None:
+        schema = Schema.infer([table.select(list(names))], overrides)
+        return Table(schema.encode(table), schema.owners, schema)
+    names = numeric_columns(table.schema, where, columns, exclude)
     return Table(numeric(table.select(list(names))), names)
+
+
+def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Overrides | None:
+    """What to infer a schema with; None, if these columns need none."""
+    if wanted == "auto":
+        return None if all(_is_plain(schema.field(name).type) for name in names) else {}
+    return wanted if isinstance(wanted, Mapping) else None
 
 
 def files_in(where: str) -> list[Path]:
@@ -163,8 +208,9 @@ def _csv_dialect(file: Path) -> dict[str, Any]:
     if not first.strip():
         raise InvalidData(f"{file} has no first line to take columns from.")
     delimiter = max(",;\t", key=first.count)
-    headless = all(_is_a_number(cell) for cell in first.split(delimiter))
+    headless = all(is_a_number(cell.strip('"')) for cell in first.split(delimiter))
     return {
+        "convert_options": pa.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False),
         "read_options": pa.csv.ReadOptions(autogenerate_column_names=headless),
         "parse_options": pa.csv.ParseOptions(delimiter=delimiter),
     }
@@ -179,14 +225,6 @@ def _read_csv(file: Path) -> pa.Table:
 def open_csv(file: Path) -> Any:
     """A CSV file as a stream of record batches."""
     return pa.csv.open_csv(file, **_csv_dialect(file))
-
-
-def _is_a_number(text: str) -> bool:
-    try:
-        float(text.strip().strip('"'))
-    except ValueError:
-        return False
-    return True
 
 
 def _read_parquet(file: Path) -> pa.Table:
@@ -267,21 +305,27 @@ def _stack_arrow(tables: list[pa.Table], files: list[Path]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
+def which_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns to take."""
+    _require_columns((*columns, *exclude), schema.names)
+    names = tuple(name for name in (columns or schema.names) if name not in exclude)
+    if not names:
+        raise InvalidData("No column is left to learn from.")
+    return names
+
+
 def numeric_columns(
     schema: pa.Schema, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """The columns to take, all of them numbers."""
-    _require_columns((*columns, *exclude), schema.names)
-    names = [name for name in (columns or schema.names) if name not in exclude]
-    if not names:
-        raise InvalidData("No column is left to learn from.")
-    if words := [name for name in names if not _is_numeric(schema.field(name).type)]:
+    names = which_columns(schema, columns, exclude)
+    if words := [name for name in names if not is_numeric(schema.field(name).type)]:
         shown = ", ".join(f"{name} ({schema.field(name).type})" for name in words[:8])
         raise InvalidData(
             f"{where}: {len(words)} of {len(names)} columns are not numbers: {shown}{', …' if len(words) > 8 else ''}. "
             f"Leave them out with --exclude {','.join(words[:8])}, or encode them first."
         )
-    return tuple(names)
+    return names
 
 
 def numeric(table: pa.Table) -> np.ndarray:
@@ -293,9 +337,8 @@ def numeric(table: pa.Table) -> np.ndarray:
     return np.ascontiguousarray(columns.T)
 
 
-def _is_numeric(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind))
+def _is_plain(kind: pa.DataType) -> bool:
+    return is_numeric(kind) and not pa.types.is_boolean(kind)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -318,7 +361,7 @@ def check_output(where: str | None) -> None:
         raise InvalidData(f"{where}: there is no folder {path.parent}.")
 
 
-def write(where: str | None, table: Table) -> None:
+def write(where: str | None, table: Table | pa.Table) -> None:
     """Write a table as .csv, .parquet or .npy, whole or not at all; to standard output as CSV for None or "-".
 
     Raises
@@ -344,12 +387,14 @@ def write(where: str | None, table: Table) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _arrow(table: Table) -> pa.Table:
+def _arrow(table: Table | pa.Table) -> pa.Table:
+    if isinstance(table, pa.Table):
+        return table
     names = table.names or tuple(f"x{i}" for i in range(table.rows.shape[1]))
     return pa.table({name: table.rows[:, i] for i, name in enumerate(names)})
 
 
-def _write_csv(stream: BinaryIO, table: Table) -> None:
+def _write_csv(stream: BinaryIO, table: Table | pa.Table) -> None:
     columns = _arrow(table)
     head = io.StringIO()
     csv.writer(head, lineterminator="\n").writerow(columns.column_names)  # Arrow's own quotes every name
@@ -357,8 +402,14 @@ def _write_csv(stream: BinaryIO, table: Table) -> None:
     pa.csv.write_csv(columns, stream, pa.csv.WriteOptions(include_header=False))
 
 
-_WRITERS: dict[str, Callable[[BinaryIO, Table], None]] = {
+def _write_array(stream: BinaryIO, table: Table | pa.Table) -> None:
+    if isinstance(table, pa.Table):
+        numeric_columns(table.schema, "A .npy file")
+    np.save(stream, numeric(table) if isinstance(table, pa.Table) else table.rows, allow_pickle=False)
+
+
+_WRITERS: dict[str, Callable[[BinaryIO, Table | pa.Table], None]] = {
     ".csv": _write_csv,
     ".parquet": lambda stream, table: pa.parquet.write_table(_arrow(table), stream),
-    ".npy": lambda stream, table: np.save(stream, table.rows, allow_pickle=False),
+    ".npy": _write_array,
 }

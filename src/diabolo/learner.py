@@ -164,9 +164,14 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
     _missing = False  # not annotated, so not a parameter
     """Whether the rows that were fitted have missing cells."""
 
+    @property
+    def _width(self) -> int:
+        """How many numbers a row is."""
+        return int(self.n_features_in_)
+
     def _formula(self) -> Recipe:
         """The recipe, as the rows that were fitted need it."""
-        recipe = self._recipe(self.n_features_in_)
+        recipe = self._recipe(self._width)
         return recipe.replace(missing="told") if self._missing else recipe
 
     def _given(self) -> dict[str, Any]:
@@ -274,11 +279,15 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
         """Missing cells, unless there were some in training."""
         if not self._missing and (holes := np.isnan(rows)).any():
             row, column = np.argwhere(holes)[0]
-            names = getattr(self, "feature_names_in_", range(self.n_features_in_))
+            where = f"row {first + row + 1}, column {self._name_of(column)}"
             raise ValueError(
-                f"X has missing cells, the first in row {first + row + 1}, column {names[column]}, but the rows that "
+                f"X has missing cells, the first in {where}, but the rows that "
                 f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or fill them."
             )
+
+    def _name_of(self, place: int) -> Any:
+        """The column that a number of a row belongs to."""
+        return getattr(self, "feature_names_in_", range(self._width))[place]
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

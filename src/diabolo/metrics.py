@@ -19,11 +19,13 @@ def squared_error(x: np.ndarray, x_hat: np.ndarray) -> float:
 def explained_variance(x: np.ndarray, x_hat: np.ndarray) -> float:
     r"""1 − Σ‖x − x̂‖² / Σ‖x − x̄‖², at most 1: the share of the total variance that the reconstruction keeps.
 
+    Cells of x that are NaN are not counted.
+
     >>> x = np.array([[0.0], [2.0]])
     >>> explained_variance(x, x), explained_variance(x, np.ones((2, 1)))
     (1.0, 0.0)
     """
-    return float(1.0 - np.square(x - x_hat).sum() / np.square(x - x.mean(axis=0)).sum())
+    return float(1.0 - np.nansum(np.square(x - x_hat)) / np.nansum(np.square(x - np.nanmean(x, axis=0))))
 
 
 def psnr(x: np.ndarray, x_hat: np.ndarray, peak: float = 1.0) -> float:

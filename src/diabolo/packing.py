@@ -14,6 +14,7 @@ from . import part
 from .errors import ArtifactError
 from .model import Model
 from .scaling import Scaler
+from .schema import Schema
 
 __all__ = ["pack", "parameters", "unpack"]
 
@@ -34,6 +35,8 @@ def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     names = getattr(estimator, "feature_names_in_", None)
     fitted = {name: getattr(estimator, name) for name in _FITTED}
     fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
+    if hasattr(estimator, "schema_"):
+        fitted["schema"] = None if estimator.schema_ is None else estimator.schema_.to_json()
     manifest = {
         "estimator": type(estimator).__name__,
         "parameters": parameters(estimator),
@@ -94,10 +97,12 @@ def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arra
     for name in cls._fitted_arrays:
         setattr(estimator, name, _stored(name, arrays))
     estimator._seed, estimator._missing = fitted["seed"], fitted["missing"]
+    if "schema" in fitted:
+        estimator.schema_ = None if fitted["schema"] is None else Schema.from_json(fitted["schema"])
     estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
-    bounds = jnp.zeros(estimator.n_features_in_)
+    bounds = jnp.zeros(estimator._width)
     recipe = estimator._formula().bind(bounds, bounds)
-    estimator.model_ = _filled(Model.build(recipe, estimator.n_features_in_, 0), arrays)
+    estimator.model_ = _filled(Model.build(recipe, estimator._width, 0), arrays)
     return estimator
 
 

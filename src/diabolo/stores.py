@@ -12,6 +12,8 @@ import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from scipy.sparse import issparse
 
 from . import data
 from .errors import InvalidData
+from .schema import Overrides, Schema
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
 
@@ -31,6 +34,7 @@ CHUNK_BYTES = 64 << 20
 """What is in memory at once, as float32, and the size up to which rows are simply read whole."""
 BLOCK_BYTES = 1 << 20
 """Rows that are read together: long enough for a disk, short enough to mix well."""
+_NO_ROOM = "{where}: a temporary copy cannot be written to {folder}: {error}. Set TMPDIR to a folder with room."
 
 
 class Store(ABC):
@@ -43,6 +47,8 @@ class Store(ABC):
     n_features : int
     names : tuple of str or None
         The columns', if they have names.
+    schema : Schema or None
+        What the columns of a table are, if its rows are encoded.
     where : str
         What messages call it.
     """
@@ -50,6 +56,7 @@ class Store(ABC):
     sizes: tuple[int, ...]
     n_features: int
     names: tuple[str, ...] | None = None
+    schema: Schema | None = None
     where: str = "the rows"
 
     @abstractmethod
@@ -101,11 +108,11 @@ class Store(ABC):
 
     def head(self) -> data.Table:
         """The first rows, a few megabytes."""
-        return data.Table(next(self.spans(CHUNK_BYTES // 16)), self.names)
+        return data.Table(next(self.spans(CHUNK_BYTES // 16)), self.names, self.schema)
 
     def table(self) -> data.Table:
         """All rows in memory."""
-        return data.Table(np.concatenate(list(self.spans())), self.names)
+        return data.Table(np.concatenate(list(self.spans())), self.names, self.schema)
 
     def release(self) -> None:  # noqa: B027  most have nothing to give back
         """Give back memory that reading has taken, after a chunk."""
@@ -176,10 +183,15 @@ class Joined(Store):
 class Parquet(Store):
     """The row groups of Parquet files, each a block."""
 
-    def __init__(self, dataset: Any, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        where: str,
+        columns: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        wanted: data.Wanted = "auto",
+    ) -> None:
         self.where = where
-        self.names = data.numeric_columns(dataset.schema, where, columns, exclude)
-        self.n_features = len(self.names)
         self._files = dataset.filesystem
         # Files are opened anew for each block: what they say of themselves can be a hundredth of the data.
         self._groups: list[tuple[str, int]] = []
@@ -189,18 +201,39 @@ class Parquet(Store):
                 about = file.metadata
                 sizes += [about.row_group(k).num_rows for k in range(about.num_row_groups)]
                 self._groups += [(path, k) for k in range(about.num_row_groups)]
-                is_whole = self.names == tuple(file.schema_arrow.names)
-            self._columns = None if is_whole else list(self.names)
+                of_file = tuple(file.schema_arrow.names)
         self.sizes = tuple(sizes)
+        names = self._named(dataset.schema, columns, exclude, wanted)
+        self._columns = None if names == of_file else list(names)
+        self.names = names if self.schema is None else self.schema.owners
+        self.n_features = len(self.names)
+
+    def _named(
+        self, of: pa.Schema, columns: Sequence[str], exclude: Sequence[str], wanted: data.Wanted
+    ) -> tuple[str, ...]:
+        """The columns that are read; the schema, which is inferred from all rows if there is to be one, is set."""
+        if isinstance(wanted, Schema):
+            self.schema = wanted
+        else:
+            names = data.which_columns(of, columns, exclude)
+            if (overrides := data.wants_schema(of, names, wanted)) is None:
+                return data.numeric_columns(of, self.where, columns, exclude)
+            self._columns = list(names)
+            self.schema = Schema.infer((self._group(i) for i in range(len(self._groups))), overrides)
+        return self.schema.names
 
     def _opened(self, path: str) -> Any:
         return pa.parquet.ParquetFile(self._files.open_input_file(path))
 
-    def block(self, i: int) -> np.ndarray:
+    def _group(self, i: int) -> pa.Table:
         path, group = self._groups[i]
         with self._opened(path) as file:
             table = file.read_row_group(group, columns=self._columns, use_threads=False)
-        return data.numeric(table if self._columns is None else table.select(self._columns))
+        return table if self._columns is None else table.select(self._columns)
+
+    def block(self, i: int) -> np.ndarray:
+        table = self._group(i)
+        return data.numeric(table) if self.schema is None else self.schema.encode(table)
 
     def release(self) -> None:
         pa.default_memory_pool().release_unused()
@@ -210,14 +243,19 @@ class Parquet(Store):
 
 
 def open_store(
-    rows: Any, columns: Sequence[str] = (), exclude: Sequence[str] = (), key: str | None = None
+    rows: Any,
+    columns: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    key: str | None = None,
+    wanted: data.Wanted = "auto",
 ) -> Store | data.Table | None:
     """A store of rows that are not simply an array in memory; a table, if they are small; None, if they are an array.
 
     Parameters
     ----------
-    rows : path, glob, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, or iterable of chunks (n, d)
-    columns, exclude, key
+    rows : path, glob, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, data frame, or iterable of chunks (n, d)
+        A data frame whose columns are numbers counts as an array.
+    columns, exclude, key, wanted
         As in `diabolo.data.read`.
 
     Raises
@@ -227,7 +265,7 @@ def open_store(
     """
     if isinstance(rows, Store | data.Table):
         return rows
-    store = _opened(rows, columns, exclude, key)
+    store = _opened(rows, columns, exclude, key, wanted)
     if store is None or isinstance(store, data.Table):
         return store
     if not store.n_rows:
@@ -235,15 +273,19 @@ def open_store(
     return store if store.is_large else store.table()
 
 
-def _opened(rows: Any, columns: Sequence[str], exclude: Sequence[str], key: str | None) -> Store | data.Table | None:
+def _opened(
+    rows: Any, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: data.Wanted
+) -> Store | data.Table | None:
     if isinstance(rows, str | os.PathLike):
-        return _opened_path(os.fspath(rows), columns, exclude, key)
+        return _opened_path(os.fspath(rows), columns, exclude, key, wanted)
     if isinstance(rows, pa.dataset.Dataset):
-        return _dataset(rows, "the data set", columns, exclude)
-    if isinstance(rows, np.memmap):
-        return Sliced(rows, str(rows.filename or "the memory-mapped array"))
-    if issparse(rows):
-        return Sliced(rows.tocsr(), "the sparse matrix")
+        return _dataset(rows, "the data set", columns, exclude, wanted)
+    if wanted is not None and (table := _frame(rows)) is not None:
+        found = data.rows_of(table, "the table", columns, exclude, wanted)
+        return found if found.schema else None
+    if isinstance(rows, np.memmap) or issparse(rows):
+        is_file = isinstance(rows, np.memmap)
+        return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
     is_stream = hasattr(rows, "__iter__") and not hasattr(rows, "__array__") and not hasattr(rows, "__len__")
     is_stream |= isinstance(rows, list | tuple) and len(rows) > 0 and all(isinstance(r, np.ndarray) for r in rows)
     if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
@@ -251,7 +293,22 @@ def _opened(rows: Any, columns: Sequence[str], exclude: Sequence[str], key: str 
     return None
 
 
-def _opened_path(where: str, columns: Sequence[str], exclude: Sequence[str], key: str | None) -> Store | data.Table:
+def _frame(rows: Any) -> pa.Table | None:
+    """A data frame as an Arrow table; None, if it is none."""
+    if isinstance(rows, pa.Table):
+        return rows
+    try:
+        if hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns"):
+            table = pa.table(rows)
+            return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
+    except (pa.ArrowException, TypeError) as error:
+        raise InvalidData(f"The data frame cannot be read as a table: {error}.") from error
+    return None
+
+
+def _opened_path(
+    where: str, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: data.Wanted
+) -> Store | data.Table:
     files = data.files_in(where)
     kinds = {data.kind_of(file) for file in files}
     size = sum(file.stat().st_size for file in files)
@@ -264,27 +321,67 @@ def _opened_path(where: str, columns: Sequence[str], exclude: Sequence[str], key
             # Not `count_rows`, which keeps what all files say of themselves in memory.
             n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
         if 4 * n_rows * len(dataset.schema.names) > CHUNK_BYTES:
-            return _dataset(dataset, where, columns, exclude)
+            return _dataset(dataset, where, columns, exclude, wanted)
     if kinds == {".csv"} and size > CHUNK_BYTES:
-        names: list[tuple[str, ...]] = []
-        store = _spooled(_csv_batches(files, columns, exclude, names), where)
-        store.names = names[0]
-        return store
-    return data.read(where, columns, exclude, key)
+        return _from_batches(_csv_batches(files), where, columns, exclude, wanted)
+    return data.read(where, columns, exclude, key, wanted)
 
 
-def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence[str]) -> Store:
+def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence[str], wanted: data.Wanted) -> Store:
     is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
     if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
-        store = Parquet(dataset, where, columns, exclude)
+        store = Parquet(dataset, where, columns, exclude, wanted)
         if 4 * store.n_features * max(store.sizes, default=0) <= CHUNK_BYTES:
             return store
-    names = data.numeric_columns(dataset.schema, where, columns, exclude)
-    batches = dataset.to_batches(columns=list(names), batch_size=BLOCK_BYTES // len(names), fragment_readahead=1)
-    tables = (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
-    spooled = _spooled((data.numeric(table) for table in tables), where)
-    spooled.names = names
-    return spooled
+    is_known = isinstance(wanted, Schema)
+    names = list(dataset.schema.names if is_known else data.which_columns(dataset.schema, columns, exclude))
+    batches = dataset.to_batches(columns=names, batch_size=max(1, BLOCK_BYTES // len(names)), fragment_readahead=1)
+    return _from_batches(batches, where, names, (), wanted)
+
+
+def _from_batches(
+    batches: Iterable[pa.RecordBatch],
+    where: str,
+    columns: Sequence[str],
+    exclude: Sequence[str],
+    wanted: data.Wanted,
+) -> Store:
+    """A store of Arrow's batches, which come once: a temporary copy, of numbers where they are only numbers."""
+    given = iter(batches)
+    first = next(given, None)
+    if first is None:
+        raise InvalidData(f"{where} has no rows.")
+    of = first.schema
+    tables = (pa.Table.from_batches([batch]) for batch in chain([first], given) if batch.num_rows)
+    if isinstance(wanted, Schema):
+        encoded = _spooled(map(wanted.encode, tables), where)
+        encoded.schema, encoded.names = wanted, wanted.owners
+        return encoded
+    names = data.which_columns(of, columns, exclude)
+    if (overrides := data.wants_schema(of, names, wanted)) is None:
+        names = data.numeric_columns(of, where, columns, exclude)
+        spooled = _spooled((data.numeric(table.select(list(names))) for table in tables), where)
+        spooled.names = names
+        return spooled
+    return _typed_copy((table.select(list(names)) for table in tables), where, overrides)
+
+
+def _typed_copy(tables: Iterable[pa.Table], where: str, overrides: Overrides) -> Store:
+    """A temporary Parquet file, whose columns are then looked at."""
+    with _folder() as folder:
+        copy, writer = folder / "rows.parquet", None
+        try:
+            for table in tables:
+                writer = writer or pa.parquet.ParquetWriter(copy, table.schema)
+                writer.write_table(table, max(1, BLOCK_BYTES // (4 * table.num_columns)))
+        except OSError as error:
+            raise InvalidData(_NO_ROOM.format(where=where, folder=folder, error=error)) from error
+        finally:
+            if writer is not None:
+                writer.close()
+        store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=overrides)
+        weakref.finalize(store, shutil.rmtree, folder, True)
+        return store
 
 
 def _holds_all_columns(dataset: Any) -> bool:
@@ -293,31 +390,33 @@ def _holds_all_columns(dataset: Any) -> bool:
         return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
 
 
-def _csv_batches(
-    files: Sequence[Path], columns: Sequence[str], exclude: Sequence[str], names: list[tuple[str, ...]]
-) -> Iterator[np.ndarray]:
+def _csv_batches(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+    names: list[str] = []
     for file in files:
         with data.unreadable_as(file, "CSV"), data.open_csv(file) as reader:
-            for batch in reader:
-                table = pa.Table.from_batches([batch])
-                names.append(data.numeric_columns(table.schema, str(file), columns, exclude))
-                if names[-1] != names[0]:
-                    raise InvalidData(f"{file} and {files[0].name} do not have the same columns.")
-                del names[1:]
-                yield data.numeric(table.select(list(names[0])))
+            names = names or reader.schema.names
+            if reader.schema.names != names:
+                raise InvalidData(f"{file} and {files[0].name} do not have the same columns.")
+            yield from reader
 
 
 def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
     """A temporary copy of what can be read once only."""
-    folder = tempfile.mkdtemp(prefix="diabolo-rows-")
+    with _folder() as folder:
+        store = Sliced(_copied(chunks, folder / "rows", where), where)
+        weakref.finalize(store, shutil.rmtree, folder, True)
+        return store
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder, which stays if all goes well."""
+    folder = Path(tempfile.mkdtemp(prefix="diabolo-rows-"))
     try:
-        rows = _copied(chunks, Path(folder) / "rows", where)
+        yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    store = Sliced(rows, where)
-    weakref.finalize(store, shutil.rmtree, folder, True)
-    return store
 
 
 def _copied(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndarray:
@@ -337,9 +436,7 @@ def _copied(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndarray:
                 n_rows += len(chunk)
                 np.ascontiguousarray(chunk, kind).tofile(stream)
     except OSError as error:
-        raise InvalidData(
-            f"{where}: a temporary copy cannot be written to {file.parent}: {error}. Set TMPDIR to a folder with room."
-        ) from error
+        raise InvalidData(_NO_ROOM.format(where=where, folder=file.parent, error=error)) from error
     if not n_rows:
         raise InvalidData(f"{where} has no rows.")
     return np.memmap(file, kind, "r", shape=(n_rows, width))

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
 from .base import BaseAutoencoder, Preparations
+from .data import Wanted
 from .learner import Job
 from .stores import open_store
 from .training import train_many
@@ -80,7 +81,8 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     {'learning_rate': 0.01}
     """
     settings = list(ParameterGrid(grid))
-    X, X_valid = _opened_once(X), _opened_once(X_valid)
+    X = _opened_once(X, estimator.schema)
+    X_valid = _opened_once(X_valid, getattr(X, "schema", None))
     prepared: Preparations = {}
     jobs: list[tuple[BaseAutoencoder, Job]] = []
     for setting in settings:
@@ -94,9 +96,9 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
 
 
-def _opened_once(rows: Any) -> Any:
+def _opened_once(rows: Any, wanted: Wanted) -> Any:
     """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
-    opened = open_store(rows)
+    opened = open_store(rows, wanted=wanted)
     return rows if opened is None else opened
 
 
