@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_iris, load_wine
+from sklearn.datasets import load_digits, load_iris, load_wine
 
 import diabolo
-from diabolo import cli
+from diabolo import cli, data, stores
 
 SMALL = ("-s", "max_epochs=2", "-s", "batch_size=64")
 
@@ -92,6 +92,40 @@ def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, 
     assert "columns are not numbers: species" in err
     status, out, _ = run("info", tmp_path / "run")
     assert re.search(r"^ +box +category +3: 0, 1, 2$", out, re.MULTILINE)
+
+
+def test_a_folder_of_images_becomes_one_of_images_again(run, tmp_path, monkeypatch):
+    from PIL import Image
+
+    (tmp_path / "digits").mkdir()
+    for i, digit in enumerate(load_digits().images[:100]):
+        Image.fromarray((255 / 16 * digit).astype(np.uint8)).save(tmp_path / "digits" / f"{i:03}.png")
+    words = (
+        "fit",
+        tmp_path / "digits",
+        "-m",
+        "variational",
+        "-s",
+        "likelihood=bernoulli",
+        "-s",
+        "scaling=none",
+        *SMALL,
+    )
+    assert run(*words, "-o", tmp_path / "run")[0] == 0
+    monkeypatch.setattr(stores, "CHUNK_BYTES", 4 * 64 * 30)  # so that it is done piece by piece
+    assert run("reconstruct", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "again") == (0, "", "")
+    again, model = data.read(tmp_path / "again"), diabolo.load(tmp_path / "run")
+    assert [file.name for file in again.images.files] == [f"{i:03}.png" for i in range(100)]
+    np.testing.assert_allclose(again.rows, model.reconstruct(tmp_path / "digits"), atol=0.5 / 255 + 1e-6)
+    assert run("sample", tmp_path / "run", "-n", 12, "-o", tmp_path / "new", "--means")[0] == 0
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [f"{i:02}.png" for i in range(1, 13)]
+    assert data.read(tmp_path / "new").images.shape == (8, 8)
+    status, _, err = run("score", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "scores")
+    assert status == 2
+    assert "must end in .csv" in err
+    status, _, err = run("reconstruct", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "again")
+    assert status == 2
+    assert "exists already" in err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])

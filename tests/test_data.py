@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -157,40 +156,3 @@ def test_what_is_not_there_or_does_not_match_is_refused(frame, tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InvalidData, match="plain numbers"):
         data.read(tmp_path / "objects.npy")
-
-
-@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.npy"])
-def test_what_is_written_is_read_back_to_the_bit(name, tmp_path):
-    data.write(str(tmp_path / name), data.Table(ROWS, NAMES))
-    table = data.read(tmp_path / name)
-    np.testing.assert_array_equal(table.rows, ROWS)
-    assert table.names == (None if name.endswith("npy") else NAMES)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_csv_quotes_only_names_that_need_it(tmp_path):
-    data.write(str(tmp_path / "t.csv"), data.Table(ROWS[:, :2], ("plain", 'a "b", c')))
-    assert (tmp_path / "t.csv").read_text().splitlines()[0] == 'plain,"a ""b"", c"'
-    assert data.read(tmp_path / "t.csv").names == ("plain", 'a "b", c')
-
-
-def test_an_output_that_cannot_be_is_refused_before_any_work(tmp_path):
-    with pytest.raises(InvalidData, match=r"must end in \.csv, \.parquet, \.npy"):
-        data.check_output(str(tmp_path / "out.xlsx"))
-    with pytest.raises(InvalidData, match="there is no folder"):
-        data.check_output(str(tmp_path / "no" / "out.csv"))
-
-
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    target = tmp_path / "out.parquet"
-    data.write(str(target), data.Table(ROWS, NAMES))
-    before = target.read_bytes()
-
-    def full_disk(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(pyarrow.parquet, "write_table", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        data.write(str(target), data.Table(ROWS + 1, NAMES))
-    assert target.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]

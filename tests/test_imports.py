@@ -35,7 +35,7 @@ FLOORS = [
     {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness", "convolution", "placement"},
     {"part", "distributions", "layers", "scaling", "artifact", "schema"},
     {"data"},
-    {"stores"} | PART_ROOMS - {"objectives"},
+    {"stores", "sinks"} | PART_ROOMS - {"objectives"},
     {"objectives", "streams"},
     {"model", "preparation"},
     {"recipes", "parts", "program", "inference", "packing"},

@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
-from diabolo import SparseAutoencoder, StackedAutoencoder, VariationalAutoencoder, inference, stores, streams
+from diabolo import (
+    BasicAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+    VariationalAutoencoder,
+    data,
+    inference,
+    stores,
+    streams,
+)
 from diabolo.data import Table
 from diabolo.errors import InvalidData
 from diabolo.scaling import Scaler, Survey
@@ -442,3 +451,27 @@ def test_other_columns_are_refused(rows, tmp_path):
         model.transform(tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="5 features"):
         clone(DEEP).fit(rows).transform(csr_matrix(rows[:, :5]))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Sixty small colour images, as a camera's folder has them."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    ramps = np.random.default_rng(3).integers(0, 200, (60, 1, 1, 3)) + np.arange(48).reshape(8, 6, 1)
+    for i, one in enumerate(ramps.astype(np.uint8)):
+        Image.fromarray(one).save(folder / f"img {i:03}.png")
+    return folder
+
+
+def test_a_folder_of_images_is_read_a_few_at_a_time(pictures):
+    whole = data.read(pictures)
+    store = open_store(str(pictures))
+    assert isinstance(store, stores.Pictures)
+    assert store.sizes == (3,) * 20
+    assert store.images.shape == (8, 6, 3)
+    np.testing.assert_array_equal(np.concatenate(list(store.spans())), whole.rows)
+    fitted = BasicAutoencoder(n_latent=3, max_epochs=3, scaling=None, random_state=0).fit(pictures)
+    assert fitted.image_shape_ == (8, 6, 3)
+    np.testing.assert_allclose(fitted.transform(pictures), fitted.transform(whole.rows), rtol=1e-5, atol=1e-6)

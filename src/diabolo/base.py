@@ -60,6 +60,8 @@ _SCALING = """
 _ATTRIBUTES = """
     schema_ : Schema or None
         What the columns are; None, if all are plain numbers.
+    image_shape_ : tuple of int or None
+        (height, width), or (height, width, 3), if the rows were read from files of images.
 """
 
 
@@ -194,6 +196,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """A store or an array, whose columns are now known."""
         rows: Any = open_store(X, wanted=self.schema)
         self.schema_ = getattr(rows, "schema", None)
+        images = getattr(rows, "images", None)
+        self.image_shape_ = None if images is None else images.shape
         if self.schema_ is not None:
             return self._met(rows)
         if isinstance(rows, Store):
@@ -280,13 +284,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
                 self._meet(opened, reset=False)
             return opened
         if self.schema_ is None:
-            return self._read(X if opened is None else opened.as_input())
+            return self._read(X) if opened is None else self._read(opened.as_input(), opened.first)
         if opened is None:
             raise InvalidData(
                 f"This {type(self).__name__} was fitted to a table with columns {', '.join(self.schema_.names[:8])}"
                 f"{', …' if len(self.schema_.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
             )
-        self._refuse_holes(opened.rows)
+        self._refuse_holes(opened.rows, opened.first)
         return opened.rows
 
     def _name_of(self, place: int) -> Any:

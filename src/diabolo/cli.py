@@ -53,14 +53,17 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .csv, .parquet, .npy or .npz file, a folder or glob of them, or a folder of images.",
+        help="A .csv, .parquet, .npy or .npz file, a folder or glob of them, or a folder of images of one size.",
         show_default=False,
     ),
 ]
 Out = Annotated[
     str | None,
     typer.Option(
-        "-o", "--output", metavar="OUT", help="A .parquet, .csv or .npy file; CSV to standard output if left out."
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="A .parquet, .csv or .npy file, or a folder for images; CSV to standard output if left out.",
     ),
 ]
 Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Which array of an .npz file.")]
@@ -185,7 +188,7 @@ def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None
     def codes(model: Any, rows: Any) -> Any:
         return _numbers(model.transform(rows), model.get_feature_names_out())
 
-    _apply(run, data, output, key, codes)
+    _apply(run, data, output, key, codes, rebuilds=False)
 
 
 @app.command()
@@ -217,7 +220,7 @@ def score(
     def densities(model: Any, rows: Any) -> Any:
         return _numbers(model.score_samples(rows)[:, None], ("log_density",))
 
-    _apply(run, data, output, key, densities)
+    _apply(run, data, output, key, densities, rebuilds=False)
 
 
 @app.command()
@@ -229,14 +232,17 @@ def sample(
     means: Annotated[bool, typer.Option("--means", help="E[x|z] in place of a draw from p(x|z).")] = False,
 ) -> None:
     """Generate new rows with a variational model."""
-    from . import data as files
+    from . import sinks
+    from .data import Images
     from .estimators import load
 
-    files.check_output(output)
     model = load(run)
     if not hasattr(model, "sample"):
         raise UsageError(f"{run} holds a {type(model).__name__}: only variational models generate rows.")
-    files.write(output, _as_table(model, model.sample(n, noise=not means, random_state=seed)))
+    shape = model.image_shape_
+    images = None if shape is None else Images(tuple(Path(f"{i:0{len(str(n))}}.png") for i in range(1, n + 1)), shape)
+    sinks.check_output(output, images=images is not None)
+    sinks.write(output, _as_table(model, model.sample(n, noise=not means, random_state=seed)), images)
 
 
 @app.command()
@@ -362,19 +368,25 @@ def _one_line() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def _apply(run: Path, data: str, output: str | None, key: str | None, op: Callable[[Any, Any], Any]) -> None:
-    """Read, compute, write: the shape of every command that maps rows to rows."""
-    from . import data as files
+def _apply(
+    run: Path, data: str, output: str | None, key: str | None, op: Callable[[Any, Any], Any], *, rebuilds: bool = True
+) -> None:
+    """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
+    from . import sinks
     from .estimators import load
-    from .stores import open_store
+    from .progress import Bar
+    from .stores import Store, open_store
 
-    files.check_output(output)
-    model = load(run).set_params(verbose=1)
+    model = load(run)
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-    opened = open_store(data, columns=known, key=key, wanted=model.schema_)
-    with _one_line():
-        found = op(model, opened)
-    files.write(output, found)
+    sinks.check_output(output, images=rebuilds and model.image_shape_ is not None)
+    opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_)
+    is_large, images = isinstance(opened, Store), opened.images if rebuilds else None
+    n_rows = opened.n_rows if is_large else len(opened.rows)
+    with _one_line(), sinks.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:
+        for piece in opened.tables() if is_large else (opened,):
+            sink.add(op(model, piece))
+            bar.show(piece.first + len(piece.rows))
 
 
 def _numbers(rows: Any, names: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Files in, arrays out, and the other way: CSV, Parquet, .npy, .npz and folders of images.
+"""Files in, arrays out: CSV, Parquet, .npy, .npz and folders of images.
 
 Everything becomes a `Table`: rows of numbers, and the names of the columns where the file has them. What cannot be
 used as it is raises `InvalidData`, which says what, where and the mend.
@@ -6,16 +6,13 @@ used as it is raises `InvalidData`, which says what, where and the mend.
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +25,6 @@ from .schema import Overrides, Schema, is_a_number, is_numeric
 __all__ = [
     "Table",
     "Wanted",
-    "check_output",
     "files_in",
     "kind_of",
     "load_array",
@@ -40,7 +36,6 @@ __all__ = [
     "unreadable_as",
     "wants_schema",
     "which_columns",
-    "write",
 ]
 
 Wanted = Schema | Overrides | str | None
@@ -51,15 +46,58 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".p
 
 
 @dataclass(frozen=True)
+class Images:
+    """Files that are images of one size: (height, width), or (height, width, 3) if they have colours."""
+
+    files: tuple[Path, ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def at(cls, files: Sequence[Path]) -> Images:
+        """These files; the size is the first one's.
+
+        Raises
+        ------
+        InvalidData
+            If the first is not an image.
+        """
+        return cls(tuple(files), _pixels(files[0]).shape)
+
+    def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Some of them as rows of numbers in [0, 1], float32.
+
+        Raises
+        ------
+        InvalidData
+            If one is not an image, or of another size.
+        """
+        files = self.files[start:stop]
+        found = np.empty((len(files), *self.shape), np.uint8)
+        for i, file in enumerate(files):
+            pixels = _pixels(file)
+            if pixels.shape != self.shape:
+                raise InvalidData(
+                    f"{file} is {_size(pixels.shape)}, but {self.files[0].name} is {_size(self.shape)}. "
+                    "Bring all to one size."
+                )
+            found[i] = pixels
+        return found.reshape(len(files), -1).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of numbers, (n, d), float32 or float64, and the columns' names, if there are any.
 
-    With a schema the rows are encoded, and each has the name of the column that it belongs to.
+    With a schema the rows are encoded, and each number has the name of the column that it belongs to.
     """
 
     rows: np.ndarray
     names: tuple[str, ...] | None = None
     schema: Schema | None = None
+    images: Images | None = None
+    """Where the rows come from, if they are images."""
+    first: int = 0
+    """The number of the first row, if these are part of more."""
 
     def select(self, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> Table:
         """The columns named (all, if none are), in that order, without those excluded.
@@ -71,6 +109,8 @@ class Table:
         InvalidData
             If a name is not a column's, or nothing is left.
         """
+        if not columns and not exclude:
+            return self
         names = self.names or tuple(map(str, range(self.rows.shape[1])))
         _require_columns((*columns, *exclude), names)
         chosen = [name for name in (columns or names) if name not in exclude]
@@ -85,7 +125,12 @@ class Table:
 
     def as_input(self) -> Any:
         """What an estimator is given: the array, or an Arrow table where columns have names for it to learn."""
-        return self.rows if self.names is None else _arrow(self)
+        return self.rows if self.names is None else self.as_arrow()
+
+    def as_arrow(self) -> pa.Table:
+        """An Arrow table, whose columns are x0, x1, … if they have no names."""
+        names = self.names or tuple(f"x{i}" for i in range(self.rows.shape[1]))
+        return pa.table({name: self.rows[:, i] for i, name in enumerate(names)})
 
 
 def _require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -129,7 +174,8 @@ def read(
         raise InvalidData(f"{where} holds files of several kinds ({', '.join(sorted(kinds))}). Name those of one kind.")
     (kind,) = kinds
     if kind == "images":
-        return _read_images(files).select(columns, exclude)
+        images = Images.at(files)
+        return Table(images.rows(), images=images).select(columns, exclude)
     if kind in (".npy", ".npz"):
         return _stack([_read_array(file, key) for file in files], files).select(columns, exclude)
     table = _stack_arrow([_READERS[kind](file) for file in files], files)
@@ -265,27 +311,21 @@ def _read_array(file: Path, key: str | None) -> Table:
     return Table(rows if rows.dtype == np.float32 else rows.astype(np.float64))
 
 
-def _read_images(files: list[Path]) -> Table:
+def _pixels(file: Path) -> np.ndarray:
+    """An image's bytes, (height, width) or (height, width, 3)."""
     from PIL import Image, UnidentifiedImageError
 
-    pictures = []
-    for file in files:
-        try:
-            with Image.open(file) as picture:
-                grey = picture.mode in ("1", "L", "I", "I;16", "F")
-                pictures.append(np.asarray(picture.convert("L" if grey else "RGB")))
-        except (UnidentifiedImageError, OSError) as error:
-            raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
-        if pictures[-1].shape != pictures[0].shape:
-            raise InvalidData(
-                f"{file} is {_size(pictures[-1])}, but {files[0].name} is {_size(pictures[0])}. Bring all to one size."
-            )
-    rows = np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / 255
-    return Table(rows)
+    try:
+        with Image.open(file) as picture:
+            if picture.mode.startswith("I;16"):
+                return (np.asarray(picture) >> 8).astype(np.uint8)
+            return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "F") else "RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
 
 
-def _size(picture: np.ndarray) -> str:
-    return f"{picture.shape[1]}×{picture.shape[0]} {'colour' if picture.ndim == 3 else 'grey'}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}×{shape[0]} {'colour' if len(shape) > 2 else 'grey'}"
 
 
 def _stack(tables: list[Table], files: list[Path]) -> Table:
@@ -339,77 +379,3 @@ def numeric(table: pa.Table) -> np.ndarray:
 
 def _is_plain(kind: pa.DataType) -> bool:
     return is_numeric(kind) and not pa.types.is_boolean(kind)
-
-
-# -- writing ----------------------------------------------------------------------------------------------------------
-
-
-def check_output(where: str | None) -> None:
-    """Refuse, before any work, a place that `write` could not write to.
-
-    Raises
-    ------
-    InvalidData
-        If the kind is unknown or the folder is not there.
-    """
-    if where is None or where == "-":
-        return
-    path = Path(where)
-    if path.suffix.lower() not in _WRITERS:
-        raise InvalidData(f"{where}: the output's name must end in {', '.join(_WRITERS)}.")
-    if not path.parent.is_dir():
-        raise InvalidData(f"{where}: there is no folder {path.parent}.")
-
-
-def write(where: str | None, table: Table | pa.Table) -> None:
-    """Write a table as .csv, .parquet or .npy, whole or not at all; to standard output as CSV for None or "-".
-
-    Raises
-    ------
-    InvalidData
-        As `check_output`.
-    """
-    check_output(where)
-    if where is None or where == "-":
-        try:
-            _write_csv(sys.stdout.buffer, table)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:  # the reader, `head` say, has seen enough; spare Python's own flush at exit, too
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    path = Path(where)
-    scratch = path.with_name(f".{path.name}.part")
-    try:
-        with scratch.open("wb") as stream:
-            _WRITERS[path.suffix.lower()](stream, table)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _arrow(table: Table | pa.Table) -> pa.Table:
-    if isinstance(table, pa.Table):
-        return table
-    names = table.names or tuple(f"x{i}" for i in range(table.rows.shape[1]))
-    return pa.table({name: table.rows[:, i] for i, name in enumerate(names)})
-
-
-def _write_csv(stream: BinaryIO, table: Table | pa.Table) -> None:
-    columns = _arrow(table)
-    head = io.StringIO()
-    csv.writer(head, lineterminator="\n").writerow(columns.column_names)  # Arrow's own quotes every name
-    stream.write(head.getvalue().encode())
-    pa.csv.write_csv(columns, stream, pa.csv.WriteOptions(include_header=False))
-
-
-def _write_array(stream: BinaryIO, table: Table | pa.Table) -> None:
-    if isinstance(table, pa.Table):
-        numeric_columns(table.schema, "A .npy file")
-    np.save(stream, numeric(table) if isinstance(table, pa.Table) else table.rows, allow_pickle=False)
-
-
-_WRITERS: dict[str, Callable[[BinaryIO, Table | pa.Table], None]] = {
-    ".csv": _write_csv,
-    ".parquet": lambda stream, table: pa.parquet.write_table(_arrow(table), stream),
-    ".npy": _write_array,
-}

@@ -269,10 +269,10 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
 
     # -- using --------------------------------------------------------------------------------------------------------
 
-    def _read(self, X: Any) -> np.ndarray:
+    def _read(self, X: Any, first: int = 0) -> np.ndarray:
         """Rows of the columns that were fitted."""
         rows: np.ndarray = validate_data(self, X, **CELLS, reset=False)
-        self._refuse_holes(rows)
+        self._refuse_holes(rows, first)
         return rows
 
     def _refuse_holes(self, rows: np.ndarray, first: int = 0) -> None:

@@ -37,6 +37,7 @@ def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
     if hasattr(estimator, "schema_"):
         fitted["schema"] = None if estimator.schema_ is None else estimator.schema_.to_json()
+        fitted["image_shape"] = estimator.image_shape_
     manifest = {
         "estimator": type(estimator).__name__,
         "parameters": parameters(estimator),
@@ -99,6 +100,7 @@ def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arra
     estimator._seed, estimator._missing = fitted["seed"], fitted["missing"]
     if "schema" in fitted:
         estimator.schema_ = None if fitted["schema"] is None else Schema.from_json(fitted["schema"])
+        estimator.image_shape_ = None if fitted["image_shape"] is None else tuple(fitted["image_shape"])
     estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
     bounds = jnp.zeros(estimator._width)
     recipe = estimator._formula().bind(bounds, bounds)

@@ -49,6 +49,8 @@ class Store(ABC):
         The columns', if they have names.
     schema : Schema or None
         What the columns of a table are, if its rows are encoded.
+    images : Images or None
+        Where the rows come from, if they are images.
     where : str
         What messages call it.
     """
@@ -57,6 +59,7 @@ class Store(ABC):
     n_features: int
     names: tuple[str, ...] | None = None
     schema: Schema | None = None
+    images: data.Images | None = None
     where: str = "the rows"
 
     @abstractmethod
@@ -106,13 +109,20 @@ class Store(ABC):
         if pieces:
             yield np.concatenate(pieces)
 
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[data.Table]:
+        """The same, each with what is known of the columns."""
+        first = 0
+        for rows in self.spans(n_bytes):
+            yield data.Table(rows, self.names, self.schema, first=first)
+            first += len(rows)
+
     def head(self) -> data.Table:
         """The first rows, a few megabytes."""
-        return data.Table(next(self.spans(CHUNK_BYTES // 16)), self.names, self.schema)
+        return next(self.tables(CHUNK_BYTES // 16))
 
     def table(self) -> data.Table:
         """All rows in memory."""
-        return data.Table(np.concatenate(list(self.spans())), self.names, self.schema)
+        return data.Table(np.concatenate(list(self.spans())), self.names, self.schema, self.images)
 
     def release(self) -> None:  # noqa: B027  most have nothing to give back
         """Give back memory that reading has taken, after a chunk."""
@@ -155,6 +165,20 @@ class Sliced(Store):
             import mmap
 
             mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class Pictures(Store):
+    """Images, a file a row, read when they are asked for."""
+
+    def __init__(self, files: Sequence[Path], where: str) -> None:
+        self.images, self.where = data.Images.at(files), where
+        self.n_features = int(np.prod(self.images.shape))
+        self.sizes = _block_sizes(len(files), self.n_features)
+
+    def block(self, i: int) -> np.ndarray:
+        assert self.images is not None
+        start = i * self.sizes[0]
+        return self.images.rows(start, start + self.sizes[i])
 
 
 class Joined(Store):
@@ -322,6 +346,8 @@ def _opened_path(
             n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
         if 4 * n_rows * len(dataset.schema.names) > CHUNK_BYTES:
             return _dataset(dataset, where, columns, exclude, wanted)
+    if kinds == {"images"} and not (columns or exclude):
+        return Pictures(files, where)
     if kinds == {".csv"} and size > CHUNK_BYTES:
         return _from_batches(_csv_batches(files), where, columns, exclude, wanted)
     return data.read(where, columns, exclude, key, wanted)
