@@ -33,7 +33,7 @@ COMMON = {"activations", "distributions", "errors", "layers", "part"}
 # From the ground upwards; a room imports from no room above it.
 FLOORS = [
     {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness", "convolution", "placement"},
-    {"part", "distributions", "layers", "scaling", "artifact", "schema"},
+    {"part", "distributions", "layers", "scaling", "artifact", "schema", "sql"},
     {"data"},
     {"stores", "sinks"} | PART_ROOMS - {"objectives"},
     {"objectives", "streams"},

@@ -134,10 +134,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         ----------
         X : array-like of shape (n, d), or rows that need not fit in memory
             Numbers, in your own units; NaN is a missing cell: the encoder is told which are, and the likelihood is
-            that of the others. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or image files, a
-            `pyarrow.dataset.Dataset`, a memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). What
-            takes more than 64 MB as 32-bit floats is read in chunks, mixed anew in every epoch. Tables may have columns
-            of texts, dates and booleans as well: see ``schema``.
+            that of the others. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or image files,
+            an SQL query over files or databases (extra ``sql``), a `pyarrow.dataset.Dataset`, a memory-mapped array, a
+            sparse matrix, or any iterable of chunks (n_i, d). What takes more than 64 MB as 32-bit floats is read in
+            chunks, mixed anew in every epoch. Tables may have columns of texts, dates and booleans as well: see
+            ``schema``.
         y : ignored
         X_val : array-like of shape (m, d) or None, default=None
             Rows to choose the best epoch by, in place of a share of ``X``, all of which is then trained on.

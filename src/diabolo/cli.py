@@ -53,7 +53,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .csv, .parquet, .npy or .npz file, a folder or glob of them, or a folder of images of one size.",
+        help="A .csv, .parquet, .npy or .npz file, a folder or glob of them, a folder of images of one size, or an SQL "
+        "query over files or databases.",
         show_default=False,
     ),
 ]
@@ -133,11 +134,15 @@ def fit(
 ) -> None:
     """Train an autoencoder on DATA and save it as RUN.
 
+    DATA is a .csv, .parquet, .npy or .npz file, a folder or glob of them, a folder of images of one size, or an SQL
+    query such as "SELECT * FROM 'orders/*.parquet' WHERE paid"; what is larger than memory is read in chunks.
+
     A table may hold numbers, dates, booleans, counts, texts and empty cells: what each column is, is inferred, shown
     and saved; a --schema file says otherwise, in lines like  visits = "count"  or  id = "ignore". Columns are scaled as
-    the model needs it: all that comes out later is in your units. Parameters are those of the Python class, e.g.
-    -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear.
-    DATA larger than memory is read in chunks. While the training runs its state is kept in RUN.partial.
+    the model needs it: all that comes out later is in your units.
+
+    Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear. While the
+    training runs its state is kept in RUN.partial.
     """
     if distributed:
         from .placement import connect

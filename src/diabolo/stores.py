@@ -1,7 +1,8 @@
 """Rows that need not fit in memory: a store hands them out in blocks, in any order.
 
-`open_store` makes one of a path, a glob, a `pyarrow` dataset, a memory-mapped array, a sparse matrix, or any iterable
-of chunks. What can only be read from front to back (CSV, iterables) is copied once into a temporary file.
+`open_store` makes one of a path, a glob, an SQL query, a `pyarrow` dataset, a memory-mapped array, a sparse matrix, or
+any iterable of chunks. What can only be read from front to back (CSV, answers, iterables) is copied once into a
+temporary file.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 from scipy.sparse import issparse
 
-from . import data
+from . import data, sql
 from .errors import InvalidData
 from .schema import Overrides, Schema
 
@@ -277,8 +278,8 @@ def open_store(
 
     Parameters
     ----------
-    rows : path, glob, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, data frame, or iterable of chunks (n, d)
-        A data frame whose columns are numbers counts as an array.
+    rows : path, glob, query, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, data frame, or iterable of chunks
+        A data frame whose columns are numbers counts as an array. A query is SQL: see `diabolo.sql.answer`.
     columns, exclude, key, wanted
         As in `diabolo.data.read`.
 
@@ -333,6 +334,8 @@ def _frame(rows: Any) -> pa.Table | None:
 def _opened_path(
     where: str, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: data.Wanted
 ) -> Store | data.Table:
+    if sql.is_query(where):
+        return _from_batches(sql.answer(where), "the query", columns, exclude, wanted)
     files = data.files_in(where)
     kinds = {data.kind_of(file) for file in files}
     size = sum(file.stat().st_size for file in files)
@@ -405,6 +408,8 @@ def _typed_copy(tables: Iterable[pa.Table], where: str, overrides: Overrides) ->
         finally:
             if writer is not None:
                 writer.close()
+        if writer is None:
+            raise InvalidData(f"{where} has no rows.")
         store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=overrides)
         weakref.finalize(store, shutil.rmtree, folder, True)
         return store
