@@ -44,6 +44,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain lines, as other commands give them
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="A first run:  diabolo fit measurements.csv --model variational --out run  then  diabolo score run new.csv",
 )
@@ -92,7 +93,10 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("diabolo-demo"),
     seed: Annotated[int, typer.Option("--seed", help="Fixes everything that is random.")] = 0,
 ) -> None:
-    """Train all five systems on real handwritten digits: pictures and a table, in about a minute."""
+    """Train all five systems on handwritten digits.
+
+    A page of pictures and a table, in about a minute.
+    """
     from .demo import run
 
     run(out, seed)
@@ -198,7 +202,10 @@ def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None
 
 @app.command()
 def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
-    """Rebuild each row from its code; with a denoising model, clean it."""
+    """Rebuild each row from its code.
+
+    With a denoising model that is to clean it. Images come back as images, under the same names.
+    """
     _apply(run, data, output, key, lambda model, rows: _as_table(model, model.reconstruct(rows)))
 
 
@@ -212,7 +219,10 @@ def score(
         str, typer.Option("--engine", metavar="local|ray", help="ray: on a cluster; OUT is then a folder of Parquet.")
     ] = "local",
 ) -> None:
-    """The log-density of each row in nats: the lower, the stranger."""
+    """The log-density of each row: the lower, the stranger.
+
+    In nats and in the units of the data.
+    """
     _require_known([engine], ("local", "ray"), "engine")
     if engine == "ray":
         from .scoring import score_with_ray
@@ -254,7 +264,7 @@ def sample(
 def info(
     run: Run, as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False
 ) -> None:
-    """What a RUN is: model, parameters, features, how it was trained."""
+    """What a RUN is, and how it was trained."""
     from .artifact import read_manifest
 
     manifest = read_manifest(run)
