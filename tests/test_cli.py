@@ -90,6 +90,10 @@ def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, 
     status, out, err = run("reconstruct", tmp_path / "run", tmp_path / "iris.csv", "-o", tmp_path / "again.npy")
     assert status == 2
     assert "columns are not numbers: species" in err
+    assert run("impute", tmp_path / "run", tmp_path / "iris.csv", "-o", tmp_path / "whole.csv") == (0, "", "")
+    whole = pd.read_csv(tmp_path / "whole.csv")
+    assert whole["petal_width"].notna().all()
+    assert whole.drop(columns="petal_width").equals(pd.read_csv(tmp_path / "iris.csv").drop(columns="petal_width"))
     status, out, _ = run("info", tmp_path / "run")
     assert re.search(r"^ +box +category +3: 0, 1, 2$", out, re.MULTILINE)
 

@@ -882,6 +882,31 @@ def test_log_p_of_known_cells_is_the_exact_marginal(rows, holed):
         assert found == pytest.approx(exact, abs=0.05)
 
 
+def conditional(row, known):
+    """Mean and covariance of the other cells, given those that are known."""
+    covariance = W.T @ W + SIGMA**2 * np.eye(D)
+    slope = covariance[np.ix_(~known, known)] @ np.linalg.pinv(covariance[np.ix_(known, known)])
+    spread = covariance[np.ix_(~known, ~known)] - slope @ covariance[np.ix_(known, ~known)]
+    return B[~known] + slope @ (row[known] - B[known]), spread
+
+
+def test_missing_cells_are_expected_where_the_exact_conditional_mean_is(rows, holed):
+    model = told(linear_gaussian(widen=2.0))
+    found = inference.by_rows(inference.expected_given, model, np.asarray(holed), 20_000)
+    for row, holes, mean in zip(rows, HOLES, found, strict=True):
+        np.testing.assert_allclose(mean[holes], conditional(row, ~holes)[0], atol=0.06)
+
+
+def test_draws_of_missing_cells_have_the_exact_conditional_mean_and_covariance(rows, holed):
+    model = told(linear_gaussian(widen=2.0))
+    many = np.repeat(np.asarray(holed)[1:4], 4_000, axis=0)
+    draws = inference.by_rows(inference.drawn_given, model, many, 300, seed=1).reshape(3, 4_000, D)
+    for row, holes, drawn in zip(rows[1:4], HOLES[1:4], draws, strict=True):
+        mean, covariance = conditional(row, ~holes)
+        np.testing.assert_allclose(drawn[:, holes].mean(axis=0), mean, atol=0.08)
+        np.testing.assert_allclose(np.cov(drawn[:, holes].T), covariance, atol=0.12)
+
+
 LIKELIHOODS = [part for _, part in examples.all_parts("likelihood") if not isinstance(part, parts.Mixed)]
 MIXED = parts.Mixed((parts.Count(), parts.Bernoulli(), parts.LearnedGaussian()), (1, 1, 2))
 

@@ -121,6 +121,33 @@ def test_missing_cells_are_reconstructed_from_the_others(table, holed, holes):
     assert error < 0.25 * np.square((np.nanmean(holed, axis=0) - table) / spread)[holes].mean()
 
 
+@every_estimator
+def test_imputing_fills_what_is_missing_and_leaves_the_rest(name, told, holed, holes):
+    filled = told[name].impute(holed, n_samples=16)
+    np.testing.assert_array_equal(filled[~holes], holed[~holes])
+    assert np.isfinite(filled).all()
+    if not told[name].model_.recipe.latent.stochastic:
+        np.testing.assert_array_equal(filled[holes], told[name].reconstruct(holed)[holes])
+        with pytest.raises(ValueError, match="deterministic code: there is nothing to draw from"):
+            told[name].impute(holed, 2)
+
+
+def test_draws_of_missing_cells_differ_and_their_seed_fixes_them(told, holed, holes):
+    estimator = told["VariationalAutoencoder"]
+    one, other = estimator.impute(holed, 2, n_samples=16, random_state=0)
+    assert np.all(one != other, where=holes)
+    np.testing.assert_array_equal(one[~holes], holed[~holes])
+    np.testing.assert_array_equal(estimator.impute(holed, 2, n_samples=16, random_state=0)[1], other)
+    with pytest.raises(ValueError, match="n_draws must be a whole number of at least 1; got 0"):
+        estimator.impute(holed, 0)
+
+
+def test_a_model_without_holes_fills_none(fitted, table, holed):
+    np.testing.assert_array_equal(fitted["VariationalAutoencoder"].impute(table, n_samples=2), table)
+    with pytest.raises(ValueError, match="missing cells"):
+        fitted["VariationalAutoencoder"].impute(holed)
+
+
 def test_every_layer_is_pre_trained_with_holes_too(holed):
     estimator = StackedAutoencoder(hidden_layer_sizes=(4,), n_latent=2, pretrain="layerwise", **SMALL).fit(holed)
     assert all(np.isfinite(curve["loss"]).all() for curve in estimator.pretrain_history_)

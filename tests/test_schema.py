@@ -255,6 +255,31 @@ def test_a_row_is_rebuilt_from_what_its_columns_tell_together(model, frame):
     assert (guessed == frame["plan"])[known].mean() > 0.75
 
 
+def test_the_empty_cells_of_a_table_are_filled_and_the_rest_is_as_it_was(model, frame, files, monkeypatch):
+    filled = model.impute(frame, n_samples=64)
+    for name in frame:
+        known = frame[name].notna()
+        assert filled[name].notna().all()
+        assert (filled[name] == frame[name])[known].all()
+    holed = frame.assign(plan=None)
+    guessed = model.impute(holed, n_samples=64)["plan"]
+    assert (guessed == frame["plan"])[frame["plan"].notna()].mean() > 0.75
+    odd = frame.assign(plan="platinum", age=999)  # known, though never seen
+    assert (model.impute(odd, n_samples=2)[["plan", "age"]] == odd[["plan", "age"]]).all(axis=None)
+    draws = model.impute(frame, 2, n_samples=8, random_state=0)
+    differs = (draws[0]["income"] != draws[1]["income"])[frame["income"].isna()]
+    assert differs.mean() > 0.9  # two may lie at the end of the range
+    assert draws[0]["plan"].isin(["free", "plus", "pro"]).all()
+    for kind in ("csv", "parquet"):
+        whole = model.impute(files / f"rows.{kind}", n_samples=64)
+        assert whole.column_names == list(frame)
+        with monkeypatch.context() as small:
+            small.setattr(stores, "CHUNK_BYTES", 4_000)
+            assert model.impute(files / f"rows.{kind}", n_samples=64).equals(whole)
+        assert whole["name"].to_pylist() == frame["name"].tolist()
+        np.testing.assert_allclose(whole["income"].to_numpy(), filled["income"], rtol=1e-6)
+
+
 def test_new_rows_have_the_users_types_ranges_and_categories(model, frame):
     drawn = model.sample(2_000, random_state=0)
     wanted = pa.Table.from_pandas(frame, preserve_index=False).select(KNOWN)

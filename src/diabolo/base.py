@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -77,9 +79,17 @@ def documented(cls: type) -> type:
     return learner.documented(cls)
 
 
-def _require_positive(n_samples: Any) -> None:
-    if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
-        raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples!r}.")
+def _require_positive(number: Any, name: str = "n_samples") -> None:
+    if not isinstance(number, numbers.Integral) or number < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}.")
+
+
+def _of_kind(table: pa.Table, X: Any) -> Any:
+    """An Arrow table as a frame of the library that X is of."""
+    given = type(X).__module__.partition(".")[0]
+    if given == "pandas":
+        return table.to_pandas().set_axis(X.index)
+    return type(X)(table) if given == "polars" else table
 
 
 def _is_stochastic(estimator: BaseAutoencoder) -> bool:
@@ -301,10 +311,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """Rows in the user's units; of a table, a table of the kind that was given."""
         if self.schema_ is None:
             return rows
-        table, given = self.schema_.decode(rows), type(X).__module__.partition(".")[0]
-        if given == "pandas":
-            return table.to_pandas().set_axis(X.index)
-        return type(X)(table) if given == "polars" else table
+        return _of_kind(self.schema_.decode(rows), X)
 
     def _is_plain(self, X: Any) -> bool:
         """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
@@ -396,6 +403,74 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, in nats."""
         return float(self.score_samples(X).mean())
+
+    def impute(
+        self, X: Any, n_draws: int | None = None, *, n_samples: int = 256, random_state: int | None = None
+    ) -> Any:
+        """X with its missing cells filled, the others untouched; the rows that were fitted must have had some, too.
+
+        A variational model fills them from p(x_missing | x_known), by draws of z weighted by what they say of the known
+        cells; a deterministic one with its reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`
+        n_draws : int or None, default=None
+            None: the single best value, E[x_missing | x_known], or the likeliest category. m: that many draws, for
+            multiple imputation (Rubin 1987), from a variational model only.
+        n_samples : int, default=256
+            Draws of z for each row.
+        random_state : int or None, default=None
+            Of the draws.
+
+        Returns
+        -------
+        array of shape (n, d), of X's floating type
+            Of a table with a schema, the table, with the columns that the model does not use. If there are to be draws,
+            a list of them.
+
+        Raises
+        ------
+        ValueError
+            If cells are missing and the rows that were fitted had none, or a deterministic code is asked for draws.
+
+        References
+        ----------
+        Mattei & Frellsen (2019), "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", section 4.
+        """
+        check_is_fitted(self)
+        _require_positive(n_samples)
+        if n_draws is None:
+            return self._imputed(X, partial(self._expected, n_samples=n_samples))
+        _require_positive(n_draws, "n_draws")
+        if not self.model_.recipe.latent.stochastic:
+            raise ValueError(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
+        seeds = check_random_state(random_state).randint(2**30, size=n_draws)
+
+        def drawn(rows: np.ndarray, first: int, seed: int) -> np.ndarray:
+            return self._said(inference.drawn_given, rows, n_samples, seed=seed, first_row=first)
+
+        return [self._imputed(X, partial(drawn, seed=int(seed))) for seed in seeds]
+
+    def _expected(self, rows: np.ndarray, first: int, n_samples: int) -> np.ndarray:
+        if self.model_.recipe.latent.stochastic:
+            return self._said(inference.expected_given, rows, n_samples)
+        return self._said(inference.reconstruct, rows)
+
+    def _imputed(self, X: Any, found: Callable[[np.ndarray, int], np.ndarray]) -> Any:
+        """X with missing cells as ``found`` has them, in scaled units, of rows and the first one's number."""
+
+        def filled(rows: np.ndarray, first: int) -> np.ndarray:
+            return np.where(np.isnan(rows), self.scaler_.invert(found(rows, first)), rows).astype(rows.dtype)
+
+        if self.schema_ is None:
+            return self._mapped(X, filled)
+        opened: Any = open_store(X, wanted=self.schema_)
+        pieces = []
+        for piece in opened.tables() if isinstance(opened, Store) else (opened,):
+            self._refuse_holes(piece.rows, piece.first)
+            pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
+        return _of_kind(pa.concat_tables(pieces), X)
 
     def corrupt(self, X: Any, random_state: int = 0) -> Any:
         """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""

@@ -210,6 +210,16 @@ def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> No
 
 
 @app.command()
+def impute(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+    """Fill the empty cells of each row.
+
+    With what is likeliest, given the other cells. Cells that are not empty, and columns that the model does not use,
+    stay as they are. The rows that RUN was fitted to must have had empty cells as well.
+    """
+    _apply(run, data, output, key, lambda model, rows: _as_table(model, model.impute(rows)))
+
+
+@app.command()
 def score(
     run: Run,
     data: Data,

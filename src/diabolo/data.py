@@ -98,6 +98,8 @@ class Table:
     """Where the rows come from, if they are images."""
     first: int = 0
     """The number of the first row, if these are part of more."""
+    given: pa.Table | None = None
+    """The columns as they were given, those that are not used among them, if there is a schema."""
 
     def select(self, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> Table:
         """The columns named (all, if none are), in that order, without those excluded.
@@ -195,11 +197,11 @@ def rows_of(
         If a column is not there, none is left, or they are not as wanted.
     """
     if isinstance(wanted, Schema):
-        return Table(wanted.encode(table), wanted.owners, wanted)
+        return Table(wanted.encode(table), wanted.owners, wanted, given=table)
     names = which_columns(table.schema, columns, exclude)
     if (overrides := wants_schema(table.schema, names, wanted)) is not None:
         schema = Schema.infer([table.select(list(names))], overrides)
-        return Table(schema.encode(table), schema.owners, schema)
+        return Table(schema.encode(table), schema.owners, schema, given=table)
     names = numeric_columns(table.schema, where, columns, exclude)
     return Table(numeric(table.select(list(names))), names)
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import randomness, runtime
-from .distributions import kl_divergence
+from .distributions import Distribution, kl_divergence
 from .model import Model, Skeleton
 from .objectives import Draws
 from .scaling import Scaler, Single, scaled
@@ -32,6 +32,8 @@ __all__ = [
     "corrupt",
     "decode",
     "draw",
+    "drawn_given",
+    "expected_given",
     "kl",
     "log_likelihood",
     "log_weight_sums",
@@ -217,7 +219,7 @@ def log_weight_sums(
         def one_draw(carry: tuple[Array, Array], key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
             log_sum, total = carry
             z = q.sample(key, (1,))
-            log_w = Draws(model.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0]
+            log_w = _log_weight(model, row, z, q)
             return (jnp.logaddexp(log_sum, log_w), total + log_w), None
 
         start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.float32))
@@ -225,3 +227,59 @@ def log_weight_sums(
         return total / n_samples, log_sum - jnp.log(n_samples)
 
     return jax.vmap(one_row)(x)
+
+
+def expected_given(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
+    """E[x | what is known of x]: the decoder's means at draws z ~ q(z | x), weighted (Mattei & Frellsen 2019, eq. 12).
+
+    Every row uses the same noise.
+    """
+    keys = jax.random.split(noise.shared(), n_samples)
+
+    def one_row(row: Float[Array, " d"]) -> Float[Array, " d"]:
+        q = model.encode(row[None])
+
+        def one_draw(carry: tuple[Array, Array], key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
+            log_sum, mean = carry
+            z = q.sample(key, (1,))
+            log_w = _log_weight(model, row, z, q)
+            total = jnp.logaddexp(log_sum, log_w)
+            new = model.decode(z).mean[0, 0]
+            return (total, mean * jnp.exp(log_sum - total) + new * jnp.exp(log_w - total)), None
+
+        start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros_like(row))
+        (_, mean), _ = jax.lax.scan(one_draw, start, keys)
+        return mean
+
+    return jax.vmap(one_row)(x)
+
+
+def drawn_given(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
+    """x ~ p(x | what is known of x): one of ``n_samples`` draws of z by its weight, then x ~ p(x | z) (ibid., 4.2).
+
+    Each row has noise of its own.
+    """
+
+    def one_row(row: Float[Array, " d"], key: PRNGKeyArray) -> Float[Array, " d"]:
+        q = model.encode(row[None])
+        key, of_row = jax.random.split(key)
+
+        def one_draw(carry: tuple[Array, Array], key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
+            log_sum, kept = carry
+            of_z, of_choice = jax.random.split(key)
+            z = q.sample(of_z, (1,))
+            log_w = _log_weight(model, row, z, q)
+            total = jnp.logaddexp(log_sum, log_w)
+            is_chosen = jnp.log(jax.random.uniform(of_choice)) < log_w - total
+            return (total, jnp.where(is_chosen, z, kept)), None
+
+        start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((1, *jnp.shape(q.mean)), jnp.float32))
+        (_, kept), _ = jax.lax.scan(one_draw, start, jax.random.split(key, n_samples))
+        return model.decode(kept).sample(of_row)[0, 0]
+
+    return jax.vmap(one_row)(x, jax.random.split(noise.fresh(), len(x)))
+
+
+def _log_weight(model: Model, row: Float[Array, " d"], z: Float[Array, "1 1 k"], q: Distribution) -> Float[Array, ""]:
+    """log w of one draw for one row."""
+    return Draws(model.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0]

@@ -241,6 +241,17 @@ class Schema:
         """Encoded rows, or expectations of such, as a table of the user's columns and types."""
         return pa.table({column.name: column.decode(rows[:, self.places[column.name]]) for column in self.used})
 
+    def filled(self, table: pa.Table, rows: np.ndarray) -> pa.Table:
+        """A table whose missing cells are those of encoded rows; others, and columns not used, are as they were."""
+        found = self.decode(rows)
+        for name in self.names:
+            given = table.column(name)
+            value = found[name].cast(given.type) if given.type != pa.null() else found[name]
+            is_missing = pc.is_null(given, nan_is_null=True)
+            whole = pc.if_else(is_missing, value, given.cast(value.type))
+            table = table.set_column(table.column_names.index(name), name, whole)
+        return table
+
     def __str__(self) -> str:
         name, kind = (max(len(getattr(c, what)) for c in self.columns) for what in ("name", "kind"))
         return "\n".join(f"{c.name:<{name}}  {c.kind:<{kind}}  {c.span}".rstrip() for c in self.columns)

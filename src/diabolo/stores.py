@@ -14,6 +14,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ class Store(ABC):
             yield np.concatenate(pieces)
 
     def tables(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[data.Table]:
-        """The same, each with what is known of the columns."""
+        """The same, each with what is known of the columns; with a schema, as they were given as well."""
         first = 0
         for rows in self.spans(n_bytes):
             yield data.Table(rows, self.names, self.schema, first=first)
@@ -251,10 +252,22 @@ class Parquet(Store):
         return pa.parquet.ParquetFile(self._files.open_input_file(path))
 
     def _group(self, i: int) -> pa.Table:
+        table = self._given(i, self._columns)
+        return table if self._columns is None else table.select(self._columns)
+
+    def _given(self, i: int, columns: list[str] | None = None) -> pa.Table:
         path, group = self._groups[i]
         with self._opened(path) as file:
-            table = file.read_row_group(group, columns=self._columns, use_threads=False)
-        return table if self._columns is None else table.select(self._columns)
+            return file.read_row_group(group, columns=columns, use_threads=False)
+
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[data.Table]:
+        if self.schema is None:
+            yield from super().tables(n_bytes)
+            return
+        first = 0
+        for i, size in enumerate(self.sizes):
+            yield replace(data.rows_of(self._given(i), self.where, wanted=self.schema), first=first)
+            first += size
 
     def block(self, i: int) -> np.ndarray:
         table = self._group(i)
@@ -383,9 +396,7 @@ def _from_batches(
     of = first.schema
     tables = (pa.Table.from_batches([batch]) for batch in chain([first], given) if batch.num_rows)
     if isinstance(wanted, Schema):
-        encoded = _spooled(map(wanted.encode, tables), where)
-        encoded.schema, encoded.names = wanted, wanted.owners
-        return encoded
+        return _typed_copy(tables, where, wanted)
     names = data.which_columns(of, columns, exclude)
     if (overrides := data.wants_schema(of, names, wanted)) is None:
         names = data.numeric_columns(of, where, columns, exclude)
@@ -395,7 +406,7 @@ def _from_batches(
     return _typed_copy((table.select(list(names)) for table in tables), where, overrides)
 
 
-def _typed_copy(tables: Iterable[pa.Table], where: str, overrides: Overrides) -> Store:
+def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Schema | Overrides) -> Store:
     """A temporary Parquet file, whose columns are then looked at."""
     with _folder() as folder:
         copy, writer = folder / "rows.parquet", None
@@ -410,7 +421,7 @@ def _typed_copy(tables: Iterable[pa.Table], where: str, overrides: Overrides) ->
                 writer.close()
         if writer is None:
             raise InvalidData(f"{where} has no rows.")
-        store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=overrides)
+        store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=wanted)
         weakref.finalize(store, shutil.rmtree, folder, True)
         return store
 
