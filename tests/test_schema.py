@@ -275,7 +275,9 @@ def test_the_empty_cells_of_a_table_are_filled_and_the_rest_is_as_it_was(model, 
         assert whole.column_names == list(frame)
         with monkeypatch.context() as small:
             small.setattr(stores, "CHUNK_BYTES", 4_000)
-            assert model.impute(files / f"rows.{kind}", n_samples=64).equals(whole)
+            pieces = model.impute(files / f"rows.{kind}", n_samples=64)
+        assert pieces.drop_columns("income").equals(whole.drop_columns("income"))
+        np.testing.assert_allclose(pieces["income"].to_numpy(), whole["income"].to_numpy(), rtol=1e-5)
         assert whole["name"].to_pylist() == frame["name"].tolist()
         np.testing.assert_allclose(whole["income"].to_numpy(), filled["income"], rtol=1e-6)
 
