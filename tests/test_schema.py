@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import diabolo
@@ -127,6 +127,7 @@ def test_cells_become_numbers_and_numbers_cells(name):
 
 
 @settings(max_examples=30, deadline=None)
+@example([(None, None, None, dt.datetime(2150, 1, 1, 0, 23))])
 @given(
     st.lists(
         st.tuples(

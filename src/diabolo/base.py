@@ -29,10 +29,10 @@ from .checkpoint import Checkpoints
 from .data import Table
 from .errors import InvalidData
 from .learner import CELLS, FLOATS, Job, Learner
+from .likelihoods import by_column
 from .model import Model, Recipe
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
-from .recipes import by_column
 from .scaling import KINDS, Survey
 from .sources import Source
 from .stores import Store, open_store

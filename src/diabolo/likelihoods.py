@@ -6,7 +6,7 @@ Densities are normalised, in nats. The reconstruction x̂ is the density's mean.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,7 +21,7 @@ from .distributions import Distribution
 from .errors import InvalidPart
 from .part import Part, holds_many, number, wholes
 
-__all__ = ["Bernoulli", "Categorical", "Count", "Gaussian", "LearnedGaussian", "Likelihood", "Mixed"]
+__all__ = ["Bernoulli", "Categorical", "Count", "Gaussian", "LearnedGaussian", "Likelihood", "Mixed", "by_column"]
 
 Own = dict[str, Float[Array, "..."]]
 Support = Literal["real", "unit", "count"]
@@ -254,6 +254,18 @@ class Mixed(Likelihood):
             its_own = {name.removeprefix(f"{i}."): value for name, value in own.items() if name.startswith(f"{i}.")}
             found.append(block(piece, its_own))
         return distributions.Joint(tuple(found))
+
+
+_BY_KIND: dict[str, Likelihood] = {"boolean": Bernoulli(), "count": Count(), "category": Categorical()}
+
+
+def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> Mixed:
+    """The likelihood of a table's encoded rows: each kind of column has its own, numbers the one given.
+
+    >>> by_column([("number", 2), ("category", 3)], LearnedGaussian())
+    Mixed(blocks=(LearnedGaussian(floor=0.001), Categorical()), widths=(2, 3))
+    """
+    return Mixed(tuple(_BY_KIND.get(kind, numbers) for kind, _ in blocks), tuple(width for _, width in blocks))
 
 
 def _learned_from_one(n_features: int, floor: float) -> Float[Array, " d"]:

@@ -6,30 +6,16 @@ most one new part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .corruptions import Corruption, GaussianNoise
 from .latents import Code, DiagonalGaussian
-from .likelihoods import Bernoulli, Categorical, Count, Gaussian, LearnedGaussian, Likelihood, Mixed
+from .likelihoods import Gaussian, LearnedGaussian, Likelihood
 from .model import Recipe
 from .networks import MLP
 from .objectives import ELBO
 from .penalties import KLSparsity
 from .schedules import Constant, Schedule
 
-__all__ = ["basic", "by_column", "denoising", "sparse", "stacked", "variational"]
-
-
-_BY_KIND: dict[str, Likelihood] = {"boolean": Bernoulli(), "count": Count(), "category": Categorical()}
-
-
-def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> Mixed:
-    """The likelihood of a table's encoded rows: each kind of column has its own, numbers the one given.
-
-    >>> by_column([("number", 2), ("category", 3)], LearnedGaussian())
-    Mixed(blocks=(LearnedGaussian(floor=0.001), Categorical()), widths=(2, 3))
-    """
-    return Mixed(tuple(_BY_KIND.get(kind, numbers) for kind, _ in blocks), tuple(width for _, width in blocks))
+__all__ = ["basic", "denoising", "sparse", "stacked", "variational"]
 
 
 def basic(n_latent: int = 2, *, activation: str = "identity", likelihood: Likelihood = Gaussian()) -> Recipe:

@@ -31,6 +31,7 @@ Overrides = Mapping[str, str | Mapping[str, Any]]
 """By column: its kind, or a mapping with ``kind`` and, for a category, ``categories``."""
 
 _DAY = 86_400
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -446,9 +447,9 @@ def _days(cells: pa.ChunkedArray) -> np.ndarray:
 def _from_days(days: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Array:
     if pa.types.is_date(kind):
         return pa.array(np.rint(days).astype(np.int32), mask=missing).cast(pa.date32()).cast(kind)
-    moments = pa.array(np.rint(days * (_DAY * 1e6)).astype(np.int64), mask=missing)
-    zone = kind.tz
-    return moments.cast(pa.timestamp("us", zone)).cast(kind, safe=False)
+    unit = kind.unit if kind.unit in _PER_SECOND else "us"  # 64 bits hold a day's nanoseconds no better
+    moments = pa.array(np.rint(days * (_DAY * _PER_SECOND[unit])).astype(np.int64), mask=missing)
+    return moments.cast(pa.timestamp(unit, kind.tz)).cast(kind)
 
 
 def _cast(values: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Array:
