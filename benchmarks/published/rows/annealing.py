@@ -36,7 +36,7 @@ def _run(study: Study) -> Found:
 
     by_schedule: dict[str, Figures] = {}
     settings = ""
-    for name, schedule in _SCHEDULES.items():
+    for name, schedule in study.pick(_SCHEDULES, {name: _SCHEDULES[name] for name in ("constant", "cyclical")}).items():
 
         def make(seed: int, beta: float | Schedule = schedule) -> VariationalAutoencoder:
             return VariationalAutoencoder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -44,7 +45,7 @@ def _run(study: Study) -> Found:
 
         found, settings = study.trials(make, train, measured, f"k-{k}-", X_val=valid)
         figures |= found
-    ordered = [Bound(_name(more), fmean(figures[_name(less)])) for less, more in ((1, 5), (5, 50))]
+    ordered = [Bound(_name(more), fmean(figures[_name(less)])) for less, more in pairwise(_PUBLISHED)]
     return Found(figures, settings=[settings], bounds=ordered)
 
 

@@ -35,7 +35,9 @@ def _run(study: Study) -> Found:
         }
 
     found, settings = {}, {}
-    for name, variant in _VARIANTS.items():
+    controls = study.pick(("no corruption", "no pre-training"), ("no pre-training",))
+    for name in ("denoising", *controls):
+        variant = _VARIANTS[name]
 
         def make(seed: int, variant: tuple[dict[str, Any], Corruption | None] = variant) -> AutoencoderClassifier:
             beginning, corruption = variant
@@ -55,7 +57,7 @@ def _run(study: Study) -> Found:
         label = name.replace(" ", "-") + "-"
         labels = {"y": y_train, "X_val": valid, "y_val": y_valid}
         found[name], settings[name] = study.trials(make, train, measured, label, **labels)
-    control = {f"{_ERROR}, {name}": found[name][_ERROR] for name in ("no corruption", "no pre-training")}
+    control = {f"{_ERROR}, {name}": found[name][_ERROR] for name in controls}
     bounds = [Bound(_ERROR, fmean(values)) for values in control.values()]
     return Found(found["denoising"], control, [settings["denoising"]], bounds)
 
