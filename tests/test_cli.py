@@ -85,6 +85,12 @@ def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, 
     assert drawn.columns.tolist() == [*iris.columns.drop("tag")]
     assert set(drawn["species"]) <= set(load_iris().target_names)
     assert drawn["box"].isin([0, 1, 2]).all()
+    words = ("sample", tmp_path / "run", "-n", 4, "-g", "species=setosa", "--given", "petal_length=1.5")
+    drawn = pd.read_csv(io.StringIO(run(*words)[1]))
+    assert (drawn["species"] == "setosa").all()
+    assert (drawn["petal_length"] == 1.5).all()
+    status, _, err = run("sample", tmp_path / "run", "-g", "species=rose")
+    assert (status, err) == (2, "diabolo: species is never 'rose'. It is one of setosa, versicolor, virginica.\n")
     status, out, _ = run("reconstruct", tmp_path / "run", tmp_path / "iris.csv", "-o", tmp_path / "again.parquet")
     assert pd.read_parquet(tmp_path / "again.parquet").isna().to_numpy().sum() == 0
     status, out, err = run("reconstruct", tmp_path / "run", tmp_path / "iris.csv", "-o", tmp_path / "again.npy")

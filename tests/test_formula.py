@@ -925,6 +925,21 @@ def test_draws_of_missing_cells_have_the_exact_conditional_mean_and_covariance(r
         np.testing.assert_allclose(np.cov(drawn[:, holes].T), covariance, atol=0.12)
 
 
+def test_codes_weighed_by_known_cells_are_drawn_from_the_exact_posterior(rows):
+    """p(z | x_known) of a linear-Gaussian model, by weights of draws from the prior."""
+    model, row = linear_gaussian(), np.where(HOLES[1], np.nan, rows[1])
+    z = np.random.default_rng(0).normal(size=(200_000, K))
+    beside = np.hstack([z, np.broadcast_to(row, (len(z), D))]).astype(np.float32)
+    log_w = inference.by_rows(inference.log_likelihood_at, model, beside).astype(np.float64)
+    weights = np.exp(log_w - log_w.max())
+    weights /= weights.sum()
+    known = ~HOLES[1]
+    precision = np.eye(K) + W[:, known] @ W[:, known].T / SIGMA**2
+    mean = np.linalg.solve(precision, W[:, known] @ (row[known] - B[known]) / SIGMA**2)
+    np.testing.assert_allclose(weights @ z, mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(z.T, aweights=weights), np.linalg.inv(precision), atol=0.02)
+
+
 LIKELIHOODS = [part for _, part in examples.all_parts("likelihood") if not isinstance(part, parts.Mixed)]
 MIXED = parts.Mixed((parts.Count(), parts.Bernoulli(), parts.LearnedGaussian()), (1, 1, 2))
 

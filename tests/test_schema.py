@@ -297,6 +297,44 @@ def test_new_rows_have_the_users_types_ranges_and_categories(model, frame):
     assert means["free"] < means["plus"] < means["pro"]
 
 
+def test_new_rows_can_be_asked_to_have_certain_values(model, frame):
+    incomes = []
+    for plan in ("free", "pro"):
+        drawn = model.sample(300, given={"plan": plan}, random_state=0)
+        assert set(drawn["plan"].to_pylist()) == {plan}
+        incomes.append(drawn["income"].to_numpy().mean())
+    assert incomes[0] < 0.7 * frame["income"].mean() < frame["income"].mean() < 0.8 * incomes[1]
+    day = dt.datetime(2020, 3, 1)
+    drawn = model.sample(3, given={"since": day, "active": True})
+    assert drawn.select(["since", "active"]).to_pylist() == [{"since": day, "active": True}] * 3
+
+
+BAD_WISHES = {
+    "an unknown category": ({"plan": "platinum"}, r"plan is never 'platinum'\. It is one of"),
+    "a number out of range": ({"age": 200}, r"age is never 200\. It lies in \d+ … \d+"),
+    "a text for a number": ({"age": "old"}, "'old' is not a int64, as age is"),
+    "an unknown column": ({"size": 3}, r"no column named size\. The columns are: age, income"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_WISHES)
+def test_rows_that_cannot_be_are_not_drawn(name, model):
+    wish, message = BAD_WISHES[name]
+    with pytest.raises(ValueError, match=message):
+        model.sample(1, given=wish)
+
+
+def test_one_row_becomes_another_step_by_step(model, frame):
+    a, b = frame[:1], frame[1:2]
+    steps = model.interpolate(a, b, 5)
+    assert steps.num_rows == 5
+    whole = pa.concat_tables([steps[:1], steps[4:]]).to_pandas()
+    assert whole["plan"].equals(model.reconstruct(frame[:2])["plan"])
+    np.testing.assert_allclose(whole["income"], model.reconstruct(frame[:2])["income"], rtol=1e-4)
+    with pytest.raises(ValueError, match="from one row to another; got 2 and 1 rows"):
+        model.interpolate(frame[:2], b)
+
+
 def test_an_unknown_category_is_an_unlikely_one(model, frame):
     row = frame[frame["plan"].notna()][:50]
     seen = np.max([model.score_samples(row.assign(plan=plan)) for plan in ("free", "plus", "pro")], axis=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -488,12 +488,23 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     # -- using a posterior --------------------------------------------------------------------------------------------
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def sample(self, n_samples: int = 1, *, noise: bool = True, random_state: int | None = None) -> Any:
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        given: Mapping[Any, Any] | None = None,
+        noise: bool = True,
+        random_state: int | None = None,
+    ) -> Any:
         """New rows: z from the prior, then x from p(x | z).
 
         Parameters
         ----------
         n_samples : int, default=1
+        given : mapping or None, default=None
+            Values that all rows have, by the name of the column, or its number if there are no names. z is then drawn
+            from p(z | given): of 4,096 draws from the prior, or of 16 for each row if that is more, those that make the
+            values likely.
         noise : bool, default=True
             False: E[x | z] in place of a draw from p(x | z), as one shows images.
         random_state : int or None, default=None
@@ -506,9 +517,59 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         check_is_fitted(self)
         _require_positive(n_samples)
         seed = int(check_random_state(random_state).randint(2**30))
-        z = np.asarray(self.model_.prior.sample(randomness.key(seed), (n_samples,)))
+        row = None if not given else self._row_of(given)
+        z = self._from_prior(n_samples, seed) if row is None else self._from_prior_given(row, n_samples, seed)
         op = inference.draw if noise else inference.decode
-        return self._told(self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed)))
+        rows = self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed))
+        return self._told(rows if row is None else np.where(np.isnan(row), rows, row))
+
+    def _from_prior(self, n_samples: int, seed: int) -> np.ndarray:
+        return np.asarray(self.model_.prior.sample(randomness.key(seed), (n_samples,)))
+
+    def _from_prior_given(self, row: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+        """Draws from p(z | what is known of a row), by their weights among draws from the prior."""
+        z = self._from_prior(max(4096, 16 * n_samples), seed)
+        beside = np.hstack([z, np.broadcast_to(self.scaler_.apply(row), (len(z), row.shape[1]))])
+        log_w = inference.by_rows(inference.log_likelihood_at, self.model_, beside).astype(np.float64)
+        weights = np.exp(log_w - log_w.max())
+        chosen = np.random.default_rng([seed, 6]).choice(len(z), n_samples, p=weights / weights.sum())
+        return z[chosen]
+
+    def _row_of(self, given: Mapping[Any, Any]) -> np.ndarray:
+        """A row, (1, n), of which only some columns are known."""
+        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+        if unknown := [name for name in given if name not in names]:
+            raise ValueError(
+                f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
+                f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
+            )
+        if self.schema_ is not None:
+            return self.schema_.encode(self.schema_.row(given))
+        row = np.full((1, len(names)), np.nan)
+        for name, value in given.items():
+            row[0, names.index(name)] = value
+        return row
+
+    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
+    def interpolate(self, a: Any, b: Any, n_steps: int = 10) -> Any:
+        """From one row to another by way of their codes: ``n_steps`` rows, the first a's reconstruction, the last b's.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (1, d), or a table of one row
+        n_steps : int, default=10
+
+        Returns
+        -------
+        array of shape (n_steps, d), or a table, as `reconstruct` gives it
+        """
+        _require_positive(n_steps, "n_steps")
+        ends = [self.transform(row) for row in (a, b)]
+        if any(len(end) != 1 for end in ends):
+            raise ValueError(f"interpolate goes from one row to another; got {len(ends[0])} and {len(ends[1])} rows.")
+        first, last = ends
+        along = np.linspace(0, 1, n_steps, dtype=first.dtype)[:, None]
+        return self.inverse_transform(first + along * (last - first))
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def elbo(self, X: Any, n_samples: int = 64) -> np.ndarray:

@@ -255,6 +255,10 @@ def sample(
     output: Out = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Fixes the draw.")] = 0,
     means: Annotated[bool, typer.Option("--means", help="E[x|z] in place of a draw from p(x|z).")] = False,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("-g", "--given", metavar="COLUMN=VALUE", help="What all rows have; may be given several times."),
+    ] = None,
 ) -> None:
     """Generate new rows with a variational model."""
     from . import sinks
@@ -267,7 +271,10 @@ def sample(
     shape = model.image_shape_
     images = None if shape is None else Images(tuple(Path(f"{i:0{len(str(n))}}.png") for i in range(1, n + 1)), shape)
     sinks.check_output(output, images=images is not None)
-    sinks.write(output, _as_table(model, model.sample(n, noise=not means, random_state=seed)), images)
+    known = _given(given or (), model)
+    with _one_line():
+        rows = model.sample(n, given=known, noise=not means, random_state=seed)
+    sinks.write(output, _as_table(model, rows), images)
 
 
 @app.command()
@@ -327,6 +334,20 @@ def _parsed(text: str) -> Any:
         if "," in text and not text.startswith(("{", "[")):
             return [_parsed(item.strip()) for item in text.split(",") if item.strip()]
         return text
+
+
+def _given(texts: Sequence[str], model: Any) -> dict[Any, Any]:
+    """COLUMN=VALUE, the value as text where the column holds texts."""
+    kinds = {} if model.schema_ is None else {column.name: column.kind for column in model.schema_.used}
+    found: dict[Any, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--given {text}: COLUMN=VALUE is needed, for example --given age=40.")
+        is_number = not hasattr(model, "feature_names_in_") and name.isdigit()
+        is_text = kinds.get(name) in ("category", "date")
+        found[int(name) if is_number else name] = value if is_text else _parsed(value)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,7 @@ __all__ = [
     "expected_given",
     "kl",
     "log_likelihood",
+    "log_likelihood_at",
     "log_weight_sums",
     "reconstruct",
 ]
@@ -201,6 +202,13 @@ def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"
 def log_likelihood(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, " n"]:
     """log p(x | z) at the deterministic code, in nats."""
     return model.log_likelihood(x, model.code(x))
+
+
+def log_likelihood_at(model: Model, zx: Float[Array, "n m"], noise: Noise) -> Float[Array, " n"]:
+    """log p(x_known | z), in nats, of rows that are z and x side by side; what is not known of x is NaN."""
+    z, x = zx[:, : model.recipe.latent.n_latent], zx[:, model.recipe.latent.n_latent :]
+    known = ~jnp.isnan(x)
+    return jnp.where(known, model.decode(z).log_prob(jnp.where(known, x, 0)), 0).sum(-1)
 
 
 def log_weight_sums(

@@ -238,6 +238,29 @@ class Schema:
             rows[:, self.places[column.name]] = column.encode(table.column(column.name))
         return rows
 
+    def row(self, cells: Mapping[str, Any]) -> pa.Table:
+        """A table of one row, of which only these cells are known.
+
+        Raises
+        ------
+        InvalidData
+            If a cell is not of its column's type, out of the range seen, or a category that is not known.
+        """
+        columns = {}
+        for column in self.used:
+            value = cells.get(column.name)
+            if column.kind == "category" and value is not None and str(value) not in column.categories:
+                raise InvalidData(f"{column.name} is never {value!r}. It is one of {', '.join(column.categories)}.")
+            try:
+                columns[column.name] = pa.array([value]).cast(_type(column.type))
+            except pa.ArrowException as error:
+                raise InvalidData(f"{value!r} is not a {column.type}, as {column.name} is: {error}.") from error
+            if value is not None and column.low is not None and column.high is not None:
+                number = column.encode(pa.chunked_array([columns[column.name]]))[0, 0]
+                if not column.low <= number <= column.high:
+                    raise InvalidData(f"{column.name} is never {value}. It lies in {column.span}.")
+        return pa.table(columns)
+
     def decode(self, rows: np.ndarray) -> pa.Table:
         """Encoded rows, or expectations of such, as a table of the user's columns and types."""
         return pa.table({column.name: column.decode(rows[:, self.places[column.name]]) for column in self.used})
