@@ -319,8 +319,9 @@ def _opened(
     if isinstance(rows, pa.dataset.Dataset):
         return _dataset(rows, "the data set", columns, exclude, wanted)
     if wanted is not None and (table := _frame(rows)) is not None:
-        found = data.rows_of(table, "the table", columns, exclude, wanted)
-        return found if found.schema else None
+        names = data.which_columns(table.schema, columns, exclude)
+        is_plain = not isinstance(wanted, Schema) and data.wants_schema(table.schema, names, wanted) is None
+        return None if is_plain else data.rows_of(table, "the table", columns, exclude, wanted)
     if isinstance(rows, np.memmap) or issparse(rows):
         is_file = isinstance(rows, np.memmap)
         return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
