@@ -133,6 +133,10 @@ def test_without_duckdb_one_is_told_what_to_install(monkeypatch):
         next(sql.answer("SELECT 1"))
 
 
+def test_a_query_may_be_longer_than_a_files_name():
+    assert open_store(f"SELECT 1.5 AS x, {' + '.join(['1'] * 200)} AS y").rows.tolist() == [[1.5, 200.0]]
+
+
 def test_a_file_may_be_called_as_a_query_begins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pd.DataFrame({"x": [1.5, 2.5]}).to_csv("select me.csv", index=False)

@@ -283,8 +283,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
 
     def _rows(self, X: Any) -> np.ndarray:
         """Rows in memory, of the columns that were fitted."""
-        opened = None if self._is_plain(X) else self._opened_again(X)
-        return X if opened is None else opened.table().rows if isinstance(opened, Store) else opened
+        opened = X if self._is_plain(X) else self._opened_again(X)
+        if isinstance(opened, Store):
+            opened = opened.table().rows
+            self._refuse_holes(opened)
+        return opened
 
     def _opened_again(self, X: Any) -> Store | np.ndarray:
         """A store or an array of the columns that were fitted."""

@@ -23,7 +23,14 @@ def is_query(text: str) -> bool:
     >>> is_query("SELECT * FROM 'orders/*.parquet'"), is_query("selected.csv"), is_query("select.csv")
     (True, False, False)
     """
-    return re.match(r"\s*(select|with|from|attach)\s", text, re.IGNORECASE) is not None and not Path(text).exists()
+    return re.match(r"\s*(select|with|from|attach)\s", text, re.IGNORECASE) is not None and not _is_there(text)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a file's name can be
+        return False
 
 
 def answer(query: str) -> Iterator[pa.RecordBatch]:
