@@ -470,7 +470,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
             return self._mapped(X, filled)
         opened: Any = open_store(X, wanted=self.schema_)
         pieces = []
-        for piece in opened.tables() if isinstance(opened, Store) else (opened,):
+        for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
             self._refuse_holes(piece.rows, piece.first)
             pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
         return _of_kind(pa.concat_tables(pieces), X)

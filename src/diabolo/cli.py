@@ -216,7 +216,7 @@ def impute(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     With what is likeliest, given the other cells. Cells that are not empty, and columns that the model does not use,
     stay as they are. The rows that RUN was fitted to must have had empty cells as well.
     """
-    _apply(run, data, output, key, lambda model, rows: _as_table(model, model.impute(rows)))
+    _apply(run, data, output, key, lambda model, rows: _as_table(model, model.impute(rows)), whole=True)
 
 
 @app.command()
@@ -415,7 +415,14 @@ def _one_line() -> Iterator[None]:
 
 
 def _apply(
-    run: Path, data: str, output: str | None, key: str | None, op: Callable[[Any, Any], Any], *, rebuilds: bool = True
+    run: Path,
+    data: str,
+    output: str | None,
+    key: str | None,
+    op: Callable[[Any, Any], Any],
+    *,
+    rebuilds: bool = True,
+    whole: bool = False,
 ) -> None:
     """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
     from . import sinks
@@ -430,7 +437,7 @@ def _apply(
     is_large, images = isinstance(opened, Store), opened.images if rebuilds else None
     n_rows = opened.n_rows if is_large else len(opened.rows)
     with _one_line(), sinks.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:
-        for piece in opened.tables() if is_large else (opened,):
+        for piece in opened.tables(whole=whole) if is_large else (opened,):
             sink.add(op(model, piece))
             bar.show(piece.first + len(piece.rows))
 

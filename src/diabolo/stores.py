@@ -111,8 +111,8 @@ class Store(ABC):
         if pieces:
             yield np.concatenate(pieces)
 
-    def tables(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[data.Table]:
-        """The same, each with what is known of the columns; with a schema, as they were given as well."""
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[data.Table]:
+        """The same, each with what is known of the columns; ``whole``: with a schema, all columns as given, too."""
         first = 0
         for rows in self.spans(n_bytes):
             yield data.Table(rows, self.names, self.schema, first=first)
@@ -260,8 +260,8 @@ class Parquet(Store):
         with self._opened(path) as file:
             return file.read_row_group(group, columns=columns, use_threads=False)
 
-    def tables(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[data.Table]:
-        if self.schema is None:
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[data.Table]:
+        if self.schema is None or not whole:
             yield from super().tables(n_bytes)
             return
         first = 0
