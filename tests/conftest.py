@@ -85,3 +85,22 @@ def data_dir():
     if not Path(folder).is_dir():
         pytest.skip(f"$DIABOLO_DATA is {folder}, which is not a folder")
     return Path(folder)
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run `diabolo …` in this process: its exit status, standard output and standard error."""
+
+    from diabolo import cli
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["diabolo", *map(str, words)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call

@@ -17,23 +17,6 @@ from diabolo import cli, data, stores
 SMALL = ("-s", "max_epochs=2", "-s", "batch_size=64")
 
 
-@pytest.fixture
-def run(monkeypatch, capfd):
-    """Run `diabolo …` in this process: its exit status, standard output and standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["diabolo", *map(str, words)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory):
     frame = load_wine(as_frame=True).frame
@@ -57,8 +40,8 @@ def fitted(wine, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("model", cli.MODELS)
-def test_every_model_fits_from_a_csv(model, wine, run, tmp_path):
+@pytest.mark.parametrize("model", [name for name in cli.MODELS if name != "anomaly"])
+def test_every_autoencoder_fits_from_a_csv(model, wine, run, tmp_path):
     status, out, err = run("fit", wine, "-m", model, "-o", tmp_path / "r", "--exclude", "id,target", "-q", *SMALL)
     assert (status, out, err) == (0, "", "")
     model = diabolo.load(tmp_path / "r")

@@ -168,6 +168,14 @@ def test_salt_and_pepper_without_bounds_say_what_to_do(given, x):
         applied(parts.SaltAndPepper(0.5, **given), x)
 
 
+def test_gaussian_noise_may_leave_alone_what_does_not_vary():
+    low, high = jnp.array([0.0, 2.0, -1.0]), jnp.array([1.0, 2.0, 5.0])
+    x = jnp.full((50, 3), 2.0)
+    for features, moved in (("varying", [True, False, True]), ("all", [True, True, True])):
+        part = parts.GaussianNoise(0.5, features=features).bind(low, high)
+        assert (np.asarray(applied(part, x)) != 2.0).all(axis=0).tolist() == moved
+
+
 @pytest.mark.parametrize("part", [parts.NoCorruption(), parts.GaussianNoise(), parts.Masking()], ids=repr)
 def test_binding_changes_nothing_where_nothing_is_to_be_learned(part):
     assert part.bind(*BOUNDS) == part

@@ -262,6 +262,45 @@ def test_draws_have_the_sample_axes_before_the_batch(distribution, shape):
     assert distribution.log_prob(draws).shape == draws.shape
 
 
+BY_MEAN = {
+    "normal": (lambda mean: Normal(mean, jnp.full(1, 0.7)), [-2.0, 0.0, 3.0], np.linspace(-4, 5, 9001)),
+    "bernoulli": (lambda mean: Bernoulli(jnp.log(mean / (1 - mean))), [0.0, 0.3, 1.0], np.linspace(0, 1, 9003)[1:-1]),
+    "negative binomial": (
+        lambda mean: NegativeBinomial(jnp.log(mean), jnp.full(1, 2.5)),
+        [0.0, 1.0, 7.0],
+        np.geomspace(1e-6, 40, 9001),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BY_MEAN)
+def test_the_deviance_is_twice_what_the_best_mean_would_add(kind):
+    of_mean, cells, means = BY_MEAN[kind]
+    means = jnp.asarray(means, jnp.float32)[:, None]
+    for cell in cells:
+        x = jnp.array([cell])
+        log_p, deviance = of_mean(means).log_prob(x), of_mean(means).deviance(x)
+        np.testing.assert_allclose(deviance, 2 * (log_p.max() - log_p), rtol=1e-3, atol=2e-3)
+        assert deviance.min() > -1e-5
+
+
+def test_the_deviance_of_categories_sums_to_twice_the_surprise():
+    logits = jnp.array([[0.2, -1.0, 3.0], [0.0, 5.0, 0.0]])
+    x = jnp.eye(3)[jnp.array([2, 0])]
+    surprise = -Categorical(logits).log_prob(x).sum(-1)
+    np.testing.assert_allclose(Categorical(logits).deviance(x).sum(-1), 2 * surprise, rtol=1e-6)
+
+
+def test_the_deviance_of_blocks_is_each_ones():
+    joint = Joint((Normal(jnp.ones((4, 2)), jnp.full(2, 0.5)), Bernoulli(jnp.full((4, 1), 0.3))))
+    each = [block.deviance(x) for block, x in zip(joint.blocks, (jnp.zeros((4, 2)), jnp.ones((4, 1))), strict=True)]
+    np.testing.assert_array_equal(joint.deviance(jnp.array([[0.0, 0.0, 1.0]] * 4)), np.hstack(each))
+
+
+def test_the_deviance_is_a_squared_error_unless_refined():
+    np.testing.assert_array_equal(Dirac(jnp.array([1.0, 2.0])).deviance(jnp.array([3.0, 2.0])), [4.0, 0.0])
+
+
 @every_distribution
 def test_the_same_key_draws_the_same_bits(distribution):
     one, two = (np.asarray(distribution.sample(jax.random.key(7), (3,))) for _ in range(2))

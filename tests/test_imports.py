@@ -17,6 +17,7 @@ from diabolo.base import BaseAutoencoder
 
 SOURCE = Path(diabolo.__file__).parent
 MODULES = {path.stem: path for path in SOURCE.glob("*.py") if path.stem != "__init__"}
+TASKS = sorted(f"tasks.{path.stem}" for path in SOURCE.glob("tasks/*.py") if path.stem != "__init__")
 
 PART_ROOMS = {
     "corruptions",
@@ -41,15 +42,28 @@ FLOORS = [
     {"recipes", "parts", "program", "inference", "packing"},
     {"training"},
     {"pretraining", "checkpoint"},
+    {"reading"},
     {"learner"},
     {"base"},
     {"classifier"},
     {"estimators", "sweeps"},
+    {"tasks"},
     {"scoring"},
     {"cli", "demo", "__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-SCIKIT_LEARN_FROM = {"scaling", "learner", "base", "classifier", "estimators", "sweeps", "scoring", "cli", "__main__"}
+SCIKIT_LEARN_FROM = {
+    "scaling",
+    "reading",
+    "learner",
+    "base",
+    "classifier",
+    "estimators",
+    "sweeps",
+    "scoring",
+    "cli",
+    "__main__",
+}
 
 
 def imports_of(path):
@@ -95,7 +109,7 @@ def test_the_estimators_are_all_public():
     assert set(estimators.__all__) - {"ESTIMATORS"} <= set(diabolo.__all__)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
+@pytest.mark.parametrize("module", [*sorted(MODULES), *TASKS])
 def test_every_name_a_module_exports_exists_and_is_listed_once(module):
     loaded = importlib.import_module(f"diabolo.{module}")
     exported = getattr(loaded, "__all__", ())
@@ -116,7 +130,7 @@ def is_own_docstring(thing):
 
 DOCUMENTED = {
     f"{module}.{name}": getattr(loaded, name)
-    for module, loaded in [(m, importlib.import_module(f"diabolo.{m}")) for m in sorted(MODULES)]
+    for module, loaded in [(m, importlib.import_module(f"diabolo.{m}")) for m in [*sorted(MODULES), *TASKS]]
     for name in getattr(loaded, "__all__", ())
     if inspect.isclass(getattr(loaded, name)) or inspect.isfunction(getattr(loaded, name))
 }
@@ -157,7 +171,13 @@ def test_imports_go_down_only(room):
 
 
 def test_every_room_stands_on_a_floor():
-    assert set(FLOOR) == set(MODULES) | {"demo"}, "enter new rooms in FLOORS"
+    assert set(FLOOR) == set(MODULES) | {"demo", "tasks"}, "enter new rooms in FLOORS"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_uses_the_house_and_no_other_task(task):
+    own, _ = imports_of(SOURCE / f"{task.replace('.', '/')}.py")
+    assert not {room for room in own if FLOOR[room] >= FLOOR["tasks"]}
 
 
 @pytest.mark.parametrize("room", sorted(set(MODULES) - {"__main__"}))

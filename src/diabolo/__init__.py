@@ -18,14 +18,15 @@ if TYPE_CHECKING:
         SparseAutoencoder,
         StackedAutoencoder,
         VariationalAutoencoder,
-        load,
     )
     from .placement import use_devices
     from .sweeps import sweep
+    from .tasks import AnomalyDetector, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyDetector",
     "Autoencoder",
     "AutoencoderClassifier",
     "BasicAutoencoder",
@@ -42,14 +43,14 @@ __all__ = [
 ]
 
 _MODULES = ("metrics", "parts")
-_FUNCTIONS = {"sweep": ".sweeps", "use_devices": ".placement"}
+_ELSEWHERE = {"AnomalyDetector": ".tasks", "load": ".tasks", "sweep": ".sweeps", "use_devices": ".placement"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name], __name__), name)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name], __name__), name)
     if name in __all__:
         return getattr(importlib.import_module(".estimators", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,17 +22,16 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import inference, learner, randomness, runtime
 from .checkpoint import Checkpoints
-from .data import Table
-from .errors import InvalidData
-from .learner import CELLS, FLOATS, Job, Learner
+from .learner import Job, Learner
 from .likelihoods import by_column
 from .model import Model, Recipe
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
+from .reading import FLOATS, Tables, of_kind
 from .scaling import KINDS, Survey
 from .sources import Source
 from .stores import Store, open_store
@@ -43,8 +42,6 @@ __all__ = ["ESTIMATORS", "BaseAutoencoder", "Preparations", "documented"]
 
 ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
 """Every autoencoder by name."""
-
-_FILES = str | os.PathLike | pyarrow.dataset.Dataset
 
 _SCALING = """
     scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
@@ -84,14 +81,6 @@ def _require_positive(number: Any, name: str = "n_samples") -> None:
         raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}.")
 
 
-def _of_kind(table: pa.Table, X: Any) -> Any:
-    """An Arrow table as a frame of the library that X is of."""
-    given = type(X).__module__.partition(".")[0]
-    if given == "pandas":
-        return table.to_pandas().set_axis(X.index)
-    return type(X)(table) if given == "polars" else table
-
-
 def _is_stochastic(estimator: BaseAutoencoder) -> bool:
     recipe = estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
     if not recipe.latent.stochastic:
@@ -104,7 +93,7 @@ Preparations = dict[tuple[Any, ...], Rows]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # type: ignore[misc]
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables, Learner):  # type: ignore[misc]
     """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
 
     scaling: str | None = "auto"
@@ -203,35 +192,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         self._finish(job.rows.training)
         return self
 
-    def _opened(self, X: Any) -> Any:
-        """A store or an array, whose columns are now known."""
-        rows: Any = open_store(X, wanted=self.schema)
-        self.schema_ = getattr(rows, "schema", None)
-        images = getattr(rows, "images", None)
-        self.image_shape_ = None if images is None else images.shape
-        if self.schema_ is not None:
-            return self._met(rows)
-        if isinstance(rows, Store):
-            self._meet(rows, reset=True)
-        else:
-            rows = X if rows is None else rows.as_input()
-            rows = validate_data(self, rows, **CELLS, ensure_min_samples=2)
-        return rows
-
-    def _met(self, given: Store | Table) -> Any:
-        """Learn the columns of a table that is read by a schema; its store, or its rows."""
-        assert self.schema_ is not None
-        self.n_features_in_, self.feature_names_in_ = len(self.schema_.names), np.array(self.schema_.names, object)
-        if isinstance(given, Store):
-            return given
-        if len(given.rows) < 2:
-            raise InvalidData(f"The table has {len(given.rows)} row(s); at least 2 are needed.")
-        return given.rows
-
-    @property
-    def _width(self) -> int:
-        return super()._width if self.schema_ is None else self.schema_.width
-
     def _formula(self) -> Recipe:
         recipe = super()._formula()
         if self.schema_ is None:
@@ -242,10 +202,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         """Rows as training takes them: scaled, and a share held out; those known are used again."""
         recipe = self._formula()
         supports = recipe.likelihood.supports(self._width)
-        choices = (self.scaling, supports, fraction, self._seed)
+        in_memory = not isinstance(given, Store)
+        choices = (self.scaling, supports, fraction, None if in_memory and not fraction else self._seed)
         if choices not in known:
             survey = Survey(self.scaling, supports)
-            if isinstance(given, Store):
+            if not in_memory:
                 stream = Stream(given, HeldOut(given, fraction, self._seed), self._seed)
                 self._announce(stream, Model.build(recipe, self._width, 0))
                 with Bar(f"{type(self).__name__} reading", given.n_rows, self._speaks) as bar:
@@ -253,10 +214,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
             else:
                 known[choices] = from_array(given, survey, fraction, self._seed)
         return known[choices]
-
-    def _meet(self, store: Store, *, reset: bool) -> None:
-        """Learn the columns of a store, or see that they are those known."""
-        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), **CELLS, reset=reset)
 
     def _finish(self, training: Source) -> None:
         """Whatever a system reports of its training rows, given in scaled units."""
@@ -280,64 +237,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
     @property
     def _n_features_out(self) -> int:
         return int(self.model_.recipe.latent.n_latent)
-
-    def _rows(self, X: Any) -> np.ndarray:
-        """Rows in memory, of the columns that were fitted."""
-        opened = X if self._is_plain(X) else self._opened_again(X)
-        if isinstance(opened, Store):
-            opened = opened.table().rows
-            self._refuse_holes(opened)
-        return opened
-
-    def _opened_again(self, X: Any) -> Store | np.ndarray:
-        """A store or an array of the columns that were fitted."""
-        by_name = isinstance(X, _FILES) and self.schema_ is None
-        opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if by_name else (), wanted=self.schema_)
-        if isinstance(opened, Store):
-            if self.schema_ is None:
-                self._meet(opened, reset=False)
-            return opened
-        if self.schema_ is None:
-            return self._read(X) if opened is None else self._read(opened.as_input(), opened.first)
-        if opened is None:
-            raise InvalidData(
-                f"This {type(self).__name__} was fitted to a table with columns {', '.join(self.schema_.names[:8])}"
-                f"{', …' if len(self.schema_.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
-            )
-        self._refuse_holes(opened.rows, opened.first)
-        return opened.rows
-
-    def _name_of(self, place: int) -> Any:
-        return super()._name_of(place) if self.schema_ is None else self.schema_.owners[place]
-
-    def _told(self, rows: np.ndarray, X: Any = None) -> Any:
-        """Rows in the user's units; of a table, a table of the kind that was given."""
-        if self.schema_ is None:
-            return rows
-        return _of_kind(self.schema_.decode(rows), X)
-
-    def _is_plain(self, X: Any) -> bool:
-        """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
-        if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
-            return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum()))
-
-    def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
-        """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""
-        check_is_fitted(self)
-        opened = X if self._is_plain(X) else self._opened_again(X)
-        if not isinstance(opened, Store):
-            return op(opened, 0)
-        pieces, first = [], 0
-        with Bar(f"{type(self).__name__} reading", opened.n_rows, self._speaks) as bar:
-            for rows in opened.spans():
-                self._refuse_holes(rows, first)
-                pieces.append(op(rows, first))
-                first += len(rows)
-                opened.release()
-                bar.show(first)
-        return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
 
     def _said(self, op: inference.Op, rows: np.ndarray, *static: Any, **noise: int) -> Any:
         """What the model says of rows in the user's units, in the network's."""
@@ -473,7 +372,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner
         for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
             self._refuse_holes(piece.rows, piece.first)
             pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
-        return _of_kind(pa.concat_tables(pieces), X)
+        return of_kind(pa.concat_tables(pieces), X)
 
     def corrupt(self, X: Any, random_state: int = 0) -> Any:
         """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""

@@ -21,11 +21,12 @@ from . import inference
 from .base import BaseAutoencoder
 from .checkpoint import Checkpoints
 from .corruptions import Corruption, NoCorruption
-from .learner import CELLS, Job, Learner, documented
+from .learner import Job, Learner, documented
 from .likelihoods import Categorical
 from .model import Model, Recipe
 from .networks import MLP
 from .preparation import from_array
+from .reading import CELLS
 from .scaling import Survey
 
 __all__ = ["AutoencoderClassifier"]

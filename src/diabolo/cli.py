@@ -17,15 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from . import __version__
 from .errors import DiaboloError, UsageError
-
-if TYPE_CHECKING:
-    from .base import BaseAutoencoder
 
 __all__ = ["app", "main"]
 
@@ -36,6 +33,7 @@ MODELS = {
     "denoising": "DenoisingAutoencoder",
     "variational": "VariationalAutoencoder",
     "autoencoder": "Autoencoder",
+    "anomaly": "AnomalyDetector",
 }
 _CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
 
@@ -171,8 +169,13 @@ def fit(
         raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
 
     parameters = options.get("parameters", {}) | dict(_setting(text) for text in settings or ())
-    given = {"random_state": options.get("seed", 0), "verbose": int(not quiet), "schema": options.get("schema", "auto")}
+    given = {"random_state": options.get("seed", 0), "schema": options.get("schema", "auto")}
     estimator = _make(options["model"], given | parameters)
+    can_resume = hasattr(estimator, "verbose")
+    if can_resume:
+        estimator.set_params(verbose=int(not quiet))
+    elif resume:
+        raise UsageError(f"--model {options['model']} trains in seconds and keeps no state to go on from.")
     rows = open_store(
         options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
     )
@@ -182,10 +185,14 @@ def fit(
     if force and not resume:
         shutil.rmtree(partial, ignore_errors=True)
     with _one_line(), _stoppable(partial):
-        estimator.fit(rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume)
+        if can_resume:
+            estimator.fit(rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume)
+            estimator.set_params(verbose=0)
+        else:
+            estimator.fit(rows)
         if current().is_leader:
-            estimator.set_params(verbose=0).save(run)
-            shutil.rmtree(partial)
+            estimator.save(run)
+            shutil.rmtree(partial, ignore_errors=True)
     if not quiet and current().is_leader:
         _summary(estimator, rows, options, time.perf_counter() - started)
 
@@ -249,6 +256,51 @@ def score(
 
 
 @app.command()
+def detect(
+    run: Run,
+    data: Data,
+    output: Out = None,
+    key: Key = None,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-alarm-rate", metavar="A", help="How many ordinary rows may be flagged.  [as RUN has it: 0.01]"
+        ),
+    ] = None,
+    only_flagged: Annotated[bool, typer.Option("--only-flagged", help="Write the rows that are flagged only.")] = False,
+) -> None:
+    """Find the rows that are unlike those RUN has learned from.
+
+    RUN must come from  diabolo fit ORDINARY --model anomaly. For each row: its number, its score (the higher, the
+    stranger; about 1 for an ordinary row), its p-value (how often an ordinary row would score as high), whether it is
+    flagged, and the three columns that did most to it.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
+        raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
+
+    def found(model: Any, rows: Any) -> Any:
+        why = model.explain(rows)
+        p_values = model.p_values_of(why.scores)
+        flagged = p_values <= (model.false_alarm_rate if false_alarm_rate is None else false_alarm_rate)
+        leading = [[name if isinstance(name, str) else f"x{name}" for name in names] for names in why.leading(3).T]
+        table = pa.table(
+            {
+                "row": rows.first + np.arange(1, len(flagged) + 1),
+                "score": why.scores,
+                "p_value": p_values,
+                "flagged": flagged,
+                **{f"column_{i}": names for i, names in enumerate(leading, start=1)},
+            }
+        )
+        return table.filter(flagged) if only_flagged else table
+
+    _apply(run, data, output, key, found, rebuilds=False, detects=True)
+
+
+@app.command()
 def sample(
     run: Run,
     n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many rows.")] = 1,
@@ -263,9 +315,9 @@ def sample(
     """Generate new rows with a variational model."""
     from . import sinks
     from .data import Images
-    from .estimators import load
+    from .tasks import load
 
-    model = load(run)
+    model: Any = load(run)
     if not hasattr(model, "sample"):
         raise UsageError(f"{run} holds a {type(model).__name__}: only variational models generate rows.")
     shape = model.image_shape_
@@ -368,11 +420,11 @@ def _require_known(given: Any, known: Sequence[str], what: str) -> None:
             raise UsageError(f"{what} {name!r} is unknown. {mend}")
 
 
-def _make(model: str, parameters: dict[str, Any]) -> BaseAutoencoder:
+def _make(model: str, parameters: dict[str, Any]) -> Any:
     _require_known([model], tuple(MODELS), "model")
-    from . import estimators
+    import diabolo
 
-    estimator: BaseAutoencoder = getattr(estimators, MODELS[model])()
+    estimator = getattr(diabolo, MODELS[model])()
     known = sorted(estimator.get_params())
     _require_known([name for name in parameters if "__" not in name], known, f"{MODELS[model]}: parameter")
     with _one_line():
@@ -423,14 +475,21 @@ def _apply(
     *,
     rebuilds: bool = True,
     whole: bool = False,
+    detects: bool = False,
 ) -> None:
     """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
     from . import sinks
-    from .estimators import load
     from .progress import Bar
     from .stores import Store, open_store
+    from .tasks import AnomalyDetector, load
 
     model = load(run)
+    if isinstance(model, AnomalyDetector) != detects:
+        raise UsageError(
+            f"{run} holds an anomaly detector: give it to  diabolo detect."
+            if not detects
+            else f"{run} holds a {type(model).__name__}, which knows no false-alarm rate. Fit with --model anomaly."
+        )
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
     sinks.check_output(output, images=rebuilds and model.image_shape_ is not None)
     opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_)
@@ -457,6 +516,9 @@ def _as_table(model: Any, rows: Any) -> Any:
 def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
     from .metrics import explained_variance
 
+    if not hasattr(estimator, "history_"):
+        typer.echo(f"{_described_detector(estimator, options, seconds)}\nsaved as {options['out']}")
+        return
     history, best = estimator.history_, estimator.best_epoch_
     which = "held-out" if "validation_loss" in history else "training"
     curve = history.get("validation_loss", history.get("loss"))
@@ -473,12 +535,35 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
     )
 
 
+def _described_detector(detector: Any, options: dict[str, Any], seconds: float) -> str:
+    n_networks, n_judged = sum(map(len, detector.estimators_)), len(detector.calibration_scores_)
+    return (
+        f"anomaly detector on {options['data']}: "
+        f"{detector.n_samples_:,} rows × {detector.n_features_in_:,} columns\n"
+        f"  {n_networks} network{'s' * (n_networks > 1)} in {seconds:.1f} s\n"
+        f"  {n_judged:,} rows that they had not seen: flagged are scores above {-detector.offset_:.4g}, "
+        f"which {detector.false_alarm_rate:g} of ordinary rows have"
+    )
+
+
 def _described(manifest: dict[str, Any]) -> str:
     from .schema import Schema
 
     fitted, names = manifest["fitted"], manifest["feature_names"]
-    history, best = fitted["history_"], fitted["best_epoch_"]
-    curves = [name for name in history if name not in ("beta", "learning_rate")]
+    if "members" in manifest:
+        member = manifest["members"][0]
+        training = {
+            "networks": f"{len(manifest['members'])}, each a {member['estimator']} on rows of scaling "
+            f"{member['fitted']['scaling']}",
+        }
+    else:
+        history, best = fitted["history_"], fitted["best_epoch_"]
+        curves = [name for name in history if name not in ("beta", "learning_rate")]
+        training = {
+            "scaling": fitted["scaling"],
+            "epochs": f"{fitted['n_epochs_']}, best {best}; there, in nats and scaled units:",
+            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
+        }
     features, schema = f"{fitted['n_features_in_']:,}", fitted.get("schema")
     if schema:
         features += "".join(f"\n  {line}" for line in str(Schema.from_json(schema)).splitlines())
@@ -488,9 +573,7 @@ def _described(manifest: dict[str, Any]) -> str:
         "model": manifest["estimator"],
         "trained on": f"{fitted['n_samples_']:,} rows, fingerprint {fitted['data_fingerprint_']}",
         "features": features,
-        "scaling": fitted["scaling"],
-        "epochs": f"{fitted['n_epochs_']}, best {best}; there, in nats and scaled units:",
-        **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
+        **training,
         "parameters": "",
         **{f"  {name}": json.dumps(value, ensure_ascii=False) for name, value in manifest["parameters"].items()},
         "written by": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .errors import InvalidPart
-from .part import Part, holds_many, number
+from .part import Part, choice, holds_many, number
 
 __all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "NoCorruption", "OneOf", "SaltAndPepper"]
 
@@ -51,6 +51,8 @@ class GaussianNoise(Corruption):
     ----------
     sigma : float in [0, inf), default=0.3
         σ, the noise's standard deviation, in scaled units.
+    features : {"all", "varying"}, default="all"
+        "varying": features that are constant in the training data stay as they are.
 
     References
     ----------
@@ -63,9 +65,13 @@ class GaussianNoise(Corruption):
     """
 
     sigma: float = number(0.3, "[0, inf)")
+    features: str = choice("all", ("all", "varying"))
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return x + self.sigma * jax.random.normal(key, x.shape, x.dtype)
+
+    def bind(self, low: Bound, high: Bound) -> Self:
+        return self if self.features == "all" else self.replace(sigma=self.sigma * (high > low))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betaln
+from jax.scipy.special import betaln, xlogy
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activations import softplus
@@ -47,6 +47,14 @@ class Distribution(eqx.Module):
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """log p(x), elementwise, in nats."""
 
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """2·(max log p(x) − log p(x)), elementwise, the maximum over distributions of this kind by their mean.
+
+        (x − mean)², unless refined. It is 0 where the mean is x, and never negative: how far off the mean is, in one
+        measure for every kind of column (McCullagh & Nelder 1989, section 2.3).
+        """
+        return jnp.square(x - self.mean)
+
     @abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         """Draws of shape ``shape + batch shape``; reparameterised where the distribution allows it."""
@@ -68,7 +76,10 @@ class Normal(Distribution):
         return self.loc
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        return -0.5 * jnp.square((x - self.loc) / self.scale) - jnp.log(self.scale) - _HALF_LOG_2PI
+        return -0.5 * self.deviance(x) - jnp.log(self.scale) - _HALF_LOG_2PI
+
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.square((x - self.loc) / self.scale)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         return self.loc + self.scale * jax.random.normal(key, shape + jnp.shape(self.loc))
@@ -91,6 +102,9 @@ class Bernoulli(Distribution):
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         return x * self.logits - softplus(self.logits)
+
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return 2 * (xlogy(x, x) + xlogy(1 - x, 1 - x) - self.log_prob(x))
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         drawn = jax.random.bernoulli(key, self.mean, shape + jnp.shape(self.logits))
@@ -115,6 +129,9 @@ class Categorical(Distribution):
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         return x * jax.nn.log_softmax(self.logits)
+
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return 2 * (xlogy(x, x) - self.log_prob(x))
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         drawn = jax.random.categorical(key, self.logits, shape=shape + self.logits.shape[:-1])
@@ -144,6 +161,10 @@ class NegativeBinomial(Distribution):
         r, log_odds = self.concentration, self.log_mean - jnp.log(self.concentration)
         ways = -betaln(r, x + 1) - jnp.log(x + r)
         return ways - r * softplus(log_odds) - x * softplus(-log_odds)
+
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        r, m = self.concentration, self.mean
+        return 2 * (xlogy(x, x) - xlogy(x, m) + (x + r) * (jnp.log(m + r) - jnp.log(x + r)))
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         of_rate, of_count = jax.random.split(key)
@@ -190,6 +211,10 @@ class Joint(Distribution):
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         pieces = zip(self.blocks, apart(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
         return jnp.concatenate([block.log_prob(piece) for block, piece in pieces], axis=-1)
+
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        pieces = zip(self.blocks, apart(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
+        return jnp.concatenate([block.deviance(piece) for block, piece in pieces], axis=-1)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         keys = jax.random.split(key, len(self.blocks))

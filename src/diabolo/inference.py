@@ -31,6 +31,7 @@ __all__ = [
     "code",
     "corrupt",
     "decode",
+    "deviances",
     "draw",
     "drawn_given",
     "expected_given",
@@ -177,6 +178,16 @@ def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "
 def reconstruct(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
     """E[x | z] at the deterministic code."""
     return model.reconstruct(x)
+
+
+def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Float[Array, "n d"], ...]:
+    """E[x | z] at the deterministic code of one row, and another's deviance from it, cell by cell; 0 if not known.
+
+    The rows that are read and those that are told stand side by side.
+    """
+    read, x = jnp.split(rows, 2, axis=1)
+    found, known = model.decode(model.code(read)), ~jnp.isnan(x)
+    return found.mean, jnp.where(known, found.deviance(jnp.where(known, x, 0)), 0)
 
 
 def draw(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:

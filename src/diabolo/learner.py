@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import artifact, packing
 from .checkpoint import Checkpoints
@@ -29,20 +29,17 @@ from .part import Part
 from .placement import current
 from .preparation import Rows
 from .progress import EpochBar
+from .reading import Columns
 from .schedules import Constant, Cosine, Schedule
 from .training import Keeper, Plan, Trained, train
 
-__all__ = ["CELLS", "FLOATS", "LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
+__all__ = ["LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
 
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()}
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
 LEARNERS: dict[str, type[Learner]] = {}
 """Every estimator class by name; subclassing `Learner` enters it, so that `load` finds it."""
-
-FLOATS = [np.float64, np.float32]
-CELLS: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
-"""What rows may hold: numbers, and NaN for cells that are missing."""
 
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
 
@@ -121,7 +118,7 @@ Begin = Callable[[int, Checkpoints | None], Job]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Learner(BaseEstimator, ABC):  # type: ignore[misc]
+class Learner(Columns, BaseEstimator, ABC):  # type: ignore[misc]
     """Base of all that is trained; `BaseAutoencoder` for those that reconstruct."""
 
     max_epochs: int | None = None
@@ -160,14 +157,6 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _recipe(self, n_features: int) -> Recipe:
         """The formula's parts, from the parameters."""
-
-    _missing = False  # not annotated, so not a parameter
-    """Whether the rows that were fitted have missing cells."""
-
-    @property
-    def _width(self) -> int:
-        """How many numbers a row is."""
-        return int(self.n_features_in_)
 
     def _formula(self) -> Recipe:
         """The recipe, as the rows that were fitted need it."""
@@ -266,28 +255,6 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
             patience=self.patience if self.early_stopping else None,
             seed=self._seed,
         )
-
-    # -- using --------------------------------------------------------------------------------------------------------
-
-    def _read(self, X: Any, first: int = 0) -> np.ndarray:
-        """Rows of the columns that were fitted."""
-        rows: np.ndarray = validate_data(self, X, **CELLS, reset=False)
-        self._refuse_holes(rows, first)
-        return rows
-
-    def _refuse_holes(self, rows: np.ndarray, first: int = 0) -> None:
-        """Missing cells, unless there were some in training."""
-        if not self._missing and (holes := np.isnan(rows)).any():
-            row, column = np.argwhere(holes)[0]
-            where = f"row {first + row + 1}, column {self._name_of(column)}"
-            raise ValueError(
-                f"X has missing cells, the first in {where}, but the rows that "
-                f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or fill them."
-            )
-
-    def _name_of(self, place: int) -> Any:
-        """The column that a number of a row belongs to."""
-        return getattr(self, "feature_names_in_", range(self._width))[place]
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 

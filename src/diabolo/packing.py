@@ -16,7 +16,7 @@ from .model import Model
 from .scaling import Scaler
 from .schema import Schema
 
-__all__ = ["pack", "parameters", "unpack"]
+__all__ = ["pack", "pack_many", "parameters", "unpack"]
 
 _FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
 
@@ -35,14 +35,30 @@ def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     names = getattr(estimator, "feature_names_in_", None)
     fitted = {name: getattr(estimator, name) for name in _FITTED}
     fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
-    if hasattr(estimator, "schema_"):
-        fitted["schema"] = None if estimator.schema_ is None else estimator.schema_.to_json()
-        fitted["image_shape"] = estimator.image_shape_
+    fitted |= _columns(estimator)
     manifest = {
         "estimator": type(estimator).__name__,
         "parameters": parameters(estimator),
         "fitted": fitted | {"scaling": estimator.scaler_.kind, "seed": estimator._seed, "missing": estimator._missing},
         "feature_names": None if names is None else list(names),
+    }
+    return manifest, arrays
+
+
+def pack_many(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same of what holds fitted estimators, groups of equal size: each one's manifest and arrays, numbered."""
+    names = getattr(estimator, "feature_names_in_", None)
+    packed = [pack(member) for group in estimator.estimators_ for member in group]
+    arrays = {f"{i}.{name}": array for i, (_, some) in enumerate(packed) for name, array in some.items()}
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
+    fitted = {name: getattr(estimator, name) for name in ("n_features_in_", *estimator._fitted_json)}
+    manifest = {
+        "estimator": type(estimator).__name__,
+        "parameters": parameters(estimator),
+        "fitted": fitted | _columns(estimator) | {"seed": estimator._seed, "missing": estimator._missing},
+        "feature_names": None if names is None else list(names),
+        "groups": len(estimator.estimators_),
+        "members": [manifest for manifest, _ in packed],
     }
     return manifest, arrays
 
@@ -64,6 +80,14 @@ def unpack(classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[st
         raise ArtifactError(f"The saved {cls.__name__} is incomplete: there is no {error} in it.") from error
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
+
+
+def _columns(estimator: Any) -> dict[str, Any]:
+    """What is known of a table's columns."""
+    if not hasattr(estimator, "schema_"):
+        return {}
+    schema = None if estimator.schema_ is None else estimator.schema_.to_json()
+    return {"schema": schema, "image_shape": estimator.image_shape_}
 
 
 def _class(classes: Mapping[str, Any], name: str) -> Any:
@@ -90,8 +114,8 @@ def _made(cls: Any, classes: Mapping[str, Any], parameters: dict[str, Any]) -> A
 
 def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     estimator = _made(cls, classes, manifest["parameters"])
-    fitted = manifest["fitted"]
-    for name in (*_FITTED, *cls._fitted_json):
+    fitted, members = manifest["fitted"], manifest.get("members")
+    for name in (*(_FITTED if members is None else ("n_features_in_",)), *cls._fitted_json):
         setattr(estimator, name, fitted[name])
     if manifest["feature_names"] is not None:
         estimator.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
@@ -101,6 +125,11 @@ def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arra
     if "schema" in fitted:
         estimator.schema_ = None if fitted["schema"] is None else Schema.from_json(fitted["schema"])
         estimator.image_shape_ = None if fitted["image_shape"] is None else tuple(fitted["image_shape"])
+    if members is not None:
+        some = [unpack(classes, member, _numbered(arrays, i)) for i, member in enumerate(members)]
+        each = len(some) // manifest["groups"]
+        estimator.estimators_ = [some[i : i + each] for i in range(0, len(some), each)]
+        return estimator
     estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
     bounds = jnp.zeros(estimator._width)
     recipe = estimator._formula().bind(bounds, bounds)
@@ -122,6 +151,12 @@ def _is_array(leaf: Any) -> bool:
 
 def _name(at: Any) -> str:
     return f"model{jax.tree_util.keystr(at)}"
+
+
+def _numbered(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
+    """Those of one member."""
+    start = f"{i}."
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
 
 def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from .artifact import read_manifest
 from .data import files_in, kind_of, numeric
 from .errors import UsageError
-from .estimators import load
+from .tasks import load
 
 __all__ = ["Scorer", "score_with_ray"]
 

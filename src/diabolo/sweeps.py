@@ -16,7 +16,7 @@ from .learner import Job
 from .stores import open_store
 from .training import train_many
 
-__all__ = ["Sweep", "sweep"]
+__all__ = ["Sweep", "fitted_together", "sweep"]
 
 Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
 
@@ -83,17 +83,28 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     settings = list(ParameterGrid(grid))
     X = _opened_once(X, estimator.schema)
     X_valid = _opened_once(X_valid, getattr(X, "schema", None))
-    prepared: Preparations = {}
-    jobs: list[tuple[BaseAutoencoder, Job]] = []
-    for setting in settings:
-        one = clone(estimator).set_params(**setting)
-        one._validate_params()
-        job = one._begun(X, one._drawn_seed(None), prepared=prepared)
-        jobs.append((one, job._replace(model=one._start(job, lambda stage: None))))
-    outcomes = train_many([(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs])
-    fitted = [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
+    fitted = fitted_together([(clone(estimator).set_params(**setting), X) for setting in settings])
     table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
+
+
+def fitted_together(pairs: Sequence[tuple[BaseAutoencoder, Any]]) -> list[BaseAutoencoder]:
+    """Fit each estimator to the rows beside it, as many at a time as their shapes allow; what is the same for several
+    is prepared once.
+
+    Raises
+    ------
+    ValueError, InvalidPart, InvalidData, TrainingDiverged
+        As `fit`.
+    """
+    prepared: dict[int, Preparations] = {}
+    jobs: list[tuple[BaseAutoencoder, Job]] = []
+    for one, X in pairs:
+        one._validate_params()
+        job = one._begun(X, one._drawn_seed(None), prepared=prepared.setdefault(id(X), {}))
+        jobs.append((one, job._replace(model=one._start(job, lambda stage: None))))
+    outcomes = train_many([(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs])
+    return [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
 
 
 def _opened_once(rows: Any, wanted: Wanted) -> Any:

@@ -1,0 +1,176 @@
+"""The way of the user's rows into numbers: which columns there are, and the same ones again whenever rows come.
+
+Everything that is fitted to rows has this in common, whatever is done with them then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .data import Table
+from .errors import InvalidData
+from .progress import Bar
+from .schema import Schema
+from .stores import Store, open_store
+
+__all__ = ["CELLS", "FLOATS", "Columns", "Tables", "of_kind"]
+
+FLOATS = [np.float64, np.float32]
+CELLS: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
+"""What rows may hold: numbers, and NaN for cells that are missing."""
+
+_FILES = str | os.PathLike | pyarrow.dataset.Dataset
+
+
+class Columns:
+    """Knows the columns of arrays and of data frames of numbers."""
+
+    n_features_in_: int
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether to show how far a reading is."""
+        return False
+
+    _missing = False  # not annotated, so not a parameter
+    """Whether the rows that were fitted have missing cells."""
+
+    @property
+    def _width(self) -> int:
+        """How many numbers a row is."""
+        return int(self.n_features_in_)
+
+    def _read(self, X: Any, first: int = 0) -> np.ndarray:
+        """Rows of the columns that were fitted."""
+        rows: np.ndarray = validate_data(self, X, **CELLS, reset=False)
+        self._refuse_holes(rows, first)
+        return rows
+
+    def _refuse_holes(self, rows: np.ndarray, first: int = 0) -> None:
+        """Missing cells, unless there were some in training."""
+        if not self._missing and (holes := np.isnan(rows)).any():
+            row, column = np.argwhere(holes)[0]
+            where = f"row {first + row + 1}, column {self._name_of(column)}"
+            raise ValueError(
+                f"X has missing cells, the first in {where}, but the rows that "
+                f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or fill them."
+            )
+
+    def _name_of(self, place: int) -> Any:
+        """The column that a number of a row belongs to."""
+        return getattr(self, "feature_names_in_", range(self._width))[place]
+
+
+class Tables(Columns):
+    """Knows those of everything that rows may come from: files, tables with a schema, what is larger than memory."""
+
+    schema: Any
+    schema_: Schema | None
+    image_shape_: tuple[int, ...] | None
+
+    def _opened(self, X: Any) -> Any:
+        """A store or an array, whose columns are now known."""
+        rows: Any = open_store(X, wanted=self.schema)
+        self.schema_ = getattr(rows, "schema", None)
+        images = getattr(rows, "images", None)
+        self.image_shape_ = None if images is None else images.shape
+        if self.schema_ is not None:
+            return self._met(rows)
+        if isinstance(rows, Store):
+            self._meet(rows, reset=True)
+        else:
+            rows = X if rows is None else rows.as_input()
+            rows = validate_data(self, rows, **CELLS, ensure_min_samples=2)
+        return rows
+
+    def _met(self, given: Store | Table) -> Any:
+        """Learn the columns of a table that is read by a schema; its store, or its rows."""
+        assert self.schema_ is not None
+        self.n_features_in_, self.feature_names_in_ = len(self.schema_.names), np.array(self.schema_.names, object)
+        if isinstance(given, Store):
+            return given
+        if len(given.rows) < 2:
+            raise InvalidData(f"The table has {len(given.rows)} row(s); at least 2 are needed.")
+        return given.rows
+
+    @property
+    def _width(self) -> int:
+        return super()._width if self.schema_ is None else self.schema_.width
+
+    def _meet(self, store: Store, *, reset: bool) -> None:
+        """Learn the columns of a store, or see that they are those known."""
+        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), **CELLS, reset=reset)
+
+    def _rows(self, X: Any) -> np.ndarray:
+        """Rows in memory, of the columns that were fitted."""
+        opened = X if self._is_plain(X) else self._opened_again(X)
+        if isinstance(opened, Store):
+            opened = opened.table().rows
+            self._refuse_holes(opened)
+        return opened
+
+    def _opened_again(self, X: Any) -> Store | np.ndarray:
+        """A store or an array of the columns that were fitted."""
+        by_name = isinstance(X, _FILES) and self.schema_ is None
+        opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if by_name else (), wanted=self.schema_)
+        if isinstance(opened, Store):
+            if self.schema_ is None:
+                self._meet(opened, reset=False)
+            return opened
+        if self.schema_ is None:
+            return self._read(X) if opened is None else self._read(opened.as_input(), opened.first)
+        if opened is None:
+            raise InvalidData(
+                f"This {type(self).__name__} was fitted to a table with columns {', '.join(self.schema_.names[:8])}"
+                f"{', …' if len(self.schema_.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
+            )
+        self._refuse_holes(opened.rows, opened.first)
+        return opened.rows
+
+    def _name_of(self, place: int) -> Any:
+        return super()._name_of(place) if self.schema_ is None else self.schema_.owners[place]
+
+    def _told(self, rows: np.ndarray, X: Any = None) -> Any:
+        """Rows in the user's units; of a table, a table of the kind that was given."""
+        if self.schema_ is None:
+            return rows
+        return of_kind(self.schema_.decode(rows), X)
+
+    def _is_plain(self, X: Any) -> bool:
+        """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
+        if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum()))
+
+    def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
+        """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""
+        check_is_fitted(self)
+        opened = X if self._is_plain(X) else self._opened_again(X)
+        if not isinstance(opened, Store):
+            return op(opened, 0)
+        pieces, first = [], 0
+        with Bar(f"{type(self).__name__} reading", opened.n_rows, self._speaks) as bar:
+            for rows in opened.spans():
+                self._refuse_holes(rows, first)
+                pieces.append(op(rows, first))
+                first += len(rows)
+                opened.release()
+                bar.show(first)
+        return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
+
+
+def of_kind(table: pa.Table, X: Any) -> Any:
+    """An Arrow table as a frame of the library that X is of."""
+    given = type(X).__module__.partition(".")[0]
+    if given == "pandas":
+        return table.to_pandas().set_axis(X.index)
+    return type(X)(table) if given == "polars" else table

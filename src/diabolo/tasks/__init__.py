@@ -1,0 +1,6 @@
+"""The jobs that people do with a fitted autoencoder: one module each, over the public estimators."""
+
+from ..learner import load
+from .anomalies import AnomalyDetector, Explanation
+
+__all__ = ["AnomalyDetector", "Explanation", "load"]
