@@ -272,8 +272,8 @@ def detect(
     """Find the rows that are unlike those RUN has learned from.
 
     RUN must come from  diabolo fit ORDINARY --model anomaly. For each row: its number, its score (the higher, the
-    stranger; about 1 for an ordinary row), its p-value (how often an ordinary row would score as high), whether it is
-    flagged, and the three columns that did most to it.
+    stranger; 1 is the median of ordinary rows), its p-value (how often an ordinary row would score as high), whether it
+    is flagged, and the three columns that did most to it.
     """
     import numpy as np
     import pyarrow as pa

@@ -71,7 +71,8 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
 
     A row's score is the root of its mean deviance from what a network expects it to be, over the network's median; and
     of that the mean over all networks. Each column's deviance is in units of what is usual for it, unless the scaling
-    leaves all in a common unit. What the networks read is kept within the range of the rows learned from.
+    leaves all in a common unit. What the networks read is kept within the range of the rows learned from. The unit is
+    the median score of the rows that a network has not seen.
 
     Rows that a network has not seen say how large a score an ordinary row may have: the p-value of a new row is the
     share of them, and of itself, with at least its score. It is flagged if that is no more than ``false_alarm_rate``.
@@ -255,8 +256,10 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
                 usual.append(mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny)
                 typical.append(np.median(_strangeness(deviance / usual[-1], known)))
         self._usual, self._typical = np.stack(usual), np.maximum(typical, np.finfo(np.float32).tiny)
-        held_out = [self._scores(rows[some], (i,)) for i, (_, some) in enumerate(folds)]
-        self.calibration_scores_ = np.sort(np.concatenate(held_out))
+        held_out = np.concatenate([self._scores(rows[some], (i,)) for i, (_, some) in enumerate(folds)])
+        one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
+        self._typical *= one
+        self.calibration_scores_ = np.sort(held_out / one)
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -267,7 +270,7 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
         return -float(self.calibration_scores_[-k]) if k else -np.inf
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How ordinary each row is, (n,): at most 0, and about −1 for an ordinary one. Deterministic.
+        """How ordinary each row is, (n,): at most 0, and −1 for the median of ordinary ones. Deterministic.
 
         Of a row with missing cells, which there must have been in `fit` as well, the others are judged.
         """
