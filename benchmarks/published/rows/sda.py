@@ -35,6 +35,7 @@ def _run(study: Study) -> Found:
         }
 
     found, settings = {}, {}
+    width = study.pick(1000, 50)
     controls = study.pick(("no corruption", "no pre-training"), ("no pre-training",))
     for name in ("denoising", *controls):
         variant = _VARIANTS[name]
@@ -42,8 +43,8 @@ def _run(study: Study) -> Found:
         def make(seed: int, variant: tuple[dict[str, Any], Corruption | None] = variant) -> AutoencoderClassifier:
             beginning, corruption = variant
             begun = StackedAutoencoder(
-                n_latent=1000,
-                hidden_layer_sizes=(1000, 1000),
+                n_latent=width,
+                hidden_layer_sizes=(width, width),
                 activation="sigmoid",
                 latent_activation="sigmoid",
                 likelihood="bernoulli",
