@@ -10,12 +10,14 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import ShuffleSplit
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diabolo
 from diabolo import AnomalyDetector, BasicAutoencoder, VariationalAutoencoder, stores
 from diabolo.errors import ArtifactError
 
+FEW = ("-s", "estimator=single", "-s", "calibration=0.2")
 UNTRAINED = BasicAutoencoder(n_latent=1, max_epochs=0, validation_fraction=None)
 """What holds for any network holds for one that has learned nothing, and such a one is made in no time."""
 
@@ -115,6 +117,22 @@ def test_rows_too_few_for_the_rate_are_told_and_nothing_is_flagged():
         detector = AnomalyDetector(UNTRAINED, 0.01, 0.2, random_state=0).fit(normal_rows(100))
     assert (detector.predict(1e6 * normal_rows(5)) == 1).all()
     assert detector.offset_ == -np.inf
+
+
+def test_rows_that_were_seen_before_are_no_stranger_than_themselves():
+    rows = np.repeat(normal_rows(20), 10, axis=0)  # each ten times: most of the rows kept apart were learned from, too
+    detector = AnomalyDetector(UNTRAINED, 0.1, 0.2, random_state=0).fit(rows)
+    fresh = np.vstack([rows[::10], rows[::10][::-1]])  # alone and in another order
+    each = np.array([detector.p_values(row[None])[0] for row in fresh])
+    np.testing.assert_array_equal(detector.p_values(fresh), each)
+    worst = fresh[[np.argmin(each)]]
+    assert detector.p_values(worst)[0] == pytest.approx((1 + (rows == worst).all(axis=1)[_kept_apart(rows)].sum()) / 41)
+
+
+def _kept_apart(rows):
+    """Which rows a detector with random_state=0 and a fifth kept apart does not learn from."""
+    seed = np.random.RandomState(0).randint(2**30)
+    return next(ShuffleSplit(1, test_size=0.2, random_state=int(seed)).split(rows))[1]
 
 
 @pytest.mark.parametrize(("n_rows", "n_folds", "n_judging"), [(120, 3, 120), (500, 1, 100)])
@@ -347,6 +365,7 @@ def test_the_command_flags_and_says_why(tmp_path, wine, run):
     assert len(few) == (found["p_value"] <= 0.2).sum() > found["flagged"].sum()
 
 
+@pytest.mark.filterwarnings("always:With 10 rows")
 def test_each_command_refuses_a_run_of_the_other_kind(tmp_path, run):
     rows = normal_rows(50)
     np.save(tmp_path / "rows.npy", rows)
@@ -356,6 +375,8 @@ def test_each_command_refuses_a_run_of_the_other_kind(tmp_path, run):
     for verb in ("score", "transform", "reconstruct", "impute"):
         status, _, err = run(verb, tmp_path / "detector", tmp_path / "rows.npy")
         assert (status, "diabolo detect" in err) == (2, True)
+    status, _, err = run("fit", tmp_path / "rows.npy", "-m", "anomaly", "-o", tmp_path / "few", *FEW)
+    assert (status, err.startswith("diabolo: With 10 rows to compare with"), err.count("\n")) == (0, True, 1)
     status, _, err = run("detect", tmp_path / "basic", tmp_path / "rows.npy")
     assert (status, "--model anomaly" in err) == (2, True)
     words = ("--false-alarm-rate", "2")

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -585,8 +586,13 @@ def _described(manifest: dict[str, Any]) -> str:
 # -- the door ---------------------------------------------------------------------------------------------------------
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"diabolo: {message}", file=sys.stderr)
+
+
 def main() -> None:
-    """Run the command; turn expected errors into one line and an exit status."""
+    """Run the command; turn expected errors, and warnings, into one line, and errors into an exit status."""
+    warnings.showwarning = _warn
     try:
         app()
     except DiaboloError as error:

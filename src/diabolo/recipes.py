@@ -69,7 +69,7 @@ def denoising(
     """Corrupt x, reconstruct the clean x (Vincent et al. 2008, 2010).
 
     >>> denoising(3).corruption
-    GaussianNoise(sigma=0.3)
+    GaussianNoise(sigma=0.3, features='all')
     """
     return Recipe(corruption=corruption, encoder=MLP(hidden, activation), latent=Code(n_latent), likelihood=likelihood)
 

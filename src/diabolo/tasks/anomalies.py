@@ -41,6 +41,8 @@ _SHARE, _FOLDS = 0.2, 3
 _WIDTHS = (16, 64, 256, 1024)
 _JUDGED = 4096
 """How many of its training rows say what is usual for a network."""
+_TIE = 1 + 1e-6
+"""A row that is equal to one kept apart has its score but for rounding, and must not count as stranger."""
 _FLOOR = 0.01
 """Of the mean over columns: the least deviance that is usual for a column."""
 
@@ -145,7 +147,7 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
         "schema": [StrOptions({"auto"}), dict, None],
         "random_state": ["random_state"],
     }
-    _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_range", "_usual", "_typical")
+    _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")
     _fitted_json: ClassVar[tuple[str, ...]] = ("n_samples_", "data_fingerprint_")
 
     def __sklearn_tags__(self) -> Any:
@@ -180,11 +182,10 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
         given = self._opened(X)
         rows = _drawn(given, self._seed) if isinstance(given, Store) else given
         self._missing = bool(np.isnan(rows).any())
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a column may have no value at all
-            self._range = np.nan_to_num(np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)]))
         self.n_samples_ = given.n_rows if isinstance(given, Store) else len(rows)
         self.data_fingerprint_ = artifact.fingerprint(rows)
         folds = list(self._folds(len(rows)))
+        self._ranges = np.stack([_range(rows[training]) for training, _ in folds])
         pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(rows[training], i)]
         fitted = fitted_together(pairs)
         each = len(fitted) // len(folds)
@@ -246,10 +247,10 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
     def _judge(self, rows: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Learn what is usual for each network, of rows that it knows; and what is ordinary, of those it does not."""
         usual, typical = [], []
-        for (training, _), members in zip(folds, self.estimators_, strict=True):
+        for (training, _), members, span in zip(folds, self.estimators_, self._ranges, strict=True):
             known = rows[training[np.linspace(0, len(training) - 1, min(_JUDGED, len(training))).astype(int)]]
             for member in members:
-                deviance = self._deviances(member, known)[1]
+                deviance = self._deviances(member, span, known)[1]
                 mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
                 if self.schema_ is None and member.scaler_.kind in ("none", "range"):  # columns of one unit
                     mean = np.full_like(mean, mean.mean())
@@ -259,7 +260,7 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
         held_out = np.concatenate([self._scores(rows[some], (i,)) for i, (_, some) in enumerate(folds)])
         one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
         self._typical *= one
-        self.calibration_scores_ = np.sort(held_out / one)
+        self.calibration_scores_ = np.sort(held_out / one) * _TIE
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -301,8 +302,8 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
 
         def why(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
             expected, shares = np.zeros(rows.shape), np.zeros(rows.shape)
-            for member, usual, typical in self._all():
-                mean, deviance = self._deviances(member, rows)
+            for member, span, usual, typical in self._all():
+                mean, deviance = self._deviances(member, span, rows)
                 relative = deviance / usual
                 total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
                 shares += (_strangeness(relative, rows) / typical / total)[:, None] * relative
@@ -319,23 +320,25 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
             shares.sum(axis=1), by_column, self.schema_.names, self._told(rows, X), self._told(expected, X)
         )
 
-    def _all(self) -> Iterator[tuple[BaseAutoencoder, np.ndarray, float]]:
+    def _all(self) -> Iterator[tuple[BaseAutoencoder, np.ndarray, np.ndarray, float]]:
+        """Each network, the range of the rows it has learned from, what is usual for it, and its unit."""
         members = [member for fold in self.estimators_ for member in fold]
-        return zip(members, self._usual, self._typical, strict=True)
+        ranges = np.repeat(self._ranges, len(self.estimators_[0]), axis=0)
+        return zip(members, ranges, self._usual, self._typical, strict=True)
 
     def _scores(self, rows: np.ndarray, folds: Any) -> np.ndarray:
         """How strange rows are to the networks of these folds, (n,)."""
         each = len(self.estimators_[0])
         chosen = [one for i, one in enumerate(self._all()) if i // each in folds]
         found = np.zeros(len(rows))
-        for member, usual, typical in chosen:
-            found += _strangeness(self._deviances(member, rows)[1] / usual, rows) / typical
+        for member, span, usual, typical in chosen:
+            found += _strangeness(self._deviances(member, span, rows)[1] / usual, rows) / typical
         return found / len(chosen)
 
-    def _deviances(self, member: BaseAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _deviances(self, member: BaseAutoencoder, span: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What a network expects rows to be, in the user's units, and how far off each cell is; both (n, d)."""
         width, scaler = rows.shape[1], member.scaler_
-        read = np.clip(rows, *self._range)  # so that one absurd cell does not spoil what is expected of the others
+        read = np.clip(rows, *span)  # so that one absurd cell does not spoil what is expected of the others
         beside = np.hstack([scaler.apply(self._padded(some)) for some in (read, rows)])
         mean, deviance = inference.by_rows(inference.deviances, member.model_, beside)
         return scaler.invert(mean)[:, :width], deviance[:, :width].astype(np.float64)
@@ -382,6 +385,12 @@ def _drawn(store: Store, seed: int) -> np.ndarray:
         first += len(rows)
         store.release()
     return np.concatenate(pieces)
+
+
+def _range(rows: np.ndarray) -> np.ndarray:
+    """The least and the greatest of each column, (2, d); 0 where none is known."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        return np.nan_to_num(np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)]))
 
 
 def _strangeness(relative: np.ndarray, rows: np.ndarray) -> np.ndarray:
