@@ -112,7 +112,7 @@ def _run(study: Study) -> Found:
 
     if not study.quick:
         names = {f"{name}, one model for all": noise for name, noise in noises.items()}
-        figures |= better(OneOf(tuple(noises.values())), "one-for-all", names, times=3)
+        figures |= better(OneOf(tuple(noises.values())), "one-for-all", names, times=2)
     return Found(figures, control, list(settings.values()), bounds)
 
 
