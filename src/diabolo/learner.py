@@ -33,13 +33,13 @@ from .reading import Columns
 from .schedules import Constant, Cosine, Schedule
 from .training import Keeper, Plan, Trained, train
 
-__all__ = ["LEARNERS", "Begin", "Job", "Learner", "documented", "load", "resolve"]
+__all__ = ["LEARNERS", "Begin", "Job", "Kept", "Learner", "documented", "load", "resolve"]
 
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()}
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
-LEARNERS: dict[str, type[Learner]] = {}
-"""Every estimator class by name; subclassing `Learner` enters it, so that `load` finds it."""
+LEARNERS: dict[str, type[Kept]] = {}
+"""Every estimator class by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
 
@@ -117,8 +117,37 @@ Begin = Callable[[int, Checkpoints | None], Job]
 """From the seed, and where the training is kept if anywhere, to what there is to train."""
 
 
+class Kept(BaseEstimator):  # type: ignore[misc]
+    """Base of all that can be saved, and found again by `load`."""
+
+    _fitted_arrays: ClassVar[tuple[str, ...]] = ()
+    """Fitted attributes of a subclass's own that are arrays,"""
+    _fitted_json: ClassVar[tuple[str, ...]] = ()
+    """and those that are JSON."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        LEARNERS[cls.__name__] = cls
+
+    def _given(self) -> dict[str, Any]:
+        """The parameters as they are written down."""
+        given: dict[str, Any] = self.get_params(deep=False)
+        return given
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.artifact`.
+
+        Raises
+        ------
+        ArtifactError
+            If ``path`` holds something other than a saved model, or a parameter is not JSON.
+        """
+        check_is_fitted(self)
+        artifact.write(path, *packing.pack(self))
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class Learner(Columns, BaseEstimator, ABC):  # type: ignore[misc]
+class Learner(Columns, Kept, ABC):
     """Base of all that is trained; `BaseAutoencoder` for those that reconstruct."""
 
     max_epochs: int | None = None
@@ -145,10 +174,6 @@ class Learner(Columns, BaseEstimator, ABC):  # type: ignore[misc]
         "verbose": ["verbose"],
     }
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        LEARNERS[cls.__name__] = cls
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -162,11 +187,6 @@ class Learner(Columns, BaseEstimator, ABC):  # type: ignore[misc]
         """The recipe, as the rows that were fitted need it."""
         recipe = self._recipe(self._width)
         return recipe.replace(missing="told") if self._missing else recipe
-
-    def _given(self) -> dict[str, Any]:
-        """The parameters as they are written down."""
-        given: dict[str, Any] = self.get_params(deep=False)
-        return given
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``slot__field`` replaces the part in ``slot`` by one with another ``field``.
@@ -255,24 +275,6 @@ class Learner(Columns, BaseEstimator, ABC):  # type: ignore[misc]
             patience=self.patience if self.early_stopping else None,
             seed=self._seed,
         )
-
-    # -- keeping ------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.artifact`.
-
-        Raises
-        ------
-        ArtifactError
-            If ``path`` holds something other than a saved model, or a parameter is not JSON.
-        """
-        check_is_fitted(self)
-        artifact.write(path, *packing.pack(self))
-
-    _fitted_arrays: ClassVar[tuple[str, ...]] = ()
-    """Fitted attributes of a subclass's own that are arrays,"""
-    _fitted_json: ClassVar[tuple[str, ...]] = ()
-    """and those that are JSON."""
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -16,7 +16,7 @@ from .model import Model
 from .scaling import Scaler
 from .schema import Schema
 
-__all__ = ["pack", "pack_many", "parameters", "unpack"]
+__all__ = ["pack", "parameters", "unpack"]
 
 _FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
 
@@ -27,40 +27,39 @@ def parameters(estimator: Any) -> dict[str, Any]:
 
 
 def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The manifest, which is JSON, and the arrays of a fitted estimator."""
+    """The manifest, which is JSON, and the arrays of a fitted estimator, or of one that holds fitted ones."""
+    told, fitted, arrays = (_members if hasattr(estimator, "estimators_") else _model)(estimator)
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
+    fitted |= _columns(estimator) | {"seed": estimator._seed, "missing": estimator._missing}
+    arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
+    manifest = {
+        "estimator": type(estimator).__name__,
+        "parameters": parameters(estimator),
+        "fitted": fitted,
+        "feature_names": None if names is None else list(names),
+    }
+    return manifest | told, arrays
+
+
+Pieces = tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]
+"""What the manifest says besides, what it says is fitted, and arrays."""
+
+
+def _model(estimator: Any) -> Pieces:
     leaves, _ = jax.tree_util.tree_flatten_with_path(estimator.model_)
     arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if _is_array(leaf)}
     arrays |= {"scaler.offset": estimator.scaler_.offset, "scaler.scale": estimator.scaler_.scale}
-    arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
-    names = getattr(estimator, "feature_names_in_", None)
     fitted = {name: getattr(estimator, name) for name in _FITTED}
-    fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
-    fitted |= _columns(estimator)
-    manifest = {
-        "estimator": type(estimator).__name__,
-        "parameters": parameters(estimator),
-        "fitted": fitted | {"scaling": estimator.scaler_.kind, "seed": estimator._seed, "missing": estimator._missing},
-        "feature_names": None if names is None else list(names),
-    }
-    return manifest, arrays
+    return {}, fitted | {"scaling": estimator.scaler_.kind}, arrays
 
 
-def pack_many(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The same of what holds fitted estimators, groups of equal size: each one's manifest and arrays, numbered."""
-    names = getattr(estimator, "feature_names_in_", None)
+def _members(estimator: Any) -> Pieces:
+    """Groups of equal size: each one's manifest and arrays, numbered."""
     packed = [pack(member) for group in estimator.estimators_ for member in group]
     arrays = {f"{i}.{name}": array for i, (_, some) in enumerate(packed) for name, array in some.items()}
-    arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
-    fitted = {name: getattr(estimator, name) for name in ("n_features_in_", *estimator._fitted_json)}
-    manifest = {
-        "estimator": type(estimator).__name__,
-        "parameters": parameters(estimator),
-        "fitted": fitted | _columns(estimator) | {"seed": estimator._seed, "missing": estimator._missing},
-        "feature_names": None if names is None else list(names),
-        "groups": len(estimator.estimators_),
-        "members": [manifest for manifest, _ in packed],
-    }
-    return manifest, arrays
+    told = {"groups": len(estimator.estimators_), "members": [manifest for manifest, _ in packed]}
+    return told, {"n_features_in_": estimator.n_features_in_}, arrays
 
 
 def unpack(classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:

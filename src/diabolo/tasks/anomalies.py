@@ -8,25 +8,23 @@ distances.
 from __future__ import annotations
 
 import numbers
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import OutlierMixin, clone
 from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from .. import artifact, inference, packing
+from .. import artifact, inference
 from ..base import BaseAutoencoder
 from ..corruptions import GaussianNoise
 from ..data import Table
 from ..estimators import DenoisingAutoencoder
-from ..learner import LEARNERS
+from ..learner import Kept
 from ..reading import Tables
 from ..scaling import KINDS
 from ..stores import CHUNK_BYTES, Store
@@ -68,7 +66,7 @@ class Explanation(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc]
+class AnomalyDetector(OutlierMixin, Tables, Kept):  # type: ignore[misc]
     r"""Learns from ordinary rows; flags others, of ordinary ones no more than ``false_alarm_rate``.
 
     A row's score is the root of its mean deviance from what a network expects it to be, over the network's median; and
@@ -155,10 +153,6 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
-
-    def _given(self) -> dict[str, Any]:
-        given: dict[str, Any] = self.get_params(deep=False)
-        return given
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
@@ -342,22 +336,6 @@ class AnomalyDetector(OutlierMixin, Tables, BaseEstimator):  # type: ignore[misc
         beside = np.hstack([scaler.apply(self._padded(some)) for some in (read, rows)])
         mean, deviance = inference.by_rows(inference.deviances, member.model_, beside)
         return scaler.invert(mean)[:, :width], deviance[:, :width].astype(np.float64)
-
-    # -- keeping ------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.artifact`.
-
-        Raises
-        ------
-        ArtifactError
-            If ``path`` holds something other than a saved model, or a parameter is not JSON.
-        """
-        check_is_fitted(self)
-        artifact.write(path, *packing.pack_many(self))
-
-
-LEARNERS[AnomalyDetector.__name__] = AnomalyDetector
 
 
 def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoencoder:
