@@ -18,6 +18,7 @@ PARTS = {
     "GaussianNoise": (parts.GaussianNoise(), parts.GaussianNoise(0.0), parts.GaussianNoise(2.5)),
     "SaltAndPepper": (parts.SaltAndPepper(), parts.SaltAndPepper(0.2, low=-1.0, high=1.0)),
     "Masking": (parts.Masking(), parts.Masking(0.0), parts.Masking(1.0)),
+    "Missing": (parts.Missing(), parts.Missing(0.0)),
     "Chain": (
         parts.Chain(),
         parts.Chain((parts.Masking(0.1), parts.GaussianNoise(0.2))),

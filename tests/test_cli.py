@@ -113,12 +113,29 @@ def test_a_folder_of_images_becomes_one_of_images_again(run, tmp_path, monkeypat
     assert run("sample", tmp_path / "run", "-n", 12, "-o", tmp_path / "new", "--means")[0] == 0
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [f"{i:02}.png" for i in range(1, 13)]
     assert data.read(tmp_path / "new").images.shape == (8, 8)
+    status, _, err = run("denoise", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "cleaned")
+    assert (status, "learned from clean rows" in err, (tmp_path / "cleaned").exists()) == (2, True, False)
     status, _, err = run("score", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "scores")
     assert status == 2
     assert "must end in .csv" in err
     status, _, err = run("reconstruct", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "again")
     assert status == 2
     assert "exists already" in err
+
+
+def test_denoised_images_come_back_under_their_names(tmp_path, run):
+    from PIL import Image
+
+    (tmp_path / "digits").mkdir()
+    for i, digit in enumerate(load_digits().images[:40]):
+        Image.fromarray((255 / 16 * digit).astype(np.uint8)).save(tmp_path / "digits" / f"{i:02}.png")
+    words = ("fit", tmp_path / "digits", "-m", "denoising", "-s", "corruption=masking", *SMALL)
+    assert run(*words, "-o", tmp_path / "run")[0] == 0
+    assert run("denoise", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "cleaned") == (0, "", "")
+    cleaned, model = data.read(tmp_path / "cleaned"), diabolo.load(tmp_path / "run")
+    assert [file.name for file in cleaned.images.files] == [f"{i:02}.png" for i in range(40)]
+    expected = np.clip(model.denoise(tmp_path / "digits"), 0, 1)
+    np.testing.assert_allclose(cleaned.rows, expected, atol=0.5 / 255 + 1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
@@ -276,7 +293,7 @@ def test_help_and_version_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "fit", "transform", "reconstruct", "score", "sample", "info"):
+    for command in ("demo", "fit", "transform", "reconstruct", "denoise", "impute", "score", "detect", "sample", "info"):
         assert command in done.stdout
 
 

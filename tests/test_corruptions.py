@@ -44,7 +44,8 @@ def test_shape_and_type_are_kept(part, x):
     noisy = applied(part, x)
     assert noisy.shape == x.shape
     assert noisy.dtype == np.float32
-    assert np.isfinite(noisy).all()
+    assert np.isfinite(noisy[~np.isnan(noisy)]).all()
+    assert np.isnan(noisy).any() <= part.hides
 
 
 @every_corruption
@@ -71,6 +72,7 @@ def test_the_compiled_corruption_is_the_same(part, x):
         parts.NoCorruption(),
         parts.GaussianNoise(0.0),
         parts.Masking(0.0),
+        parts.Missing(0.0),
         parts.SaltAndPepper(0.0, low=-1.0, high=1.0),
         parts.Chain(),
         parts.Chain((parts.Masking(0.0), parts.GaussianNoise(0.0))),
@@ -100,6 +102,33 @@ def test_gaussian_noise_differs_between_cells(x):
     noise = applied(parts.GaussianNoise(1.0), x) - np.asarray(x)
     assert np.abs(np.corrcoef(noise.T)[np.triu_indices(D, 1)]).max() < ERRORS / math.sqrt(N)
     assert abs(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1]) < ERRORS / math.sqrt(CELLS)
+
+
+# -- missing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.05, 0.3, 0.95])
+def test_missing_hides_its_share_of_cells_and_keeps_the_others(p, x):
+    noisy = applied(parts.Missing(p), x)
+    hidden = np.isnan(noisy)
+    assert_rate(hidden, p)
+    np.testing.assert_array_equal(noisy[~hidden], np.asarray(x)[~hidden])
+
+
+@pytest.mark.parametrize(
+    ("part", "hides"),
+    [
+        (parts.Missing(), True),
+        (parts.Masking(), False),
+        (parts.Chain((parts.GaussianNoise(), parts.Missing())), True),
+        (parts.Chain((parts.GaussianNoise(),)), False),
+        (parts.OneOf((parts.NoCorruption(), parts.Chain((parts.Missing(),)))), True),
+    ],
+    ids=repr,
+)
+def test_an_encoder_is_told_which_cells_a_corruption_hides(part, hides):
+    assert part.hides == hides
+    assert parts.Recipe(corruption=part).missing == ("told" if hides else "refused")
 
 
 # -- masking ----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@ from diabolo import (
     BasicAutoencoder,
     StackedAutoencoder,
     VariationalAutoencoder,
+    parts,
     stores,
     streams,
 )
+from diabolo.errors import InvalidPart
 
 SMALL = examples.SMALL
 every_estimator = pytest.mark.parametrize("name", examples.ESTIMATORS)
@@ -218,3 +220,58 @@ def test_rows_that_do_not_fit_in_memory_may_have_holes(suffix, monkeypatch, tmp_
 def test_a_model_of_ones_own_parts_is_told_too(holed):
     estimator = Autoencoder(**SMALL).fit(holed)
     assert estimator.model_.recipe.missing == "told"
+
+
+# -- learning to fill cells from rows without holes -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def filler(table):
+    """Fitted to rows without a missing cell."""
+    one = Autoencoder(
+        encoder=parts.MLP((32,)), latent=parts.Code(16, "silu"), corruption=parts.Missing(0.3), random_state=0
+    )
+    return one.fit(table / table.std(axis=0))
+
+
+def test_hiding_cells_teaches_to_fill_them(filler, table, holed, holes):
+    spread = table.std(axis=0)
+    error = np.square(filler.impute(holed / spread) - table / spread)[holes].mean()
+    assert error < 0.25 * np.square((np.nanmean(holed, axis=0) - table) / spread)[holes].mean()
+
+
+def test_such_a_model_reads_holes_after_it_is_saved(filler, holed, tmp_path):
+    filler.save(tmp_path / "model")
+    np.testing.assert_array_equal(diabolo.load(tmp_path / "model").impute(holed), filler.impute(holed))
+
+
+def test_a_model_fitted_anew_forgets_that_it_was_told(table, holed):
+    one = Autoencoder(corruption=parts.Missing(), **SMALL).fit(table)
+    with pytest.raises(ValueError, match="missing cells"):
+        one.set_params(corruption=None).fit(table).transform(holed)
+
+
+def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
+    stacked = StackedAutoencoder(pretrain="layerwise", pretrain_corruption=parts.Missing(), **SMALL)
+    with pytest.raises(ValueError, match="must not hide cells"):
+        stacked.fit(table)
+    labels = np.arange(len(table)) % 2
+    hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), parts.Missing(0.2), **SMALL)
+    with pytest.raises(InvalidPart, match="hides cells.*same corruption"):
+        hiding.fit(table, labels)
+    told = AutoencoderClassifier(Autoencoder(corruption=parts.Missing(0.2), **SMALL), parts.Missing(0.2), **SMALL)
+    assert np.isfinite(told.fit(table, labels).predict_proba(np.where(table > 1, np.nan, table))).all()
+
+
+@pytest.mark.parametrize("corruption", [parts.GaussianNoise(0.1), parts.Missing(0.1)], ids=repr)
+def test_denoising_is_reconstruction_by_those_who_know_noise(corruption, table):
+    one = Autoencoder(corruption=corruption, **SMALL)
+    np.testing.assert_array_equal(one.fit(table).denoise(table), one.reconstruct(table))
+
+
+def test_who_knows_no_noise_does_not_denoise(fitted, table):
+    assert {name for name, one in fitted.items() if hasattr(one, "denoise")} == {
+        name for name, one in fitted.items() if not isinstance(one.model_.recipe.corruption, parts.NoCorruption)
+    }
+    with pytest.raises(AttributeError, match="no attribute 'denoise'"):
+        BasicAutoencoder().denoise(table)

@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import inference, learner, randomness, runtime
 from .checkpoint import Checkpoints
+from .corruptions import NoCorruption
 from .learner import Job, Learner
 from .likelihoods import by_column
 from .model import Model, Recipe
@@ -85,6 +86,15 @@ def _is_stochastic(estimator: BaseAutoencoder) -> bool:
     recipe = estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
     if not recipe.latent.stochastic:
         raise AttributeError(f"{type(estimator).__name__} has a deterministic code: there is no posterior to ask.")
+    return True
+
+
+def _is_denoiser(estimator: BaseAutoencoder) -> bool:
+    recipe = estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
+    if isinstance(recipe.corruption, NoCorruption):
+        raise AttributeError(
+            f"{type(estimator).__name__} has learned from clean rows: there is no noise that it knows."
+        )
     return True
 
 
@@ -179,6 +189,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         given = self._opened(X)
         rows = self._prepared(given, self._share_held_out(X_val), {} if prepared is None else prepared)
         self._missing = rows.missing
+        self._missing = self._formula().missing == "told"  # a corruption that hides cells teaches to read such rows
         if X_val is not None:
             rows = rows.judged_by(self._rows(X_val))
         model = Model.build(self._formula(), self._width, seed)
@@ -277,6 +288,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         """
         return self._told(self._rebuilt(X), X)
 
+    @available_if(_is_denoiser)  # type: ignore[untyped-decorator]
+    def denoise(self, X: Any) -> Any:
+        """Noisy rows with the noise taken away, (n, d) → (n, d): `reconstruct`, of a model that has learned to.
+
+        That is one with a corruption, be it a `DenoisingAutoencoder` or any other; what it removes is noise of that
+        kind and level.
+        """
+        return self.reconstruct(X)
+
     def _rebuilt(self, X: Any) -> np.ndarray:
         def rebuilt(rows: np.ndarray, _: int) -> np.ndarray:
             return self.scaler_.invert(self._said(inference.reconstruct, rows)).astype(rows.dtype)
@@ -309,7 +329,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
     def impute(
         self, X: Any, n_draws: int | None = None, *, n_samples: int = 256, random_state: int | None = None
     ) -> Any:
-        """X with its missing cells filled, the others untouched; the rows that were fitted must have had some, too.
+        """X with its missing cells filled, the others untouched.
+
+        The rows that were fitted must have had missing cells, too, or the model a corruption that hides some, such as
+        `parts.Missing`.
 
         A variational model fills them from p(x_missing | x_known), by draws of z weighted by what they say of the known
         cells; a deterministic one with its reconstruction.
@@ -334,7 +357,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         Raises
         ------
         ValueError
-            If cells are missing and the rows that were fitted had none, or a deterministic code is asked for draws.
+            If the model has learned from rows without missing cells, or a deterministic code is asked for draws.
 
         References
         ----------

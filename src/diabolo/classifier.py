@@ -21,6 +21,7 @@ from . import inference
 from .base import BaseAutoencoder
 from .checkpoint import Checkpoints
 from .corruptions import Corruption, NoCorruption
+from .errors import InvalidPart
 from .learner import Job, Learner, documented
 from .likelihoods import Categorical
 from .model import Model, Recipe
@@ -169,7 +170,13 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1])))
         if kept is not None:
             kept.identify(self._identity(f"{prepared.fingerprint}+{begun.data_fingerprint_}"))
-        model = Model.build(self._formula(), width, self._seed)
+        formula = self._formula()
+        if formula.missing == "told" and not self._missing:
+            raise InvalidPart(
+                f"{self.corruption!r} hides cells, but the autoencoder has learned from rows without missing ones. "
+                "Give it the same corruption."
+            )
+        model = Model.build(formula, width, self._seed)
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
         low, high = prepared.bounds
         return Job(

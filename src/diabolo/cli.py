@@ -210,11 +210,26 @@ def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None
 
 @app.command()
 def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
-    """Rebuild each row from its code.
-
-    With a denoising model that is to clean it. Images come back as images, under the same names.
-    """
+    """Rebuild each row from its code. Images come back as images, under the same names."""
     _apply(run, data, output, key, lambda model, rows: _as_table(model, model.reconstruct(rows)))
+
+
+@app.command()
+def denoise(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+    """Take the noise out of each row.
+
+    RUN must be a model that has learned to, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
+    noise_level=0.2. Images come back as images, under the same names.
+    """
+
+    def cleaned(model: Any, rows: Any) -> Any:
+        if not hasattr(model, "denoise"):
+            raise UsageError(
+                f"{run} has learned from clean rows: fit with --model denoising to learn to take noise out."
+            )
+        return _as_table(model, model.denoise(rows))
+
+    _apply(run, data, output, key, cleaned)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .errors import InvalidPart
 from .part import Part, choice, holds_many, number
 
-__all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "NoCorruption", "OneOf", "SaltAndPepper"]
+__all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "Missing", "NoCorruption", "OneOf", "SaltAndPepper"]
 
 Rows = Float[Array, "n d"]
 Bound = Float[Array, " d"]
@@ -25,6 +25,11 @@ Bound = Float[Array, " d"]
 
 class Corruption(Part, slot="corruption"):
     """A random map of rows to rows."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether it makes cells missing, NaN; the encoder is then told which are."""
+        return False
 
     @abstractmethod
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
@@ -135,6 +140,39 @@ class Masking(Corruption):
 
 
 @dataclass(frozen=True)
+class Missing(Corruption):
+    r"""x̃ = x where m = 1, and not known where m = 0, m ~ Bernoulli(1 − p), cell by cell.
+
+    Unlike `Masking`, the encoder is told which cells are hidden. The likelihood is asked about them all the same, so
+    that the network learns each cell from any of the others: a model that fills missing cells, also of rows that have
+    none while it is fitted.
+
+    Parameters
+    ----------
+    p : float in [0, 1], default=0.3
+        The share of cells that are hidden.
+
+    References
+    ----------
+    Vincent et al. (2008), section 2.3; the flags beside the row: Nazábal et al. (2020), section 3.1.
+
+    Examples
+    --------
+    >>> Missing(1.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    [[nan, nan]]
+    """
+
+    p: float = number(0.3, "[0, 1]")
+
+    @property
+    def hides(self) -> bool:
+        return True
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        return jnp.where(jax.random.bernoulli(key, self.p, x.shape), jnp.nan, x)
+
+
+@dataclass(frozen=True)
 class Chain(Corruption):
     """Several corruptions, one after another, each with a key of its own.
 
@@ -145,6 +183,10 @@ class Chain(Corruption):
     """
 
     steps: tuple[Corruption, ...] = holds_many(Corruption)
+
+    @property
+    def hides(self) -> bool:
+        return any(step.hides for step in self.steps)
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         for i, step in enumerate(self.steps):
@@ -176,6 +218,10 @@ class OneOf(Corruption):
         super().__post_init__()
         if not self.options:
             raise InvalidPart("OneOf.options must hold at least one Corruption; got none.")
+
+    @property
+    def hides(self) -> bool:
+        return any(option.hides for option in self.options)
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         chosen = jax.random.randint(jax.random.fold_in(key, len(self.options)), (len(x), 1), 0, len(self.options))

@@ -14,7 +14,7 @@ from . import inference, recipes
 from .activations import ACTIVATIONS
 from .base import ESTIMATORS, BaseAutoencoder, documented
 from .classifier import AutoencoderClassifier
-from .corruptions import Corruption, GaussianNoise, Masking, NoCorruption, SaltAndPepper
+from .corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorruption, SaltAndPepper
 from .latents import Code, Latent
 from .learner import Job, load, resolve
 from .likelihoods import Bernoulli, Count, Gaussian, LearnedGaussian, Likelihood
@@ -50,6 +50,7 @@ CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
     "gaussian": GaussianNoise,
     "salt_and_pepper": SaltAndPepper,
     "masking": Masking,
+    "missing": Missing,
 }
 OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
 ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
@@ -265,6 +266,11 @@ class StackedAutoencoder(BaseAutoencoder):
                 f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
                 f"got {self.pretrain_corruption!r}."
             )
+        if any(one.hides for one in each):
+            raise ValueError(
+                "The 'pretrain_corruption' parameter must not hide cells, since a layer's input has no flags that tell "
+                f"which; got {self.pretrain_corruption!r}. Masking() sets them to 0."
+            )
         return each
 
     def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
@@ -357,8 +363,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
     hidden_layer_sizes : tuple of int, default=(128,)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-    corruption : {"gaussian", "salt_and_pepper", "masking"} or Corruption, default="gaussian"
-        A name, whose level is ``noise_level``; or a part, which brings its own.
+    corruption : {"gaussian", "salt_and_pepper", "masking", "missing"} or Corruption, default="gaussian"
+        A name, whose level is ``noise_level``; or a part, which brings its own. With "missing" cells are hidden, and
+        the model fills missing cells: see `impute`.
     noise_level : float, default=0.3
         σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
     likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"

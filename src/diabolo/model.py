@@ -64,13 +64,17 @@ class Recipe(Part):
     """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
     them, p(y | z). 0: the row itself is told, p(x | z)."""
     missing: str = choice("refused", ("refused", "told"))
-    """Whether a cell may be NaN, that is, not known. "told": the encoder reads 0 in its place and, beside the row, as
-    many numbers more that say which cells are missing; the likelihood is that of the known ones, p(x_known | z), which
-    leaves out the others exactly (Nazábal et al. 2020, eq. 2; Mattei & Frellsen 2019, eq. 4)."""
+    """Whether a cell may be NaN, that is, not known; "told", whatever is given, if the corruption hides cells.
+
+    "told": the encoder reads 0 in its place and, beside the row, as many numbers more that say which cells are missing;
+    the likelihood is that of the known ones, p(x_known | z), which leaves out the others exactly (Nazábal et al. 2020,
+    eq. 2; Mattei & Frellsen 2019, eq. 4)."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):
             object.__setattr__(self, "decoder", self.encoder.mirrored())
+        if isinstance(self.corruption, Corruption) and self.corruption.hides:
+            object.__setattr__(self, "missing", "told")
         super().__post_init__()
         if self.objective.needs_posterior and not self.latent.stochastic:
             raise InvalidPart(

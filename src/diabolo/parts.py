@@ -1,6 +1,6 @@
 """Every part, in one place to import from; `part.registered` lists them, and whatever you add."""
 
-from .corruptions import Chain, Corruption, GaussianNoise, Masking, NoCorruption, OneOf, SaltAndPepper
+from .corruptions import Chain, Corruption, GaussianNoise, Masking, Missing, NoCorruption, OneOf, SaltAndPepper
 from .latents import Code, DiagonalGaussian, Latent
 from .layers import PerRow
 from .likelihoods import Bernoulli, Categorical, Count, Gaussian, LearnedGaussian, Likelihood, Mixed
@@ -43,6 +43,7 @@ __all__ = [
     "Likelihood",
     "LinearWarmup",
     "Masking",
+    "Missing",
     "Mixed",
     "Muon",
     "Network",

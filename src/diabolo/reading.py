@@ -41,7 +41,7 @@ class Columns:
         return False
 
     _missing = False  # not annotated, so not a parameter
-    """Whether the rows that were fitted have missing cells."""
+    """Whether rows may have missing cells: those that were fitted had some, or a corruption hid some."""
 
     @property
     def _width(self) -> int:
@@ -61,7 +61,8 @@ class Columns:
             where = f"row {first + row + 1}, column {self._name_of(column)}"
             raise ValueError(
                 f"X has missing cells, the first in {where}, but the rows that "
-                f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or fill them."
+                f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or with the "
+                "corruption Missing(), or fill them."
             )
 
     def _name_of(self, place: int) -> Any:
