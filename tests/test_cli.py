@@ -293,7 +293,18 @@ def test_help_and_version_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "fit", "transform", "reconstruct", "denoise", "impute", "score", "detect", "sample", "info"):
+    for command in (
+        "demo",
+        "fit",
+        "transform",
+        "reconstruct",
+        "denoise",
+        "impute",
+        "score",
+        "detect",
+        "sample",
+        "info",
+    ):
         assert command in done.stdout
 
 
