@@ -274,7 +274,7 @@ def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_scored(monkeypa
     np.save(tmp_path / "rows.npy", rows)
     monkeypatch.setattr(stores, "CHUNK_BYTES", 1 << 14)
     monkeypatch.setattr(stores, "BLOCK_BYTES", 1 << 11)
-    monkeypatch.setattr("diabolo.tasks.anomalies.CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr("diabolo.ensembles.CHUNK_BYTES", 1 << 14)
     detector = AnomalyDetector(UNTRAINED, 0.05, random_state=0).fit(str(tmp_path / "rows.npy"))
     assert detector.n_samples_ == 4000
     assert len(detector.calibration_scores_) == 205  # a fifth of the 1,024 that 16 kB hold

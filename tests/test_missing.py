@@ -1,5 +1,6 @@
 """Missing cells: told to the encoder, left out of the likelihood, never filled in silence."""
 
+import jax
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -238,6 +239,18 @@ def test_hiding_cells_teaches_to_fill_them(filler, table, holed, holes):
     spread = table.std(axis=0)
     error = np.square(filler.impute(holed / spread) - table / spread)[holes].mean()
     assert error < 0.25 * np.square((np.nanmean(holed, axis=0) - table) / spread)[holes].mean()
+
+
+def test_a_category_is_hidden_whole_or_not_at_all():
+    """One of its numbers would tell the others."""
+    likelihood = parts.Mixed((parts.LearnedGaussian(), parts.Categorical(), parts.Categorical()), (1, 4, 2))
+    recipe = parts.Recipe(corruption=parts.Missing(0.3), likelihood=likelihood)
+    hidden = np.isnan(recipe.corrupted(jax.random.key(0), jax.numpy.ones((4000, 7))))
+    for first, last in ((0, 0), (1, 4), (5, 6)):
+        assert abs(hidden[:, first].mean() - 0.3) < 0.03
+        np.testing.assert_array_equal(hidden[:, first], hidden[:, last])
+        np.testing.assert_array_equal(hidden[:, first : last + 1].all(axis=1), hidden[:, first])
+    assert abs(np.corrcoef(hidden[:, [0, 1, 5]].T) - np.eye(3)).max() < 0.07
 
 
 def test_such_a_model_reads_holes_after_it_is_saved(filler, holed, tmp_path):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .placement import use_devices
     from .sweeps import sweep
-    from .tasks import AnomalyDetector, load
+    from .tasks import AnomalyDetector, AutoencoderImputer, load
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "AutoencoderClassifier",
+    "AutoencoderImputer",
     "BasicAutoencoder",
     "DenoisingAutoencoder",
     "SparseAutoencoder",
@@ -43,7 +44,13 @@ __all__ = [
 ]
 
 _MODULES = ("metrics", "parts")
-_ELSEWHERE = {"AnomalyDetector": ".tasks", "load": ".tasks", "sweep": ".sweeps", "use_devices": ".placement"}
+_ELSEWHERE = {
+    "AnomalyDetector": ".tasks",
+    "AutoencoderImputer": ".tasks",
+    "load": ".tasks",
+    "sweep": ".sweeps",
+    "use_devices": ".placement",
+}
 
 
 def __getattr__(name: str) -> Any:

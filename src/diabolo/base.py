@@ -9,15 +9,13 @@ from __future__ import annotations
 import numbers
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
-import pyarrow as pa
-import pyarrow.dataset
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
@@ -32,10 +30,10 @@ from .likelihoods import by_column
 from .model import Model, Recipe
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
-from .reading import FLOATS, Tables, of_kind
+from .reading import FLOATS, Tables
 from .scaling import KINDS, Survey
 from .sources import Source
-from .stores import Store, open_store
+from .stores import Store
 from .streams import HeldOut, Stream
 from .training import Trained
 
@@ -43,6 +41,9 @@ __all__ = ["ESTIMATORS", "BaseAutoencoder", "Preparations", "documented"]
 
 ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
 """Every autoencoder by name."""
+
+_CODES = 256
+"""Draws of z to fill cells with."""
 
 _SCALING = """
     scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
@@ -292,8 +293,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
     def denoise(self, X: Any) -> Any:
         """Noisy rows with the noise taken away, (n, d) → (n, d): `reconstruct`, of a model that has learned to.
 
-        That is one with a corruption, be it a `DenoisingAutoencoder` or any other; what it removes is noise of that
-        kind and level.
+        That is one with a corruption; what it removes is noise of that kind and level.
         """
         return self.reconstruct(X)
 
@@ -327,7 +327,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         return float(self.score_samples(X).mean())
 
     def impute(
-        self, X: Any, n_draws: int | None = None, *, n_samples: int = 256, random_state: int | None = None
+        self, X: Any, n_draws: int | None = None, *, n_samples: int = _CODES, random_state: int | None = None
     ) -> Any:
         """X with its missing cells filled, the others untouched.
 
@@ -366,36 +366,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         check_is_fitted(self)
         _require_positive(n_samples)
         if n_draws is None:
-            return self._imputed(X, partial(self._expected, n_samples=n_samples))
+            return self._filled(X, partial(self._expected, n_samples=n_samples))
         _require_positive(n_draws, "n_draws")
         if not self.model_.recipe.latent.stochastic:
             raise ValueError(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
         seeds = check_random_state(random_state).randint(2**30, size=n_draws)
 
         def drawn(rows: np.ndarray, first: int, seed: int) -> np.ndarray:
-            return self._said(inference.drawn_given, rows, n_samples, seed=seed, first_row=first)
+            return self.scaler_.invert(self._said(inference.drawn_given, rows, n_samples, seed=seed, first_row=first))
 
-        return [self._imputed(X, partial(drawn, seed=int(seed))) for seed in seeds]
+        return [self._filled(X, partial(drawn, seed=int(seed))) for seed in seeds]
 
-    def _expected(self, rows: np.ndarray, first: int, n_samples: int) -> np.ndarray:
+    def _expected(self, rows: np.ndarray, first: int = 0, n_samples: int = _CODES) -> np.ndarray:
+        """What rows are expected to be, given their known cells, in the user's units."""
         if self.model_.recipe.latent.stochastic:
-            return self._said(inference.expected_given, rows, n_samples)
-        return self._said(inference.reconstruct, rows)
-
-    def _imputed(self, X: Any, found: Callable[[np.ndarray, int], np.ndarray]) -> Any:
-        """X with missing cells as ``found`` has them, in scaled units, of rows and the first one's number."""
-
-        def filled(rows: np.ndarray, first: int) -> np.ndarray:
-            return np.where(np.isnan(rows), self.scaler_.invert(found(rows, first)), rows).astype(rows.dtype)
-
-        if self.schema_ is None:
-            return self._mapped(X, filled)
-        opened: Any = open_store(X, wanted=self.schema_)
-        pieces = []
-        for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
-            self._refuse_holes(piece.rows, piece.first)
-            pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
-        return of_kind(pa.concat_tables(pieces), X)
+            return self.scaler_.invert(self._said(inference.expected_given, rows, n_samples))
+        return self.scaler_.invert(self._said(inference.reconstruct, rows))
 
     def corrupt(self, X: Any, random_state: int = 0) -> Any:
         """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""

@@ -35,7 +35,10 @@ MODELS = {
     "variational": "VariationalAutoencoder",
     "autoencoder": "Autoencoder",
     "anomaly": "AnomalyDetector",
+    "imputer": "AutoencoderImputer",
 }
+_MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute"}
+"""The one command that a model is made for, if it is no autoencoder."""
 _CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
 
 app = typer.Typer(
@@ -176,7 +179,7 @@ def fit(
     if can_resume:
         estimator.set_params(verbose=int(not quiet))
     elif resume:
-        raise UsageError(f"--model {options['model']} trains in seconds and keeps no state to go on from.")
+        raise UsageError(f"--model {options['model']} keeps no state to go on from.")
     rows = open_store(
         options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
     )
@@ -237,9 +240,14 @@ def impute(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     """Fill the empty cells of each row.
 
     With what is likeliest, given the other cells. Cells that are not empty, and columns that the model does not use,
-    stay as they are. The rows that RUN was fitted to must have had empty cells as well.
+    stay as they are. RUN comes from  diabolo fit DATA --model imputer,  or is an autoencoder that was fitted to rows
+    with empty cells.
     """
-    _apply(run, data, output, key, lambda model, rows: _as_table(model, model.impute(rows)), whole=True)
+
+    def filled(model: Any, rows: Any) -> Any:
+        return _as_table(model, model.impute(rows) if hasattr(model, "impute") else model.transform(rows))
+
+    _apply(run, data, output, key, filled, whole=True, command="impute")
 
 
 @app.command()
@@ -313,7 +321,7 @@ def detect(
         )
         return table.filter(flagged) if only_flagged else table
 
-    _apply(run, data, output, key, found, rebuilds=False, detects=True)
+    _apply(run, data, output, key, found, rebuilds=False, command="detect")
 
 
 @app.command()
@@ -491,21 +499,20 @@ def _apply(
     *,
     rebuilds: bool = True,
     whole: bool = False,
-    detects: bool = False,
+    command: str = "",
 ) -> None:
     """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
     from . import sinks
     from .progress import Bar
     from .stores import Store, open_store
-    from .tasks import AnomalyDetector, load
+    from .tasks import load
 
     model = load(run)
-    if isinstance(model, AnomalyDetector) != detects:
-        raise UsageError(
-            f"{run} holds an anomaly detector: give it to  diabolo detect."
-            if not detects
-            else f"{run} holds a {type(model).__name__}, which knows no false-alarm rate. Fit with --model anomaly."
-        )
+    name = type(model).__name__
+    if (made_for := _MADE_FOR.get(name, command)) != command:
+        raise UsageError(f"{run} holds an {name}: give it to  diabolo {made_for}.")
+    if command == "detect" and name not in _MADE_FOR:
+        raise UsageError(f"{run} holds a {name}, which knows no false-alarm rate. Fit with --model anomaly.")
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
     sinks.check_output(output, images=rebuilds and model.image_shape_ is not None)
     opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_)
@@ -533,7 +540,7 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
     from .metrics import explained_variance
 
     if not hasattr(estimator, "history_"):
-        typer.echo(f"{_described_detector(estimator, options, seconds)}\nsaved as {options['out']}")
+        typer.echo(f"{_described_job(estimator, options, seconds)}\nsaved as {options['out']}")
         return
     history, best = estimator.history_, estimator.best_epoch_
     which = "held-out" if "validation_loss" in history else "training"
@@ -551,14 +558,21 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
     )
 
 
-def _described_detector(detector: Any, options: dict[str, Any], seconds: float) -> str:
-    n_networks, n_judged = sum(map(len, detector.estimators_)), len(detector.calibration_scores_)
+def _described_job(model: Any, options: dict[str, Any], seconds: float) -> str:
+    n_networks = sum(map(len, model.estimators_))
+    if options["model"] == "anomaly":
+        what, n_judged = "anomaly detector", len(model.calibration_scores_)
+        rows = (
+            f"rows that they had not seen: flagged are scores above {-model.offset_:.4g}, "
+            f"which {model.false_alarm_rate:g} of ordinary rows have"
+        )
+    else:
+        what, n_judged = "imputer", len(model.calibration_errors_)
+        rows = "cells that they had not seen say how wrong they may be"
     return (
-        f"anomaly detector on {options['data']}: "
-        f"{detector.n_samples_:,} rows × {detector.n_features_in_:,} columns\n"
+        f"{what} on {options['data']}: {model.n_samples_:,} rows × {model.n_features_in_:,} columns\n"
         f"  {n_networks} network{'s' * (n_networks > 1)} in {seconds:.1f} s\n"
-        f"  {n_judged:,} rows that they had not seen: flagged are scores above {-detector.offset_:.4g}, "
-        f"which {detector.false_alarm_rate:g} of ordinary rows have"
+        f"  {n_judged:,} {rows}"
     )
 
 

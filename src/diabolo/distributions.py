@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betaln, xlogy
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .activations import softplus
 
@@ -190,7 +190,7 @@ class Dirac(Distribution):
         return jnp.broadcast_to(self.value, shape + jnp.shape(self.value))
 
 
-def apart(x: Float[Array, "..."], widths: Sequence[int]) -> list[Float[Array, "..."]]:
+def apart(x: Shaped[Array, "..."], widths: Sequence[int]) -> list[Shaped[Array, "..."]]:
     """Blocks of so many coordinates, from the last axis."""
     return jnp.split(x, np.cumsum(widths)[:-1].tolist(), axis=-1)
 

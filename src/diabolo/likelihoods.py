@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from . import distributions
 from .activations import softplus
@@ -46,6 +46,10 @@ class Likelihood(Part, slot="likelihood"):
     def shown(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         """What an encoder reads in place of rows of such values: they themselves, unless refined."""
         return x
+
+    def cells(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
+        """A choice among a row's numbers, brought to whole cells: each number is one, unless refined."""
+        return chosen
 
     def build(self, n_features: int) -> Own:
         """The likelihood's own weights, those that do not depend on z: none, unless refined."""
@@ -150,6 +154,9 @@ class Categorical(Likelihood):
     support: ClassVar[Support] = "unit"
     discrete: ClassVar[bool] = True
 
+    def cells(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
+        return jnp.broadcast_to(chosen[..., :1], chosen.shape)
+
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Categorical(eta)
 
@@ -242,6 +249,10 @@ class Mixed(Likelihood):
     def shown(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         pieces = zip(self.blocks, distributions.apart(x, self.widths), strict=True)
         return jnp.concatenate([block.shown(piece) for block, piece in pieces], axis=-1)
+
+    def cells(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
+        pieces = zip(self.blocks, distributions.apart(chosen, self.widths), strict=True)
+        return jnp.concatenate([block.cells(piece) for block, piece in pieces], axis=-1)
 
     def build(self, n_features: int) -> Own:
         own = enumerate(block.build(width) for block, width in self._of(n_features))

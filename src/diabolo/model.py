@@ -105,7 +105,12 @@ class Recipe(Part):
     def corrupted(self, key: PRNGKeyArray, x: Float[Array, "n r"]) -> Float[Array, "n r"]:
         """x̃ = g(x); what is missing stays missing."""
         noisy = self.corruption(key, x)
-        return jnp.where(jnp.isnan(x), x, noisy) if self.missing == "told" else noisy
+        if self.missing == "refused":
+            return noisy
+        if self.corruption.hides and not self.n_targets:
+            hidden = jnp.isnan(noisy)
+            noisy = jnp.where(self.likelihood.cells(hidden), jnp.nan, jnp.where(hidden, x, noisy))
+        return jnp.where(jnp.isnan(x), x, noisy)
 
     def shown(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
         """What the encoder reads of rows."""

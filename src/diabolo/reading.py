@@ -145,6 +145,22 @@ class Tables(Columns):
             return rows
         return of_kind(self.schema_.decode(rows), X)
 
+    def _filled(self, X: Any, found: Callable[[np.ndarray, int], np.ndarray]) -> Any:
+        """X with missing cells as ``found`` has them, in the user's units, of rows and the first one's number."""
+
+        def filled(rows: np.ndarray, first: int) -> np.ndarray:
+            return np.where(np.isnan(rows), found(rows, first), rows).astype(rows.dtype)
+
+        if self.schema_ is None:
+            return self._mapped(X, filled)
+        check_is_fitted(self)
+        opened: Any = open_store(X, wanted=self.schema_)
+        pieces = []
+        for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
+            self._refuse_holes(piece.rows, piece.first)
+            pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
+        return of_kind(pa.concat_tables(pieces), X)
+
     def _is_plain(self, X: Any) -> bool:
         """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
         if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):

@@ -2,5 +2,6 @@
 
 from ..learner import load
 from .anomalies import AnomalyDetector, Explanation
+from .repair import AutoencoderImputer
 
-__all__ = ["AnomalyDetector", "Explanation", "load"]
+__all__ = ["AnomalyDetector", "AutoencoderImputer", "Explanation", "load"]

@@ -14,20 +14,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import OutlierMixin, clone
+from sklearn.base import OutlierMixin
 from sklearn.model_selection import KFold, ShuffleSplit
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .. import artifact, inference
+from .. import inference
 from ..base import BaseAutoencoder
 from ..corruptions import GaussianNoise
-from ..data import Table
+from ..ensembles import Ensemble, known_range
 from ..estimators import DenoisingAutoencoder
-from ..learner import Kept
-from ..reading import Tables
-from ..scaling import KINDS
-from ..stores import CHUNK_BYTES, Store
 from ..sweeps import fitted_together
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation"]
@@ -66,7 +61,7 @@ class Explanation(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class AnomalyDetector(OutlierMixin, Tables, Kept):  # type: ignore[misc]
+class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     r"""Learns from ordinary rows; flags others, of ordinary ones no more than ``false_alarm_rate``.
 
     A row's score is the root of its mean deviance from what a network expects it to be, over the network's median; and
@@ -141,18 +136,9 @@ class AnomalyDetector(OutlierMixin, Tables, Kept):  # type: ignore[misc]
             Interval(numbers.Real, 0, 1, closed="neither"),
             None,
         ],
-        "scaling": [StrOptions(set(KINDS)), None],
-        "schema": [StrOptions({"auto"}), dict, None],
-        "random_state": ["random_state"],
+        **Ensemble._shared_constraints,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")
-    _fitted_json: ClassVar[tuple[str, ...]] = ("n_samples_", "data_fingerprint_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        return tags
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
@@ -171,15 +157,10 @@ class AnomalyDetector(OutlierMixin, Tables, Kept):  # type: ignore[misc]
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        self._validate_params()
-        self._seed = int(check_random_state(self.random_state).randint(2**30))
-        given = self._opened(X)
-        rows = _drawn(given, self._seed) if isinstance(given, Store) else given
+        rows = self._learned_from(X)
         self._missing = bool(np.isnan(rows).any())
-        self.n_samples_ = given.n_rows if isinstance(given, Store) else len(rows)
-        self.data_fingerprint_ = artifact.fingerprint(rows)
         folds = list(self._folds(len(rows)))
-        self._ranges = np.stack([_range(rows[training]) for training, _ in folds])
+        self._ranges = np.stack([known_range(rows[training]) for training, _ in folds])
         pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(rows[training], i)]
         fitted = fitted_together(pairs)
         each = len(fitted) // len(folds)
@@ -214,16 +195,13 @@ class AnomalyDetector(OutlierMixin, Tables, Kept):  # type: ignore[misc]
         if self._missing and not np.isnan(training).any():  # in this fold; a network that has met none refuses them
             training = training.copy()
             training[0, 0] = np.nan
-        if isinstance(self.estimator, BaseAutoencoder):
-            one: BaseAutoencoder = clone(self.estimator)
-            if one.random_state is None:
-                one.set_params(random_state=self._seed + fold)
-            return [(one, self._as_given(training))]
+        if (own := self._own(fold)) is not None:
+            return [(own, self._as_given(training))]
         rng = np.random.default_rng([self._seed, 7, fold])
         rounds = -(-_BATCH * _STEPS // len(training))
         drawn = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])[: _BATCH * _STEPS]
         rows = self._as_given(self._padded(training)[drawn])
-        levels = NOISE_LEVELS[self.estimator]
+        levels = NOISE_LEVELS[str(self.estimator)]
         seeds = range(self._seed + fold * len(levels), self._seed + (fold + 1) * len(levels))
         return [(_denoiser(sigma, self.scaling, seed), rows) for sigma, seed in zip(levels, seeds, strict=True)]
 
@@ -233,10 +211,6 @@ class AnomalyDetector(OutlierMixin, Tables, Kept):  # type: ignore[misc]
             return rows
         width = next((width for width in _WIDTHS if width >= rows.shape[1]), rows.shape[1])
         return np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
-
-    def _as_given(self, rows: np.ndarray) -> Any:
-        """Rows as an autoencoder takes them."""
-        return rows if self.schema_ is None else Table(rows, self.schema_.owners, self.schema_)
 
     def _judge(self, rows: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Learn what is usual for each network, of rows that it knows; and what is ordinary, of those it does not."""
@@ -350,25 +324,6 @@ def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoenco
         scaling=scaling,
         random_state=seed,
     )
-
-
-def _drawn(store: Store, seed: int) -> np.ndarray:
-    """As many rows of a store as may be in memory at once, in their order."""
-    n_kept = min(store.n_rows, CHUNK_BYTES // (4 * store.n_features))
-    chosen = np.sort(np.random.default_rng([seed, 8]).choice(store.n_rows, n_kept, replace=False))
-    pieces, first = [], 0
-    for rows in store.spans():
-        here = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(rows))]
-        pieces.append(rows[here - first])
-        first += len(rows)
-        store.release()
-    return np.concatenate(pieces)
-
-
-def _range(rows: np.ndarray) -> np.ndarray:
-    """The least and the greatest of each column, (2, d); 0 where none is known."""
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        return np.nan_to_num(np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)]))
 
 
 def _strangeness(relative: np.ndarray, rows: np.ndarray) -> np.ndarray:
