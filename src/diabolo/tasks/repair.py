@@ -26,8 +26,8 @@ _BATCH, _STEPS = 128, (5_000, 20_000)
 _WIDTHS = (64, 512)
 _HIDDEN = 0.3
 """The share of known cells that a network is not shown, and must tell, at each step."""
-_APART, _MOST_APART = 0.05, 10_000
-"""The share of cells that no network sees, and how many at most; they say how wrong the networks are."""
+_APART, _CELLS_APART = (0.05, 0.1), (200, 10_000)
+"""The cells that no network sees, which say how wrong networks are: between two shares, and, within, two numbers."""
 _ADAM = Adam(b2=0.99)
 """Columns with long tails have rare, huge gradients; at 0.999 the steps after one are so long that networks die."""
 _JUDGED = 4096
@@ -114,7 +114,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         self._range = known_range(rows)
         rng = np.random.default_rng([self._seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
-        apart = self._chosen(rows, min(_APART, _MOST_APART / n_known), rng)
+        (least, most), (few, many) = _APART, _CELLS_APART
+        apart = self._chosen(rows, min(max(least, few / n_known), most, many / n_known), rng)
         shown = np.where(apart, np.nan, rows)
         given = self._as_given(shown)
         own = self._own()
