@@ -13,7 +13,9 @@ from sklearn.utils._param_validation import StrOptions
 from ..base import BaseAutoencoder
 from ..corruptions import Missing
 from ..ensembles import Ensemble, known_range
-from ..estimators import DenoisingAutoencoder
+from ..estimators import Autoencoder
+from ..latents import Code
+from ..networks import MLP
 from ..optimizers import Adam
 from ..sweeps import fitted_together
 
@@ -138,14 +140,14 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         chosen: np.ndarray = (rng.random(rows.shape) < share)[:, first] & ~np.isnan(rows)
         return chosen
 
-    def _networks(self, n_rows: int, n_known: int) -> list[DenoisingAutoencoder]:
+    def _networks(self, n_rows: int, n_known: int) -> list[BaseAutoencoder]:
         """Unfitted, and as wide as the square root of the number of known cells, so that each weight has as many."""
         width = 2 ** round(np.log2(np.clip(n_known**0.5, *_WIDTHS)))
         n_steps = int(np.clip(n_rows, *_STEPS))
         return [
-            DenoisingAutoencoder(
-                n_latent=width // 2,
-                hidden_layer_sizes=(width,),
+            Autoencoder(
+                encoder=MLP((width,)),
+                latent=Code(width // 2, "silu"),
                 corruption=Missing(_HIDDEN),
                 max_epochs=-(-_BATCH * n_steps // n_rows),
                 batch_size=_BATCH,
