@@ -70,8 +70,8 @@ ANNEALING = Row(
     unit="nats; units",
     run=_run,
     remarks="With β annealed, half as many units again are active, and the KL is six nats greater. That is not worth "
-    "much by itself: log p is better by 0.2 and 0.4 nats, which five seeds do not tell from chance (p = 0.29 and 0.08), "
-    "and the ELBO is worse, by 0.5 (p = 0.004) and 0.3.",
+    "much by itself: log p is better by 0.2 and 0.4 nats, which five seeds do not tell from chance (p = 0.29 and "
+    "0.08), and the ELBO is worse, by 0.5 (p = 0.004) and 0.3.",
     minutes=60,
     seeds=(0, 1, 2, 3, 4),
 )
