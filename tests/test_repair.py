@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diabolo
-from diabolo import AutoencoderImputer, BasicAutoencoder, VariationalAutoencoder, stores
+from diabolo import AnomalyDetector, AutoencoderImputer, BasicAutoencoder, VariationalAutoencoder, stores
 from diabolo.tasks import repair
 
 UNTRAINED = BasicAutoencoder(n_latent=1, max_epochs=0, validation_fraction=None)
@@ -234,3 +234,15 @@ def test_the_command_fills_a_table(tmp_path, wine, run, few_steps):
 def test_nothing_is_said_where_nothing_is_wrong(few_steps):
     with warnings.catch_warnings(action="error"):
         AutoencoderImputer("single", random_state=0).fit(holed(correlated(40))).intervals(correlated(3))
+
+
+@pytest.mark.parametrize("kind", [AutoencoderImputer, AnomalyDetector])
+def test_a_bar_shows_how_far_the_training_is_and_changes_nothing(kind, monkeypatch):
+    shown = []
+    monkeypatch.setattr("diabolo.progress.Bar.show", lambda self, done, text="": shown.append((self._label, done)))
+    rows = correlated(200)
+    loud = kind(BasicAutoencoder(max_epochs=3), random_state=0, verbose=1).fit(rows)
+    assert shown[-1] == (f"{kind.__name__} training", 1.0)
+    quiet = kind(BasicAutoencoder(max_epochs=3), random_state=0).fit(rows)
+    for one, other in zip(loud.estimators_[0], quiet.estimators_[0], strict=True):
+        np.testing.assert_array_equal(one.transform(np.nan_to_num(rows)), other.transform(np.nan_to_num(rows)))

@@ -17,6 +17,7 @@ from diabolo import (
     training,
 )
 from diabolo.errors import InvalidPart, TrainingDiverged
+from diabolo.sweeps import fitted_together
 
 SMALL = {"max_epochs": 6, "batch_size": 16, "random_state": 0}
 
@@ -135,3 +136,13 @@ def test_one_that_diverges_ends_all(table, monkeypatch):
     rates = [1e9, *np.geomspace(1e-4, 1e-2, 5).tolist()]
     with pytest.raises(TrainingDiverged, match="1e\\+09"):
         sweep(BasicAutoencoder(optimizer="sgd", **SMALL | {"max_epochs": 100_000}), {"learning_rate": rates}, table)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_share_that_is_done_rises_to_one(early_stopping, table):
+    """Those that stop early have done theirs."""
+    settings = {"max_epochs": 30, "early_stopping": early_stopping, "patience": 1, "learning_rate": 0.5}
+    told = []
+    fitted_together([(BasicAutoencoder(random_state=i, **settings), table) for i in range(3)], told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0

@@ -37,6 +37,7 @@ MODELS = {
     "anomaly": "AnomalyDetector",
     "imputer": "AutoencoderImputer",
 }
+_TASKS = ("anomaly", "imputer")
 _MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute"}
 """The one command that a model is made for, if it is no autoencoder."""
 _CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
@@ -175,10 +176,9 @@ def fit(
     parameters = options.get("parameters", {}) | dict(_setting(text) for text in settings or ())
     given = {"random_state": options.get("seed", 0), "schema": options.get("schema", "auto")}
     estimator = _make(options["model"], given | parameters)
-    can_resume = hasattr(estimator, "verbose")
-    if can_resume:
-        estimator.set_params(verbose=int(not quiet))
-    elif resume:
+    estimator.set_params(verbose=int(not quiet))
+    can_resume = options["model"] not in _TASKS
+    if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no state to go on from.")
     rows = open_store(
         options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
@@ -191,9 +191,9 @@ def fit(
     with _one_line(), _stoppable(partial):
         if can_resume:
             estimator.fit(rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume)
-            estimator.set_params(verbose=0)
         else:
             estimator.fit(rows)
+        estimator.set_params(verbose=0)
         if current().is_leader:
             estimator.save(run)
             shutil.rmtree(partial, ignore_errors=True)

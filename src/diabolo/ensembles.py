@@ -15,9 +15,11 @@ from . import artifact
 from .base import BaseAutoencoder
 from .data import Table
 from .learner import Kept
+from .progress import Bar
 from .reading import Tables
 from .scaling import KINDS
 from .stores import CHUNK_BYTES, Store
+from .sweeps import fitted_together
 
 __all__ = ["Ensemble", "known_range"]
 
@@ -29,12 +31,14 @@ class Ensemble(Tables, Kept):
     scaling: str | None
     schema: str | dict[str, Any] | None
     random_state: int | np.random.RandomState | None
+    verbose: int
     estimators_: list[list[BaseAutoencoder]]
 
     _shared_constraints: ClassVar[dict[str, list[Any]]] = {
         "scaling": [StrOptions(set(KINDS)), None],
         "schema": [StrOptions({"auto"}), dict, None],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
     _fitted_json: ClassVar[tuple[str, ...]] = ("n_samples_", "data_fingerprint_")
 
@@ -53,6 +57,15 @@ class Ensemble(Tables, Kept):
         self.n_samples_ = given.n_rows if isinstance(given, Store) else len(rows)
         self.data_fingerprint_ = artifact.fingerprint(rows)
         return rows
+
+    @property
+    def _speaks(self) -> bool:
+        return bool(self.verbose)
+
+    def _fitted(self, pairs: Sequence[tuple[BaseAutoencoder, Any]]) -> list[BaseAutoencoder]:
+        """Networks fitted to the rows beside them, all together."""
+        with Bar(f"{type(self).__name__} training", 1.0, self._speaks, "compiling") as bar:
+            return fitted_together(pairs, bar.show)
 
     def _own(self, fold: int = 0) -> BaseAutoencoder | None:
         """The user's own estimator, unfitted, if there is one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.model_selection import ParameterGrid
 from .base import BaseAutoencoder, Preparations
 from .data import Wanted
 from .learner import Job
+from .progress import Bar
 from .stores import open_store
 from .training import train_many
 
@@ -83,14 +84,17 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     settings = list(ParameterGrid(grid))
     X = _opened_once(X, estimator.schema)
     X_valid = _opened_once(X_valid, getattr(X, "schema", None))
-    fitted = fitted_together([(clone(estimator).set_params(**setting), X) for setting in settings])
+    with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
+        fitted = fitted_together([(clone(estimator).set_params(**setting), X) for setting in settings], bar.show)
     table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
 
 
-def fitted_together(pairs: Sequence[tuple[BaseAutoencoder, Any]]) -> list[BaseAutoencoder]:
+def fitted_together(
+    pairs: Sequence[tuple[BaseAutoencoder, Any]], on_share: Callable[[float], None] | None = None
+) -> list[BaseAutoencoder]:
     """Fit each estimator to the rows beside it, as many at a time as their shapes allow; what is the same for several
-    is prepared once.
+    is prepared once. ``on_share`` is told the share of all epochs that is done.
 
     Raises
     ------
@@ -103,7 +107,8 @@ def fitted_together(pairs: Sequence[tuple[BaseAutoencoder, Any]]) -> list[BaseAu
         one._validate_params()
         job = one._begun(X, one._drawn_seed(None), prepared=prepared.setdefault(id(X), {}))
         jobs.append((one, job._replace(model=one._start(job, lambda stage: None))))
-    outcomes = train_many([(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs])
+    trainings = [(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs]
+    outcomes = train_many(trainings, on_share)
     return [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
 
 

@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -174,7 +175,9 @@ def train(
     return run.outcome()
 
 
-def train_many(jobs: Sequence[tuple[Model, Source, Plan, Resident | None]]) -> list[Trained]:
+def train_many(
+    jobs: Sequence[tuple[Model, Source, Plan, Resident | None]], on_share: Callable[[float], None] | None = None
+) -> list[Trained]:
     """Many trainings at once, each with the outcome that it would have alone.
 
     Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
@@ -184,6 +187,8 @@ def train_many(jobs: Sequence[tuple[Model, Source, Plan, Resident | None]]) -> l
     ----------
     jobs : sequence of (model, training, plan, validation)
         As for `train`.
+    on_share : function or None
+        Told the share of all epochs that is done, now and then, from any thread.
 
     Raises
     ------
@@ -200,8 +205,15 @@ def train_many(jobs: Sequence[tuple[Model, Source, Plan, Resident | None]]) -> l
             shards: Sequence[_Run | _Together] = group
         else:
             shards = [_Together(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
-        _finish(shards, n_workers)
+        _finish(shards, n_workers, partial(_tell, runs, on_share))
     return [run.outcome() for run in runs]
+
+
+def _tell(runs: Sequence[_Run], on_share: Callable[[float], None] | None) -> None:
+    """The share of all epochs that is done; those that a training leaves out, because it has stopped, are."""
+    if on_share is not None:
+        done = sum(run.epochs_done if run.goes_on else run.plan.max_epochs for run in runs)
+        on_share(done / max(1, sum(run.plan.max_epochs for run in runs)))
 
 
 def _division(group: Sequence[_Run]) -> tuple[int, int]:
@@ -216,13 +228,14 @@ def _division(group: Sequence[_Run]) -> tuple[int, int]:
     return -(-len(group) // (n_cores * rounds)), n_cores
 
 
-def _finish(shards: Sequence[_Run | _Together], n_workers: int) -> None:
+def _finish(shards: Sequence[_Run | _Together], n_workers: int, tell: Callable[[], None]) -> None:
     """Train them all; the first compiles for all, then each worker takes one after another."""
     stop = threading.Event()
 
     def work(shard: _Run | _Together) -> None:
         while shard.goes_on and not stop.is_set():
             shard.stretch()
+            tell()
 
     shards[0].stretch()
     with ThreadPoolExecutor(n_workers) as pool:

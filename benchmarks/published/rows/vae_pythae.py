@@ -45,9 +45,9 @@ VAE_PYTHAE = Row(
     published="89.78 (pythae's own reproduction; 89.9 in the paper that it reproduces)",
     unit="nats",
     run=_run,
-    remarks="Not reached. The schedule leads to −ELBO 95.5 on the training rows and 98.6 on held-out ones. Optimisation "
-    "is not what is missing: Muon with a cosine brings two nats on the training rows, and 91.9 on validation rows. "
-    "Which rate and batch made the model that was published is not said with it.",
+    remarks="Not reached. The schedule leads to −ELBO 95.5 on the training rows and 98.6 on held-out ones. It is not "
+    "optimisation that is missing: Muon with a cosine brings two nats on the training rows, and 91.9 on validation "
+    "rows. Which rate and batch made the model that was published is not said with it.",
     bounds=(Bound("NLL", 89.78, wished=88.71),),
     minutes=45,
 )

@@ -23,7 +23,6 @@ from ..base import BaseAutoencoder
 from ..corruptions import GaussianNoise
 from ..ensembles import Ensemble, known_range
 from ..estimators import DenoisingAutoencoder
-from ..sweeps import fitted_together
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation"]
 
@@ -94,6 +93,8 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         As for an autoencoder: what the columns of a table are.
     random_state : int, RandomState or None, default=None
         Fixes the folds and the networks. Two fits with one int give the same bits.
+    verbose : int, default=0
+        1: a progress bar, if standard error is a terminal.
 
     Attributes
     ----------
@@ -127,6 +128,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     scaling: str | None = "auto"
     schema: str | dict[str, Any] | None = "auto"
     random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [StrOptions(set(NOISE_LEVELS)), BaseAutoencoder],
@@ -162,7 +164,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         folds = list(self._folds(len(rows)))
         self._ranges = np.stack([known_range(rows[training]) for training, _ in folds])
         pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(rows[training], i)]
-        fitted = fitted_together(pairs)
+        fitted = self._fitted(pairs)
         each = len(fitted) // len(folds)
         self.estimators_ = [fitted[i * each : (i + 1) * each] for i in range(len(folds))]
         self._judge(rows, folds)

@@ -17,7 +17,6 @@ from ..estimators import Autoencoder
 from ..latents import Code
 from ..networks import MLP
 from ..optimizers import Adam
-from ..sweeps import fitted_together
 
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
@@ -57,6 +56,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         As for an autoencoder: what the columns of a table are.
     random_state : int, RandomState or None, default=None
         Fixes the networks, and what is hidden from them. Two fits with one int give the same bits.
+    verbose : int, default=0
+        1: a progress bar, if standard error is a terminal.
 
     Attributes
     ----------
@@ -89,6 +90,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     scaling: str | None = "auto"
     schema: str | dict[str, Any] | None = "auto"
     random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
@@ -122,7 +124,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         given = self._as_given(shown)
         own = self._own()
         members = [own] if own is not None else self._networks(len(rows), n_known)
-        self.estimators_ = [fitted_together([(member, given) for member in members])]
+        self.estimators_ = [self._fitted([(member, given) for member in members])]
 
         judged = shown[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
         hidden = self._chosen(judged, _HIDDEN, rng)
