@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from benchmarks import anomaly
+from benchmarks import anomaly, imputation, retrieval
 
 
 @pytest.fixture
@@ -56,3 +56,73 @@ def test_the_report_claims_no_more_than_the_sets_allow():
     gap = anomaly.against(found, anomaly.OURS, anomaly.RIVAL)
     assert gap["low"] < 0 < gap["high"]
     assert gap["p"] > 0.05
+
+
+# -- filling cells ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """A table in the form of each: two columns that follow a third, and labels where there are some."""
+    rng = np.random.default_rng(0)
+    for protocol in imputation.TABLES.values():
+        factor = rng.normal(size=(60, 1))
+        rows = np.hstack([factor, 3 * factor + 5, -factor, rng.integers(2, size=(60, protocol.n_last))])
+        header = ",".join(f"c{i}" for i in range(rows.shape[1]))
+        np.savetxt(tmp_path / protocol.file, rows, delimiter=",", header=header, comments="")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", imputation.TABLES)
+def test_a_share_of_the_cells_is_taken_out_of_tables_in_the_units_they_are_judged_in(name, tables):
+    protocol, (whole, holes) = imputation.TABLES[name], imputation.task(tables, name, 0)
+    assert whole.shape == (60, 3)
+    assert abs(np.isnan(holes).mean() - protocol.share) < 0.15
+    np.testing.assert_array_equal(holes[~np.isnan(holes)], whole[~np.isnan(holes)])
+    if protocol.onto_unit:
+        np.testing.assert_allclose((whole.min(axis=0), whole.max(axis=0)), ([0] * 3, [1] * 3), atol=1e-5)
+    else:
+        np.testing.assert_allclose((whole.mean(axis=0), whole.std(axis=0)), ([0] * 3, [1] * 3), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [imputation.OURS, "mean", "KNN", "IterativeImputer"])
+def test_every_imputer_is_judged_by_the_cells_that_were_taken_out(method, tables, monkeypatch):
+    monkeypatch.setattr("diabolo.tasks.repair._STEPS", (300, 300))
+    found = imputation.measure(tables, "banknote", 0, method)
+    assert found["seconds"] > 0
+    assert (0.8 < found["error"] < 1.2) if method == "mean" else (found["error"] < 0.7)
+    assert ("coverage" in found) == (method == imputation.OURS)
+
+
+def test_the_report_of_imputers_compares_with_the_best_other():
+    def runs(*errors):
+        return [{"error": error, "seconds": 1.0, "coverage": 0.9} for error in errors]
+
+    found = {"banknote": {imputation.OURS: runs(0.2, 0.4), "mean": runs(1.0, 1.0), "KNN": runs(0.5, 0.7)}}
+    text = imputation.report(found)
+    assert "0.3000 ± 0.1414" in text
+    assert text.splitlines()[-1].split()[-1] == "0.500"
+    assert "90.0%" in text
+
+
+# -- searching --------------------------------------------------------------------------------------------------------
+
+
+def test_precision_is_the_share_of_neighbours_of_the_same_class():
+    known = np.arange(40.0)[:, None]
+    classes = np.repeat([0, 1], 20)
+    assert retrieval.precision(known, classes, np.array([[-5.0], [60.0]]), np.array([0, 0])) == 50
+    assert retrieval.precision(known, classes, np.array([[19.6]]), np.array([1])) == 50
+
+
+def test_codes_are_measured_and_told(monkeypatch):
+    monkeypatch.setitem(retrieval.METHODS, retrieval.OURS, lambda k, seed: retrieval.PCA(k, random_state=seed))
+    images = retrieval.digits()
+    assert len(images.known) == 2 * len(images.asked)
+    codes = {
+        method: {str(k): [retrieval.measure(images, method, k, 0)] for k in retrieval.SIZES}
+        for method in (retrieval.OURS, "PCA")
+    }
+    text = retrieval.report({"digits": {"pixels": retrieval.precision(*images), "codes": codes}})
+    assert [line.split(":")[0] for line in text.splitlines()[1:]] == ["digits"] * 3
+    assert 85 < codes["PCA"]["8"][0]["precision"] < codes["PCA"]["16"][0]["precision"] < 97

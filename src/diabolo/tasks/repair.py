@@ -22,8 +22,8 @@ __all__ = ["MEMBERS", "AutoencoderImputer"]
 
 MEMBERS = {"ensemble": 4, "single": 1}
 """How many networks."""
-_BATCH, _STEPS = 128, (5_000, 20_000)
-"""At least and at most so many steps; in between, one for each row."""
+_BATCH, _STEPS = 128, (5_000, 40_000)
+"""At least and at most so many steps; in between, two for each row."""
 _WIDTHS = (64, 512)
 _HIDDEN = 0.3
 """The share of known cells that a network is not shown, and must tell, at each step."""
@@ -46,8 +46,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     Parameters
     ----------
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
-        "ensemble": four networks, d → w → w/2 → w → d, trained together by 5,000 steps of Adam, or one for each row up
-        to 20,000; w is the power of two nearest to the square root of the number of known cells, from 64 to 512.
+        "ensemble": four networks, d → w → w/2 → w → d, trained together by 5,000 steps of Adam, or two for each row up
+        to 40,000; w is the power of two nearest to the square root of the number of known cells, from 64 to 512.
         "single": one of them. Or any autoencoder; it is cloned. A `VariationalAutoencoder` has draws for
         multiple imputation besides, with its own `impute`.
     scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
@@ -145,7 +145,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     def _networks(self, n_rows: int, n_known: int) -> list[BaseAutoencoder]:
         """Unfitted, and as wide as the square root of the number of known cells, so that each weight has as many."""
         width = 2 ** round(np.log2(np.clip(n_known**0.5, *_WIDTHS)))
-        n_steps = int(np.clip(n_rows, *_STEPS))
+        n_steps = int(np.clip(2 * n_rows, *_STEPS))
         return [
             Autoencoder(
                 encoder=MLP((width,)),
