@@ -143,7 +143,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         return chosen
 
     def _networks(self, n_rows: int, n_known: int) -> list[BaseAutoencoder]:
-        """Unfitted, and as wide as the square root of the number of known cells, so that each weight has as many."""
+        """Unfitted, and as wide as the root of the number of known cells: a layer then has about a weight for each."""
         width = 2 ** round(np.log2(np.clip(n_known**0.5, *_WIDTHS)))
         n_steps = int(np.clip(2 * n_rows, *_STEPS))
         return [
