@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from benchmarks import anomaly, imputation, retrieval
+from benchmarks import anomaly, generation, imputation, retrieval
 
 
 @pytest.fixture
@@ -126,3 +126,50 @@ def test_codes_are_measured_and_told(monkeypatch):
     text = retrieval.report({"digits": {"pixels": retrieval.precision(*images), "codes": codes}})
     assert [line.split(":")[0] for line in text.splitlines()[1:]] == ["digits"] * 3
     assert 85 < codes["PCA"]["8"][0]["precision"] < codes["PCA"]["16"][0]["precision"] < 97
+
+
+# -- new rows ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_trees(monkeypatch):
+    from sklearn.ensemble import RandomForestClassifier
+
+    monkeypatch.setattr(generation, "_forest", lambda seed: RandomForestClassifier(20, random_state=seed))
+
+
+def test_who_repeats_rows_is_found_out_and_who_draws_from_the_law_is_not(few_trees, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def law(n):
+        rows = generation.pd.DataFrame(rng.normal(size=(n, 4)), columns=list("abcd"))
+        return rows.assign(**{generation.CLASS: np.where(rows["a"] + rows["b"] > 0, "yes", "no")})
+
+    monkeypatch.setitem(generation.METHODS, "the law", lambda real, seed: law(len(real)))
+    monkeypatch.setitem(
+        generation.METHODS,
+        "noise",
+        lambda real, seed: law(len(real)).apply(lambda c: c * 3 if c.name != generation.CLASS else c),
+    )
+    table = law(600)
+    found = {name: generation.measure(table, name, 0) for name in ("the law", "noise", "bootstrap")}
+    assert found["bootstrap"]["distance"] == 0
+    assert 0.85 < found["the law"]["distance"] < 1.15 < found["noise"]["distance"]
+    assert found["the law"]["told apart"] < 62 < 80 < found["noise"]["told apart"]
+    assert abs(found["the law"]["accuracy"] - found["the law"]["accuracy, real rows"]) < 6
+
+
+@pytest.mark.parametrize("method", [generation.OURS, "copula"])
+def test_generators_make_rows_of_the_same_columns(method, few_trees):
+    real = generation.tumours().sample(200, random_state=0)
+    new = generation.METHODS[method](real, 0)
+    assert (len(new), list(new.columns)) == (200, list(real.columns))
+    assert set(new[generation.CLASS]) <= {"malignant", "benign"}
+    assert np.isfinite(new.drop(columns=generation.CLASS).to_numpy(float)).all()
+
+
+def test_the_report_of_generators_begins_with_what_real_rows_are_worth():
+    run = {"accuracy": 90.0, "accuracy, real rows": 95.0, "told apart": 60.0, "distance": 1.0, "seconds": 1.0}
+    lines = generation.report({"tumours": {generation.OURS: [run], "copula": [run]}}).splitlines()
+    assert lines[1].split() == ["tumours:", "real", "rows", "95.00", "50.00", "1.00"]
+    assert len(lines) == 4
