@@ -80,7 +80,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     >>> from diabolo import AutoencoderImputer, BasicAutoencoder
     >>> X = load_iris().data
     >>> X[0, 2] = np.nan
-    >>> imputer = AutoencoderImputer(BasicAutoencoder(max_epochs=50, learning_rate=0.03), random_state=0)
+    >>> imputer = AutoencoderImputer(BasicAutoencoder(max_epochs=200, learning_rate=0.03), random_state=0)
     >>> filled = imputer.fit_transform(X)
     >>> bool(1.0 < filled[0, 2] < 2.0)  # it was 1.4
     True
