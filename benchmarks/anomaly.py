@@ -33,8 +33,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from . import machine
 from .speed.children import environment
+from .told import aligned, keep
 
 SPLIT = "dean2025_oneclass_split_indices.npz"
 OURS, FAST, RIVAL, TIMED = "diabolo", "diabolo, one network", "KNN, k = 5", "PyOD AutoEncoder"
@@ -203,13 +203,7 @@ def table(found: dict[str, Any]) -> str:
     rows.append(["mean", *(f"{fmean(means[name]):.2f}" for name in names)])
     rows.append(["spread over seeds", *(f"{np.std(means[name]):.2f}" for name in names)])
     rows.append(["seconds, all sets", *(f"{np.median(found['seconds'][name]):.1f}" for name in names)])
-    widths = [max(len(row[i]) for row in [["", *names], *rows]) for i in range(len(names) + 1)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [["", *names], *rows]
-    )
+    return aligned([["", *names], *rows])
 
 
 def report(found: dict[str, Any]) -> str:
@@ -258,10 +252,7 @@ def main() -> None:
         found["ECG5000"] = heartbeats(beats, seeds)
     print(report(found))
     if given.out:
-        about = {"date": time.strftime("%Y-%m-%d"), "machine": machine.describe(), "load": machine.load()}
-        about["against KNN"] = against(found, OURS, RIVAL)
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(about | found, indent=1, ensure_ascii=False) + "\n")
+        keep(given.out, {"against KNN": against(found, OURS, RIVAL)} | found)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ many new rows. Told are
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -31,7 +29,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from diabolo import VariationalAutoencoder
 
-from . import machine
+from .told import aligned, keep, with_spread
 
 __all__ = ["METHODS", "OURS", "TABLES", "main", "measure", "report"]
 
@@ -159,18 +157,10 @@ def report(found: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     lines = [["", *columns]]
     for name, some in found.items():
         real = [run["accuracy, real rows"] for run in next(iter(some.values()))]
-        lines.append([f"{name}: real rows", _with_spread(real), "50.00", "1.00", ""])
+        lines.append([f"{name}: real rows", with_spread(real), "50.00", "1.00", ""])
         for method, runs in some.items():
-            lines.append([f"{name}: {method}", *(_with_spread([run[column] for run in runs]) for column in columns)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
-
-
-def _with_spread(values: list[float]) -> str:
-    return f"{fmean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+            lines.append([f"{name}: {method}", *(with_spread([run[column] for run in runs]) for column in columns)])
+    return aligned(lines)
 
 
 def main() -> None:
@@ -192,8 +182,7 @@ def main() -> None:
             print(f"{name}, {method}: {found[name][method]}", file=sys.stderr, flush=True)
     print(report(found))
     if given.out:
-        about = {"date": time.strftime("%Y-%m-%d"), "machine": machine.describe(), "load": machine.load()}
-        given.out.write_text(json.dumps(about | {"found": found}, indent=1) + "\n")
+        keep(given.out, {"found": found})
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import machine
+from .told import aligned, keep, with_spread
 
 __all__ = ["OURS", "TABLES", "Protocol", "main", "measure", "report", "task"]
 
@@ -103,27 +103,18 @@ def report(found: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     names = list(found)
     methods = list(dict.fromkeys(method for some in found.values() for method in some))
     lines = [["", *(f"{name}, {'RMSE' if TABLES[name].onto_unit else 'MSE'}" for name in names)]]
-    lines += [
-        [method, *(_with_spread([run["error"] for run in found[n].get(method, [])]) for n in names)]
-        for method in methods
-    ]
+    lines += [[method, *(_error(found[n].get(method, [])) for n in names)] for method in methods]
     lines += [
         [f"seconds, {method}", *(_median([run["seconds"] for run in found[n].get(method, [])]) for n in names)]
         for method in methods
     ]
     lines += [["cells in 90 % intervals", *(f"{fmean(r['coverage'] for r in found[n][OURS]):.1%}" for n in names)]]
     lines += [[f"{OURS} over the best other", *(f"{_over_best(found[n]):.3f}" for n in names)]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names) + 1)]
-    return "\n".join(
-        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
+    return aligned(lines)
 
 
-def _with_spread(values: list[float]) -> str:
-    if not values:
-        return "-"
-    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+def _error(runs: list[dict[str, float]]) -> str:
+    return with_spread([run["error"] for run in runs], 4) if runs else "-"
 
 
 def _median(values: list[float]) -> str:
@@ -161,8 +152,7 @@ def main() -> None:
                 runs.append({"seed": seed, **measure(folder, name, seed, method)})
                 print(f"{name}, {method}: {runs[-1]}", file=sys.stderr, flush=True)
             if given.out:
-                about = {"date": time.strftime("%Y-%m-%d"), "machine": machine.describe(), "load": machine.load()}
-                given.out.write_text(json.dumps(about | {"found": found}, indent=1) + "\n")
+                keep(given.out, {"found": found})
     print(report({name: found[name] for name in TABLES if OURS in found.get(name, {})}))
 
 

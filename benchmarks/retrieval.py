@@ -8,13 +8,11 @@ for that only. Digits are scikit-learn's; Fashion-MNIST is read from DIR (`fashi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from diabolo import DenoisingAutoencoder
 
-from . import machine
+from .told import aligned, keep, with_spread
 
 __all__ = ["OURS", "SIZES", "Images", "main", "measure", "precision", "report"]
 
@@ -97,18 +95,10 @@ def report(found: dict[str, Any]) -> str:
     for name, some in found.items():
         lines.append([f"{name}: pixels", *[f"{some['pixels']:.2f}"] * len(SIZES), ""])
         for method, by_size in some["codes"].items():
-            cells = [_with_spread([run["precision"] for run in by_size[str(k)]]) for k in SIZES]
+            cells = [with_spread([run["precision"] for run in by_size[str(k)]]) for k in SIZES]
             seconds = np.median([run["seconds"] for k in SIZES for run in by_size[str(k)]])
             lines.append([f"{name}: {method}", *cells, f"{seconds:.1f}"])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
-
-
-def _with_spread(values: list[float]) -> str:
-    return f"{fmean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    return aligned(lines)
 
 
 def main() -> None:
@@ -137,8 +127,7 @@ def main() -> None:
         found[name] = {"pixels": precision(*images), "codes": codes}
     print(report(found))
     if given.out:
-        about = {"date": time.strftime("%Y-%m-%d"), "machine": machine.describe(), "load": machine.load()}
-        given.out.write_text(json.dumps(about | {"found": found}, indent=1) + "\n")
+        keep(given.out, {"found": found})
 
 
 if __name__ == "__main__":

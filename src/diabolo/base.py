@@ -83,16 +83,19 @@ def _require_positive(number: Any, name: str = "n_samples") -> None:
         raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}.")
 
 
+def _known_recipe(estimator: BaseAutoencoder) -> Recipe:
+    """What it was fitted with, or would be."""
+    return estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
+
+
 def _is_stochastic(estimator: BaseAutoencoder) -> bool:
-    recipe = estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
-    if not recipe.latent.stochastic:
+    if not _known_recipe(estimator).latent.stochastic:
         raise AttributeError(f"{type(estimator).__name__} has a deterministic code: there is no posterior to ask.")
     return True
 
 
 def _is_denoiser(estimator: BaseAutoencoder) -> bool:
-    recipe = estimator.model_.recipe if hasattr(estimator, "model_") else estimator._recipe(2)
-    if isinstance(recipe.corruption, NoCorruption):
+    if isinstance(_known_recipe(estimator).corruption, NoCorruption):
         raise AttributeError(
             f"{type(estimator).__name__} has learned from clean rows: there is no noise that it knows."
         )
@@ -189,8 +192,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         self._seed = seed
         given = self._opened(X)
         rows = self._prepared(given, self._share_held_out(X_val), {} if prepared is None else prepared)
-        self._missing = rows.missing
-        self._missing = self._formula().missing == "told"  # a corruption that hides cells teaches to read such rows
+        self._missing = rows.missing or self._recipe(self._width).corruption.hides
         if X_val is not None:
             rows = rows.judged_by(self._rows(X_val))
         model = Model.build(self._formula(), self._width, seed)

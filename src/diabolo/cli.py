@@ -37,7 +37,6 @@ MODELS = {
     "anomaly": "AnomalyDetector",
     "imputer": "AutoencoderImputer",
 }
-_TASKS = ("anomaly", "imputer")
 _MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute"}
 """The one command that a model is made for, if it is no autoencoder."""
 _CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
@@ -177,7 +176,7 @@ def fit(
     given = {"random_state": options.get("seed", 0), "schema": options.get("schema", "auto")}
     estimator = _make(options["model"], given | parameters)
     estimator.set_params(verbose=int(not quiet))
-    can_resume = options["model"] not in _TASKS
+    can_resume = MODELS[options["model"]] not in _MADE_FOR
     if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no state to go on from.")
     rows = open_store(
