@@ -232,24 +232,24 @@ class Model(eqx.Module):
         return self.decode(self.code(x)).mean
 
 
-def _borne_by_one(
+def _borne_by_some(
     model: Model,
     told: Float[Array, "n t"],
     z: Float[Array, "s n k"],
     q: Distribution,
     beta: Float[Array, ""],
     key: PRNGKeyArray,
-) -> tuple[Terms, Float[Array, "1 n k"]]:
-    """An objective's terms, whose gradient is that of one draw for each row; and those draws."""
+) -> tuple[Terms, Float[Array, "m n k"]]:
+    """An objective's terms, whose gradient is that of a few draws for each row; and those draws."""
     objective = model.recipe.objective
     fixed, fixed_z, fixed_q = jax.lax.stop_gradient((eqx.filter(model, eqx.is_array), z, q))
     fixed = eqx.combine(fixed, model)
     seen = Draws(fixed.log_likelihood(told, fixed_z), fixed_z, fixed_q, model.prior)
     terms: Terms = objective(seen, beta)
     chosen = objective.bearers(jax.random.fold_in(key, 1), seen)
-    one = jnp.take_along_axis(z, chosen[None, :, None], axis=0)
-    bearer = -Draws(model.log_likelihood(told, one), one, q, model.prior).log_weights()[0]
-    return terms._replace(loss=terms.loss + bearer - jax.lax.stop_gradient(bearer)), one
+    some = jnp.take_along_axis(z, chosen[..., None], axis=0)
+    bearer = -Draws(model.log_likelihood(told, some), some, q, model.prior).log_weights().mean(0)
+    return terms._replace(loss=terms.loss + bearer - jax.lax.stop_gradient(bearer)), some
 
 
 def loss(
@@ -279,8 +279,8 @@ def loss(
     corrupted = recipe.corrupted(corruption_key, x)
     q = model.encode(corrupted)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
-    if recipe.objective.one_bears:
-        terms, z = _borne_by_one(model, told, z, q, beta, latent_key)
+    if recipe.objective.n_bearers:
+        terms, z = _borne_by_some(model, told, z, q, beta, latent_key)
     else:
         terms = recipe.objective(Draws(model.log_likelihood(told, z), z, q, model.prior), beta)
 
