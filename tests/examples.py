@@ -61,7 +61,11 @@ PARTS = {
     ),
     "Reconstruction": (parts.Reconstruction(), parts.Reconstruction(2)),
     "ELBO": (parts.ELBO(), parts.ELBO(parts.LinearWarmup(3), 2), parts.ELBO(parts.Constant(0.3))),
-    "ImportanceWeighted": (parts.ImportanceWeighted(), parts.ImportanceWeighted(1), parts.ImportanceWeighted(3, n_backward=1)),
+    "ImportanceWeighted": (
+        parts.ImportanceWeighted(),
+        parts.ImportanceWeighted(1),
+        parts.ImportanceWeighted(3, n_backward=1),
+    ),
     "KLSparsity": (parts.KLSparsity(), parts.KLSparsity(0.2, 3.0)),
     "L1": (parts.L1(), parts.L1(0.5)),
     "WeightDecay": (parts.WeightDecay(), parts.WeightDecay(0.5)),
