@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from .placement import use_devices
     from .sweeps import sweep
-    from .tasks import AnomalyDetector, AutoencoderImputer, load
+    from .tasks import AnomalyDetector, AutoencoderGenerator, AutoencoderImputer, load
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "AutoencoderClassifier",
+    "AutoencoderGenerator",
     "AutoencoderImputer",
     "BasicAutoencoder",
     "DenoisingAutoencoder",
@@ -46,6 +47,7 @@ __all__ = [
 _MODULES = ("metrics", "parts")
 _ELSEWHERE = {
     "AnomalyDetector": ".tasks",
+    "AutoencoderGenerator": ".tasks",
     "AutoencoderImputer": ".tasks",
     "load": ".tasks",
     "sweep": ".sweeps",

@@ -78,7 +78,7 @@ def documented(cls: type) -> type:
     return learner.documented(cls)
 
 
-def _require_positive(number: Any, name: str = "n_samples") -> None:
+def require_positive(number: Any, name: str = "n_samples") -> None:
     if not isinstance(number, numbers.Integral) or number < 1:
         raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}.")
 
@@ -276,7 +276,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         -------
         Z : array of shape (n, K), of X's floating type
         """
-        return self._mapped(X, lambda rows, _: self._said(inference.code, rows).astype(rows.dtype))
+        return self._mapped(X, lambda rows, _: self._coded(rows))
 
     def inverse_transform(self, X: Any) -> Any:
         """From codes (n, K) to rows (n, d): E[x | z], in the units of the training data; for a schema, a table."""
@@ -366,10 +366,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         Mattei & Frellsen (2019), "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", section 4.
         """
         check_is_fitted(self)
-        _require_positive(n_samples)
+        require_positive(n_samples)
         if n_draws is None:
             return self._filled(X, partial(self._expected, n_samples=n_samples))
-        _require_positive(n_draws, "n_draws")
+        require_positive(n_draws, "n_draws")
         if not self.model_.recipe.latent.stochastic:
             raise ValueError(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
         seeds = check_random_state(random_state).randint(2**30, size=n_draws)
@@ -428,40 +428,36 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         same columns, types, ranges and categories
         """
         check_is_fitted(self)
-        _require_positive(n_samples)
+        require_positive(n_samples)
         seed = int(check_random_state(random_state).randint(2**30))
         row = None if not given else self._row_of(given)
-        z = self._from_prior(n_samples, seed) if row is None else self._from_prior_given(row, n_samples, seed)
-        op = inference.draw if noise else inference.decode
-        rows = self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed))
+        if row is None:
+            z = self._from_prior(n_samples, seed)
+        else:
+            z = self._likely(self._from_prior(max(4096, 16 * n_samples), seed), row, n_samples, seed)
+        rows = self._decoded(z, seed, noise)
         return self._told(rows if row is None else np.where(np.isnan(row), rows, row))
 
     def _from_prior(self, n_samples: int, seed: int) -> np.ndarray:
         return np.asarray(self.model_.prior.sample(randomness.key(seed), (n_samples,)))
 
-    def _from_prior_given(self, row: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
-        """Draws from p(z | what is known of a row), by their weights among draws from the prior."""
-        z = self._from_prior(max(4096, 16 * n_samples), seed)
+    def _coded(self, rows: np.ndarray) -> np.ndarray:
+        """The deterministic codes of rows as they are read."""
+        codes: np.ndarray = self._said(inference.code, rows).astype(rows.dtype)
+        return codes
+
+    def _decoded(self, z: np.ndarray, seed: int, noise: bool = True) -> np.ndarray:
+        """x ~ p(x | z), or E[x | z] without noise, in the user's units."""
+        op = inference.draw if noise else inference.decode
+        return self.scaler_.invert(inference.by_rows(op, self.model_, z, seed=seed))
+
+    def _likely(self, z: np.ndarray, row: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+        """Of many codes some, drawn by how likely they make what is known of a row, in the user's units."""
         beside = np.hstack([z, np.broadcast_to(self.scaler_.apply(row), (len(z), row.shape[1]))])
         log_w = inference.by_rows(inference.log_likelihood_at, self.model_, beside).astype(np.float64)
         weights = np.exp(log_w - log_w.max())
         chosen = np.random.default_rng([seed, 6]).choice(len(z), n_samples, p=weights / weights.sum())
         return z[chosen]
-
-    def _row_of(self, given: Mapping[Any, Any]) -> np.ndarray:
-        """A row, (1, n), of which only some columns are known."""
-        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-        if unknown := [name for name in given if name not in names]:
-            raise ValueError(
-                f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
-                f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
-            )
-        if self.schema_ is not None:
-            return self.schema_.encode(self.schema_.row(given))
-        row = np.full((1, len(names)), np.nan)
-        for name, value in given.items():
-            row[0, names.index(name)] = value
-        return row
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def interpolate(self, a: Any, b: Any, n_steps: int = 10) -> Any:
@@ -476,7 +472,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         -------
         array of shape (n_steps, d), or a table, as `reconstruct` gives it
         """
-        _require_positive(n_steps, "n_steps")
+        require_positive(n_steps, "n_steps")
         ends = [self.transform(row) for row in (a, b)]
         if any(len(end) != 1 for end in ends):
             raise ValueError(f"interpolate goes from one row to another; got {len(ends[0])} and {len(ends[1])} rows.")
@@ -500,7 +496,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         return self._mapped(X, lambda rows, _: self._said(inference.kl, rows).astype(np.float64))
 
     def _log_weights(self, X: Any, n_samples: int) -> Any:
-        _require_positive(n_samples)
+        require_positive(n_samples)
 
         def both(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
             found = self._said(inference.log_weight_sums, rows, n_samples)

@@ -36,8 +36,9 @@ MODELS = {
     "autoencoder": "Autoencoder",
     "anomaly": "AnomalyDetector",
     "imputer": "AutoencoderImputer",
+    "generator": "AutoencoderGenerator",
 }
-_MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute"}
+_MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute", "AutoencoderGenerator": "sample"}
 """The one command that a model is made for, if it is no autoencoder."""
 _CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
 
@@ -335,14 +336,14 @@ def sample(
         typer.Option("-g", "--given", metavar="COLUMN=VALUE", help="What all rows have; may be given several times."),
     ] = None,
 ) -> None:
-    """Generate new rows with a variational model."""
+    """Generate new rows with a variational model, or a generator."""
     from . import sinks
     from .data import Images
     from .tasks import load
 
     model: Any = load(run)
     if not hasattr(model, "sample"):
-        raise UsageError(f"{run} holds a {type(model).__name__}: only variational models generate rows.")
+        raise UsageError(f"{run} holds a {type(model).__name__}: only variational models and generators make rows.")
     shape = model.image_shape_
     images = None if shape is None else Images(tuple(Path(f"{i:0{len(str(n))}}.png") for i in range(1, n + 1)), shape)
     sinks.check_output(output, images=images is not None)
@@ -565,6 +566,9 @@ def _described_job(model: Any, options: dict[str, Any], seconds: float) -> str:
             f"rows that they had not seen: flagged are scores above {-model.offset_:.4g}, "
             f"which {model.false_alarm_rate:g} of ordinary rows have"
         )
+    elif options["model"] == "generator":
+        what, n_judged = "generator", len(model.weights_)
+        rows = "normal distributions in the mixture that codes are drawn from"
     else:
         what, n_judged = "imputer", len(model.calibration_errors_)
         rows = "cells that they had not seen say how wrong they may be"

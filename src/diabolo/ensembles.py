@@ -83,6 +83,14 @@ class Ensemble(Tables, Kept):
         """The name, or number, of the column that each number of a row belongs to."""
         return range(self._width) if self.schema_ is None else self.schema_.owners
 
+    @property
+    def _are_numbers(self) -> np.ndarray:
+        """Which numbers of a row are cells of an order: numbers, dates and counts."""
+        if self.schema_ is None:
+            return np.ones(self._width, bool)
+        kinds = {column.name: column.kind for column in self.schema_.used}
+        return np.array([kinds[name] in ("number", "date", "count") for name in self.schema_.owners])
+
 
 def _drawn(store: Store, seed: int) -> np.ndarray:
     """As many rows of a store as may be in memory at once, in their order."""

@@ -6,7 +6,7 @@ Everything that is fitted to rows has this in common, whatever is done with them
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -160,6 +160,21 @@ class Tables(Columns):
             self._refuse_holes(piece.rows, piece.first)
             pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
         return of_kind(pa.concat_tables(pieces), X)
+
+    def _row_of(self, given: Mapping[Any, Any]) -> np.ndarray:
+        """A row, (1, n), of which only some columns are known."""
+        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+        if unknown := [name for name in given if name not in names]:
+            raise ValueError(
+                f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
+                f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
+            )
+        if self.schema_ is not None:
+            return self.schema_.encode(self.schema_.row(given))
+        row = np.full((1, len(names)), np.nan)
+        for name, value in given.items():
+            row[0, names.index(name)] = value
+        return row
 
     def _is_plain(self, X: Any) -> bool:
         """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""

@@ -2,6 +2,7 @@
 
 from ..learner import load
 from .anomalies import AnomalyDetector, Explanation
+from .generation import AutoencoderGenerator
 from .repair import AutoencoderImputer
 
-__all__ = ["AnomalyDetector", "AutoencoderImputer", "Explanation", "load"]
+__all__ = ["AnomalyDetector", "AutoencoderGenerator", "AutoencoderImputer", "Explanation", "load"]

@@ -162,14 +162,6 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             for i in range(MEMBERS[str(self.estimator)])
         ]
 
-    @property
-    def _are_numbers(self) -> np.ndarray:
-        """Which numbers of a row are cells that an interval says something of."""
-        if self.schema_ is None:
-            return np.ones(self._width, bool)
-        kinds = {column.name: column.kind for column in self.schema_.used}
-        return np.array([kinds[name] in ("number", "date", "count") for name in self.schema_.owners])
-
     # -- using --------------------------------------------------------------------------------------------------------
 
     def transform(self, X: Any) -> Any:
