@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import PowerTransformer
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -28,8 +29,6 @@ _ROWS = 10_000
 _LEVELS = 501
 _LEAST_VARIANCE = 1e-3
 _DECIMALS = 5
-_FARTHEST = 4.0
-"""Standard scores beyond are as far as any."""
 _CANDIDATES = 4096, 16
 """Codes that are weighed by what is given: so many, or so many for each row."""
 
@@ -39,8 +38,8 @@ class AutoencoderGenerator(Ensemble):
     r"""Makes new rows: with the dependences of those it has learned from, and each column's own distribution.
 
     As in a copula (Sklar 1959), columns and what ties them are told apart. A variational autoencoder learns where cells
-    lie among the known ones of their column: the mean of the standard score, (x − mean)/sd, which tells gaps, and the
-    normal score, Φ⁻¹ of the share of cells below, which long tails and frequent values do not trouble. A mixture of
+    lie among the known ones of their column: the mean of two scores, a power of the cell (Yeo & Johnson 2000), which
+    tells gaps, and Φ⁻¹ of the share of cells below, which long tails and frequent values do not trouble. A mixture of
     normal distributions is fitted to its codes afterwards, as these need not lie as the prior does (Ghosh et al. 2020,
     section 4). What is decoded from a draw of it becomes the cell that has the same rank among known ones as this has
     among draws.
@@ -235,8 +234,9 @@ def _quantiles(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
 def _scores(column: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     """What is learned in place of a column's known cells."""
     standard = (column - column.mean()) / (column.std() or 1.0)
+    power = PowerTransformer().fit_transform(standard[:, None])[:, 0]
     normal = norm.ppf((_levels(column, quantiles) + 0.5) / len(quantiles))
-    scores: np.ndarray = (np.clip(standard, -_FARTHEST, _FARTHEST) + normal) / 2
+    scores: np.ndarray = (power + normal) / 2
     return scores
 
 
