@@ -160,9 +160,9 @@ class AutoencoderGenerator(Ensemble):
     def _codes(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draws from the mixture, (n, K)."""
         of = rng.choice(len(self.weights_), n, p=self.weights_)
-        roots = np.linalg.cholesky(self.covariances_)
-        noise = rng.standard_normal((n, self.means_.shape[1]))
-        z: np.ndarray = self.means_[of] + np.einsum("nij,nj->ni", roots[of], noise)
+        z = rng.standard_normal((n, self.means_.shape[1]))
+        for i, (mean, root) in enumerate(zip(self.means_, np.linalg.cholesky(self.covariances_), strict=True)):
+            z[of == i] = mean + z[of == i] @ root.T
         return z.astype(np.float32)
 
     # -- using --------------------------------------------------------------------------------------------------------
