@@ -237,7 +237,7 @@ BAD_CALLS = {
     "an output of no kind": ("score {fitted} {wine} -o {tmp}/r.xlsx", "must end in"),
     "a missing column": ("score {fitted} {tmp}/narrow.csv", "no column named"),
     "an existing run": ("fit {wine} -m basic -o {fitted} --exclude id", "exists already.*--force"),
-    "samples of a code": ("sample {basic}", "only variational models generate"),
+    "samples of a code": ("sample {basic}", "only variational models and generators make rows"),
     "an unknown command": ("frobnicate", "No such command"),
     "an unknown option": ("fit --frobnicate", "No such option"),
 }
