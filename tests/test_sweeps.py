@@ -117,10 +117,12 @@ def test_what_fit_refuses_a_sweep_refuses(table):
 
 
 @pytest.mark.parametrize("n_cores", [None, 1, 2, 3], ids=lambda n: "accelerator" if n is None else f"{n} cores")
-@pytest.mark.parametrize("n", [5, 7])
-def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, monkeypatch):
+@pytest.mark.parametrize(("n", "alone"), [(5, False), (7, False), (5, True)])
+def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, alone, monkeypatch):
     monkeypatch.setattr(runtime, "n_cores", lambda: n_cores)
     monkeypatch.setattr(training, "_TOGETHER_BYTES", 3_000)  # two or three of them
+    if alone:
+        monkeypatch.setattr(training, "_ALONE_PRODUCTS", 1)
     grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
     early = BasicAutoencoder(**SMALL | {"max_epochs": 40, "early_stopping": True, "patience": 2})
     found = sweep(early, grid, table)

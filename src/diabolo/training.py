@@ -45,6 +45,7 @@ __all__ = ["Keeper", "Plan", "State", "Trained", "train", "train_many"]
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
 _TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
+_ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
 _TRAINING_NOISE, _JUDGING_NOISE = 3, 4
 
 
@@ -218,12 +219,14 @@ def _tell(runs: Sequence[_Run], on_share: Callable[[float], None] | None) -> Non
 
 def _division(group: Sequence[_Run]) -> tuple[int, int]:
     """How many trainings one program does together, and how many such programs run at a time."""
-    n_cores, n_bytes = runtime.n_cores(), sum(leaf.nbytes for leaf in jax.tree.leaves(group[0].state.carry))
+    n_cores, one = runtime.n_cores(), group[0]
     if n_cores is None:
         return len(group), 1
-    most = _TOGETHER_BYTES // n_bytes
+    most = _TOGETHER_BYTES // sum(leaf.nbytes for leaf in jax.tree.leaves(one.state.carry))
     if most < 2:
         return 1, 1
+    if one.batch * sum(leaf.size for leaf in jax.tree.leaves(one.state.carry.arrays)) >= _ALONE_PRODUCTS:
+        return 1, n_cores
     rounds = -(-len(group) // (n_cores * most))
     return -(-len(group) // (n_cores * rounds)), n_cores
 

@@ -26,7 +26,7 @@ from ..estimators import DenoisingAutoencoder
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation"]
 
-NOISE_LEVELS: dict[str, tuple[float, ...]] = {"ensemble": (0.1, 0.25, 0.5, 1.0), "single": (0.25,)}
+NOISE_LEVELS: dict[str, tuple[float, ...]] = {"ensemble": (0.1, 0.4), "single": (0.25,)}
 """σ of the denoisers, in standard deviations of a column."""
 _BATCH, _STEPS = 128, 300
 _SHARE, _FOLDS = 0.2, 3
@@ -74,9 +74,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     Parameters
     ----------
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
-        "ensemble": denoising autoencoders d → 128 → 64 → 128 → d for Gaussian noise of 0.1, 0.25, 0.5 and 1 standard
-        deviations, all trained in one program by 300 steps of Adam, however many rows there are. "single": one of them,
-        0.25. Or any autoencoder; it is cloned.
+        "ensemble": denoising autoencoders d → 128 → 64 → 128 → d for Gaussian noise of 0.1 and 0.4 standard deviations,
+        trained side by side by 300 steps of Adam, however many rows there are. "single": one, for 0.25. Or any
+        autoencoder; it is cloned.
     false_alarm_rate : float in (0, 1), default=0.01
         α: how many ordinary rows may be flagged. It may be set anew after `fit`.
     calibration : int, float or None, default=None
