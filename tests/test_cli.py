@@ -87,6 +87,29 @@ def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, 
     assert re.search(r"^ +box +category +3: 0, 1, 2$", out, re.MULTILINE)
 
 
+def test_filled_cells_come_with_intervals(run, tmp_path):
+    bunch = load_iris(as_frame=True)
+    whole = bunch.data.set_axis(["a", "b", "c", "d"], axis=1).assign(species=bunch.target_names[bunch.target])
+    holes = whole.mask(np.random.default_rng(0).random(whole.shape) < 0.2)
+    holes.to_csv(tmp_path / "holes.csv", index=False)
+    words = ("fit", tmp_path / "holes.csv", "-m", "imputer", "-s", "estimator=single", "-o", tmp_path / "run")
+    assert run(*words)[0] == 0
+    status, out, err = run("impute", tmp_path / "run", tmp_path / "holes.csv", "--interval", 0.9)
+    assert (status, err) == (0, "")
+    found = pd.read_csv(io.StringIO(out))
+    assert found.columns.tolist() == [*whole.columns, *(f"{name}_{end}" for name in "abcd" for end in ("low", "high"))]
+    alone = pd.read_csv(io.StringIO(run("impute", tmp_path / "run", tmp_path / "holes.csv")[1]))
+    pd.testing.assert_frame_equal(alone, found[whole.columns])
+    low, high = (found[[f"{name}_{end}" for name in "abcd"]].to_numpy() for end in ("low", "high"))
+    cells, missing = whole[[*"abcd"]].to_numpy(), holes[[*"abcd"]].isna().to_numpy()
+    assert (low == high)[~missing].all()
+    assert ((low <= cells) & (cells <= high))[missing].mean() > 0.8
+    found.to_csv(tmp_path / "again.csv", index=False)
+    status, _, err = run("impute", tmp_path / "run", tmp_path / "again.csv", "--interval", 0.9)
+    assert (status, err) == (2, "diabolo: There is a column a_low already: rename it, or leave --interval out.\n")
+    assert run("impute", tmp_path / "run", tmp_path / "holes.csv", "--interval", 1)[0] == 2
+
+
 def test_a_folder_of_images_becomes_one_of_images_again(run, tmp_path, monkeypatch):
     from PIL import Image
 

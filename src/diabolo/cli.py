@@ -236,18 +236,39 @@ def denoise(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
 
 
 @app.command()
-def impute(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+def impute(
+    run: Run,
+    data: Data,
+    output: Out = None,
+    key: Key = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval",
+            metavar="P",
+            help="Write NAME_low and NAME_high for each column of numbers: between them lie P of all missing cells.",
+        ),
+    ] = None,
+) -> None:
     """Fill the empty cells of each row.
 
     With what is likeliest, given the other cells. Cells that are not empty, and columns that the model does not use,
     stay as they are. RUN comes from  diabolo fit DATA --model imputer,  or is an autoencoder that was fitted to rows
     with empty cells.
     """
+    if interval is not None and not 0 < interval < 1:
+        raise UsageError(f"--interval must lie between 0 and 1; got {interval:g}.")
 
     def filled(model: Any, rows: Any) -> Any:
-        return _as_table(model, model.impute(rows) if hasattr(model, "impute") else model.transform(rows))
+        whole = _as_table(model, model.impute(rows) if hasattr(model, "impute") else model.transform(rows))
+        if interval is None:
+            return whole
+        if not hasattr(model, "intervals"):
+            raise UsageError(f"{run} holds a {type(model).__name__}: intervals are told by  fit --model imputer.")
+        ends = [_as_table(model, some) for some in model.intervals(rows, interval)]
+        return _with_ends(model, whole, *ends)
 
-    _apply(run, data, output, key, filled, whole=True, command="impute")
+    _apply(run, data, output, key, filled, rebuilds=interval is None, whole=True, command="impute")
 
 
 @app.command()
@@ -534,6 +555,18 @@ def _as_table(model: Any, rows: Any) -> Any:
     """Rows of the model's features under their names; a table as it is."""
     names = getattr(model, "feature_names_in_", [f"x{i}" for i in range(model.n_features_in_)])
     return _numbers(rows, names) if model.schema_ is None else rows
+
+
+def _with_ends(model: Any, whole: Any, low: Any, high: Any) -> Any:
+    """The table with two columns more for each that has an order."""
+    table, low, high = (rows if hasattr(rows, "append_column") else rows.as_arrow() for rows in (whole, low, high))
+    names = low.column_names if model.schema_ is None else [c.name for c in model.schema_.used if c.has_order]
+    for name in names:
+        for end, cells in (("low", low), ("high", high)):
+            if f"{name}_{end}" in table.column_names:
+                raise UsageError(f"There is a column {name}_{end} already: rename it, or leave --interval out.")
+            table = table.append_column(f"{name}_{end}", cells[name])
+    return table
 
 
 def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:

@@ -88,8 +88,8 @@ class Ensemble(Tables, Kept):
         """Which numbers of a row are cells of an order: numbers, dates and counts."""
         if self.schema_ is None:
             return np.ones(self._width, bool)
-        kinds = {column.name: column.kind for column in self.schema_.used}
-        return np.array([kinds[name] in ("number", "date", "count") for name in self.schema_.owners])
+        ordered = {column.name for column in self.schema_.used if column.has_order}
+        return np.array([name in ordered for name in self.schema_.owners])
 
 
 def _drawn(store: Store, seed: int) -> np.ndarray:

@@ -112,6 +112,11 @@ class Column:
 
     # -- and back -----------------------------------------------------------------------------------------------------
 
+    @property
+    def has_order(self) -> bool:
+        """Whether one cell may lie between two others: of numbers, dates and counts."""
+        return self.kind in ("number", "date", "count")
+
     def decode(self, numbers: np.ndarray) -> pa.Array:
         """Cells of the column's type: whole numbers rounded, within the range seen; the likeliest category."""
         missing = np.isnan(numbers).any(axis=1)
