@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from . import inference, learner, randomness, runtime
+from . import inference, learner, randomness, report, runtime, sinks
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
 from .learner import Job, Learner
@@ -393,6 +393,49 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
             return self.scaler_.invert(scaled).astype(rows.dtype)
 
         return self._told(self._mapped(X, noisy), X)
+
+    def report(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> str:
+        """One page of HTML: did it learn, what did it learn, can it be trusted?
+
+        Learning curves by term, reconstructions, the error of each feature, a map of the latent space, what each of its
+        units does, samples, what is amiss and how to mend it, and a decoder that runs in the page: move the code, and
+        see the row. It needs no network, and opens from a file.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`; default=None
+            Rows to show the model at work on, best such as it has not been fitted to. Of more than 5,000 so many are
+            drawn. None: learning, samples and the decoder alone are shown.
+        y : array-like of shape (n,) or None, default=None
+            A label of each row, to colour the map by.
+        path : path or None, default=None
+            A file to write the page to.
+        image_shape : tuple of int or None, default=None
+            (height, width) or (height, width, 3), if rows are images. None: known of files of images and convolutional
+            networks, otherwise rows are no images.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        InvalidData
+            If ``y`` or ``image_shape`` does not suit the rows.
+        """
+        check_is_fitted(self)
+        page, _ = report.reported(self, X, y, image_shape=image_shape)
+        if path is not None:
+            sinks.write_text(path, page)
+        return page
 
     def _in_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
         change = 0.0 if self.model_.recipe.likelihood.discrete else self.scaler_.log_volume(rows)

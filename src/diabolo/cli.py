@@ -346,6 +346,59 @@ def detect(
 
 
 @app.command()
+def report(
+    run: Run,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="Rows to show the model at work on, best such as it was not fitted to; as for the other commands.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    color: Annotated[
+        str | None, typer.Option("--color", metavar="COLUMN", help="A column of DATA to colour the latent map by.")
+    ] = None,
+    image_shape: Annotated[
+        str | None,
+        typer.Option("--image-shape", metavar="HxW[x3]", help="Rows are images of this height and width."),
+    ] = None,
+    key: Key = None,
+) -> None:
+    """One page about RUN: did it learn, what did it learn, can it be trusted?
+
+    Learning curves, reconstructions, a map of the latent space, samples, a decoder that runs in the page, and what is
+    amiss, which is printed as well. The page is one file and needs no network.
+    """
+    from . import sinks
+    from .data import labels
+    from .report import reported
+    from .stores import open_store
+    from .tasks import load
+
+    model = load(run)
+    if not hasattr(model, "report"):
+        raise UsageError(f"{run} holds an {type(model).__name__}; a report is made of an autoencoder.")
+    if color is not None and data is None:
+        raise UsageError("--color needs DATA, whose column it is.")
+    shape = None if image_shape is None else _shape(image_shape)
+    rows = told = None
+    if data is not None:
+        told = None if color is None else labels(data, color)
+        known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
+        rows = open_store(data, columns=known, key=key, wanted=model.schema_)
+    with _one_line():
+        page, findings = reported(model, rows, told, image_shape=shape, title=run.name)
+    sinks.write_text(output, page)
+    for finding in findings:
+        typer.echo(f"{finding.what}: {finding.figure}\n  {finding.remedy}")
+    typer.echo(f"{'nothing amiss; ' if not findings else ''}the report is {output}")
+
+
+@app.command()
 def sample(
     run: Run,
     n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many rows.")] = 1,
@@ -420,6 +473,14 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise UsageError(f"--set {text}: NAME=VALUE is needed, for example --set n_latent=8.")
     return name.strip(), _plain(_parsed(value.strip()))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """HxW or HxWx3."""
+    sizes = text.lower().split("x")
+    if len(sizes) not in (2, 3) or not all(size.isdigit() for size in sizes):
+        raise UsageError(f"--image-shape {text}: HEIGHTxWIDTH is needed, for example --image-shape 28x28.")
+    return tuple(map(int, sizes))
 
 
 def _parsed(text: str) -> Any:

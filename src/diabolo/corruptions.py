@@ -39,6 +39,10 @@ class Corruption(Part, slot="corruption"):
         """A copy that has learned what it needs from the training data's bounds per feature, each (d,)."""
         return self
 
+    def times(self, factor: float) -> Corruption | None:
+        """The same with its level multiplied, a share at most by what makes it 1; None, if it has no level."""
+        return None
+
 
 @dataclass(frozen=True)
 class NoCorruption(Corruption):
@@ -78,6 +82,9 @@ class GaussianNoise(Corruption):
     def bind(self, low: Bound, high: Bound) -> Self:
         return self if self.features == "all" else self.replace(sigma=self.sigma * (high > low))
 
+    def times(self, factor: float) -> Corruption | None:
+        return self.replace(sigma=self.sigma * factor)
+
 
 @dataclass(frozen=True)
 class SaltAndPepper(Corruption):
@@ -113,6 +120,9 @@ class SaltAndPepper(Corruption):
     def bind(self, low: Bound, high: Bound) -> Self:
         return self.replace(low=low if self.low is None else self.low, high=high if self.high is None else self.high)
 
+    def times(self, factor: float) -> Corruption | None:
+        return self.replace(p=min(1.0, self.p * factor))
+
 
 @dataclass(frozen=True)
 class Masking(Corruption):
@@ -137,6 +147,9 @@ class Masking(Corruption):
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return x * jax.random.bernoulli(key, 1.0 - self.p, x.shape).astype(x.dtype)
+
+    def times(self, factor: float) -> Corruption | None:
+        return self.replace(p=min(1.0, self.p * factor))
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,9 @@ class Missing(Corruption):
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return jnp.where(jax.random.bernoulli(key, self.p, x.shape), jnp.nan, x)
 
+    def times(self, factor: float) -> Corruption | None:
+        return self.replace(p=min(1.0, self.p * factor))
+
 
 @dataclass(frozen=True)
 class Chain(Corruption):
@@ -195,6 +211,9 @@ class Chain(Corruption):
 
     def bind(self, low: Bound, high: Bound) -> Self:
         return self.replace(steps=tuple(step.bind(low, high) for step in self.steps))
+
+    def times(self, factor: float) -> Corruption | None:
+        return self.replace(steps=_all_times(self.steps, factor))
 
 
 @dataclass(frozen=True)
@@ -232,3 +251,10 @@ class OneOf(Corruption):
 
     def bind(self, low: Bound, high: Bound) -> Self:
         return self.replace(options=tuple(option.bind(low, high) for option in self.options))
+
+    def times(self, factor: float) -> Corruption | None:
+        return self.replace(options=_all_times(self.options, factor))
+
+
+def _all_times(some: tuple[Corruption, ...], factor: float) -> tuple[Corruption, ...]:
+    return tuple(one.times(factor) or one for one in some)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from . import sql
 from .errors import InvalidData
 from .schema import Overrides, Schema, is_a_number, is_numeric
 
@@ -184,6 +185,36 @@ def read(
     if table.num_rows == 0:
         raise InvalidData(f"{where} has no rows.")
     return rows_of(table, str(where), columns, exclude, wanted)
+
+
+def labels(where: str, name: str) -> list[Any]:
+    """One column of tables or of an answer, or one array of .npz files, whatever it holds.
+
+    Raises
+    ------
+    InvalidData
+        If nothing is there, or there is no such column.
+    """
+    if sql.is_query(where):
+        tables = [pa.Table.from_batches([batch]) for batch in sql.answer(where)]
+    else:
+        tables = [_table_with(file, name) for file in files_in(where)]
+    found: list[Any] = []
+    for table in tables:
+        _require_columns((name,), table.column_names)
+        found += table.column(name).to_pylist()
+    return found
+
+
+def _table_with(file: Path, name: str) -> pa.Table:
+    """A file's columns, or if it is quicker that one only."""
+    kind = kind_of(file)
+    if kind in _READERS:
+        return _READERS[kind](file)
+    if kind == ".npz":
+        arrays = load_array(file)
+        return pa.table({key: arrays[key] for key in arrays if arrays[key].ndim == 1})
+    raise InvalidData(f"{file} has no columns with names: there is no {name}.")
 
 
 def rows_of(

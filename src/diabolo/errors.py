@@ -8,6 +8,7 @@ DiaboloError
 │   └── UnknownPart      it names a part that no imported class defines
 ├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
 ├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
+├── NotCovered           a network uses a step of JAX that a page or format cannot express            (ValueError)
 └── UsageError           the command line was used wrongly                                            (ValueError)
 
 Every message says what is wrong, where, and the mend. The second base class in brackets is Python's own,
@@ -49,6 +50,10 @@ class InvalidPlacement(DiaboloError, ValueError):
 
 class CheckpointError(DiaboloError, RuntimeError):
     """A training under way cannot be kept, or not be gone on with."""
+
+
+class NotCovered(DiaboloError, ValueError):
+    """A network uses a step of JAX that a page or format cannot express."""
 
 
 class DamagedCheckpoint(UserWarning):

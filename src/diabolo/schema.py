@@ -226,6 +226,15 @@ class Schema:
         """The column that each number of an encoded row belongs to."""
         return tuple(column.name for column in self._order for _ in range(column.width))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each number of an encoded row is called: a column's name, and of a category which one it says."""
+        found: list[str] = []
+        for column in self._order:
+            is_one_of = column.kind == "category"
+            found += [f"{column.name}: {c}" for c in (*column.categories, "other")] if is_one_of else [column.name]
+        return tuple(found)
+
     def encode(self, table: pa.Table) -> np.ndarray:
         """The rows of a table that has these columns, (n, width), float64; others it may have are not looked at.
 

@@ -21,7 +21,7 @@ import pyarrow.parquet
 from .data import Images, Table, numeric, numeric_columns
 from .errors import InvalidData
 
-__all__ = ["Sink", "check_output", "open_sink", "write"]
+__all__ = ["Sink", "check_output", "open_sink", "write", "write_text"]
 
 
 class Sink(ABC):
@@ -187,3 +187,21 @@ def write(where: str | None, rows: Any, images: Images | None = None) -> None:
     """All rows at once: see `open_sink`."""
     with open_sink(where, images) as sink:
         sink.add(rows)
+
+
+def write_text(where: str | os.PathLike[str], text: str) -> None:
+    """A file of text, whole or not at all.
+
+    Raises
+    ------
+    InvalidData
+        If its folder is not there, or it cannot be written.
+    """
+    path = Path(where)
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise InvalidData(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,185 @@
+"""The report's charts, as Plotly figures; colours and the page's ground are set by the page, for light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ..metrics import active_units
+from .evidence import Evidence, Seen
+
+__all__ = ["curves", "density", "features", "lines", "noise", "profile", "units"]
+
+FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito's, apart for all eyes
+_MOST_BARS, _MOST_NAMES = 40, 20
+_OUTSIDE = ("learning_rate", "beta")
+
+
+def _figure(x: str, y: str, height: int = 260, **layout: Any) -> go.Figure:
+    return go.Figure(
+        layout={
+            "height": height,
+            "margin": {"l": 56, "r": 16, "t": 12, "b": 44},
+            "xaxis": {"title": {"text": x}, "automargin": True},
+            "yaxis": {"title": {"text": y}, "automargin": True},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "template": None,
+            **layout,
+        }
+    )
+
+
+def curves(e: Evidence) -> list[tuple[str, go.Figure]]:
+    """A chart for each term of the loss, training and held-out rows; β on an axis of its own beside what it weighs."""
+    found = []
+    known = [name for name in e.history if name not in _OUTSIDE and not name.startswith("validation_")]
+    terms = sorted(known, key=lambda name: list(_TERMS).index(name) if name in _TERMS else len(_TERMS))
+    beta = e.curve("beta") if len(set(e.curve("beta"))) > 1 else []
+    for name in terms:
+        figure = _figure("epoch", "nats per row")
+        for values, label, color in (
+            (e.curve(name), "training", FIRST),
+            (e.curve(f"validation_{name}"), "held out", SECOND),
+        ):
+            if values:
+                epochs = list(range(1, len(values) + 1))
+                figure.add_scatter(x=epochs, y=values, name=label, mode="lines", line={"color": color, "width": 2})
+        if e.best_epoch:
+            figure.add_vline(x=e.best_epoch, line={"dash": "dot", "width": 1.5, "color": "#888"})
+            figure.add_annotation(
+                x=e.best_epoch, y=1, yref="paper", text="best", showarrow=False, xanchor="right", yanchor="top"
+            )
+        if name == "kl" and beta:
+            figure.add_scatter(
+                x=list(range(1, len(beta) + 1)), y=beta, name="β", yaxis="y2", line={"color": THIRD, "dash": "dash"}
+            )
+            figure.update_layout(
+                yaxis2={
+                    "overlaying": "y",
+                    "side": "right",
+                    "range": [0, 1.05 * max(beta)],
+                    "tickmode": "array",
+                    "tickvals": [0, max(beta) / 2, max(beta)],
+                    "showgrid": False,
+                    "title": {"text": "β"},
+                },
+                margin={"r": 56},
+            )
+        found.append((_TERMS.get(name, name), figure))
+    return found
+
+
+_TERMS = {
+    "loss": "Loss",
+    "reconstruction": "Reconstruction, −log p(x | z)",
+    "kl": "KL(q(z | x) ‖ π)",
+    "KLSparsity": "Sparsity penalty, β·Σ KL(ρ‖ρ̂)",
+}
+
+
+def features(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
+    """Of each feature the share of its variance that the reconstruction lacks: 1 is no better than the mean."""
+    share = seen.unexplained
+    if e.image is not None:
+        grid = share.reshape(e.image)
+        grid = grid if grid.ndim == 2 else grid.mean(axis=2)
+        figure = _figure("", "", height=340)
+        figure.add_heatmap(z=grid, colorscale="Viridis", zmin=0, zmax=1)
+        figure.update_yaxes(autorange="reversed", scaleanchor="x", showticklabels=False)
+        figure.update_xaxes(showticklabels=False, constrain="domain")
+        return "Share of each pixel's variance that is lost", figure
+    owners: dict[str, list[float]] = {}
+    for name, value in zip(e.owners, share, strict=True):
+        owners.setdefault(name, []).append(float(value))
+    by_column = {name: float(np.mean(values)) for name, values in owners.items()}
+    if not e.has_names and len(by_column) > _MOST_BARS:
+        figure = _figure("feature", "share lost")
+        figure.add_scatter(y=list(by_column.values()), mode="lines", line={"color": FIRST})
+        return "Share of each feature's variance that is lost", figure
+    order = sorted(by_column, key=by_column.__getitem__)[-_MOST_BARS:]
+    figure = _figure("share of variance lost", "", height=90 + 20 * len(order))
+    figure.add_bar(
+        x=[by_column[name] for name in order],
+        y=[name if e.has_names else f"feature {name}" for name in order],
+        orientation="h",
+        marker={"color": FIRST},
+    )
+    figure.update_layout(yaxis={"title": {"text": ""}, "type": "category", "dtick": 1})
+    rest = len(by_column) - len(order)
+    return (
+        "Columns, the worst rebuilt first" if not rest else f"The {len(order)} columns that are rebuilt worst",
+        figure,
+    )
+
+
+def units(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
+    """KL of each latent unit, the largest first; those that vary with the row in full colour."""
+    assert seen.kl is not None
+    each, active = seen.kl.mean(axis=0), active_units(seen.codes)
+    order = np.argsort(-each)
+    figure = _figure("latent unit", "KL, nats per row")
+    figure.add_bar(
+        x=[f"z{i + 1}" for i in order],
+        y=each[order],
+        marker={"color": [FIRST if active[i] else "#aaaaaa" for i in order]},
+        hovertemplate="%{x}: %{y:.3f} nats<extra></extra>",
+    )
+    figure.update_xaxes(type="category")
+    return f"KL of each unit: {int(active.sum())} of {len(active)} are active (grey: not)", figure
+
+
+def density(e: Evidence, seen: Seen) -> list[tuple[str, go.Figure]]:
+    """The density of a sparse code's activations against ρ, and each unit's mean."""
+    heights, edges = np.histogram(seen.codes, bins=60, range=(0, 1), density=True)
+    shown = _figure("activation", "density")
+    shown.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=heights, width=np.diff(edges), marker={"color": FIRST})
+    shown.update_yaxes(type="log")
+    means = np.sort(seen.codes.mean(axis=0))[::-1]
+    ranked = _figure("unit, by its mean", "mean activation ρ̂")
+    ranked.add_scatter(y=means, mode="lines", line={"color": FIRST, "width": 2}, name="ρ̂")
+    for rho in e.targets[:1]:
+        shown.add_vline(x=rho, line={"color": SECOND, "dash": "dash"})
+        shown.add_annotation(x=rho, y=1, yref="paper", text=f"ρ = {rho:g}", showarrow=False, xanchor="left")
+        ranked.add_hline(y=rho, line={"color": SECOND, "dash": "dash"})
+        ranked.add_annotation(x=1, xref="paper", y=rho, text=f"ρ = {rho:g}", showarrow=False, yanchor="bottom")
+        ranked.update_yaxes(range=[0, 1.15 * max(rho, float(means.max()))])
+    return [("All activations of all rows", shown), ("Mean activation of each unit", ranked)]
+
+
+def noise(seen: Seen) -> tuple[str, go.Figure]:
+    """The error before and after, by the level of the noise."""
+    assert seen.noise is not None
+    figure = _figure("level, in multiples of that in training", "mean squared error")
+    for values, name, color in (
+        (seen.noise.before, "corrupted rows", SECOND),
+        (seen.noise.after, "restored rows", FIRST),
+    ):
+        figure.add_scatter(x=seen.noise.factors, y=values, name=name, mode="lines+markers", line={"color": color})
+    figure.add_vline(x=1, line={"dash": "dot", "width": 1.5, "color": "#888"})
+    return "Error against noise level", figure
+
+
+def profile(e: Evidence, original: np.ndarray, rebuilt: np.ndarray, user: Sequence[str]) -> go.Figure:
+    """A row beside its reconstruction, feature by feature in scaled units; ``user``: what the hover says."""
+    n = len(original)
+    few = e.has_names and n <= _MOST_NAMES
+    names = list(e.labels) if few else list(range(n))
+    figure = _figure("" if few else "feature", "scaled units", height=250)
+    mode = "lines+markers" if few else "lines"
+    figure.add_scatter(y=original, name="row", mode=mode, line={"color": FIRST}, text=user, hoverinfo="text")
+    figure.add_scatter(y=rebuilt, name="rebuilt", mode=mode, line={"color": SECOND, "dash": "dot"}, hoverinfo="y")
+    if few:
+        short = [name if len(name) <= 14 else f"{name[:13]}…" for name in map(str, names)]
+        figure.update_xaxes(tickvals=list(range(n)), ticktext=short, tickangle=-60 if n > 5 else 0)
+    return figure
+
+
+def lines(rows: np.ndarray) -> go.Figure:
+    """Long rows without names, as they are."""
+    figure = _figure("feature", "")
+    for i, row in enumerate(rows):
+        figure.add_scatter(y=row, mode="lines", name=str(i + 1), line={"width": 1.5})
+    return figure

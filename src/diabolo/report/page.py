@@ -1,0 +1,451 @@
+"""From evidence to one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly
+import plotly.io
+
+from ..browser import Program, program
+from ..errors import NotCovered
+from . import doctor, figures, images
+from .evidence import Evidence, Seen
+
+__all__ = ["render"]
+
+_MOST_POINTS = 1_500
+_MOST_AXES = 16
+_MOST_COLUMNS = 24
+_MOST_CONSTANTS = 2_000_000
+"""Numbers of a decoder that the page carries: 8 MB."""
+_SIDE = 48
+_GROUPS = (("best", 0.0), ("median", 0.5), ("worst", 1.0))
+
+
+class _Page:
+    """Collects sections, and the charts that the browser draws."""
+
+    def __init__(self) -> None:
+        self._sections: list[tuple[str, str, str]] = []
+        self.charts: list[dict[str, Any]] = []
+        self.data: dict[str, Any] = {}
+
+    def chart(self, title: str, figure: Any) -> str:
+        self.charts.append(json.loads(plotly.io.to_json(figure)))
+        return (
+            f"<figure><figcaption>{escape(title)}</figcaption>"
+            f'<div class="chart" data-chart="{len(self.charts) - 1}" role="img" aria-label="{escape(title)}"></div>'
+            "</figure>"
+        )
+
+    def section(self, key: str, title: str, text: str, *blocks: str) -> None:
+        lead = f"<p>{text}</p>" if text else ""
+        self._sections.append((key, title, f"<h2>{escape(title)}</h2>{lead}{''.join(blocks)}"))
+
+    def html(self) -> str:
+        links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in self._sections)
+        body = "".join(f'<section id="{key}" tabindex="-1">{text}</section>' for key, _, text in self._sections)
+        return f'<nav aria-label="Sections">{links}</nav>{body}'
+
+
+def _grid(blocks: Sequence[str], kind: str = "charts") -> str:
+    return f'<div class="{kind}">{"".join(blocks)}</div>'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
+    top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(_shown(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _shown(cell: Any) -> str:
+    """A cell for people."""
+    if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
+        return "–"
+    if isinstance(cell, bool | str):
+        return str(cell)
+    if isinstance(cell, int | float | np.number):
+        return f"{float(cell):.5g}" if abs(float(cell)) < 1e6 else f"{float(cell):,.0f}"
+    return str(cell)
+
+
+# -- rows, for people -------------------------------------------------------------------------------------------------
+
+
+def _cells(e: Evidence, rows: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+    """Names and cells of rows in the user's terms, no more columns than one can read."""
+    names = list(e.columns)
+    if e.schema is not None:
+        table = e.schema.decode(rows)
+        names = table.column_names[:_MOST_COLUMNS]
+        return names, [list(row.values())[:_MOST_COLUMNS] for row in table.to_pylist()]
+    names = [name if e.has_names else f"x{name}" for name in names[:_MOST_COLUMNS]]
+    return names, [[float(value) for value in row[:_MOST_COLUMNS]] for row in rows]
+
+
+def _bounds(e: Evidence) -> tuple[float, float]:
+    """What is black, and what is white."""
+    assert e.seen is not None or e.samples is not None
+    rows = e.seen.rows if e.seen is not None else e.samples
+    assert rows is not None
+    return float(np.nanmin(rows)), float(np.nanmax(rows))
+
+
+def _picture(e: Evidence, lines: Sequence[np.ndarray], what: str) -> str:
+    assert e.image is not None
+    uri = images.encoded(lines, e.image, _bounds(e))
+    columns = max(map(len, lines))
+    return (
+        f'<figure class="picture" style="--columns:{columns}"><figcaption>{escape(what)}</figcaption>'
+        f'<img src="{uri}" alt="{escape(what)}"></figure>'
+    )
+
+
+def _rows_shown(page: _Page, e: Evidence, rows: np.ndarray, what: str) -> str:
+    """Rows as pictures, as lines, or as a table."""
+    if e.image is not None:
+        per_line = 12 if len(rows) > 12 else len(rows)
+        return _picture(e, [rows[i : i + per_line] for i in range(0, len(rows), per_line)], what)
+    if not e.has_names and len(e.columns) > _MOST_COLUMNS:
+        figure = figures.lines(rows[:9])
+        return page.chart(what, figure)
+    return _table(*_cells(e, rows[:9]), caption=what)
+
+
+# -- sections ---------------------------------------------------------------------------------------------------------
+
+
+def _findings(page: _Page, e: Evidence) -> None:
+    found = doctor.examine(e)
+    items = "".join(
+        f'<li class="{"serious" if one.serious else "mild"}"><b>{escape(one.what)}.</b> {escape(one.figure)} '
+        f"<i>{escape(one.remedy)}</i></li>"
+        for one in found
+    )
+    looked = "training, latent, likelihood and units" if e.seen else "training alone, since no rows were given"
+    text = f"Looked at: {looked}. What is amiss, with the figure it rests on, and the remedy."
+    if not found:
+        text = f"Looked at: {looked}. Nothing is amiss."
+    page.section("doctor", "The doctor", text, f'<ul class="doctor">{items}</ul>' if items else "")
+
+
+def _tiles(e: Evidence) -> str:
+    tiles: list[tuple[str, str]] = [("rows trained on", f"{e.n_samples:,}"), ("code", f"{e.recipe.latent.n_latent}")]
+    if e.n_epochs:
+        tiles.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
+    if e.seen is not None:
+        tiles.append(("variance kept", f"{e.seen.explained:.1%}"))
+        if e.seen.pca_explained is not None:
+            tiles.append(("PCA of that width", f"{e.seen.pca_explained:.1%}"))
+        tiles.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.seen.scores.mean():.5g}"))
+    return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in tiles)
+
+
+def _learning(page: _Page, e: Evidence) -> None:
+    if not e.curve("loss"):
+        return
+    charts = [page.chart(title, figure) for title, figure in figures.curves(e)]
+    text = "Each term of the loss, in nats per row and scaled units; held-out rows are judged at β = 1."
+    page.section("learning", "Learning", text, _grid(charts))
+
+
+def _rebuilt(page: _Page, e: Evidence, seen: Seen) -> None:
+    each = 8 if e.image is not None else 2
+    blocks = []
+    for (name, _), chosen in zip(_GROUPS, seen.at_rank(tuple(share for _, share in _GROUPS), each), strict=True):
+        rebuilt = e.scaler.invert(seen.rebuilt[chosen])
+        if e.image is not None:
+            blocks.append(
+                _picture(e, [seen.rows[chosen], rebuilt], f"{name.capitalize()}: rows above, reconstructions below")
+            )
+            continue
+        for i, row in zip(chosen, rebuilt, strict=True):
+            _, (cells, told) = _cells(e, np.stack([seen.rows[i], row]))
+            names = _cells(e, seen.rows[i : i + 1])[0]
+            said = {n: f"{n}: {_shown(a)}, rebuilt {_shown(b)}" for n, a, b in zip(names, cells, told, strict=True)}
+            owners = e.owners if e.has_names else [f"x{name}" for name in e.owners]
+            hover = [said.get(owner, str(owner)) for owner in owners]
+            figure = figures.profile(e, seen.scaled[i], seen.rebuilt[i], hover)
+            title = f"{name.capitalize()}: row {seen.numbers[i] + 1:,}, mean squared error {seen.errors[i]:.3g}"
+            blocks.append(page.chart(title, figure))
+    text = "Of the rows shown, those rebuilt best, those in the middle, and those rebuilt worst."
+    page.section("rows", "Reconstructions", text, _grid(blocks, "pictures" if e.image is not None else "charts"))
+
+
+def _features(page: _Page, e: Evidence, seen: Seen) -> None:
+    text = "0: told exactly; 1: no better than the mean; above 1: worse than that."
+    page.section(
+        "features",
+        "Error by feature",
+        text,
+        _grid([page.chart(*figures.features(e, seen))], "charts" if e.image is None else "charts half"),
+    )
+
+
+def _latent(page: _Page, e: Evidence, seen: Seen) -> None:
+    chosen = np.arange(len(seen.rows))
+    if len(chosen) > _MOST_POINTS:
+        chosen = np.sort(np.random.default_rng(0).choice(len(chosen), _MOST_POINTS, replace=False))
+    axes = _busiest(seen)
+    where: dict[str, list[float | None]] = {}
+    if seen.codes.shape[1] > 2 and len(seen.rows) > 2:
+        plane, shares = seen.plane
+        for i in range(2):
+            where[f"component {i + 1} ({shares[i]:.0%} of the codes' variance)"] = _rounded(plane[chosen, i])
+    for i in axes:
+        where[f"z{i + 1}"] = _rounded(seen.codes[chosen, i])
+    names, cells = _cells(e, seen.rows[chosen])
+    colors: dict[str, list[Any]] = {}
+    if seen.labels is not None:
+        numbers = seen.labels.dtype.kind in "fiub"
+        colors["label"] = _rounded(seen.labels[chosen]) if numbers else [str(value) for value in seen.labels[chosen]]
+    colors["log p"] = _rounded(seen.scores[chosen])
+    colors["reconstruction error"] = _rounded(seen.errors[chosen])
+    told: dict[str, Any] = {"axes": where, "colors": colors, "numbers": (seen.numbers[chosen] + 1).tolist()}
+    if e.image is not None:
+        uri, width, height = images.sheet(seen.rows[chosen], e.image, _bounds(e), _SIDE)
+        told["sheet"] = {"uri": uri, "width": width, "height": height}
+    else:
+        shown = [[_shown(cell) for cell in row] for row in cells]
+        told |= {"names": names, "rows": shown}
+        for i, name in enumerate(names):
+            column = [row[i] for row in cells]
+            numbers = all(cell is None or isinstance(cell, int | float) for cell in column)
+            if numbers:
+                colors[name] = _rounded([np.nan if cell is None else cell for cell in column])
+            else:
+                colors[name] = [_shown(cell) for cell in column]
+    told["codes"] = [_rounded(row) for row in seen.codes[chosen]]
+    page.data["map"] = told
+    some = "" if len(chosen) == seen.n_given else f" {len(chosen):,} of {seen.n_given:,} rows."
+    text = (
+        f"Each point is a row, where the encoder puts it.{some} Point at one, or step through them with the "
+        "slider, to see it; click to bring the explorer there."
+    )
+    controls = (
+        '<div class="controls"><label>across <select id="map-x"></select></label>'
+        '<label>up <select id="map-y"></select></label><label>colour <select id="map-color"></select></label>'
+        '<label class="wide">row <input id="map-row" type="range" min="0" value="0" step="1"></label></div>'
+    )
+    view = (
+        '<div class="beside"><div id="map-chart" class="chart tall"></div>'
+        '<div id="map-shown" aria-live="polite"></div></div>'
+    )
+    page.section("map", "The latent map", text, controls, view)
+
+
+def _rounded(values: Any) -> list[float | None]:
+    """Five digits of each; JSON knows no NaN."""
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
+
+
+def _busiest(seen: Seen) -> list[int]:
+    """The units that vary most, in their order."""
+    order = np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_AXES]
+    return sorted(int(i) for i in order)
+
+
+def _units(page: _Page, e: Evidence, seen: Seen) -> None:
+    if seen.kl is not None:
+        text = (
+            "How much each unit of the posterior tells of a row. A unit that tells nothing costs nothing, "
+            "and is not used; active are those whose mean varies with the row, by more than 0.01."
+        )
+        page.section("units", "Latent units", text, page.chart(*figures.units(e, seen)))
+    elif e.recipe.latent.in_unit_interval:
+        charts = [page.chart(title, figure) for title, figure in figures.density(e, seen)]
+        text = "How active the units are, beside ρ, and the rows that each of the busiest units answers to most."
+        page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, seen))
+
+
+def _top_rows(e: Evidence, seen: Seen) -> str:
+    """For each of some units the rows that make it most active."""
+    blocks, rows = [], []
+    for unit in np.argsort(-seen.codes.var(axis=0), kind="stable")[:12]:
+        top = np.argsort(-seen.codes[:, unit], kind="stable")[:6]
+        mean = float(seen.codes[:, unit].mean())
+        if e.image is not None:
+            blocks.append(_picture(e, [seen.rows[top]], f"unit {unit + 1}, ρ̂ = {mean:.3f}"))
+            continue
+        spread = np.sqrt(np.maximum(seen.spread, 1e-12))
+        away = (np.nanmean(seen.scaled[top], axis=0) - np.nanmean(seen.scaled, axis=0)) / spread
+        most = np.argsort(-np.abs(np.nan_to_num(away)), kind="stable")[:3]
+        why = ", ".join(f"{e.owners[i]} {'high' if away[i] > 0 else 'low'} ({away[i]:+.1f} σ)" for i in most)
+        rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{seen.numbers[i] + 1:,}" for i in top), why])
+    if blocks:
+        return _grid(blocks, "units")
+    return _table(("unit", "ρ̂", "its rows", "what they have in common"), rows)
+
+
+def _noise(page: _Page, seen: Seen) -> None:
+    if seen.noise is not None:
+        text = "Rows were corrupted as in training, less and more, and restored; in scaled units."
+        page.section("noise", "Noise", text, page.chart(*figures.noise(seen)))
+
+
+def _generated(page: _Page, e: Evidence) -> None:
+    blocks = []
+    if e.samples is not None:
+        blocks.append(_rows_shown(page, e, e.samples, "Drawn from the model: nobody's rows"))
+    if e.between is not None:
+        blocks.append(_rows_shown(page, e, e.between, "From one row to another, by way of their codes"))
+    if blocks:
+        page.section("new", "Samples and interpolation" if e.samples is not None else "Interpolation", "", *blocks)
+
+
+def _explorer(page: _Page, e: Evidence) -> None:
+    controls = (
+        '<div class="beside"><div><div id="sliders"></div><div class="controls">'
+        '<button id="explore-reset" type="button">back to the start</button></div></div>'
+        '<div id="explored" aria-live="polite"></div></div>'
+    )
+    try:
+        told = _decoder(e)
+    except NotCovered as error:
+        page.section(
+            "explorer", "The latent explorer", f"This decoder does not run in a browser: {escape(str(error))}."
+        )
+        return
+    page.data["explorer"] = told
+    n, k = len(told["units"]), e.recipe.latent.n_latent
+    some = "" if n == k else f" The {n} units of {k} that vary most; the others stay as they are."
+    text = f"Move a unit of the code: the decoder runs in this page, and shows the row that it stands for.{some}"
+    page.section("explorer", "The latent explorer", text, controls)
+
+
+def _decoder(e: Evidence) -> dict[str, Any]:
+    """All that the page needs to decode."""
+    k = e.recipe.latent.n_latent
+    found: Program = program(lambda z: e.model.decode(z).mean, (1, k))
+    if found.n_constants > _MOST_CONSTANTS:
+        raise NotCovered(
+            f"it has {found.n_constants:,} weights, and a page should not carry more than {_MOST_CONSTANTS:,}"
+        )
+    constants = [array.ravel() for array in found.constants.values()]
+    numbers = np.concatenate(constants) if constants else np.zeros(0, np.float32)
+    codes = e.seen.codes if e.seen is not None else np.asarray(e.model.prior.sample(_key(), (512,)))
+    low, high = np.quantile(codes, [0.005, 0.995], axis=0)
+    pad = 0.15 * np.maximum(high - low, 1e-3)
+    low, high = low - pad, high + pad
+    if e.recipe.latent.in_unit_interval:
+        low, high = np.zeros(k), np.ones(k)
+    start = np.median(codes, axis=0) if e.seen is None else codes[next(e.seen.at_rank((0.5,), 1))[0]]
+    order = _busiest(e.seen) if e.seen is not None else range(min(k, _MOST_AXES))
+    told: dict[str, Any] = {
+        "program": {
+            "steps": found.steps,
+            "shapes": {str(number): list(shape) for number, shape in found.shapes.items()},
+            "constants": list(found.constants),
+            "argument": found.argument,
+            "result": found.result,
+        },
+        "numbers": base64.b64encode(numbers.astype("<f4").tobytes()).decode(),
+        "units": [{"unit": int(i), "low": float(low[i]), "high": float(high[i])} for i in order],
+        "start": [float(value) for value in start],
+        "offset": e.scaler.offset.tolist(),
+        "scale": e.scaler.scale.tolist(),
+    }
+    if e.image is not None:
+        return told | {"image": list(e.image), "bounds": _bounds(e) if e.seen or e.samples is not None else (0, 1)}
+    if e.schema is not None:
+        places = e.schema.places
+        columns = [
+            {
+                "name": c.name, "kind": c.kind, "from": places[c.name].start, "categories": list(c.categories),
+                "low": c.low, "high": c.high, "whole": c.whole or c.kind == "count",
+            }
+            for c in e.schema.used
+        ]  # fmt: skip
+    else:
+        if not e.has_names and len(e.columns) > _MOST_COLUMNS:
+            return told
+        columns = [
+            {"name": name if e.has_names else f"x{name}", "kind": "number", "from": i}
+            for i, name in enumerate(e.columns)
+        ]
+        if e.seen is not None:
+            for column, least, most in zip(
+                columns, np.nanmin(e.seen.rows, axis=0), np.nanmax(e.seen.rows, axis=0), strict=True
+            ):
+                column |= {"low": float(least), "high": float(most)}
+    return told | {"columns": columns}
+
+
+def _key() -> Any:
+    from ..randomness import key
+
+    return key(0)
+
+
+def _reproduced(page: _Page, e: Evidence) -> None:
+    parameters = [(name, repr(value)) for name, value in e.parameters.items()]
+    about = [("training rows", f"{e.n_samples:,}"), ("their fingerprint", e.fingerprint), *e.versions.items()]
+    recipe = "\n".join(f"{name:<11} {getattr(e.recipe, name)!r}" for name in _SLOTS)
+    text = "The parameters, the parts they stand for, the data and the versions; the same give the same bits."
+    blocks = _grid([_table(("parameter", "value"), parameters), _table(("what", "which"), about)], "charts")
+    formula = f'<div class="scroll"><pre>{escape(recipe)}</pre></div>'
+    page.section("again", "How to make it again", text, formula, blocks)
+
+
+_SLOTS = ("corruption", "encoder", "latent", "prior", "decoder", "likelihood", "objective", "penalties")
+
+
+def _sections(e: Evidence) -> Iterator[Any]:
+    seen = e.seen
+    yield _findings, ()
+    yield _learning, ()
+    if seen is not None:
+        yield _rebuilt, (seen,)
+        yield _features, (seen,)
+        yield _latent, (seen,)
+    yield _explorer, ()
+    if seen is not None:
+        yield _units, (seen,)
+    yield _generated, ()
+    yield _reproduced, ()
+
+
+def render(e: Evidence, title: str = "") -> str:
+    """The page."""
+    page = _Page()
+    for section, given in _sections(e):
+        section(page, e, *given)
+        if section is _units and e.seen is not None:
+            _noise(page, e.seen)
+    here = resources.files(__package__)
+    code = "\n".join((here / name).read_text(encoding="utf-8") for name in ("runtime.js", "page.js"))
+    library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    bundle = {"charts": page.charts, **page.data}
+    name = title or e.name
+    rows = ""
+    if e.seen is not None:
+        n = len(e.seen.rows)
+        rows = f"Asked about {n:,} rows" + (f" of {e.seen.n_given:,}, drawn evenly." if n < e.seen.n_given else ".")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
+<body><a class="skip" href="#doctor">to the findings</a><main>
+<header><h1>{escape(name)}</h1><button id="theme" type="button" aria-pressed="false">light or dark</button>
+<p>{rows} <noscript>Charts, map and explorer need JavaScript; all else is here.</noscript></p>
+<dl class="tiles">{_tiles(e)}</dl></header>
+{page.html()}
+<footer>diabolo {escape(e.versions["diabolo"])}</footer></main>
+<script type="text/plain" id="library">{_packed(library.read_bytes())}</script>
+<script type="text/plain" id="bundle">{_packed(json.dumps(bundle, allow_nan=False).encode())}</script>
+<script>{code}</script></body></html>
+"""
+
+
+def _packed(content: bytes) -> str:
+    """Gzipped, the same bits each time, as text."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
