@@ -38,7 +38,18 @@ PART_ROOMS = {
 COMMON = {"activations", "distributions", "errors", "layers", "part"}
 # From the ground upwards; a room imports from no room above it.
 FLOORS = [
-    {"errors", "runtime", "sources", "progress", "metrics", "activations", "randomness", "convolution", "placement"},
+    {
+        "errors",
+        "runtime",
+        "sources",
+        "progress",
+        "metrics",
+        "activations",
+        "callbacks",
+        "randomness",
+        "convolution",
+        "placement",
+    },
     {"part", "distributions", "layers", "scaling", "artifact", "schema", "sql"},
     {"data"},
     {"stores", "sinks"} | PART_ROOMS - {"objectives"},

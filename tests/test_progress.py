@@ -40,6 +40,16 @@ def test_without_held_out_rows_none_are_shown(monkeypatch):
     assert "held out" not in text
 
 
+def test_terms_are_shown_if_there_are_several_and_beta_while_it_rises(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    record = {"loss": 3.0, "reconstruction": 2.5, "kl": 1.0, "beta": 0.5, "learning_rate": 1e-3, "validation_kl": 9.0}
+    text = _shown(Terminal(), monkeypatch, record=record)
+    assert "loss 3, reconstruction 2.5, kl 1, β 0.50" in text
+    assert "β" not in _shown(Terminal(), monkeypatch, record=record | {"beta": 1.0})
+    assert "reconstruction" not in _shown(Terminal(), monkeypatch, record={"loss": 3.0, "reconstruction": 2.9})
+
+
 def test_an_epoch_of_many_chunks_moves_on_within(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import metrics, parts
+    from . import callbacks, metrics, parts
     from .estimators import (
         Autoencoder,
         AutoencoderClassifier,
@@ -37,6 +37,7 @@ __all__ = [
     "StackedAutoencoder",
     "VariationalAutoencoder",
     "__version__",
+    "callbacks",
     "load",
     "metrics",
     "parts",
@@ -44,7 +45,7 @@ __all__ = [
     "use_devices",
 ]
 
-_MODULES = ("metrics", "parts")
+_MODULES = ("callbacks", "metrics", "parts")
 _ELSEWHERE = {
     "AnomalyDetector": ".tasks",
     "AutoencoderGenerator": ".tasks",

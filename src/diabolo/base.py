@@ -23,6 +23,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from . import inference, learner, randomness, report, runtime, sinks
+from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
 from .learner import Job, Learner
@@ -140,6 +141,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
+        callback: Callback | None = None,
     ) -> Self:
         """Learn to reconstruct ``X``.
 
@@ -162,6 +164,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         resume : bool, default=False
             Go on from ``checkpoint_dir``, if there is something in it. The weights will be those of a training that was
             never stopped, to the bit.
+        callback : Callback or None, default=None
+            Is told of each epoch: a function of its number and its record. See `diabolo.callbacks`.
 
         Raises
         ------
@@ -178,7 +182,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         def begun(seed: int, kept: Checkpoints | None) -> Job:
             return self._begun(X, seed, kept, X_val=X_val)
 
-        return self._trained(begun, checkpoint_dir, checkpoint_every, resume)
+        return self._trained(begun, checkpoint_dir, checkpoint_every, resume, callback)
 
     def _begun(
         self,

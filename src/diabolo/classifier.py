@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import inference
 from .base import BaseAutoencoder
+from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import Corruption, NoCorruption
 from .errors import InvalidPart
@@ -113,6 +114,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
+        callback: Callback | None = None,
     ) -> Self:
         """Fit the autoencoder to ``X``, unless it is frozen, then all of the encoder to the labels.
 
@@ -123,7 +125,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             Labels.
         X_val, y_val : the same of other rows, or None, default=None
             Rows to choose the best epoch by, in place of a share of ``X``.
-        checkpoint_dir, checkpoint_every, resume
+        checkpoint_dir, checkpoint_every, resume, callback
             As for an autoencoder's `fit`.
 
         Raises
@@ -146,7 +148,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             self.autoencoder_ = self._begun_with(rows, None if ahead is None else ahead[0], apart, checkpoint_every)
             return self._job(rows, positions, ahead, kept)
 
-        return self._trained(begun, folder, checkpoint_every, resume)
+        return self._trained(begun, folder, checkpoint_every, resume, callback)
 
     def _begun_with(self, rows: np.ndarray, ahead: Any, apart: dict[str, Any], every: float) -> BaseAutoencoder:
         given = self._begins_with()

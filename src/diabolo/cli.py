@@ -136,6 +136,10 @@ def fit(
     distributed: Annotated[
         bool, typer.Option("--distributed", help="Train together with the other processes of this job.")
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option("--log", metavar="tensorboard", help="Write each epoch's losses to RUN.tensorboard as well."),
+    ] = None,
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -180,6 +184,7 @@ def fit(
     can_resume = MODELS[options["model"]] not in _MADE_FOR
     if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no state to go on from.")
+    _check_log(log, options["model"])
     rows = open_store(
         options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
     )
@@ -190,7 +195,10 @@ def fit(
         shutil.rmtree(partial, ignore_errors=True)
     with _one_line(), _stoppable(partial):
         if can_resume:
-            estimator.fit(rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume)
+            with _logged(log, run) as callback:
+                estimator.fit(
+                    rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume, callback=callback
+                )
         else:
             estimator.fit(rows)
         estimator.set_params(verbose=0)
@@ -429,12 +437,22 @@ def sample(
 
 @app.command()
 def info(
-    run: Run, as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False
+    run: Run,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="The learning curves, as CSV.")] = False,
 ) -> None:
     """What a RUN is, and how it was trained."""
     from .artifact import read_manifest
 
     manifest = read_manifest(run)
+    if history:
+        curves = manifest["fitted"].get("history_")
+        if not curves:
+            raise UsageError(f"{run} holds an {manifest['estimator']}, which keeps no learning curves.")
+        typer.echo(",".join(("epoch", *curves)))
+        for epoch, values in enumerate(zip(*curves.values(), strict=True), start=1):
+            typer.echo(",".join((str(epoch), *map(repr, values))))
+        return
     typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False) if as_json else _described(manifest))
 
 
@@ -539,6 +557,26 @@ def _make(model: str, parameters: dict[str, Any]) -> Any:
 
 class _Terminated(SystemExit):
     """SIGTERM."""
+
+
+@contextmanager
+def _logged(log: str | None, run: Path) -> Iterator[Any]:
+    """Who is told of each epoch, if anyone."""
+    if log is None:
+        yield None
+        return
+    from .callbacks import TensorBoard
+
+    with TensorBoard(run.with_name(f"{run.name}.tensorboard")) as callback:
+        yield callback
+
+
+def _check_log(log: str | None, model: str) -> None:
+    if log is None:
+        return
+    _require_known([log], ("tensorboard",), "--log")
+    if MODELS[model] in _MADE_FOR:
+        raise UsageError(f"--model {model} trains several networks and keeps no log.")
 
 
 def _terminate(*_: Any) -> None:

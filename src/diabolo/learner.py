@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from . import artifact, packing
+from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .errors import ArtifactError
 from .model import Model, Recipe
@@ -207,7 +208,12 @@ class Learner(Columns, Kept, ABC):
     # -- fitting ------------------------------------------------------------------------------------------------------
 
     def _trained(
-        self, begin: Begin, checkpoint_dir: str | os.PathLike[str] | None, checkpoint_every: float, resume: bool
+        self,
+        begin: Begin,
+        checkpoint_dir: str | os.PathLike[str] | None,
+        checkpoint_every: float,
+        resume: bool,
+        callback: Callback | None = None,
     ) -> Self:
         """Train what ``begin`` makes ready, and enter the outcome."""
         self._validate_params()
@@ -220,7 +226,13 @@ class Learner(Columns, Kept, ABC):
             job = job._replace(model=self._start(job, keeper))
             with self._bar("training", job.plan) as bar:
                 rows = job.rows
-                trained = train(job.model, rows.training, job.plan, rows.held_out, bar, keeper("training"), bar.within)
+
+                def told(epoch: int, record: dict[str, float]) -> None:
+                    bar(epoch, record)
+                    if callback is not None and leads:
+                        callback(epoch, record)
+
+                trained = train(job.model, rows.training, job.plan, rows.held_out, told, keeper("training"), bar.within)
         return self._ended(job, trained)
 
     def _ended(self, job: Job, trained: Trained) -> Self:

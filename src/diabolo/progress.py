@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 __all__ = ["Bar", "EpochBar", "in_words"]
+
+_NO_TERMS = ("loss", "beta", "learning_rate")
 
 
 class Bar:
@@ -44,20 +47,29 @@ class Bar:
 
 
 class EpochBar(Bar):
-    """Shows epochs and the loss while training runs; before the first epoch, that a program is compiled."""
+    """Shows epochs, the loss, its terms and β while training runs; before the first, that a program is compiled."""
 
     def __init__(self, n_epochs: int, label: str, enabled: bool) -> None:
         super().__init__(label, n_epochs, enabled, "compiling")
 
     def __call__(self, epoch: int, record: dict[str, float]) -> None:
         """One epoch is done."""
-        held_out = record.get("validation_loss")
-        text = f"epoch {epoch} of {self._total}, loss {record['loss']:.4g}"
-        self.show(epoch, text if held_out is None else f"{text}, held out {held_out:.4g}")
+        self.show(epoch, f"epoch {epoch} of {self._total}, {_losses(record)}")
 
     def within(self, epochs: float) -> None:
         """So many epochs are done, in the midst of one."""
         self.show(epochs, f"epoch {int(epochs) + 1} of {self._total}")
+
+
+def _losses(record: Mapping[str, float]) -> str:
+    """An epoch's record in a line: the loss, on held-out rows as well, its terms if there are several, and β."""
+    text = f"loss {record['loss']:.4g}"
+    if (held_out := record.get("validation_loss")) is not None:
+        text += f", held out {held_out:.4g}"
+    terms = [name for name in record if name not in _NO_TERMS and not name.startswith("validation_")]
+    if len(terms) > 1:
+        text += "".join(f", {name} {record[name]:.4g}" for name in terms)
+    return text if record.get("beta", 1.0) == 1.0 else f"{text}, β {record['beta']:.2f}"
 
 
 def _bar() -> Any:

@@ -132,7 +132,8 @@ def overfitting(e: Evidence) -> Iterator[Finding]:
             "early_stopping=True saves the time.",
         )
     gap = (held[e.best_epoch - 1] - own[e.best_epoch - 1]) / learned
-    if risen <= 0.05 and gap > 0.25 and not e.curve("beta"):
+    alike = e.curve("beta")[e.best_epoch - 1 : e.best_epoch] in ([], [1.0])  # held-out rows are judged at β = 1
+    if risen <= 0.05 and gap > 0.25 and alike:
         yield Finding(
             "Learned by heart",
             f"At the best epoch the held-out loss is {held[e.best_epoch - 1]:.4g}, the training loss "
@@ -147,7 +148,7 @@ def under_training(e: Evidence) -> Iterator[Finding]:
     if len(curve) < 10 or e.best_epoch < 0.9 * e.n_epochs:
         return
     start, end = curve[0], min(curve)
-    if e.curve("beta"):  # while β rises, the training loss does not say how much was learned
+    if e.anneals:  # while β rises, the training loss does not say how much was learned
         start = max(curve)
     tenth = max(1, len(curve) // 10)
     late = (min(curve[:-tenth]) - end) / max(start - end, 1e-12)

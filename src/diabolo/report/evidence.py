@@ -166,6 +166,11 @@ class Evidence:
         """Whether columns are the user's to name: of images, and long rows without names, they are places."""
         return self.image is None and (self.schema is not None or self.columns[0] != "0")
 
+    @property
+    def anneals(self) -> bool:
+        """Whether β changed while it was trained."""
+        return len(set(self.curve("beta"))) > 1
+
     def curve(self, name: str) -> list[float]:
         """A learning curve; nothing, if there is none."""
         return self.history.get(name, [])

@@ -37,7 +37,7 @@ def curves(e: Evidence) -> list[tuple[str, go.Figure]]:
     found = []
     known = [name for name in e.history if name not in _OUTSIDE and not name.startswith("validation_")]
     terms = sorted(known, key=lambda name: list(_TERMS).index(name) if name in _TERMS else len(_TERMS))
-    beta = e.curve("beta") if len(set(e.curve("beta"))) > 1 else []
+    beta = e.curve("beta") if e.anneals else []
     for name in terms:
         figure = _figure("epoch", "nats per row")
         for values, label, color in (

@@ -1,0 +1,120 @@
+"""Watching a training: who asks is told of every epoch, and TensorBoard's files hold what the history does."""
+
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import diabolo
+from diabolo.callbacks import TensorBoard
+from diabolo.errors import UsageError
+
+LINEAR = diabolo.parts.LinearWarmup(3)
+X = np.random.default_rng(0).normal(size=(120, 5))
+
+
+def events(folder):
+    """The scalars of TensorBoard's files, by tag: a list of (step, value)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = {}
+    for file in sorted(folder.glob("events*")):
+        content, at = file.read_bytes(), 0
+        while at < len(content):
+            (length,) = struct.unpack_from("<Q", content, at)
+            event = Event.FromString(content[at + 12 : at + 12 + length])
+            at += 16 + length
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: diabolo.BasicAutoencoder(n_latent=2, max_epochs=7, random_state=0),
+        lambda: diabolo.VariationalAutoencoder(n_latent=2, beta=LINEAR, max_epochs=7, random_state=0),
+        lambda: diabolo.StackedAutoencoder(n_latent=2, pretrain="layerwise", max_epochs=4, random_state=0),
+    ],
+)
+def test_a_callback_is_told_of_each_epoch_once_and_changes_nothing(make):
+    told = []
+    model = make().fit(X, callback=lambda *some: told.append(some))
+    assert [epoch for epoch, _ in told] == list(range(1, model.n_epochs_ + 1))
+    for name, values in model.history_.items():
+        assert [record[name] for _, record in told] == values
+    alone = make().fit(X)
+    np.testing.assert_array_equal(model.transform(X), alone.transform(X))
+
+
+def test_labels_training_is_watched_too():
+    told = []
+    y = (X[:, 0] > 0).astype(int)
+    diabolo.AutoencoderClassifier(diabolo.BasicAutoencoder(n_latent=2, max_epochs=2), max_epochs=3, random_state=0).fit(
+        X, y, callback=lambda epoch, record: told.append(epoch)
+    )
+    assert told == [1, 2, 3]
+
+
+def test_what_a_callback_raises_ends_the_training():
+    def stop(epoch, record):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        diabolo.BasicAutoencoder(n_latent=2, max_epochs=3, random_state=0).fit(X, callback=stop)
+
+
+def test_tensorboard_holds_what_the_history_does(tmp_path):
+    with TensorBoard(tmp_path) as log:
+        model = diabolo.VariationalAutoencoder(n_latent=2, beta=LINEAR, max_epochs=5, random_state=0).fit(
+            X, callback=log
+        )
+    training, held_out = events(tmp_path / "training"), events(tmp_path / "held-out")
+    for name, values in model.history_.items():
+        where = held_out if name.startswith("validation_") else training
+        found = where[name.removeprefix("validation_")]
+        assert [step for step, _ in found] == [1, 2, 3, 4, 5]
+        np.testing.assert_allclose([value for _, value in found], values, rtol=1e-6)
+
+
+def test_without_the_extra_one_is_told_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(UsageError, match=r"pip install 'diabolo\[tensorboard\]'"):
+        TensorBoard(tmp_path)
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "diabolo", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_the_command_logs_and_gives_the_curves_as_a_table(tmp_path):
+    np.save(tmp_path / "rows.npy", X)
+    fit = ("fit", "rows.npy", "-m", "basic", "-o", "run", "-s", "max_epochs=4", "--log", "tensorboard", "-q")
+    done = command(*fit, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    history = diabolo.load(tmp_path / "run").history_
+    np.testing.assert_allclose(
+        [v for _, v in events(tmp_path / "run.tensorboard" / "training")["loss"]], history["loss"]
+    )
+    table = command("info", "run", "--history", cwd=tmp_path).stdout.splitlines()
+    assert table[0] == ",".join(("epoch", *history))
+    assert [float(cell) for cell in table[4].split(",")] == [4, *(values[3] for values in history.values())]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-m", "basic", "--log", "tensorbord"), "Did you mean tensorboard"),
+        (("-m", "anomaly", "--log", "tensorboard"), "keeps no log"),
+    ],
+)
+def test_a_log_that_cannot_be_is_refused(arguments, message, tmp_path):
+    np.save(tmp_path / "rows.npy", X)
+    done = command("fit", "rows.npy", "-o", "run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()
