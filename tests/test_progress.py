@@ -29,7 +29,7 @@ def test_a_terminal_sees_compiling_then_epochs_and_losses(monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
     text = _shown(Terminal(), monkeypatch)
     assert "SomeAutoencoder training" in text
-    assert "epoch 4 of 4, loss 1.25, held out 2.5" in text
+    assert "epoch 4/4, loss 1.25, held out 2.5" in text
 
 
 def test_without_held_out_rows_none_are_shown(monkeypatch):
@@ -45,7 +45,7 @@ def test_terms_are_shown_if_there_are_several_and_beta_while_it_rises(monkeypatc
     monkeypatch.setenv("COLUMNS", "160")
     record = {"loss": 3.0, "reconstruction": 2.5, "kl": 1.0, "beta": 0.5, "learning_rate": 1e-3, "validation_kl": 9.0}
     text = _shown(Terminal(), monkeypatch, record=record)
-    assert "loss 3, reconstruction 2.5, kl 1, β 0.50" in text
+    assert "loss 3, β 0.50, kl 1, reconstruction 2.5" in text
     assert "β" not in _shown(Terminal(), monkeypatch, record=record | {"beta": 1.0})
     assert "reconstruction" not in _shown(Terminal(), monkeypatch, record={"loss": 3.0, "reconstruction": 2.9})
 
@@ -59,7 +59,7 @@ def test_an_epoch_of_many_chunks_moves_on_within(monkeypatch):
         bar.within(1.25)
         assert bar._bar.tasks[0].percentage == pytest.approx(100 * 1.25 / 4)
         bar._bar.refresh()
-    assert "epoch 2 of 4" in stream.getvalue()
+    assert "epoch 2/4" in stream.getvalue()
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -272,7 +272,7 @@ class Learner(Columns, Kept, ABC):
         return bool(self.verbose) and current().is_leader
 
     def _bar(self, what: str, plan: Plan) -> EpochBar:
-        return EpochBar(plan.max_epochs, f"{type(self).__name__} {what}", self._speaks)
+        return EpochBar(plan.max_epochs, what, self._speaks)
 
     def _plan(self, n_rows: int) -> Plan:
         default = max(_LEAST_EPOCHS, -(-_LEAST_STEPS // -(-n_rows // self.batch_size)))

@@ -54,11 +54,11 @@ class EpochBar(Bar):
 
     def __call__(self, epoch: int, record: dict[str, float]) -> None:
         """One epoch is done."""
-        self.show(epoch, f"epoch {epoch} of {self._total}, {_losses(record)}")
+        self.show(epoch, f"epoch {epoch}/{self._total}, {_losses(record)}")
 
     def within(self, epochs: float) -> None:
         """So many epochs are done, in the midst of one."""
-        self.show(epochs, f"epoch {int(epochs) + 1} of {self._total}")
+        self.show(epochs, f"epoch {int(epochs) + 1}/{self._total}")
 
 
 def _losses(record: Mapping[str, float]) -> str:
@@ -66,23 +66,27 @@ def _losses(record: Mapping[str, float]) -> str:
     text = f"loss {record['loss']:.4g}"
     if (held_out := record.get("validation_loss")) is not None:
         text += f", held out {held_out:.4g}"
+    if record.get("beta", 1.0) != 1.0:
+        text += f", β {record['beta']:.2f}"
     terms = [name for name in record if name not in _NO_TERMS and not name.startswith("validation_")]
-    if len(terms) > 1:
-        text += "".join(f", {name} {record[name]:.4g}" for name in terms)
-    return text if record.get("beta", 1.0) == 1.0 else f"{text}, β {record['beta']:.2f}"
+    if len(terms) > 1:  # the long names last, where a narrow terminal cuts
+        text += "".join(f", {name} {record[name]:.4g}" for name in sorted(terms, key=len))
+    return text
 
 
 def _bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[text]}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16, table_column=Column(min_width=16)),
+        TimeRemainingColumn(compact=True, table_column=Column(min_width=5, no_wrap=True)),
+        TextColumn("[dim]{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=Console(stderr=True),
         transient=True,
+        expand=True,
     )
 
 
