@@ -1,11 +1,18 @@
 """A saved model is read back to the bit, from JSON and safetensors alone; whatever else lies there is safe."""
 
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file
 from sklearn.base import clone
@@ -222,7 +229,7 @@ def test_the_manifest_says_what_the_model_is(name, fitted, tmp_path):
     fitted[name].save(tmp_path / "m")
     manifest = artifact.read_manifest(tmp_path / "m")
     assert manifest["format"] == "diabolo"
-    assert manifest["format_version"] == artifact.FORMAT_VERSION == 1
+    assert manifest["format_version"] == artifact.FORMAT_VERSION == 2
     assert {"diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn"} <= set(manifest["versions"])
     assert manifest["estimator"] == name
     assert set(manifest["parameters"]) == set(fitted[name].get_params(deep=False))
@@ -259,7 +266,7 @@ DAMAGE = {
     "a JSON list": (lambda p: (p / "model.json").write_text("[1, 2]"), "not written by diabolo"),
     "a newer format": (
         lambda p: edit(p, lambda m: m.update(format_version=99, versions={"diabolo": "9.9"})),
-        "has format version 99, this diabolo reads up to 1.*9.9: install",
+        "has format version 99, this diabolo reads up to 2.*9.9: install",
     ),
     "an unknown estimator": (lambda p: edit(p, lambda m: m.update(estimator="Nope")), "holds a Nope"),
     "an unknown parameter": (lambda p: edit(p, lambda m: m["parameters"].update(nope=1)), "does not know.*nope"),
@@ -388,7 +395,200 @@ def test_a_disk_that_fails_half_way_leaves_the_older_model(fitted, saved, monkey
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(artifact, "save_file", full)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         fitted["SparseAutoencoder"].save(saved)
     assert everything_in(saved.parent) == before
+
+
+# -- what comes from a stranger ---------------------------------------------------------------------------------------
+
+
+class Trap:
+    """A pickle that would leave a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def plant_pickles(folder, sign):
+    (folder / "model.pkl").write_bytes(pickle.dumps(Trap(sign)))
+    np.save(folder / "arrays.npy", np.array([Trap(sign)], dtype=object), allow_pickle=True)
+
+
+def test_a_pickle_beside_the_model_is_never_opened(fitted, saved, table, tmp_path):
+    plant_pickles(saved, tmp_path / "sign")
+    np.testing.assert_array_equal(load(saved).transform(table), fitted["BasicAutoencoder"].transform(table))
+    assert not (tmp_path / "sign").exists()
+
+
+@pytest.mark.parametrize("name", ["model.json", "arrays.safetensors"])
+def test_a_pickle_in_place_of_a_file_is_refused(name, saved, tmp_path):
+    (saved / name).write_bytes(pickle.dumps(Trap(tmp_path / "sign")))
+    with pytest.raises(ArtifactError, match="damaged"):
+        load(saved)
+    assert not (tmp_path / "sign").exists()
+
+
+@pytest.mark.parametrize("name", ["model.json", "arrays.safetensors"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_link_out_of_the_folder_is_not_followed(name, absolute, saved, tmp_path):
+    (saved / name).rename(tmp_path / name)
+    (saved / name).symlink_to(tmp_path / name if absolute else f"../{name}")
+    with pytest.raises(ArtifactError, match="is a link"):
+        load(saved)
+
+
+@pytest.mark.parametrize("name", ["model.json", "arrays.safetensors"])
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused(name, saved):
+    (saved / name).unlink()
+    os.mkfifo(saved / name)
+    with pytest.raises(ArtifactError, match="is not a file"):
+        load(saved)
+
+
+@pytest.mark.parametrize("value", ["../../etc/passwd", "/etc/passwd", "os.system", "diabolo.cli:main", "__import__"])
+@pytest.mark.parametrize("key", ["estimator", "optimizer", "likelihood", "schema"])
+def test_a_name_leads_nowhere(key, value, saved):
+    edit(saved, lambda m: m.update({key: value}) if key == "estimator" else m["parameters"].update({key: value}))
+    with pytest.raises(ArtifactError):
+        load(saved)
+
+
+def damaged_arrays(path, at):
+    content = bytearray((path / "arrays.safetensors").read_bytes())
+    content[at] ^= 1
+    (path / "arrays.safetensors").write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("at", [0, 40, -1, -100])
+def test_one_bit_that_flipped_is_noticed(at, saved):
+    damaged_arrays(saved, at)
+    with pytest.raises(ArtifactError, match="checksum"):
+        load(saved)
+
+
+@pytest.mark.parametrize("told", [None, "sha256:0", {}, {"arrays.safetensors": None}, 5])
+def test_a_wrong_checksum_is_refused(told, saved):
+    edit(saved, lambda m: m.update(checksums=told))
+    with pytest.raises(ArtifactError, match="checksum"):
+        load(saved)
+
+
+HUGE = {
+    "features": lambda m: m["fitted"].update(n_features_in_=10**13),
+    "code": lambda m: m["parameters"].update(n_latent=10**12),
+    "rows": lambda m: m["fitted"].update(n_samples_=-1),
+    "epochs": lambda m: m["fitted"].update(n_epochs_="many"),
+    "history": lambda m: m["fitted"].update(history_=[1]),
+    "layers": lambda m: m["parameters"].update(hidden_layer_sizes=[10**6, 10**6, 10**6]),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_sizes_are_checked_before_anything_is_made_of_them(what, fitted, tmp_path):
+    fitted["StackedAutoencoder"].save(tmp_path / "m")
+    edit(tmp_path / "m", HUGE[what])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtifactError):
+            load(tmp_path / "m")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_json_that_is_nested_without_end_is_refused(saved):
+    (saved / "model.json").write_text("[" * 100_000)
+    with pytest.raises(ArtifactError, match="damaged"):
+        load(saved)
+
+
+@pytest.mark.parametrize("key", ["format_version", "versions", "estimator", "parameters", "fitted", "feature_names"])
+@pytest.mark.parametrize("value", [True, 1.5, "text", [[]], {"a": 1}, -(10**30)])
+def test_entries_of_another_type_are_refused(key, value, saved):
+    before = json.loads((saved / "model.json").read_text())[key]
+    if type(before) is type(value) or (key == "feature_names" and isinstance(value, list)):
+        pytest.skip("of the type that is expected")
+    edit(saved, lambda m: m.update({key: value}))
+    with pytest.raises(ArtifactError):
+        load(saved)
+
+
+# -- former versions --------------------------------------------------------------------------------------------------
+
+FORMER = sorted(Path(__file__).parent.glob("artifacts/v*/*.json"))
+
+
+@pytest.mark.parametrize("told", FORMER, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_what_a_former_version_wrote_is_read(told):
+    model = load(told.with_suffix(""))
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    if told.stem == "table":
+        rows = pa.table(
+            {
+                "age": [20 + i % 40 for i in range(60)],
+                "plan": ["free" if i % 3 else "paid" for i in range(60)],
+                "size": [None if i % 17 == 0 else float(i % 11) / 3 for i in range(60)],
+            }
+        )
+    np.testing.assert_allclose(model.score_samples(rows)[:8], json.loads(told.read_text())["scores"], rtol=1e-5)
+
+
+# -- the same bits elsewhere ------------------------------------------------------------------------------------------
+
+
+@every_estimator
+def test_a_saved_model_is_verified_by_its_rows(name, fitted, table, tmp_path):
+    fitted[name].save(tmp_path / "m", probe=table)
+    loaded = load(tmp_path / "m")
+    found = loaded.verify(table)
+    assert found == (min(64, len(table)), True, 0.0, 0.0)
+    assert "gives the stored bits" in str(found)
+    loaded.save(tmp_path / "again")  # it is kept
+    assert load(tmp_path / "again").verify(table).same_bits
+
+
+def test_other_weights_do_not_give_the_stored_bits(fitted, table, tmp_path):
+    fitted["BasicAutoencoder"].save(tmp_path / "m", probe=table)
+    manifest, arrays = artifact.read(tmp_path / "m")
+    name = "model.weights.encoder.layers[0].weight"
+    arrays[name] = np.nextafter(arrays[name], np.float32(9))
+    artifact.write(tmp_path / "m", manifest, arrays)
+    found = load(tmp_path / "m").verify(table)
+    assert not found.same_bits
+    assert 0 < found.code_difference < 1e-4
+    assert "does not give the stored bits" in str(found)
+
+
+def test_a_model_is_verified_only_by_the_rows_that_it_was_saved_with(fitted, table, tmp_path):
+    model = BasicAutoencoder(max_epochs=1, random_state=0).fit(table)
+    model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match="without rows"):
+        load(tmp_path / "m").verify(table)
+    model.save(tmp_path / "m", probe=table)
+    with pytest.raises(ValueError, match="not the rows"):
+        load(tmp_path / "m").verify(table[::-1])
+
+
+def test_the_command_verifies_across_processes_and_thread_counts(table, tmp_path):
+    np.save(tmp_path / "rows.npy", table)
+
+    def run(*arguments, **environment):
+        command = [sys.executable, "-m", "diabolo", *arguments]
+        given = os.environ | environment
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, check=False)
+
+    done = run("fit", "rows.npy", "-m", "variational", "-o", "run", "-s", "max_epochs=2", "-q")
+    assert done.returncode == 0, done.stderr
+    for environment in ({}, {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}):
+        done = run("info", "run", "--verify", "rows.npy", **environment)
+        assert done.returncode == 0, done.stderr
+        assert "this machine gives the stored bits for all" in done.stdout
+    np.save(tmp_path / "others.npy", table + 1)
+    done = run("info", "run", "--verify", "others.npy")
+    assert done.returncode == 2
+    assert "not the rows" in done.stderr

@@ -51,7 +51,7 @@ FLOORS = [
         "placement",
     },
     {"part", "distributions", "layers", "scaling", "artifact", "schema", "sql"},
-    {"data"},
+    {"data", "probes"},
     {"stores", "sinks"} | PART_ROOMS - {"objectives"},
     {"objectives", "streams"},
     {"model", "preparation"},

@@ -1,8 +1,12 @@
 """A fitted model on disk: a folder of JSON and safetensors. No pickle, so loading runs no code from the file.
 
 NAME.diabolo/
-  model.json           what it is: format version, package versions, parameters, features, history, fingerprint
+  model.json           what it is: format version, package versions, parameters, features, history, fingerprint, and the
+                       other file's checksum
   arrays.safetensors   the weights and the scaling, to the bit
+
+What is read may come from anyone: both are files of this folder and not links out of it, JSON is of the form that is
+written, and arrays have their checksum. Version 1 had no checksum.
 """
 
 from __future__ import annotations
@@ -17,14 +21,23 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from .errors import ArtifactError
 
 __all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "versions", "write"]
 
-FORMAT_VERSION = 1
-ENTRIES = ("format_version", "versions", "estimator", "parameters", "fitted", "feature_names")
+FORMAT_VERSION = 2
+ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "format_version": int,
+    "versions": dict,
+    "estimator": str,
+    "parameters": dict,
+    "fitted": dict,
+    "feature_names": (list, type(None)),
+}
+_CHECKED_FROM = 2
+_MOST_JSON = 256 << 20
 MANIFEST, ARRAYS = "model.json", "arrays.safetensors"
 
 
@@ -65,9 +78,11 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
     path = Path(path)
     if path.exists() or path.is_symlink():
         _require_ours(path)
+    packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": versions()}
+    whole = head | manifest | {"checksums": {ARRAYS: _checksum(packed)}}
     try:
-        text = json.dumps(head | manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"A parameter cannot be written as JSON: {error}.") from error
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +90,7 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
         new = Path(scratch) / "new"
         new.mkdir()
         (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, new / ARRAYS)
+        (new / ARRAYS).write_bytes(packed)
         if path.exists():
             path.rename(Path(scratch) / "old")
         new.rename(path)
@@ -100,19 +115,24 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = Path(path) / MANIFEST
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(_content(file, _MOST_JSON).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{path} is not a saved model: there is no {MANIFEST} in it.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "diabolo":
         raise ArtifactError(f"{file} was not written by diabolo.")
     if missing := [name for name in ENTRIES if name not in manifest]:
         raise ArtifactError(f"{file} is incomplete: there is no {', '.join(missing)} in it. Save the model again.")
+    for name, kind in ENTRIES.items():
+        if not isinstance(manifest[name], kind) or isinstance(manifest[name], bool):
+            raise ArtifactError(
+                f"{file} is damaged: {name} is a {type(manifest[name]).__name__}. Save the model again."
+            )
     if manifest["format_version"] > FORMAT_VERSION:
         raise ArtifactError(
             f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "
-            f"It was written by diabolo {manifest['versions']['diabolo']}: install that or a later one."
+            f"It was written by diabolo {manifest['versions'].get('diabolo')}: install that or a later one."
         )
     return manifest
 
@@ -128,11 +148,37 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     manifest = read_manifest(path)
     file = Path(path) / ARRAYS
     try:
-        return manifest, load_file(file)
+        packed = _content(file)
     except FileNotFoundError:
         raise ArtifactError(f"{path} is incomplete: there is no {ARRAYS} in it.") from None
-    except SafetensorError as error:
+    if manifest["format_version"] >= _CHECKED_FROM:
+        told = manifest.get("checksums")
+        if not isinstance(told, dict) or told.get(ARRAYS) != _checksum(packed):
+            raise ArtifactError(
+                f"{file} is damaged: it has not the checksum that {MANIFEST} says. Save the model again."
+            )
+    try:
+        return manifest, load(packed)
+    except (SafetensorError, KeyError, ValueError) as error:  # a type of number that NumPy does not know is a KeyError
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
+
+
+def _content(file: Path, most: int | None = None) -> bytes:
+    """All of a file, which is no link and no longer than may be."""
+    if file.is_symlink():
+        raise ArtifactError(f"{file} is a link, and could lead anywhere. Copy what it leads to in its place.")
+    if file.exists() and not file.is_file():
+        raise ArtifactError(f"{file} is not a file.")
+    if most is not None and file.stat().st_size > most:
+        raise ArtifactError(f"{file} is damaged: it has {file.stat().st_size:,} bytes.")
+    try:
+        return file.read_bytes()
+    except PermissionError as error:
+        raise ArtifactError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _checksum(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from . import inference, learner, randomness, report, runtime, sinks
+from . import inference, learner, probes, randomness, report, runtime, sinks
 from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
@@ -44,7 +44,9 @@ ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
 """Every autoencoder by name."""
 
 _CODES = 256
-"""Draws of z to fill cells with."""
+"""Draws of z to fill cells with,"""
+_DRAWS = 64
+"""and to estimate a density with."""
 
 _SCALING = """
     scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
@@ -113,6 +115,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
 
     scaling: str | None = "auto"
     schema: str | dict[str, Any] | None = "auto"
+
+    _probe = None  # not annotated, so not a parameter
+    """What it said of some rows when it was saved."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Learner._parameter_constraints,
@@ -206,6 +211,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         return Job(model.bind(*rows.bounds), rows, self._plan(rows.training.n_rows))
 
     def _ended(self, job: Job, trained: Trained) -> Self:
+        self._probe = None
         super()._ended(job, trained)
         self._finish(job.rows.training)
         return self
@@ -324,9 +330,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         array of shape (n,)
         """
         check_is_fitted(self)
+        found: np.ndarray = self._mapped(X, lambda rows, _: self._scored(rows))
+        return found
+
+    def _scored(self, rows: np.ndarray) -> np.ndarray:
+        """The log-density of rows as they are read."""
         if self.model_.recipe.latent.stochastic:
-            return self.log_likelihood(X)
-        return self._mapped(X, lambda rows, _: self._in_units(rows, self._said(inference.log_likelihood, rows)))
+            return self._weighed(rows, _DRAWS)[1]
+        return self._in_units(rows, self._said(inference.log_likelihood, rows))
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, in nats."""
@@ -441,6 +452,37 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
             sinks.write_text(path, page)
         return page
 
+    def save(self, path: str | os.PathLike[str], *, probe: Any = None) -> None:
+        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.artifact`.
+
+        Parameters
+        ----------
+        path : path
+        probe : array-like of shape (n, d), or rows as for `fit`; default=None
+            Rows whose codes and scores are kept, of the first 64, so that `verify` can tell whether another machine
+            gives the same bits. Of the rows themselves a fingerprint is kept alone.
+
+        Raises
+        ------
+        ArtifactError
+            If ``path`` holds something other than a saved model, or a parameter is not JSON.
+        """
+        check_is_fitted(self)
+        if probe is not None:
+            self._probe = probes.probed(self, probe)
+        super().save(path)
+
+    def verify(self, X: Any) -> probes.Verified:
+        """Whether this machine gives the bits that were stored: codes and scores of the rows that ``save`` was given.
+
+        Raises
+        ------
+        InvalidData
+            If none were stored, or ``X`` does not begin with those rows.
+        """
+        check_is_fitted(self)
+        return probes.verified(self, X)
+
     def _in_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
         change = 0.0 if self.model_.recipe.likelihood.discrete else self.scaler_.log_volume(rows)
         return log_density.astype(np.float64) - change
@@ -528,12 +570,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         return self.inverse_transform(first + along * (last - first))
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def elbo(self, X: Any, n_samples: int = 64) -> np.ndarray:
+    def elbo(self, X: Any, n_samples: int = _DRAWS) -> np.ndarray:
         """The evidence lower bound of each row at β = 1, (n,), in nats; a mean over ``n_samples`` draws of z."""
         return self._log_weights(X, n_samples)[0]
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def log_likelihood(self, X: Any, n_samples: int = 64) -> np.ndarray:
+    def log_likelihood(self, X: Any, n_samples: int = _DRAWS) -> np.ndarray:
         """An importance-weighted estimate of log p(x) for each row, (n,), in nats (Burda et al. 2016, eq. 8)."""
         return self._log_weights(X, n_samples)[1]
 
@@ -544,9 +586,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
 
     def _log_weights(self, X: Any, n_samples: int) -> Any:
         require_positive(n_samples)
+        return self._mapped(X, lambda rows, _: self._weighed(rows, n_samples))
 
-        def both(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
-            found = self._said(inference.log_weight_sums, rows, n_samples)
-            return tuple(self._in_units(rows, values) for values in found)
-
-        return self._mapped(X, both)
+    def _weighed(self, rows: np.ndarray, n_samples: int) -> tuple[np.ndarray, ...]:
+        """The ELBO, and an estimate of log p(x), of rows as they are read."""
+        found = self._said(inference.log_weight_sums, rows, n_samples)
+        return tuple(self._in_units(rows, values) for values in found)

@@ -203,7 +203,7 @@ def fit(
             estimator.fit(rows)
         estimator.set_params(verbose=0)
         if current().is_leader:
-            estimator.save(run)
+            estimator.save(run, **({"probe": rows} if can_resume else {}))
             shutil.rmtree(partial, ignore_errors=True)
     if not quiet and current().is_leader:
         _summary(estimator, rows, options, time.perf_counter() - started)
@@ -440,11 +440,24 @@ def info(
     run: Run,
     as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False,
     history: Annotated[bool, typer.Option("--history", help="The learning curves, as CSV.")] = False,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify", metavar="DATA", help="The rows that RUN was fitted to: does this machine give the stored bits?"
+        ),
+    ] = None,
+    key: Key = None,
 ) -> None:
-    """What a RUN is, and how it was trained."""
+    """What a RUN is, and how it was trained.
+
+    With --verify: whether this machine gives the very bits that were stored with RUN; exit status 1, if it does not.
+    """
     from .artifact import read_manifest
 
     manifest = read_manifest(run)
+    if verify is not None:
+        _verify(run, verify, key)
+        return
     if history:
         curves = manifest["fitted"].get("history_")
         if not curves:
@@ -569,6 +582,20 @@ def _logged(log: str | None, run: Path) -> Iterator[Any]:
 
     with TensorBoard(run.with_name(f"{run.name}.tensorboard")) as callback:
         yield callback
+
+
+def _verify(run: Path, data: str, key: str | None) -> None:
+    from .stores import open_store
+    from .tasks import load
+
+    model = load(run)
+    if not hasattr(model, "verify"):
+        raise UsageError(f"{run} holds an {type(model).__name__}, with which no rows are kept to verify it by.")
+    known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
+    found = model.verify(open_store(data, columns=known, key=key, wanted=model.schema_))
+    typer.echo(str(found))
+    if not found.same_bits:
+        raise typer.Exit(1)
 
 
 def _check_log(log: str | None, model: str) -> None:

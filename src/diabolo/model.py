@@ -185,9 +185,9 @@ class Model(eqx.Module):
     weights: Weights
 
     @classmethod
-    def build(cls, recipe: Recipe, n_features: int, seed: int) -> Model:
+    def build(cls, recipe: Recipe, n_features: int, seed: int | np.random.Generator) -> Model:
         """Draw the weights for reading ``n_features`` columns; the same seed gives the same bits."""
-        rng = np.random.default_rng([seed, 0])
+        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng([seed, 0])
         latent, likelihood, n_told = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
         weights = Weights(
             encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "told")), latent.n_outputs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,20 @@ import numpy as np
 from . import part
 from .errors import ArtifactError
 from .model import Model
+from .probes import Probe
 from .scaling import Scaler
 from .schema import Schema
 
 __all__ = ["pack", "parameters", "unpack"]
 
-_FITTED = ("n_features_in_", "n_samples_", "history_", "best_epoch_", "n_epochs_", "data_fingerprint_")
+_FITTED: dict[str, type] = {
+    "n_features_in_": int,
+    "n_samples_": int,
+    "history_": dict,
+    "best_epoch_": int,
+    "n_epochs_": int,
+    "data_fingerprint_": str,
+}
 
 
 def parameters(estimator: Any) -> dict[str, Any]:
@@ -51,7 +60,11 @@ def _model(estimator: Any) -> Pieces:
     arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if _is_array(leaf)}
     arrays |= {"scaler.offset": estimator.scaler_.offset, "scaler.scale": estimator.scaler_.scale}
     fitted = {name: getattr(estimator, name) for name in _FITTED}
-    return {}, fitted | {"scaling": estimator.scaler_.kind}, arrays
+    told = {}
+    if (probe := getattr(estimator, "_probe", None)) is not None:
+        told = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint}}
+        arrays |= {"probe.codes": probe.codes, "probe.scores": probe.scores}
+    return told, fitted | {"scaling": estimator.scaler_.kind}, arrays
 
 
 def _members(estimator: Any) -> Pieces:
@@ -77,7 +90,7 @@ def unpack(classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[st
         raise
     except KeyError as error:
         raise ArtifactError(f"The saved {cls.__name__} is incomplete: there is no {error} in it.") from error
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever it is, it comes of what stands in the file
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
 
 
@@ -113,8 +126,12 @@ def _made(cls: Any, classes: Mapping[str, Any], parameters: dict[str, Any]) -> A
 
 def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     estimator = _made(cls, classes, manifest["parameters"])
+    estimator._validate_params()
     fitted, members = manifest["fitted"], manifest.get("members")
     for name in (*(_FITTED if members is None else ("n_features_in_",)), *cls._fitted_json):
+        kind = _FITTED.get(name, object)
+        if not isinstance(fitted[name], kind) or (kind is int and fitted[name] < 0):
+            raise ArtifactError(f"The saved {cls.__name__} is damaged: {name} is {str(fitted[name])[:40]}.")
         setattr(estimator, name, fitted[name])
     if manifest["feature_names"] is not None:
         estimator.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
@@ -130,10 +147,42 @@ def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arra
         estimator.estimators_ = [some[i : i + each] for i in range(0, len(some), each)]
         return estimator
     estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
-    bounds = jnp.zeros(estimator._width)
+    width = estimator._width
+    if {np.shape(estimator.scaler_.offset), np.shape(estimator.scaler_.scale)} != {(width,)}:
+        raise ArtifactError(f"The saved arrays do not fit the saved parameters: rows have {width} numbers.")
+    bounds = jnp.zeros(width)
     recipe = estimator._formula().bind(bounds, bounds)
-    estimator.model_ = _filled(Model.build(recipe, estimator._width, 0), arrays)
+    if (probe := manifest.get("probe")) is not None:
+        kept = (_stored("probe.codes", arrays), _stored("probe.scores", arrays))
+        estimator._probe = Probe(int(probe["n_rows"]), str(probe["fingerprint"]), *kept)
+    room = _Room(sum(array.size for array in arrays.values()))
+    estimator.model_ = _filled(Model.build(recipe, width, room), arrays)
     return estimator
+
+
+class _Room(np.random.Generator):
+    """Draws no more numbers than a file holds, lest parameters that do not fit it ask for all memory there is."""
+
+    def __init__(self, n_numbers: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self._left = n_numbers
+
+    def _take(self, size: Any) -> None:
+        self._left -= math.prod(size if isinstance(size, tuple) else (size or 1,))
+        if self._left < 0:
+            raise ArtifactError("The saved arrays do not fit the saved parameters: these ask for more weights.")
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        self._take(size)
+        return super().uniform(low, high, size)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        self._take(size)
+        return super().normal(loc, scale, size)
+
+    def standard_normal(self, size: Any = None, *some: Any, **more: Any) -> Any:
+        self._take(size)
+        return super().standard_normal(size, *some, **more)
 
 
 def _to_json(estimator: Any, value: Any) -> Any:
