@@ -278,11 +278,21 @@ def test_learning_by_heart_is_found():
 
 
 def test_stopping_too_early_is_found():
-    falling = list(np.linspace(10, 1, 40))
+    falling = list(np.linspace(10, 1, 400))
     assert (
-        "max_epochs=80"
+        "max_epochs=800"
         in said(with_history(None, loss=falling, validation_loss=falling), X)["Stopped too early"].remedy
     )
+
+
+def test_few_steps_are_counted():
+    brief = diabolo.BasicAutoencoder(n_latent=2, max_epochs=20, random_state=0).fit(NORMAL)
+    assert "60 steps" in said(brief, NORMAL)["Stopped too early"].figure
+
+
+def test_a_denoiser_is_not_measured_by_pca():
+    model = diabolo.DenoisingAutoencoder(n_latent=3, learning_rate=1e-6, **FEW).fit(NORMAL)
+    assert "Behind PCA" not in said(model, NORMAL)
 
 
 def test_a_code_behind_pca_is_found():
@@ -325,7 +335,7 @@ def test_a_sigma_that_does_not_fit_is_found():
 
 def test_a_good_model_is_left_in_peace():
     rows = RNG.normal(size=(600, 2)) @ RNG.normal(size=(2, 8)) + 0.1 * RNG.normal(size=(600, 8))
-    good = diabolo.BasicAutoencoder(n_latent=2, max_epochs=150, learning_rate=1e-2, random_state=0).fit(rows)
+    good = diabolo.BasicAutoencoder(n_latent=2, max_epochs=300, learning_rate=1e-2, random_state=0).fit(rows)
     assert not said(good, rows)
     assert "Nothing is amiss" in reported(good, rows)[0]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ..corruptions import NoCorruption
 from ..likelihoods import Likelihood, Mixed
 from ..metrics import active_units
 from .evidence import Evidence, Seen
@@ -38,6 +39,7 @@ class Finding(NamedTuple):
 
 Rule = Callable[[Evidence], Iterator[Finding]]
 
+_FEW_STEPS = 1_000
 _LITTLE = 0.02
 """A share of all that was learned that is worth no remark."""
 
@@ -92,8 +94,9 @@ def dead_units(e: Evidence) -> Iterator[Finding]:
     else:
         dead = spread < 1e-3 * max(float(spread.max()), 1e-12)
         why = "Take fewer units, or an activation that does not die, 'silu' say; lower the learning rate."
+    how = "never are above 0.1" if e.recipe.latent.in_unit_interval else "are the same for every row"
     if dead.mean() > 0.05:
-        yield Finding("Dead units", f"{int(dead.sum())} of {k} units are the same for every row.", why)
+        yield Finding("Dead units", f"{int(dead.sum())} of {k} units {how}.", why)
 
 
 def off_target(e: Evidence) -> Iterator[Finding]:
@@ -145,7 +148,17 @@ def overfitting(e: Evidence) -> Iterator[Finding]:
 def under_training(e: Evidence) -> Iterator[Finding]:
     """A loss that still fell when training ended."""
     curve = _judged(e)
-    if len(curve) < 10 or e.best_epoch < 0.9 * e.n_epochs:
+    if not curve or e.best_epoch < 0.9 * e.n_epochs:
+        return
+    n_steps = e.n_epochs * -(-e.n_samples // e.parameters["batch_size"])
+    if n_steps < _FEW_STEPS:  # the curve does not show it, since the rate falls to 0 however short a training is
+        yield Finding(
+            "Stopped too early",
+            f"The optimiser made {n_steps:,} steps, and the last epochs were the best.",
+            "Train longer: max_epochs=None makes 4,000 steps. Then look whether it helped.",
+        )
+        return
+    if len(curve) < 10:
         return
     start, end = curve[0], min(curve)
     if e.anneals:  # while β rises, the training loss does not say how much was learned
@@ -164,6 +177,8 @@ def worse_than_pca(e: Evidence) -> Iterator[Finding]:
     """A code that keeps less than the best linear one of as many numbers."""
     if e.seen is None or e.is_stochastic or e.seen.pca_explained is None or e.targets:
         return
+    if not isinstance(e.recipe.corruption, NoCorruption):
+        return  # who has learned to take noise away keeps less of clean rows
     if e.seen.explained < e.seen.pca_explained - _LITTLE:
         yield Finding(
             "Behind PCA",
