@@ -7,11 +7,12 @@ BENCH := .venv-bench
 LINES ?=
 JOBS ?= auto
 
-.PHONY: help test lint types demo bench format clean
+.PHONY: help docs test lint types demo bench format clean
 
 help:
 	@echo "make demo     train all five systems on handwritten digits; pictures in diabolo-demo/index.html"
 	@echo "make test     style, types and every test"
+	@echo "make docs     the documentation site, in docs/_build/html; a warning is an error"
 	@echo "make bench    speed beside the peers, an hour on a quiet machine; LINES='--quick --only vae,deep' for less"
 	@echo "make format   put the code in shape"
 	@echo "make clean    remove the environment and what tools left"
@@ -34,6 +35,9 @@ bench: $(BENCH)/ready
 demo: $(VENV)/ready
 	$(BIN)/diabolo demo
 
+docs: $(VENV)/ready
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
 test: lint types
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
@@ -49,4 +53,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build

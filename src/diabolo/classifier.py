@@ -59,7 +59,6 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
     autoencoder_ : BaseAutoencoder
         The one begun with. Not saved.
     {training attributes}
-    scaler_ : Scaler
 
     Examples
     --------

@@ -87,7 +87,7 @@ class KLSparsity(Penalty):
 
 @dataclass(frozen=True)
 class L1(Penalty):
-    r"""Ω = Σⱼ |hⱼ|, averaged over rows.
+    r"""Ω = ``Σⱼ |hⱼ|``, averaged over rows.
 
     Examples
     --------
