@@ -3,8 +3,10 @@
 import inspect
 import io
 import pickle
+from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import joblib
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import examples
-from diabolo import parts
+from diabolo import checkpoint, parts
 from diabolo.base import ESTIMATORS, BaseAutoencoder
 from diabolo.corruptions import Corruption
 from diabolo.errors import InvalidData, InvalidPart, TrainingDiverged
@@ -327,6 +329,43 @@ def test_training_that_diverges_says_so(table):
     estimator = BasicAutoencoder(**SMALL | {"learning_rate": 1e9, "max_epochs": 3}, optimizer="sgd")
     with pytest.raises(TrainingDiverged, match="Lower the learning rate"):
         estimator.fit(table)
+
+
+def test_a_column_that_goes_far_beyond_the_others_is_named_as_the_likely_cause(table):
+    wild = table.copy()
+    wild[:, 1] *= 1e18
+    names = [f"c{i}" for i in range(table.shape[1])]
+    frame = pd.DataFrame(wild, columns=names)
+    with pytest.raises(TrainingDiverged, match=r"likely cause: column c1 goes to .*e\+20") as caught:
+        BasicAutoencoder(**SMALL, scaling=None).fit(frame)
+    assert caught.value.epoch == 1
+    assert caught.value.step is not None
+
+
+def test_a_training_that_diverges_leaves_the_last_good_weights_to_go_on_from(table, tmp_path):
+    steady = BasicAutoencoder(**SMALL | {"max_epochs": 6})
+
+    @dataclass(frozen=True)
+    class LateAndWild(parts.Schedule):
+        """A rate of one until the third epoch's end, and none that is a number then."""
+
+        def __call__(self, t, n_epochs):
+            return jnp.where(t > 2.99, jnp.nan, 1.0)
+
+        def settled_after(self, n_epochs):
+            return 0.0
+
+    wild = clone(steady).set_params(learning_rate_schedule=LateAndWild())
+    with pytest.raises(TrainingDiverged):
+        wild.fit(table, checkpoint_dir=tmp_path, checkpoint_every=0)
+    assert not hasattr(wild, "model_")
+    kept = sorted(tmp_path.glob("*.checkpoint"))
+    assert kept
+    for file in kept:
+        _, arrays = checkpoint._read(file)
+        assert all(
+            np.isfinite(array).all() for name, array in arrays.items() if "arrays" in name and "best" not in name
+        )
 
 
 def test_nothing_is_printed_where_there_is_no_terminal(table, capsys):

@@ -385,9 +385,36 @@ STEEP = {"optimizer": parts.SGD(0.0), "learning_rate_schedule": parts.Constant()
 
 
 def test_training_that_diverges_says_so_and_names_the_mend(rows):
-    with pytest.raises(TrainingDiverged, match=r"epoch \d+\. Lower the learning rate \(now 1e\+06\)") as caught:
+    with pytest.raises(
+        TrainingDiverged, match=r"epoch \d+, step \d+, by its term .*\. Lower the learning rate \(now 1e\+06\)"
+    ) as caught:
         trained(rows, **STEEP, learning_rate=1e6)
     assert isinstance(caught.value, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class InStep(parts.Schedule):
+    """A rate that is nothing until a step, counted from 0, and infinite from there on."""
+
+    step: int = parts.whole(0, "[0, inf)")
+
+    def __call__(self, t, n_epochs):
+        return jnp.where(4 * t > self.step - 0.5, jnp.inf, 0.0)
+
+    def settled_after(self, n_epochs):
+        return 0.0
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 4, 6, 9, 30])
+@pytest.mark.parametrize(("recipe", "terms"), [(BASIC, {"reconstruction"}), (ANNEALED, {"kl", "reconstruction"})])
+def test_the_epoch_the_step_and_the_terms_that_were_no_number_are_named(step, recipe, terms, rows):
+    """Four steps an epoch, some epochs a stretch."""
+    with pytest.raises(TrainingDiverged) as caught:
+        trained(rows, recipe, learning_rate_schedule=InStep(step), judged=False)
+    epoch, within = divmod(step + 1, 4)  # the first loss that is asked of such weights
+    assert (caught.value.epoch, caught.value.step) == (epoch + 1, within + 1)
+    assert set(caught.value.term.split(", ")) == terms
+    assert f"in epoch {epoch + 1}, step {within + 1}, by its term" in str(caught.value)
 
 
 def test_training_that_diverges_in_its_very_last_step_says_so(rows):

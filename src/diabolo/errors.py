@@ -33,7 +33,19 @@ class InvalidData(DiaboloError, ValueError):
 
 
 class TrainingDiverged(DiaboloError, ArithmeticError):
-    """The loss stopped being a finite number."""
+    """The loss stopped being a finite number.
+
+    Attributes
+    ----------
+    epoch, step : int or None
+        When, counted from 1; the step within the epoch's chunk, if it was looked for.
+    term : str or None
+        The loss's term that did, if it was looked for.
+    """
+
+    epoch: int | None = None
+    step: int | None = None
+    term: str | None = None
 
 
 class ArtifactError(DiaboloError, ValueError):

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import artifact, packing
 from .callbacks import Callback
 from .checkpoint import Checkpoints
-from .errors import ArtifactError
+from .errors import ArtifactError, TrainingDiverged
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Muon, Optimizer
 from .part import Part
@@ -43,6 +43,8 @@ LEARNERS: dict[str, type[Kept]] = {}
 """Every estimator class by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
+_WILD = 100.0
+"""So many times the median column's largest value, and one is suspect."""
 
 _TRAINING_PARAMETERS = """
     max_epochs : int or None, default=None
@@ -232,8 +234,27 @@ class Learner(Columns, Kept, ABC):
                     if callback is not None and leads:
                         callback(epoch, record)
 
-                trained = train(job.model, rows.training, job.plan, rows.held_out, told, keeper("training"), bar.within)
+                try:
+                    trained = train(
+                        job.model, rows.training, job.plan, rows.held_out, told, keeper("training"), bar.within
+                    )
+                except TrainingDiverged as error:
+                    raise self._explained(error, job) from None
         return self._ended(job, trained)
+
+    def _explained(self, error: TrainingDiverged, job: Job) -> TrainingDiverged:
+        """The same error, with a likely cause in the rows, if there is one."""
+        furthest = np.maximum(*map(np.abs, job.rows.bounds))
+        wild = np.flatnonzero(furthest > max(_WILD, _WILD * float(np.median(furthest))))
+        worst = int(furthest.argmax())
+        if len(wild) and worst < self._width:
+            told = type(error)(
+                f"{error} The likely cause: column {self._name_of(worst)} goes to {furthest[worst]:.3g} in scaled "
+                f"units, others to {np.median(furthest):.3g}. Look for a wrong value there, or scale it."
+            )
+            told.epoch, told.step, told.term = error.epoch, error.step, error.term
+            return told
+        return error
 
     def _ended(self, job: Job, trained: Trained) -> Self:
         """Enter the outcome."""

@@ -28,6 +28,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from . import runtime
@@ -161,6 +162,7 @@ def train(
     run = _Run(model, training, plan, validation)
     if keeper is not None:
         run.resume(keeper.latest(run.state.carry))
+    good = run.state
     try:
         while run.goes_on:
             for epoch, record in run.stretch():
@@ -169,11 +171,12 @@ def train(
             if on_chunk is not None and run.state.chunk:
                 on_chunk(run.epochs_done)
             if keeper is not None:
-                keeper.offer(run.state)
+                good = run.state if run.is_sound else good
+                keeper.offer(good)
+        return run.outcome()
     finally:
         if keeper is not None:
-            keeper.keep(run.state)
-    return run.outcome()
+            keeper.keep(run.state if run.is_sound else good)
 
 
 def train_many(
@@ -285,6 +288,11 @@ class _Run:
     def goes_on(self) -> bool:
         return self.state.epoch <= self.plan.max_epochs and not self.state.stopped
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the weights are numbers: those of a step whose loss was the last one to be are not."""
+        return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.carry.arrays))
+
     def likeness(self) -> Any:
         """What is equal for trainings that one program can do together; None if it cannot."""
         if len(self.n_steps) != 1 or self.placement.n_devices > 1:
@@ -311,9 +319,38 @@ class _Run:
         way, place = self.way(), self.placement
         there = way._replace(rows=self._placed(way.rows), orders=place.dealt(way.orders))
         carry, *reports = stretch(place.copied(self.state.carry), self.setup, there, self.held_out)
-        records = self.advance(carry, way, *jax.device_get(reports))
+        try:
+            records = self.advance(carry, way, *jax.device_get(reports))
+        except TrainingDiverged as error:
+            epoch = error.epoch or self.state.epoch
+            raise _diverged(epoch, np.nan, self.plan, *self._blamed(there, epoch)) from None
         self.wanted = _epochs_within(time.perf_counter() - started, len(records))
         return records
+
+    def _blamed(self, way: Pass, epoch: int) -> tuple[int, str]:
+        """The step of a stretch's epoch after which the loss was no number, and its term that was none.
+
+        The epochs before are run again, then half of the epoch, a half of that, and so on: the same steps each time.
+        """
+        carry, before = self.placement.copied(self.state.carry), epoch - self.state.epoch
+        if before:
+            carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(before)), self.held_out)
+        orders = jnp.roll(way.orders, -before, axis=0)
+        one = way._replace(
+            orders=orders, first_epoch=np.int32(epoch), n_epochs=np.int32(1), closes_epoch=np.bool_(False)
+        )
+
+        def sums(n_steps: int) -> Curves:
+            found: Curves = stretch(carry, self.setup, one._replace(n_steps=np.int32(n_steps)), self.held_out)[1]
+            return found
+
+        low, high = 0, int(way.n_steps)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if np.isfinite(sums(middle)["loss"][0]) else (low, middle)
+        found = sums(high)
+        terms = [name for name in found.names if name not in _NO_TERMS and not np.isfinite(found[name][0])]
+        return high, ", ".join(terms) or "loss"
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
@@ -351,7 +388,8 @@ class _Run:
         totals: dict[str, float] = before.sums
         for i in range(int(n_run)):
             totals = {name: totals.get(name, 0.0) + float(sums[name][i]) for name in sums.names}
-            _raise_if_diverged(before.epoch + i, totals["loss"], self.plan)
+            if not np.isfinite(totals["loss"]):
+                raise _diverged(before.epoch + i, totals["loss"], self.plan)
             if way.closes_epoch:
                 record = _record(totals, means, i, sum(self.n_steps))
                 records.append((before.epoch + i, record))
@@ -380,7 +418,7 @@ class _Run:
                 stacklevel=5,
             )
         if not best_epoch and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
-            _raise_if_diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
+            raise _diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
         return Trained(jax.tree.map(_on_device, self.setup.model(arrays)), history, best_epoch or last_epoch)
 
 
@@ -485,9 +523,16 @@ def _epochs_within(seconds: float, n_run: int) -> int:
     return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
 
 
-def _raise_if_diverged(epoch: int, value: float, plan: Plan) -> None:
-    if not np.isfinite(value):
-        raise TrainingDiverged(
-            f"The loss became {value} in epoch {epoch}. Lower the learning rate (now {plan.learning_rate:g}), "
-            "or scale the data to a spread near 1."
-        )
+_NO_TERMS = ("loss", "target", "beta", "learning_rate")
+
+
+def _diverged(
+    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None
+) -> TrainingDiverged:
+    where = "" if step is None else f", step {step}, by its term {term}"
+    error = TrainingDiverged(
+        f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
+        "or scale the data to a spread near 1."
+    )
+    error.epoch, error.step, error.term = epoch, step, term
+    return error

@@ -128,6 +128,7 @@ class Evidence:
     n_epochs: int
     n_samples: int
     fingerprint: str
+    seed: int
     columns: tuple[str, ...]
     """The user's, in their order."""
     owners: tuple[str, ...]
@@ -308,6 +309,7 @@ def gathered(
         n_epochs=estimator.n_epochs_,
         n_samples=estimator.n_samples_,
         fingerprint=estimator.data_fingerprint_,
+        seed=estimator._seed,
         columns=columns,
         owners=columns if schema is None else schema.owners,
         labels=columns if schema is None else schema.labels,

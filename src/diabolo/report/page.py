@@ -389,7 +389,12 @@ def _key() -> Any:
 
 def _reproduced(page: _Page, e: Evidence) -> None:
     parameters = [(name, repr(value)) for name, value in e.parameters.items()]
-    about = [("training rows", f"{e.n_samples:,}"), ("their fingerprint", e.fingerprint), *e.versions.items()]
+    about = [
+        ("training rows", f"{e.n_samples:,}"),
+        ("their fingerprint", e.fingerprint),
+        ("seed", e.seed),
+        *e.versions.items(),
+    ]
     recipe = "\n".join(f"{name:<11} {getattr(e.recipe, name)!r}" for name in _SLOTS)
     text = "The parameters, the parts they stand for, the data and the versions; the same give the same bits."
     blocks = _grid([_table(("parameter", "value"), parameters), _table(("what", "which"), about)], "charts")
