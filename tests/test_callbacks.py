@@ -1,15 +1,15 @@
 """Watching a training: who asks is told of every epoch, and TensorBoard's files hold what the history does."""
 
 import struct
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import diabolo
 from diabolo.callbacks import TensorBoard
-from diabolo.errors import UsageError
+from diabolo.errors import NoImprovement, PosteriorCollapse, Retried, TrainingDiverged, UsageError
 
 LINEAR = diabolo.parts.LinearWarmup(3)
 X = np.random.default_rng(0).normal(size=(120, 5))
@@ -85,22 +85,57 @@ def test_without_the_extra_one_is_told_how_to_get_it(monkeypatch, tmp_path):
         TensorBoard(tmp_path)
 
 
-def command(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "diabolo", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
+# -- what did not go well ---------------------------------------------------------------------------------------------
 
 
-def test_the_command_logs_and_gives_the_curves_as_a_table(tmp_path):
-    np.save(tmp_path / "rows.npy", X)
-    fit = ("fit", "rows.npy", "-m", "basic", "-o", "run", "-s", "max_epochs=4", "--log", "tensorboard", "-q")
-    done = command(*fit, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    history = diabolo.load(tmp_path / "run").history_
-    np.testing.assert_allclose(
-        [v for _, v in events(tmp_path / "run.tensorboard" / "training")["loss"]], history["loss"]
+def test_a_retry_is_asked_for_and_told_and_is_a_training_at_that_rate():
+    steep = diabolo.BasicAutoencoder(
+        n_latent=2, max_epochs=5, learning_rate=30.0, learning_rate_schedule="constant", optimizer="sgd", random_state=0
     )
-    table = command("info", "run", "--history", cwd=tmp_path).stdout.splitlines()
+    with pytest.raises(TrainingDiverged):
+        steep.fit(X)
+    with pytest.warns(Retried) as told:
+        found = clone(steep).set_params(retries=8).fit(X)
+    n = len([warning for warning in told if warning.category is Retried])
+    assert 1 <= n <= 8
+    assert f"learning_rate={30 / 3**n:.3g}" in str(told[n - 1].message)
+    alone = clone(steep).set_params(learning_rate=30 / 3**n).fit(X)
+    np.testing.assert_array_equal(found.transform(X), alone.transform(X))
+
+
+def test_retries_that_do_not_suffice_end_in_the_error():
+    steep = diabolo.BasicAutoencoder(
+        n_latent=2, max_epochs=5, learning_rate=1e9, learning_rate_schedule="constant", optimizer="sgd", retries=1
+    )
+    with pytest.warns(Retried), pytest.raises(TrainingDiverged):
+        steep.fit(X)
+
+
+def test_a_collapsed_posterior_is_warned_of():
+    with pytest.warns(PosteriorCollapse, match="says nothing of the row"):
+        diabolo.VariationalAutoencoder(n_latent=2, beta=100.0, max_epochs=1000, random_state=0).fit(X)
+
+
+def test_a_training_that_brought_nothing_is_warned_of():
+    with pytest.warns(NoImprovement, match="learning rate"):
+        diabolo.BasicAutoencoder(n_latent=2, learning_rate=1e-12, max_epochs=1000, random_state=0).fit(X)
+
+
+def test_a_short_training_is_not_judged():
+    diabolo.BasicAutoencoder(n_latent=2, learning_rate=1e-12, max_epochs=20, random_state=0).fit(X)
+
+
+def test_the_command_logs_and_gives_the_curves_as_a_table(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", X)
+    status, _, err = run(
+        "fit", "rows.npy", "-m", "basic", "-o", "run", "-s", "max_epochs=4", "--log", "tensorboard", "-q"
+    )
+    assert status == 0, err
+    history = diabolo.load("run").history_
+    logged = events(tmp_path / "run.tensorboard" / "training")["loss"]
+    np.testing.assert_allclose([value for _, value in logged], history["loss"])
+    table = run("info", "run", "--history")[1].splitlines()
     assert table[0] == ",".join(("epoch", *history))
     assert [float(cell) for cell in table[4].split(",")] == [4, *(values[3] for values in history.values())]
 
@@ -112,9 +147,10 @@ def test_the_command_logs_and_gives_the_curves_as_a_table(tmp_path):
         (("-m", "anomaly", "--log", "tensorboard"), "keeps no log"),
     ],
 )
-def test_a_log_that_cannot_be_is_refused(arguments, message, tmp_path):
-    np.save(tmp_path / "rows.npy", X)
-    done = command("fit", "rows.npy", "-o", "run", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_a_log_that_cannot_be_is_refused(arguments, message, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", X)
+    status, _, err = run("fit", "rows.npy", "-o", "run", *arguments)
+    assert status == 2
+    assert message in err
     assert not (tmp_path / "run").exists()

@@ -359,7 +359,7 @@ def report(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="Rows to show the model at work on, best such as it was not fitted to; as for the other commands.",
             show_default=False,
         ),

@@ -15,6 +15,10 @@ Every message says what is wrong, where, and the mend. The second base class in 
 so that `except ValueError` keeps working for people who do not know this tree.
 
 DamagedCheckpoint        a checkpoint could not be read, and an older one was                              (UserWarning)
+TrainingWarning          a training ended, but not well                                                   (UserWarning)
+├── Retried              its loss was no number, and it began anew at a lower rate, as was asked
+├── PosteriorCollapse    the latent code says nothing of the row
+└── NoImprovement        it is as good as at its start
 """
 
 from __future__ import annotations
@@ -70,6 +74,22 @@ class NotCovered(DiaboloError, ValueError):
 
 class DamagedCheckpoint(UserWarning):
     """A checkpoint could not be read, and the one before it was used."""
+
+
+class TrainingWarning(UserWarning):
+    """A training ended, but not well."""
+
+
+class Retried(TrainingWarning):
+    """The loss was no number, and the training began anew at a lower rate, as was asked."""
+
+
+class PosteriorCollapse(TrainingWarning):
+    """The latent code says nothing of the row."""
+
+
+class NoImprovement(TrainingWarning):
+    """The weights kept are as good as those at the start."""
 
 
 class UsageError(DiaboloError, ValueError):

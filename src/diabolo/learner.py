@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numbers
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import artifact, packing
 from .callbacks import Callback
 from .checkpoint import Checkpoints
-from .errors import ArtifactError, TrainingDiverged
+from .errors import ArtifactError, NoImprovement, PosteriorCollapse, Retried, TrainingDiverged
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Muon, Optimizer
 from .part import Part
@@ -43,6 +44,9 @@ LEARNERS: dict[str, type[Kept]] = {}
 """Every estimator class by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
+_LOWER = 3.0
+"""A retry's rate is so many times lower."""
+_ENOUGH_STEPS, _COLLAPSED = 1_000, 0.01
 _WILD = 100.0
 """So many times the median column's largest value, and one is suspect."""
 
@@ -64,6 +68,9 @@ _TRAINING_PARAMETERS = """
         Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
         either way.
     patience : int, default=10
+    retries : int, default=0
+        How often to begin anew, each time with a third of the rate, if the loss stops being a number; each is told by a
+        `Retried` warning.
     random_state : int, RandomState or None, default=None
         Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
         same bits.
@@ -161,6 +168,7 @@ class Learner(Columns, Kept, ABC):
     validation_fraction: float | None = 0.1
     early_stopping: bool = False
     patience: int = 10
+    retries: int = 0
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
@@ -173,6 +181,7 @@ class Learner(Columns, Kept, ABC):
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), None],
         "early_stopping": ["boolean"],
         "patience": [Interval(numbers.Integral, 1, None, closed="left")],
+        "retries": [Interval(numbers.Integral, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -234,12 +243,18 @@ class Learner(Columns, Kept, ABC):
                     if callback is not None and leads:
                         callback(epoch, record)
 
-                try:
-                    trained = train(
-                        job.model, rows.training, job.plan, rows.held_out, told, keeper("training"), bar.within
-                    )
-                except TrainingDiverged as error:
-                    raise self._explained(error, job) from None
+                for attempt in range(self.retries + 1):
+                    plan = replace(job.plan, learning_rate=job.plan.learning_rate / _LOWER**attempt)
+                    kept_as = keeper("training" if not attempt else f"retry{attempt}")
+                    try:
+                        trained = train(job.model, rows.training, plan, rows.held_out, told, kept_as, bar.within)
+                        break
+                    except TrainingDiverged as error:
+                        if attempt == self.retries:
+                            raise self._explained(error, job) from None
+                        lower = plan.learning_rate / _LOWER
+                        warnings.warn(f"{error} Beginning anew with learning_rate={lower:.3g}.", Retried, stacklevel=3)
+        _warn_of(trained, job.plan, -(-rows.training.n_rows // self.batch_size))
         return self._ended(job, trained)
 
     def _explained(self, error: TrainingDiverged, job: Job) -> TrainingDiverged:
@@ -307,6 +322,29 @@ class Learner(Columns, Kept, ABC):
             optimizer=resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer),
             patience=self.patience if self.early_stopping else None,
             seed=self._seed,
+        )
+
+
+def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:
+    """What a training of a thousand steps or more should have brought, and has not."""
+    if trained.n_epochs * n_steps < _ENOUGH_STEPS or len(trained.history.get("loss", ())) < 2:
+        return
+    curve = trained.history.get("validation_loss") or trained.history["loss"]
+    best, first = curve[trained.best_epoch - 1], curve[0]
+    if best >= first - 1e-3 * abs(first):
+        warnings.warn(
+            f"After {trained.n_epochs} epochs the loss is {best:.4g}; it was {first:.4g} after the first. Change the "
+            f"learning rate (now {plan.learning_rate:g}), or look whether there is anything to learn.",
+            NoImprovement,
+            stacklevel=4,
+        )
+    kl = trained.history.get("kl")
+    if kl is not None and kl[trained.best_epoch - 1] < _COLLAPSED:
+        warnings.warn(
+            f"KL(q ‖ π) is {kl[trained.best_epoch - 1]:.2g} nats: the latent code says nothing of the row. Raise β "
+            "slowly (beta='linear'), set a lower one, or learn σ (likelihood='learned_gaussian').",
+            PosteriorCollapse,
+            stacklevel=4,
         )
 
 
