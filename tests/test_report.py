@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 import diabolo
 from diabolo import browser, inference, parts
 from diabolo.base import BaseAutoencoder
+from diabolo.data import labels
 from diabolo.errors import InvalidData, PosteriorCollapse
 from diabolo.report import doctor, evidence, reported
 
@@ -142,6 +143,32 @@ def test_rows_in_chunks_are_looked_at_here_and_there(tmp_path, monkeypatch):
     assert len(seen.rows) == evidence.MOST_ROWS
     assert seen.n_given == len(many)
     np.testing.assert_array_equal(seen.rows, many[seen.numbers])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", ["basic", "variational", "sparse", "table"])
+def test_a_few_rows_will_do(name, n):
+    rows = rows_of(name)[:n] if name != "table" else iris(n)
+    html = fitted(name).report(rows, image_shape=None if name == "table" else (8, 8))
+    assert f"Asked about {n} row{'s' * (n > 1)}" in html
+    assert len(bundle(html)["map"]["numbers"]) == n
+
+
+def test_labels_can_be_a_column_an_array_or_an_answer(tmp_path):
+    np.savez(tmp_path / "rows.npz", X=X, y=Y, wide=X[:, :2])
+    assert labels(str(tmp_path / "rows.npz"), "y") == Y.tolist()
+    for name, message in (("z", "z"), ("wide", "one value for each row")):
+        with pytest.raises(InvalidData, match=message):
+            labels(str(tmp_path / "rows.npz"), name)
+    np.save(tmp_path / "rows.npy", X)
+    with pytest.raises(InvalidData, match="no columns with names"):
+        labels(str(tmp_path / "rows.npy"), "y")
+    table = iris()
+    for at, part in enumerate((table.slice(0, 70), table.slice(70))):
+        pa.csv.write_csv(part, tmp_path / f"{at}.csv")
+    wanted = table["species"].to_pylist()
+    assert labels(str(tmp_path / "*.csv"), "species") == wanted
+    assert labels(f"SELECT species FROM '{tmp_path}/*.csv'", "species") == wanted
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,10 @@ def _table_with(file: Path, name: str) -> pa.Table:
         return _READERS[kind](file)
     if kind == ".npz":
         arrays = load_array(file)
-        return pa.table({key: arrays[key] for key in arrays if arrays[key].ndim == 1})
+        _require_columns((name,), arrays.files)
+        if arrays[name].ndim != 1:
+            raise InvalidData(f"{file}: {name} has shape {arrays[name].shape}; one value for each row is needed.")
+        return pa.table({name: arrays[name]})
     raise InvalidData(f"{file} has no columns with names: there is no {name}.")
 
 

@@ -111,7 +111,7 @@ class Seen:
         """Some rows about each share of the way from the best to the worst reconstructed."""
         order = np.argsort(self.errors, kind="stable")
         for share in shares:
-            middle = round(share * (len(order) - each))
+            middle = max(0, round(share * (len(order) - each)))
             yield order[middle : middle + each]
 
 

@@ -435,7 +435,9 @@ def render(e: Evidence, title: str = "") -> str:
     rows = ""
     if e.seen is not None:
         n = len(e.seen.rows)
-        rows = f"Asked about {n:,} rows" + (f" of {e.seen.n_given:,}, drawn evenly." if n < e.seen.n_given else ".")
+        rows = f"Asked about {n:,} row{'s' * (n > 1)}" + (
+            f" of {e.seen.n_given:,}, drawn evenly." if n < e.seen.n_given else "."
+        )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
