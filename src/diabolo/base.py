@@ -26,6 +26,7 @@ from . import inference, learner, probes, randomness, report, runtime, sinks
 from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
+from .errors import InvalidData, InvalidParameter
 from .learner import Job, Learner
 from .likelihoods import by_column
 from .model import Model, Recipe
@@ -83,7 +84,7 @@ def documented(cls: type) -> type:
 
 def require_positive(number: Any, name: str = "n_samples") -> None:
     if not isinstance(number, numbers.Integral) or number < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}.")
+        raise InvalidParameter(f"{name} must be a whole number of at least 1; got {number!r}.")
 
 
 def _known_recipe(estimator: BaseAutoencoder) -> Recipe:
@@ -268,9 +269,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
 
     def _codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)
-        codes: np.ndarray = check_array(Z, dtype=FLOATS, input_name="Z")
+        try:
+            codes: np.ndarray = check_array(Z, dtype=FLOATS, input_name="Z")
+        except ValueError as error:
+            raise InvalidData(str(error)) from error
         if codes.shape[1] != self._n_features_out:
-            raise ValueError(
+            raise InvalidData(
                 f"Z has {codes.shape[1]} columns, but {type(self).__name__} has codes of {self._n_features_out}."
             )
         return codes
@@ -386,7 +390,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
             return self._filled(X, partial(self._expected, n_samples=n_samples))
         require_positive(n_draws, "n_draws")
         if not self.model_.recipe.latent.stochastic:
-            raise ValueError(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
+            raise InvalidParameter(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
         seeds = check_random_state(random_state).randint(2**30, size=n_draws)
 
         def drawn(rows: np.ndarray, first: int, seed: int) -> np.ndarray:
@@ -564,7 +568,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         require_positive(n_steps, "n_steps")
         ends = [self.transform(row) for row in (a, b)]
         if any(len(end) != 1 for end in ends):
-            raise ValueError(f"interpolate goes from one row to another; got {len(ends[0])} and {len(ends[1])} rows.")
+            raise InvalidData(f"interpolate goes from one row to another; got {len(ends[0])} and {len(ends[1])} rows.")
         first, last = ends
         along = np.linspace(0, 1, n_steps, dtype=first.dtype)[:, None]
         return self.inverse_transform(first + along * (last - first))

@@ -15,20 +15,20 @@ import numpy as np
 from sklearn.base import ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import inference
 from .base import BaseAutoencoder
 from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import Corruption, NoCorruption
-from .errors import InvalidPart
+from .errors import InvalidData, InvalidParameter, InvalidPart
 from .learner import Job, Learner, documented
 from .likelihoods import Categorical
 from .model import Model, Recipe
 from .networks import MLP
 from .preparation import from_array
-from .reading import CELLS
+from .reading import CELLS, validated
 from .scaling import Survey
 
 __all__ = ["AutoencoderClassifier"]
@@ -84,7 +84,9 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         given = self.autoencoder
         inner = given.estimator if isinstance(given, FrozenEstimator) else given
         if not isinstance(inner, BaseAutoencoder):
-            raise ValueError(f"The 'autoencoder' parameter must hold one of diabolo's autoencoders; got {inner!r}.")
+            raise InvalidParameter(
+                f"The 'autoencoder' parameter must hold one of diabolo's autoencoders; got {inner!r}."
+            )
         return inner
 
     def _given(self) -> dict[str, Any]:
@@ -138,11 +140,11 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
 
         def begun(seed: int, kept: Checkpoints | None) -> Job:
-            rows, labels = validate_data(self, X, y, **CELLS, ensure_min_samples=2)
+            rows, labels = validated(self, X, y, **CELLS, ensure_min_samples=2)
             check_classification_targets(labels)
             classes, positions = np.unique(labels, return_inverse=True)
             self._seed, self._classes = seed, classes.tolist()
-            ahead = None if X_val is None else (validate_data(self, X_val, **CELLS, reset=False), y_val)
+            ahead = None if X_val is None else (validated(self, X_val, **CELLS, reset=False), y_val)
             apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
             self.autoencoder_ = self._begun_with(rows, None if ahead is None else ahead[0], apart, checkpoint_every)
             return self._job(rows, positions, ahead, kept)
@@ -192,7 +194,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         """Where labels stand among the classes."""
         labels = np.asarray(labels)
         if unknown := sorted(set(np.unique(labels).tolist()) - set(self._classes)):
-            raise ValueError(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
+            raise InvalidData(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
         return np.searchsorted(self.classes_, labels)
 
     # -- using --------------------------------------------------------------------------------------------------------

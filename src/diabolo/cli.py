@@ -193,7 +193,7 @@ def fit(
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
     if force and not resume:
         shutil.rmtree(partial, ignore_errors=True)
-    with _one_line(), _stoppable(partial):
+    with _one_line(), _stoppable(partial), _nothing_left(partial):
         if can_resume:
             with _logged(log, run) as callback:
                 estimator.fit(
@@ -624,6 +624,17 @@ def _stoppable(partial: Path) -> Iterator[None]:
         sys.exit(143 if terminated else 130)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _nothing_left(partial: Path) -> Iterator[None]:
+    """Remove a folder for checkpoints again, if there came to be none."""
+    try:
+        yield
+    except BaseException:
+        if not any(partial.glob("*.checkpoint")):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -343,7 +343,9 @@ def _read_array(file: Path, key: str | None) -> Table:
             f"{file} holds an array of shape {loaded.shape} and type {loaded.dtype}; "
             "rows of numbers are needed, (n, d)."
         )
-    rows = loaded.reshape(len(loaded), -1)
+    if not len(loaded):
+        raise InvalidData(f"{file} has no rows.")
+    rows = loaded.reshape(len(loaded), int(np.prod(loaded.shape[1:])))
     return Table(rows if rows.dtype == np.float32 else rows.astype(np.float64))
 
 

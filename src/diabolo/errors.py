@@ -2,7 +2,9 @@
 
 DiaboloError
 ├── InvalidPart          a part was given a value outside its range, or does not fit its neighbours   (ValueError)
+├── InvalidParameter     an estimator or a method was given a value of a wrong type or out of range   (ValueError)
 ├── InvalidData          the rows cannot be used as they are                                          (ValueError)
+│   └── InvalidType      they are not numbers, nor anything that stands for rows                      (TypeError)
 ├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
 ├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
 │   └── UnknownPart      it names a part that no imported class defines
@@ -32,8 +34,16 @@ class InvalidPart(DiaboloError, ValueError):
     """A part was given a value outside its range, or does not fit the parts beside it."""
 
 
+class InvalidParameter(DiaboloError, ValueError):
+    """An estimator or a method was given a value of a wrong type or out of range."""
+
+
 class InvalidData(DiaboloError, ValueError):
     """The rows cannot be used as they are."""
+
+
+class InvalidType(InvalidData, TypeError):
+    """They are not numbers, nor anything that stands for rows."""
 
 
 class TrainingDiverged(DiaboloError, ArithmeticError):

@@ -15,6 +15,7 @@ from .activations import ACTIVATIONS
 from .base import ESTIMATORS, BaseAutoencoder, documented
 from .classifier import AutoencoderClassifier
 from .corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorruption, SaltAndPepper
+from .errors import InvalidParameter
 from .latents import Code, Latent
 from .learner import Job, load, resolve
 from .likelihoods import Bernoulli, Count, Gaussian, LearnedGaussian, Likelihood
@@ -262,12 +263,12 @@ class StackedAutoencoder(BaseAutoencoder):
         given, n_layers = self.pretrain_corruption or NoCorruption(), len(_sizes(self.hidden_layer_sizes)) + 1
         each = [given] * n_layers if isinstance(given, Corruption) else list(given)
         if len(each) != n_layers or not all(isinstance(one, Corruption) for one in each):
-            raise ValueError(
+            raise InvalidParameter(
                 f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
                 f"got {self.pretrain_corruption!r}."
             )
         if any(one.hides for one in each):
-            raise ValueError(
+            raise InvalidParameter(
                 "The 'pretrain_corruption' parameter must not hide cells, since a layer's input has no flags that tell "
                 f"which; got {self.pretrain_corruption!r}. Masking() sets them to 0."
             )

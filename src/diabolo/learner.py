@@ -18,13 +18,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from . import artifact, packing
 from .callbacks import Callback
 from .checkpoint import Checkpoints
-from .errors import ArtifactError, NoImprovement, PosteriorCollapse, Retried, TrainingDiverged
+from .errors import ArtifactError, InvalidParameter, NoImprovement, PosteriorCollapse, Retried, TrainingDiverged
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Muon, Optimizer
 from .part import Part
@@ -112,7 +112,7 @@ def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> A
     if isinstance(value, str) and value in table:
         return table[value]
     options = ", ".join(map(repr, table))
-    raise ValueError(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
+    raise InvalidParameter(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
 
 
 class Job(NamedTuple):
@@ -127,6 +127,10 @@ Begin = Callable[[int, Checkpoints | None], Job]
 """From the seed, and where the training is kept if anywhere, to what there is to train."""
 
 
+class _Refused(InvalidParameter, InvalidParameterError):  # type: ignore[misc]
+    """Both ours and scikit-learn's."""
+
+
 class Kept(BaseEstimator):  # type: ignore[misc]
     """Base of all that can be saved, and found again by `load`."""
 
@@ -138,6 +142,12 @@ class Kept(BaseEstimator):  # type: ignore[misc]
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         LEARNERS[cls.__name__] = cls
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise _Refused(str(error)) from None
 
     def _given(self) -> dict[str, Any]:
         """The parameters as they are written down."""

@@ -16,18 +16,48 @@ import pyarrow.dataset
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .data import Table
-from .errors import InvalidData
+from .errors import InvalidData, InvalidType
 from .progress import Bar
 from .schema import Schema
 from .stores import Store, open_store
 
-__all__ = ["CELLS", "FLOATS", "Columns", "Tables", "of_kind"]
+__all__ = ["CELLS", "FLOATS", "Columns", "Tables", "of_kind", "validated"]
 
 FLOATS = [np.float64, np.float32]
 CELLS: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
 """What rows may hold: numbers, and NaN for cells that are missing."""
 
 _FILES = str | os.PathLike | pyarrow.dataset.Dataset
+
+
+def validated(estimator: Any, *given: Any, **checks: Any) -> Any:
+    """What scikit-learn's `validate_data` gives; what it refuses is refused in its words, as one of our errors.
+
+    Raises
+    ------
+    InvalidData
+        If the rows are no numbers, infinite, too few, or not of the columns that were fitted.
+    """
+    try:
+        return validate_data(estimator, *given, **checks)
+    except TypeError as error:
+        raise InvalidType(str(error)) from error
+    except ValueError as error:
+        raise InvalidData(str(error)) from error
+
+
+def refuse_huge(rows: np.ndarray, name_of: Callable[[int], Any], first: int = 0) -> np.ndarray:
+    """The rows, if all known cells are 32-bit numbers, as networks read them."""
+    if rows.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            huge = np.isinf(rows.astype(np.float32))
+        if huge.any():
+            row, column = np.argwhere(huge)[0]
+            raise InvalidData(
+                f"Row {first + row + 1}, column {name_of(column)} holds {rows[row, column]:g}, which is not a finite "
+                "32-bit number. Give the column in another unit, or drop such rows first."
+            )
+    return rows
 
 
 class Columns:
@@ -50,16 +80,16 @@ class Columns:
 
     def _read(self, X: Any, first: int = 0) -> np.ndarray:
         """Rows of the columns that were fitted."""
-        rows: np.ndarray = validate_data(self, X, **CELLS, reset=False)
+        rows: np.ndarray = validated(self, X, **CELLS, reset=False)
         self._refuse_holes(rows, first)
-        return rows
+        return refuse_huge(rows, self._name_of, first)
 
     def _refuse_holes(self, rows: np.ndarray, first: int = 0) -> None:
         """Missing cells, unless there were some in training."""
         if not self._missing and (holes := np.isnan(rows)).any():
             row, column = np.argwhere(holes)[0]
             where = f"row {first + row + 1}, column {self._name_of(column)}"
-            raise ValueError(
+            raise InvalidData(
                 f"X has missing cells, the first in {where}, but the rows that "
                 f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or with the "
                 "corruption Missing(), or fill them."
@@ -89,7 +119,7 @@ class Tables(Columns):
             self._meet(rows, reset=True)
         else:
             rows = X if rows is None else rows.as_input()
-            rows = validate_data(self, rows, **CELLS, ensure_min_samples=2)
+            rows = refuse_huge(validated(self, rows, **CELLS, ensure_min_samples=2), self._name_of)
         return rows
 
     def _met(self, given: Store | Table) -> Any:
@@ -108,7 +138,7 @@ class Tables(Columns):
 
     def _meet(self, store: Store, *, reset: bool) -> None:
         """Learn the columns of a store, or see that they are those known."""
-        validate_data(self, Table(store.checked(0)[:2], store.names).as_input(), **CELLS, reset=reset)
+        validated(self, Table(store.checked(0)[:2], store.names).as_input(), **CELLS, reset=reset)
 
     def _rows(self, X: Any) -> np.ndarray:
         """Rows in memory, of the columns that were fitted."""
@@ -165,7 +195,7 @@ class Tables(Columns):
         """A row, (1, n), of which only some columns are known."""
         names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
         if unknown := [name for name in given if name not in names]:
-            raise ValueError(
+            raise InvalidData(
                 f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
                 f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
             )
@@ -181,7 +211,7 @@ class Tables(Columns):
         if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
             return False
         with np.errstate(over="ignore", invalid="ignore"):
-            return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum()))
+            return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum(dtype=np.float32)))
 
     def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
         """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""

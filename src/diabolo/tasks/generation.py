@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..base import BaseAutoencoder, require_positive
 from ..ensembles import Ensemble
+from ..errors import InvalidParameter
 from ..estimators import VariationalAutoencoder
 from ..schema import Schema
 
@@ -147,7 +148,7 @@ class AutoencoderGenerator(Ensemble):
                 random_state=self._seed,
             )
         if not hasattr(own, "sample"):
-            raise ValueError(
+            raise InvalidParameter(
                 f"AutoencoderGenerator needs a posterior to draw codes from; {type(own).__name__} has deterministic "
                 "ones. Use VariationalAutoencoder()."
             )
