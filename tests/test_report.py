@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pytest
@@ -116,6 +117,24 @@ def test_the_map_can_be_coloured_by_any_column_and_by_a_label():
     assert {"species", "petal width (cm)", "log p", "reconstruction error"} <= set(found["colors"])
     assert set(found["colors"]["species"]) == {"setosa", "versicolor", "virginica"}
     assert bundle(page("basic"))["map"]["colors"]["label"] == Y.tolist()
+
+
+def test_every_unit_of_a_sparse_code_is_shown_with_the_rows_that_it_answers_to():
+    html = page("sparse")
+    units = {int(unit) for unit in re.findall(r"unit (\d+), ρ̂", html)}
+    assert units == set(range(1, 71))
+    table = diabolo.SparseAutoencoder(n_hidden=20, **FEW).fit(load_wine(as_frame=True).data)
+    found = table.report(load_wine(as_frame=True).data)
+    assert "the other 8 units" in found
+    assert set(re.findall(r"<tr><td>(\d+)</td><td>0\.\d{3}</td>", found)) == {str(unit) for unit in range(1, 21)}
+
+
+def test_a_wide_table_can_be_coloured_by_all_of_its_columns():
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 50)), columns=[f"c{i}" for i in range(50)])
+    model = diabolo.BasicAutoencoder(n_latent=2, **FEW).fit(wide)
+    found = bundle(model.report(wide))["map"]
+    assert {f"c{i}" for i in range(50)} <= set(found["colors"])
+    assert len(found["names"]) == len(found["rows"][0]) == 24
 
 
 def test_the_map_holds_the_rows_as_the_user_gave_them():

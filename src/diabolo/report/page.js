@@ -195,7 +195,7 @@
     };
     const look = (i) => {
       const about = [["row", told.numbers[i].toLocaleString("en")],
-        ...Object.entries(told.colors).filter(([name]) => !(told.names ?? []).includes(name)).map(([name, values]) =>
+        ...Object.entries(told.colors).filter(([name]) => !(told.columns ?? []).includes(name)).map(([name, values]) =>
           [name, typeof values[i] === "number" ? number(values[i]) : String(values[i])])];
       if (!told.sheet) {
         shown.replaceChildren(table([...about, ...told.names.map((name, c) => [name, told.rows[i][c]])]));

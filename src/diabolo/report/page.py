@@ -24,7 +24,8 @@ __all__ = ["render"]
 
 _MOST_POINTS = 1_500
 _MOST_AXES = 16
-_MOST_COLUMNS = 24
+_MOST_COLUMNS, _MOST_COLORS = 24, 200
+_SHOWN_UNITS, _MOST_UNITS = 12, 512
 _MOST_CONSTANTS = 2_000_000
 """Numbers of a decoder that the page carries: 8 MB."""
 _SIDE = 48
@@ -82,15 +83,15 @@ def _shown(cell: Any) -> str:
 # -- rows, for people -------------------------------------------------------------------------------------------------
 
 
-def _cells(e: Evidence, rows: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+def _cells(e: Evidence, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[list[str], list[list[Any]]]:
     """Names and cells of rows in the user's terms, no more columns than one can read."""
     names = list(e.columns)
     if e.schema is not None:
         table = e.schema.decode(rows)
-        names = table.column_names[:_MOST_COLUMNS]
-        return names, [list(row.values())[:_MOST_COLUMNS] for row in table.to_pylist()]
-    names = [name if e.has_names else f"x{name}" for name in names[:_MOST_COLUMNS]]
-    return names, [[float(value) for value in row[:_MOST_COLUMNS]] for row in rows]
+        names = table.column_names[:most]
+        return names, [list(row.values())[:most] for row in table.to_pylist()]
+    names = [name if e.has_names else f"x{name}" for name in names[:most]]
+    return names, [[float(value) for value in row[:most]] for row in rows]
 
 
 def _bounds(e: Evidence) -> tuple[float, float]:
@@ -204,7 +205,7 @@ def _latent(page: _Page, e: Evidence, seen: Seen) -> None:
             where[f"component {i + 1} ({shares[i]:.0%} of the codes' variance)"] = _rounded(plane[chosen, i])
     for i in axes:
         where[f"z{i + 1}"] = _rounded(seen.codes[chosen, i])
-    names, cells = _cells(e, seen.rows[chosen])
+    names, cells = _cells(e, seen.rows[chosen], _MOST_COLORS)
     colors: dict[str, list[Any]] = {}
     if seen.labels is not None:
         numbers = seen.labels.dtype.kind in "fiub"
@@ -216,8 +217,8 @@ def _latent(page: _Page, e: Evidence, seen: Seen) -> None:
         uri, width, height = images.sheet(seen.rows[chosen], e.image, _bounds(e), _SIDE)
         told["sheet"] = {"uri": uri, "width": width, "height": height}
     else:
-        shown = [[_shown(cell) for cell in row] for row in cells]
-        told |= {"names": names, "rows": shown}
+        shown = [[_shown(cell) for cell in row[:_MOST_COLUMNS]] for row in cells]
+        told |= {"names": names[:_MOST_COLUMNS], "columns": names, "rows": shown}
         for i, name in enumerate(names):
             column = [row[i] for row in cells]
             numbers = all(cell is None or isinstance(cell, int | float) for cell in column)
@@ -271,7 +272,7 @@ def _units(page: _Page, e: Evidence, seen: Seen) -> None:
 def _top_rows(e: Evidence, seen: Seen) -> str:
     """For each of some units the rows that make it most active."""
     blocks, rows = [], []
-    for unit in np.argsort(-seen.codes.var(axis=0), kind="stable")[:12]:
+    for unit in np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_UNITS]:
         top = np.argsort(-seen.codes[:, unit], kind="stable")[:6]
         mean = float(seen.codes[:, unit].mean())
         if e.image is not None:
@@ -282,9 +283,16 @@ def _top_rows(e: Evidence, seen: Seen) -> str:
         most = np.argsort(-np.abs(np.nan_to_num(away)), kind="stable")[:3]
         why = ", ".join(f"{e.owners[i]} {'high' if away[i] > 0 else 'low'} ({away[i]:+.1f} σ)" for i in most)
         rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{seen.numbers[i] + 1:,}" for i in top), why])
-    if blocks:
-        return _grid(blocks, "units")
-    return _table(("unit", "ρ̂", "its rows", "what they have in common"), rows)
+
+    def shown(some: slice) -> str:
+        head = ("unit", "ρ̂", "its rows", "what they have in common")
+        return _grid(blocks[some], "units") if blocks else _table(head, rows[some])
+
+    n = len(blocks or rows)
+    if n <= _SHOWN_UNITS:
+        return shown(slice(None))
+    rest = f"<details><summary>the other {n - _SHOWN_UNITS} units</summary>{shown(slice(_SHOWN_UNITS, None))}</details>"
+    return shown(slice(_SHOWN_UNITS)) + rest
 
 
 def _noise(page: _Page, seen: Seen) -> None:
