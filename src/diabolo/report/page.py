@@ -265,7 +265,7 @@ def _units(page: _Page, e: Evidence, seen: Seen) -> None:
         page.section("units", "Latent units", text, page.chart(*figures.units(e, seen)))
     elif e.recipe.latent.in_unit_interval:
         charts = [page.chart(title, figure) for title, figure in figures.density(e, seen)]
-        text = "How active the units are, beside ρ, and the rows that each of the busiest units answers to most."
+        text = "How active the units are, beside ρ, and the rows that each unit answers to most, the busiest first."
         page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, seen))
 
 
