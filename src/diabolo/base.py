@@ -26,7 +26,7 @@ from . import inference, learner, probes, randomness, report, runtime, sinks
 from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
-from .errors import InvalidData, InvalidParameter
+from .errors import InvalidData, InvalidParameter, InvalidType
 from .learner import Job, Learner
 from .likelihoods import by_column
 from .model import Model, Recipe
@@ -85,6 +85,15 @@ def documented(cls: type) -> type:
 def require_positive(number: Any, name: str = "n_samples") -> None:
     if not isinstance(number, numbers.Integral) or number < 1:
         raise InvalidParameter(f"{name} must be a whole number of at least 1; got {number!r}.")
+
+
+def drawing(random_state: Any) -> np.random.RandomState:
+    """What to draw seeds from, of all that scikit-learn takes for a state."""
+    try:
+        state: np.random.RandomState = check_random_state(random_state)
+    except ValueError as error:
+        raise InvalidParameter(f"random_state: {error}.") from error
+    return state
 
 
 def _known_recipe(estimator: BaseAutoencoder) -> Recipe:
@@ -271,6 +280,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         check_is_fitted(self)
         try:
             codes: np.ndarray = check_array(Z, dtype=FLOATS, input_name="Z")
+        except TypeError as error:
+            raise InvalidType(str(error)) from error
         except ValueError as error:
             raise InvalidData(str(error)) from error
         if codes.shape[1] != self._n_features_out:
@@ -391,7 +402,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         require_positive(n_draws, "n_draws")
         if not self.model_.recipe.latent.stochastic:
             raise InvalidParameter(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
-        seeds = check_random_state(random_state).randint(2**30, size=n_draws)
+        seeds = drawing(random_state).randint(2**30, size=n_draws)
 
         def drawn(rows: np.ndarray, first: int, seed: int) -> np.ndarray:
             return self.scaler_.invert(self._said(inference.drawn_given, rows, n_samples, seed=seed, first_row=first))
@@ -522,7 +533,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         """
         check_is_fitted(self)
         require_positive(n_samples)
-        seed = int(check_random_state(random_state).randint(2**30))
+        seed = int(drawing(random_state).randint(2**30))
         row = None if not given else self._row_of(given)
         if row is None:
             z = self._from_prior(n_samples, seed)

@@ -141,9 +141,10 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
 
         def begun(seed: int, kept: Checkpoints | None) -> Job:
             rows, labels = validated(self, X, y, **CELLS, ensure_min_samples=2)
-            check_classification_targets(labels)
-            classes, positions = np.unique(labels, return_inverse=True)
+            classes, positions = _classes_of(labels)
             self._seed, self._classes = seed, classes.tolist()
+            if (X_val is None) != (y_val is None):
+                raise InvalidData("X_val and y_val belong together: give both, or neither.")
             ahead = None if X_val is None else (validated(self, X_val, **CELLS, reset=False), y_val)
             apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
             self.autoencoder_ = self._begun_with(rows, None if ahead is None else ahead[0], apart, checkpoint_every)
@@ -170,7 +171,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         together, fraction = self._beside(rows, positions), self._share_held_out(ahead)
         prepared = from_array(together, Survey(None, "real"), fraction, self._seed)
         if ahead is not None:
-            prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1])))
+            prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1], len(ahead[0]))))
         if kept is not None:
             kept.identify(self._identity(f"{prepared.fingerprint}+{begun.data_fingerprint_}"))
         formula = self._formula()
@@ -190,9 +191,11 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         """Scaled rows, and each one's class as a row of zeros and a one."""
         return np.hstack([self.scaler_.apply(rows), np.eye(len(self._classes), dtype=np.float32)[positions]])
 
-    def _positions(self, labels: Any) -> np.ndarray:
+    def _positions(self, labels: Any, n_rows: int) -> np.ndarray:
         """Where labels stand among the classes."""
         labels = np.asarray(labels)
+        if labels.shape != (n_rows,):
+            raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each.")
         if unknown := sorted(set(np.unique(labels).tolist()) - set(self._classes)):
             raise InvalidData(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
         return np.searchsorted(self.classes_, labels)
@@ -221,3 +224,13 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         best = self.predict_proba(X).argmax(axis=1)
         labels: np.ndarray = self.classes_[best]
         return labels
+
+
+def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels that there are, sorted, and where each row's stands among them."""
+    try:
+        check_classification_targets(labels)
+        classes, positions = np.unique(labels, return_inverse=True)
+    except (ValueError, TypeError) as error:
+        raise InvalidData(f"y does not hold labels: {error} Give one kind of label, none of them missing.") from error
+    return classes, positions

@@ -113,7 +113,7 @@ class SaltAndPepper(Corruption):
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         if self.low is None or self.high is None:
-            raise ValueError("SaltAndPepper has no bounds yet: give low and high, or call bind(low, high) first.")
+            raise InvalidPart("SaltAndPepper has no bounds yet: give low and high, or call bind(low, high) first.")
         u = jax.random.uniform(key, x.shape, x.dtype)
         return jnp.where(u < self.p / 2, self.low, jnp.where(u < self.p, self.high, x))
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import glob
 import os
+import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ import pyarrow.parquet
 
 from . import sql
 from .errors import InvalidData
-from .schema import Overrides, Schema, is_a_number, is_numeric
+from .schema import Overrides, Schema, as_floats, is_a_number, is_numeric
 
 __all__ = [
     "Table",
@@ -33,6 +36,7 @@ __all__ = [
     "numeric_columns",
     "open_csv",
     "read",
+    "refuse_twins",
     "rows_of",
     "unreadable_as",
     "wants_schema",
@@ -134,6 +138,20 @@ class Table:
         """An Arrow table, whose columns are x0, x1, … if they have no names."""
         names = self.names or tuple(f"x{i}" for i in range(self.rows.shape[1]))
         return pa.table({name: self.rows[:, i] for i, name in enumerate(names)})
+
+
+def refuse_twins(names: Sequence[Any], where: str) -> None:
+    """Columns are found by their names, so each must have one of its own.
+
+    Raises
+    ------
+    InvalidData
+        If two have the same.
+    """
+    if twins := [str(name) or "no name" for name, count in Counter(names).items() if count > 1]:
+        raise InvalidData(
+            f"{where}: several columns are named {', '.join(twins[:8])}. Rename all but one, or drop them."
+        )
 
 
 def _require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
@@ -250,14 +268,19 @@ def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Ove
 def files_in(where: str) -> list[Path]:
     """The files that a path, a folder or a pattern names, in the order of their names."""
     path = Path(where)
-    if path.is_file():
-        return [path]
-    found = sorted(path.iterdir()) if path.is_dir() else sorted(map(Path, glob.glob(where, recursive=True)))  # noqa: PTH207
-    files = [file for file in found if file.is_file() and not file.name.startswith(".")]
-    if not files:
-        is_folder = path.is_dir()
+    try:
+        if path.is_file():
+            return [path]
+        is_folder = bool(where) and path.is_dir()
+        found = sorted(path.iterdir()) if is_folder else sorted(map(Path, glob.glob(where, recursive=True)))  # noqa: PTH207
+        files = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    except OSError as error:
+        raise InvalidData(f"{where[:200]} cannot be read: {error.strerror}.") from error
+    if files:
+        return files
+    if not found:
         raise InvalidData(f"{where} is an empty folder." if is_folder else f"{where}: no such file, folder or pattern.")
-    return files
+    raise InvalidData(f"{where} holds {found[0].name}, but no file of data. Name the folder that holds the files.")
 
 
 def kind_of(file: Path) -> str:
@@ -287,6 +310,8 @@ def _csv_dialect(file: Path) -> dict[str, Any]:
             first = stream.readline().rstrip("\n")
     except UnicodeDecodeError as error:
         raise InvalidData(f"{file} is not UTF-8 text: {error}. Convert it first.") from error
+    except OSError as error:
+        raise InvalidData(f"{file} cannot be read: {error.strerror}.") from error
     if not first.strip():
         raise InvalidData(f"{file} has no first line to take columns from.")
     delimiter = max(",;\t", key=first.count)
@@ -301,16 +326,25 @@ def _csv_dialect(file: Path) -> dict[str, Any]:
 def _read_csv(file: Path) -> pa.Table:
     dialect = _csv_dialect(file)
     with unreadable_as(file, "CSV"):
-        return pa.csv.read_csv(file, **dialect)
+        return _refuse_bytes(pa.csv.read_csv(file, **dialect), file)
 
 
 def open_csv(file: Path) -> Any:
     """A CSV file as a stream of record batches."""
-    return pa.csv.open_csv(file, **_csv_dialect(file))
+    return _refuse_bytes(pa.csv.open_csv(file, **_csv_dialect(file)), file)
+
+
+def _refuse_bytes(read: Any, file: Path) -> Any:
+    """What was read of a CSV file; Arrow takes texts of another encoding for columns of bytes."""
+    for field in read.schema:
+        if pa.types.is_binary(field.type):
+            raise InvalidData(f"{file} is not UTF-8 text in column {field.name}. Convert it first.")
+    return read
 
 
 def _read_parquet(file: Path) -> pa.Table:
     with unreadable_as(file, "Parquet"):
+        refuse_twins(pa.parquet.read_schema(file).names, str(file))
         return pa.parquet.read_table(file)
 
 
@@ -323,9 +357,16 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 
 def load_array(file: Path, mmap_mode: Any = None) -> Any:
     """What `numpy.load` gives, pickles refused."""
-    try:
+    with _unreadable_as_numbers(file):
         return np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+
+
+@contextmanager
+def _unreadable_as_numbers(file: Path) -> Iterator[None]:
+    """What NumPy says of a file that it cannot read, as our error; of a .npz file it reads each array when asked."""
+    try:
+        yield
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidData(f"{file} cannot be read as a NumPy file of plain numbers: {error}.") from error
 
 
@@ -334,10 +375,12 @@ def _read_array(file: Path, key: str | None) -> Table:
     if isinstance(loaded, np.lib.npyio.NpzFile):
         keys = loaded.files
         if key is None and len(keys) != 1:
-            raise InvalidData(f"{file} holds several arrays ({', '.join(keys)}). Choose one with --key.")
+            holds = f"several arrays ({', '.join(keys)}). Choose one with --key" if keys else "no array"
+            raise InvalidData(f"{file} holds {holds}.")
         if key is not None and key not in keys:
             raise InvalidData(f"{file} has no array named {key}; it has {', '.join(keys)}.")
-        loaded = loaded[key or keys[0]]
+        with _unreadable_as_numbers(file):
+            loaded = loaded[key or keys[0]]
     if loaded.ndim < 2 or loaded.dtype.kind not in "fiub":
         raise InvalidData(
             f"{file} holds an array of shape {loaded.shape} and type {loaded.dtype}; "
@@ -351,14 +394,14 @@ def _read_array(file: Path, key: str | None) -> Table:
 
 def _pixels(file: Path) -> np.ndarray:
     """An image's bytes, (height, width) or (height, width, 3)."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(file) as picture:
             if picture.mode.startswith("I;16"):
                 return (np.asarray(picture) >> 8).astype(np.uint8)
             return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "F") else "RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # readers of damaged images raise whatever it is that they stumble over
         raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
 
 
@@ -376,11 +419,26 @@ def _stack(tables: list[Table], files: list[Path]) -> Table:
 
 
 def _stack_arrow(tables: list[pa.Table], files: list[Path]) -> pa.Table:
+    names = tables[0].column_names
     for table, file in zip(tables, files, strict=True):
-        if table.column_names != tables[0].column_names:
-            differing = sorted(set(table.column_names) ^ set(tables[0].column_names)) or table.column_names
-            raise InvalidData(f"{file} and {files[0].name} do not have the same columns: {', '.join(differing)}.")
-    return pa.concat_tables(tables, promote_options="permissive")
+        refuse_twins(table.column_names, str(file))
+        require_the_same(table.column_names, names, file, files[0])
+    try:
+        return pa.concat_tables([table.select(names) for table in tables], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InvalidData(f"{files[0]} and the files beside it do not hold the same: {error}.") from error
+
+
+def require_the_same(names: Sequence[str], first: Sequence[str], file: Path, first_file: Path) -> None:
+    """That two files have the same columns, in whatever order.
+
+    Raises
+    ------
+    InvalidData
+        If they have not.
+    """
+    if differing := sorted(set(names) ^ set(first)):
+        raise InvalidData(f"{file} and {first_file.name} do not have the same columns: {', '.join(differing)}.")
 
 
 def which_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
@@ -389,6 +447,8 @@ def which_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Seque
     names = tuple(name for name in (columns or schema.names) if name not in exclude)
     if not names:
         raise InvalidData("No column is left to learn from.")
+    if "" in names:
+        raise InvalidData(f"Column {schema.names.index('') + 1} has no name. Give it one, or take it out.")
     return names
 
 
@@ -411,7 +471,7 @@ def numeric(table: pa.Table) -> np.ndarray:
     single = all(pa.types.is_float32(kind) for kind in table.schema.types)
     columns = np.empty((table.num_columns, table.num_rows), np.float32 if single else np.float64)
     for i, column in enumerate(table.columns):
-        columns[i] = (column if single else column.cast(pa.float64())).to_numpy()
+        columns[i] = (column if single else as_floats(column)).to_numpy()
     return np.ascontiguousarray(columns.T)
 
 

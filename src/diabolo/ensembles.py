@@ -14,10 +14,11 @@ from sklearn.utils._param_validation import StrOptions
 from . import artifact
 from .base import BaseAutoencoder
 from .data import Table
+from .errors import InvalidData
 from .learner import Kept
 from .progress import Bar
 from .reading import Tables
-from .scaling import KINDS
+from .scaling import KINDS, NOTHING_KNOWN, refuse_lost
 from .stores import CHUNK_BYTES, Store
 from .sweeps import fitted_together
 
@@ -54,6 +55,9 @@ class Ensemble(Tables, Kept):
         self._seed = int(check_random_state(self.random_state).randint(2**30))
         given = self._opened(X)
         rows: np.ndarray = _drawn(given, self._seed) if isinstance(given, Store) else given
+        if np.isnan(rows).all():
+            raise InvalidData(NOTHING_KNOWN)
+        refuse_lost(*known_range(rows))
         self.n_samples_ = given.n_rows if isinstance(given, Store) else len(rows)
         self.data_fingerprint_ = artifact.fingerprint(rows)
         return rows

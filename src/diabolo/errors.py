@@ -19,11 +19,14 @@ so that `except ValueError` keeps working for people who do not know this tree.
 DamagedCheckpoint        a checkpoint could not be read, and an older one was                              (UserWarning)
 TrainingWarning          a training ended, but not well                                                   (UserWarning)
 ├── Retried              its loss was no number, and it began anew at a lower rate, as was asked
+├── LossRose             its loss rose again, above where it began, and stayed a number
 ├── PosteriorCollapse    the latent code says nothing of the row
 └── NoImprovement        it is as good as at its start
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class DiaboloError(Exception):
@@ -55,11 +58,15 @@ class TrainingDiverged(DiaboloError, ArithmeticError):
         When, counted from 1; the step within the epoch's chunk, if it was looked for.
     term : str or None
         The loss's term that did, if it was looked for.
+    sigma : array or None
+        The likelihood's σ just before, in scaled units: the least of each column's, or of all; if it has one, and it
+        was looked for.
     """
 
     epoch: int | None = None
     step: int | None = None
     term: str | None = None
+    sigma: Any = None
 
 
 class ArtifactError(DiaboloError, ValueError):
@@ -92,6 +99,10 @@ class TrainingWarning(UserWarning):
 
 class Retried(TrainingWarning):
     """The loss was no number, and the training began anew at a lower rate, as was asked."""
+
+
+class LossRose(TrainingWarning):
+    """The training loss rose above where it began: the steps are too long, though it has stayed a number."""
 
 
 class PosteriorCollapse(TrainingWarning):

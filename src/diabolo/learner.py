@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -24,10 +25,18 @@ from sklearn.utils.validation import check_is_fitted
 from . import artifact, packing
 from .callbacks import Callback
 from .checkpoint import Checkpoints
-from .errors import ArtifactError, InvalidParameter, NoImprovement, PosteriorCollapse, Retried, TrainingDiverged
+from .errors import (
+    ArtifactError,
+    InvalidParameter,
+    LossRose,
+    NoImprovement,
+    PosteriorCollapse,
+    Retried,
+    TrainingDiverged,
+)
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Muon, Optimizer
-from .part import Part
+from .part import Part, require_number
 from .placement import current
 from .preparation import Rows
 from .progress import EpochBar
@@ -47,6 +56,10 @@ _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
 _LOWER = 3.0
 """A retry's rate is so many times lower."""
 _ENOUGH_STEPS, _COLLAPSED = 1_000, 0.01
+_ROSE = 0.1
+"""So much of the first epoch's loss, and one nat at least, is more than chance."""
+_NARROW = 1e-4
+"""A σ in scaled units, a tenth of the least that `LearnedGaussian` learns unless told otherwise."""
 _WILD = 100.0
 """So many times the median column's largest value, and one is suspect."""
 
@@ -143,6 +156,26 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         super().__init_subclass__(**kwargs)
         LEARNERS[cls.__name__] = cls
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``a__b`` sets parameter ``b`` of the estimator in ``a``.
+
+        Raises
+        ------
+        InvalidParameter
+            If there is none of this name.
+        """
+        known = self.get_params(deep=False)
+        for key in params:
+            name, _, rest = key.partition("__")
+            if name not in known:
+                close = get_close_matches(name, known, 1)
+                mend = f"Did you mean {close[0]}?" if close else f"It has {', '.join(sorted(known))}."
+                raise InvalidParameter(f"{type(self).__name__} has no parameter {name!r}. {mend}")
+            if rest and not hasattr(holder := params.get(name, known[name]), "set_params"):
+                raise InvalidParameter(f"{name} is {holder!r}, which has no parameter {rest!r}. Give it a part first.")
+        super().set_params(**params)
+        return self
+
     def _validate_params(self) -> None:
         try:
             super()._validate_params()
@@ -238,6 +271,9 @@ class Learner(Columns, Kept, ABC):
     ) -> Self:
         """Train what ``begin`` makes ready, and enter the outcome."""
         self._validate_params()
+        if callback is not None and not callable(callback):
+            raise InvalidParameter(f"callback must be a function of an epoch's number and record; got {callback!r}.")
+        require_number("checkpoint_every", checkpoint_every, "[0, inf)")
         kept, leads = None, current().is_leader
         if checkpoint_dir is not None:
             kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
@@ -273,13 +309,22 @@ class Learner(Columns, Kept, ABC):
         wild = np.flatnonzero(furthest > max(_WILD, _WILD * float(np.median(furthest))))
         worst = int(furthest.argmax())
         if len(wild) and worst < self._width:
-            told = type(error)(
-                f"{error} The likely cause: column {self._name_of(worst)} goes to {furthest[worst]:.3g} in scaled "
-                f"units, others to {np.median(furthest):.3g}. Look for a wrong value there, or scale it."
+            cause = (
+                f"column {self._name_of(worst)} goes to {furthest[worst]:.3g} in scaled units, others to "
+                f"{np.median(furthest):.3g}. Look for a wrong value there, or scale it."
             )
-            told.epoch, told.step, told.term = error.epoch, error.step, error.term
-            return told
-        return error
+        elif error.sigma is not None and error.sigma.min() < _NARROW:
+            narrow = int(error.sigma.argmin())
+            of = f" of column {self._name_of(narrow)}" if len(error.sigma) == self._width else ""
+            cause = (
+                f"the likelihood's σ{of} was {error.sigma[narrow]:.3g} in scaled units, by which errors are divided. "
+                "Give it a floor, LearnedGaussian(floor=1e-3) say, or leave out columns that are constant."
+            )
+        else:
+            return error
+        told = type(error)(f"{error} The likely cause: {cause}")
+        told.epoch, told.step, told.term, told.sigma = error.epoch, error.step, error.term, error.sigma
+        return told
 
     def _ended(self, job: Job, trained: Trained) -> Self:
         """Enter the outcome."""
@@ -341,7 +386,17 @@ def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:
         return
     curve = trained.history.get("validation_loss") or trained.history["loss"]
     best, first = curve[trained.best_epoch - 1], curve[0]
-    if best >= first - 1e-3 * abs(first):
+    if (risen := _risen(trained.history)) is not None:
+        kept = (
+            "those of the best epoch" if "validation_loss" in trained.history else "the last, as no rows are held out"
+        )
+        warnings.warn(
+            f"The training loss rose again, to {risen:.4g} in the last epochs; it was {trained.history['loss'][0]:.4g} "
+            f"after the first. The weights kept are {kept}. Lower the learning rate (now {plan.learning_rate:g}).",
+            LossRose,
+            stacklevel=4,
+        )
+    elif best >= first - 1e-3 * abs(first):
         warnings.warn(
             f"After {trained.n_epochs} epochs the loss is {best:.4g}; it was {first:.4g} after the first. Change the "
             f"learning rate (now {plan.learning_rate:g}), or look whether there is anything to learn.",
@@ -356,6 +411,18 @@ def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:
             PosteriorCollapse,
             stacklevel=4,
         )
+
+
+def _risen(history: dict[str, list[float]]) -> float | None:
+    """The training loss at the end, if it is above the first epoch's by more than was ever gained, and than chance.
+
+    Epochs of another β had another loss. The end is the last tenth.
+    """
+    curve = np.array(
+        [loss for loss, beta in zip(history["loss"], history["beta"], strict=True) if beta == history["beta"][-1]]
+    )
+    end, first = float(curve[-max(1, len(curve) // 10) :].mean()), float(curve[0])
+    return end if end - first > max(first - float(curve.min()), _ROSE * max(1.0, abs(first))) else None
 
 
 def load(path: str | os.PathLike[str]) -> Any:

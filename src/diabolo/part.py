@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
-from .errors import InvalidPart, UnknownPart
+from .errors import InvalidParameter, InvalidPart, UnknownPart
 
 __all__ = [
     "Interval",
@@ -30,6 +30,7 @@ __all__ = [
     "holds_many",
     "number",
     "registered",
+    "require_number",
     "to_json",
     "whole",
     "wholes",
@@ -104,6 +105,18 @@ def _is_number(field: dataclasses.Field[Any]) -> bool:
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def require_number(name: str, value: Any, within: str) -> None:
+    """Refuse what is no number of a range, given to a method.
+
+    Raises
+    ------
+    InvalidParameter
+        If it is none.
+    """
+    if not _is_real(value) or value not in Interval(within):
+        raise InvalidParameter(f"{name} must be a number in {within}; got {value!r}.")
 
 
 def _is_array(value: Any) -> bool:

@@ -20,6 +20,8 @@ import numpy as np
 from jax.extend.random import define_prng_impl
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
+from .errors import InvalidParameter
+
 __all__ = ["key", "stream", "stream_key"]
 
 _PARITY = np.uint32(0x1BD11BDA)
@@ -72,7 +74,7 @@ def _blocks(k: Words, shape: tuple[int, ...]) -> tuple[Words, Words]:
     """Two words for each entry of an array, by its number."""
     size = math.prod(shape)
     if size >= 1 << 32:
-        raise ValueError(f"At most 2³² random numbers can be drawn at once; {shape} are more.")
+        raise InvalidParameter(f"At most 2³² random numbers can be drawn at once; {shape} are more.")
     number = jax.lax.iota(jnp.uint32, size).reshape(shape)
     return _threefry(k, jnp.zeros_like(number), number)
 

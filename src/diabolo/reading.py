@@ -5,6 +5,7 @@ Everything that is fitted to rows has this in common, whatever is done with them
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .data import Table
+from .data import Table, refuse_twins
 from .errors import InvalidData, InvalidType
 from .progress import Bar
 from .schema import Schema
@@ -38,6 +39,13 @@ def validated(estimator: Any, *given: Any, **checks: Any) -> Any:
     InvalidData
         If the rows are no numbers, infinite, too few, or not of the columns that were fitted.
     """
+    X = given[0]
+    names = getattr(X, "column_names", None) or getattr(X, "columns", ())
+    refuse_twins(list(names) if np.iterable(names) else (), "X")
+    if np.ma.is_masked(X):
+        raise InvalidData("X is a masked array, whose mask would not be seen. Give X.filled(numpy.nan).")
+    if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
+        raise InvalidData(f"X is an array of {X.dtype}. Give a data frame, whose columns may be dates, or numbers.")
     try:
         return validate_data(estimator, *given, **checks)
     except TypeError as error:
@@ -115,6 +123,10 @@ class Tables(Columns):
         self.image_shape_ = None if images is None else images.shape
         if self.schema_ is not None:
             return self._met(rows)
+        if isinstance(self.schema, Mapping) and self.schema and getattr(rows, "names", None) is None:
+            raise InvalidData(
+                f"The schema names {next(iter(self.schema))}, but X has no names of columns. Give a table."
+            )
         if isinstance(rows, Store):
             self._meet(rows, reset=True)
         else:
@@ -193,6 +205,8 @@ class Tables(Columns):
 
     def _row_of(self, given: Mapping[Any, Any]) -> np.ndarray:
         """A row, (1, n), of which only some columns are known."""
+        if not isinstance(given, Mapping):
+            raise InvalidType(f"given must say values by the names of columns, as a dict; got {given!r}.")
         names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
         if unknown := [name for name in given if name not in names]:
             raise InvalidData(
@@ -203,6 +217,8 @@ class Tables(Columns):
             return self.schema_.encode(self.schema_.row(given))
         row = np.full((1, len(names)), np.nan)
         for name, value in given.items():
+            if not isinstance(value, numbers.Real) or not abs(float(value)) <= np.finfo(np.float32).max:
+                raise InvalidData(f"{name} is never {value!r}. It is a finite 32-bit number.")
             row[0, names.index(name)] = value
         return row
 

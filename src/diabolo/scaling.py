@@ -22,6 +22,7 @@ __all__ = ["KINDS", "Scaler", "Single", "Survey", "scaled"]
 Support = Literal["real", "unit", "count"]
 _CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
 KINDS = ("auto", "standard", "minmax", "range")
+NOTHING_KNOWN = "X has no cell that is known: all are missing, so there is nothing to learn. Give rows with values."
 
 
 Single = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -94,6 +95,46 @@ class Scaler:
         return ~unknown @ each if unknown.any() else each.sum()
 
 
+_EXACT, _TOLD = 2.0**53, 2.0**29
+"""Up to where a 64-bit float has every whole number. Beyond a column's range times 2²⁹ it is coarser, seen from this
+range, than the 32-bit floats that networks read."""
+_STEPS = 256 / 2**23
+"""A range in which a 32-bit float has fewer than 256 steps, as a share of the largest value."""
+
+
+def refuse_lost(least: np.ndarray, most: np.ndarray) -> None:
+    """Refuse columns from the least to the greatest that lie too far from 0 to be told apart in 64 bits.
+
+    Whole numbers such as identifiers can; each has become the nearest float, and perhaps all the same one.
+
+    Raises
+    ------
+    InvalidData
+        If a column is one.
+    """
+    furthest = np.maximum(np.abs(least), np.abs(most))
+    lost = np.flatnonzero(furthest > np.maximum(_EXACT, _TOLD * (most - least)))
+    if len(lost):
+        i = int(lost[0])
+        raise InvalidData(
+            f"Feature {i} spans [{least[i]:.17g}, {most[i]:.17g}], where 64-bit floats, in which rows are read, are "
+            "too coarse for its differences. Subtract its least value first, or leave the column out."
+        )
+
+
+def _refuse_coarse(scaler: Scaler, least: np.ndarray, most: np.ndarray) -> None:
+    """Refuse columns whose differences the scaled numbers, of 32 bits, would lose."""
+    low, high = ((ends - scaler.offset) / scaler.scale for ends in (least, most))
+    furthest = np.maximum(np.abs(low), np.abs(high))
+    coarse = np.flatnonzero((high > low) & (high - low < _STEPS * furthest))
+    if len(coarse):
+        i = int(coarse[0])
+        raise InvalidData(
+            f"Feature {i} spans [{least[i]:.9g}, {most[i]:.9g}], and scaling={scaler.kind!r} leaves it so far from 0 "
+            'that 32-bit numbers lose its differences. Use scaling="standard", or "minmax" for a likelihood on [0, 1].'
+        )
+
+
 class Survey:
     """One pass over training rows, in pieces of any size: what a scaler needs to know of them.
 
@@ -117,6 +158,7 @@ class Survey:
             self._kind = {"real": "standard", "unit": "auto", "count": None}.get(self._all or "real")
         self._moments, self._bounds = StandardScaler(), MinMaxScaler()
         self._whole: np.ndarray | None = None
+        self._single = True
 
     def see(self, rows: np.ndarray) -> None:
         """The next rows."""
@@ -124,6 +166,7 @@ class Survey:
             self._bounds.partial_fit(rows)
             if self._kind == "standard":
                 self._moments.partial_fit(rows)
+        self._single &= rows.dtype == np.float32
         if "count" in self._supports:
             whole = (np.isnan(rows) | (rows == np.floor(rows))).all(axis=0)
             self._whole = whole if self._whole is None else self._whole & whole
@@ -141,16 +184,21 @@ class Survey:
         InvalidData
             If the likelihood needs [0, 1] and the scaled rows leave it, or counts and the rows hold other numbers.
         """
+        if np.isnan(self._bounds.data_min_).all():
+            raise InvalidData(NOTHING_KNOWN)
         least, most = self.bounds
         width = len(least)
         supports = np.broadcast_to(self._supports, width)
         scaled = np.full(width, True) if self._all in ("real", "unit") else supports == "real"
+        refuse_lost(least, most)
         low, high = least[scaled].min(initial=np.inf), most[scaled].max(initial=-np.inf)
         within = low >= 0 and high <= 1
         kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
         offset, scale = np.zeros(width), np.ones(width)
         if kind == "standard":
-            offset, scale = np.nan_to_num(self._moments.mean_), np.nan_to_num(self._moments.scale_, nan=1.0)
+            # Of one value many times the mean may be another, by rounding.
+            offset = np.where(least == most, least, np.nan_to_num(self._moments.mean_))
+            scale = np.nan_to_num(self._moments.scale_, nan=1.0)
         elif kind == "minmax":
             offset, scale = least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0)
         elif kind == "range":
@@ -162,7 +210,10 @@ class Survey:
             )
         self._check(supports, scaled)
         offset, scale = np.where(scaled, offset, 0.0), np.where(scaled, scale, 1.0)
-        return Scaler(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))
+        scaler = Scaler(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))
+        if not self._single:
+            _refuse_coarse(scaler, least, most)
+        return scaler
 
     def _check(self, supports: np.ndarray, scaled: np.ndarray) -> None:
         """See that features which are not scaled can be told by the likelihood as they are."""

@@ -19,7 +19,17 @@ import pyarrow.compute as pc
 
 from .errors import InvalidData
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind", "Overrides", "Schema", "is_a_number", "is_numeric"]
+__all__ = [
+    "KINDS",
+    "MOST_CATEGORIES",
+    "Column",
+    "Kind",
+    "Overrides",
+    "Schema",
+    "as_floats",
+    "is_a_number",
+    "is_numeric",
+]
 
 Kind = Literal["number", "date", "boolean", "count", "category", "ignore"]
 KINDS: tuple[Kind, ...] = ("number", "date", "boolean", "count", "category", "ignore")
@@ -173,7 +183,7 @@ class Schema:
         for piece in pieces:
             for name, cells in zip(piece.column_names, piece.columns, strict=True):
                 surveys.setdefault(name, _Survey(name, given.get(name, {}))).see(cells)
-        if unknown := [name for name in given if name not in surveys]:
+        if unknown := [str(name) for name in given if name not in surveys]:
             raise InvalidData(
                 f"The schema names {', '.join(unknown)}, but the columns are: {', '.join(list(surveys)[:12])}."
             )
@@ -313,7 +323,7 @@ def _checked(overrides: Overrides) -> dict[str, dict[str, Any]]:
     """Each as a mapping with a kind."""
     found = {}
     for name, given in overrides.items():
-        one = {"kind": given} if isinstance(given, str) else dict(given)
+        one = {"kind": given} if not isinstance(given, Mapping) else dict(given)
         if one.get("kind") not in KINDS or set(one) - {"kind", "categories"}:
             raise InvalidData(
                 f"The schema says {given!r} of column {name}. Give a kind, one of {', '.join(KINDS)}, and with "
@@ -465,8 +475,13 @@ def _as_text(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return cells.cast(pa.string())
 
 
+def as_floats(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers as 64-bit floats, whole ones beyond 2⁵³ as the nearest."""
+    return cells.cast(pa.float64(), safe=not pa.types.is_integer(cells.type))
+
+
 def _numbers(cells: pa.ChunkedArray) -> np.ndarray:
-    found: np.ndarray = cells.cast(pa.float64()).to_numpy()
+    found: np.ndarray = as_floats(cells).to_numpy()
     return found
 
 

@@ -27,7 +27,7 @@ import pyarrow.parquet
 from scipy.sparse import issparse
 
 from . import data, sql
-from .errors import InvalidData
+from .errors import DiaboloError, InvalidData
 from .schema import Overrides, Schema
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
@@ -146,7 +146,7 @@ class Sliced(Store):
     """Anything that gives rows for a slice: a memory-mapped array, a sparse matrix in rows."""
 
     def __init__(self, rows: Any, where: str = "the rows") -> None:
-        if rows.ndim < 2 or rows.dtype.kind not in "fiub":
+        if rows.ndim < 2 or rows.dtype.kind not in "fiub" or 0 in rows.shape[1:]:
             raise InvalidData(
                 f"{where}: an array of shape {rows.shape} and type {rows.dtype} was given; "
                 "rows of numbers are needed, (n, d)."
@@ -222,15 +222,16 @@ class Parquet(Store):
         # Files are opened anew for each block: what they say of themselves can be a hundredth of the data.
         self._groups: list[tuple[str, int]] = []
         sizes: list[int] = []
+        orders: set[tuple[str, ...]] = set()
         for path in dataset.files:
             with self._opened(path) as file:
                 about = file.metadata
                 sizes += [about.row_group(k).num_rows for k in range(about.num_row_groups)]
                 self._groups += [(path, k) for k in range(about.num_row_groups)]
-                of_file = tuple(file.schema_arrow.names)
+                orders.add(tuple(file.schema_arrow.names))
         self.sizes = tuple(sizes)
         names = self._named(dataset.schema, columns, exclude, wanted)
-        self._columns = None if names == of_file else list(names)
+        self._columns = None if orders == {names} else list(names)
         self.names = names if self.schema is None else self.schema.owners
         self.n_features = len(self.names)
 
@@ -257,7 +258,7 @@ class Parquet(Store):
 
     def _given(self, i: int, columns: list[str] | None = None) -> pa.Table:
         path, group = self._groups[i]
-        with self._opened(path) as file:
+        with data.unreadable_as(path, "Parquet"), self._opened(path) as file:
             return file.read_row_group(group, columns=columns, use_threads=False)
 
     def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[data.Table]:
@@ -335,9 +336,11 @@ def _opened(
 def _frame(rows: Any) -> pa.Table | None:
     """A data frame as an Arrow table; None, if it is none."""
     if isinstance(rows, pa.Table):
+        data.refuse_twins(rows.column_names, "the table")
         return rows
     try:
         if hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns"):
+            data.refuse_twins(list(rows.columns), "the data frame")
             table = pa.table(rows)
             return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
     except (pa.ArrowException, TypeError) as error:
@@ -358,6 +361,8 @@ def _opened_path(
         return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
     if kinds == {".parquet"}:
         with data.unreadable_as(where, "Parquet"):
+            for file in files:
+                data.refuse_twins(pa.parquet.read_schema(file).names, str(file))
             dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
             # Not `count_rows`, which keeps what all files say of themselves in memory.
             n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
@@ -378,8 +383,14 @@ def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence
             return store
     is_known = isinstance(wanted, Schema)
     names = list(dataset.schema.names if is_known else data.which_columns(dataset.schema, columns, exclude))
-    batches = dataset.to_batches(columns=names, batch_size=max(1, BLOCK_BYTES // len(names)), fragment_readahead=1)
-    return _from_batches(batches, where, names, (), wanted)
+    return _from_batches(_batches_of(dataset, names, where), where, names, (), wanted)
+
+
+def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
+    with data.unreadable_as(where, "a data set"):
+        yield from dataset.to_batches(
+            columns=names, batch_size=max(1, BLOCK_BYTES // max(1, len(names))), fragment_readahead=1
+        )
 
 
 def _from_batches(
@@ -395,6 +406,7 @@ def _from_batches(
     if first is None:
         raise InvalidData(f"{where} has no rows.")
     of = first.schema
+    data.refuse_twins(of.names, where)
     tables = (pa.Table.from_batches([batch]) for batch in chain([first], given) if batch.num_rows)
     if isinstance(wanted, Schema):
         return _typed_copy(tables, where, wanted)
@@ -417,6 +429,10 @@ def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Schema | Overrid
                 writer.write_table(table, max(1, BLOCK_BYTES // (4 * table.num_columns)))
         except OSError as error:
             raise InvalidData(_NO_ROOM.format(where=where, folder=folder, error=error)) from error
+        except DiaboloError:
+            raise
+        except ValueError as error:  # Arrow's, of a table with other types than the first
+            raise InvalidData(f"{where} does not hold the same all through: {error}.") from error
         finally:
             if writer is not None:
                 writer.close()
@@ -438,9 +454,9 @@ def _csv_batches(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     for file in files:
         with data.unreadable_as(file, "CSV"), data.open_csv(file) as reader:
             names = names or reader.schema.names
-            if reader.schema.names != names:
-                raise InvalidData(f"{file} and {files[0].name} do not have the same columns.")
-            yield from reader
+            data.require_the_same(reader.schema.names, names, file, files[0])
+            data.refuse_twins(names, str(file))
+            yield from (batch.select(names) for batch in reader)
 
 
 def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
@@ -468,7 +484,12 @@ def _copied(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndarray:
     try:
         with file.open("wb") as stream:
             for number, chunk in enumerate(chunks, start=1):
-                if chunk.ndim != 2 or chunk.dtype.kind not in "fiub" or (n_rows and chunk.shape[1] != width):
+                if (
+                    chunk.ndim != 2
+                    or chunk.dtype.kind not in "fiub"
+                    or not chunk.shape[1]
+                    or (n_rows and chunk.shape[1] != width)
+                ):
                     wanted = f"(n, {width})" if n_rows else "(n, d)"
                     raise InvalidData(
                         f"{where}: chunk {number} has shape {chunk.shape} and type {chunk.dtype}; "

@@ -12,6 +12,7 @@ from sklearn.model_selection import ParameterGrid
 
 from .base import BaseAutoencoder, Preparations
 from .data import Wanted
+from .errors import InvalidParameter
 from .learner import Job
 from .progress import Bar
 from .stores import open_store
@@ -81,7 +82,14 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     >>> sweep(estimator, {"learning_rate": [1e-3, 1e-2]}, load_iris().data).best_params_
     {'learning_rate': 0.01}
     """
-    settings = list(ParameterGrid(grid))
+    if not isinstance(estimator, BaseAutoencoder):
+        raise InvalidParameter(f"sweep takes one of diabolo's autoencoders; got {estimator!r}.")
+    try:
+        settings = list(ParameterGrid(grid))
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter(str(error)) from error
+    if not settings:
+        raise InvalidParameter("The grid holds no setting. Give a dict of parameters, each with the values to try.")
     X = _opened_once(X, estimator.schema)
     X_valid = _opened_once(X_valid, getattr(X, "schema", None))
     with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:

@@ -48,6 +48,7 @@ _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
 _TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
 _ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
 _TRAINING_NOISE, _JUDGING_NOISE = 3, 4
+_LOOKED_AT = 128
 
 
 @dataclass(frozen=True)
@@ -323,12 +324,13 @@ class _Run:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
             epoch = error.epoch or self.state.epoch
-            raise _diverged(epoch, np.nan, self.plan, *self._blamed(there, epoch)) from None
+            step, term, sigma = self._blamed(there, epoch)
+            raise _diverged(epoch, np.nan, self.plan, step, term, sigma) from None
         self.wanted = _epochs_within(time.perf_counter() - started, len(records))
         return records
 
-    def _blamed(self, way: Pass, epoch: int) -> tuple[int, str]:
-        """The step of a stretch's epoch after which the loss was no number, and its term that was none.
+    def _blamed(self, way: Pass, epoch: int) -> tuple[int, str, np.ndarray | None]:
+        """The step of a stretch's epoch after which the loss was no number, its term that was none, and σ before it.
 
         The epochs before are run again, then half of the epoch, a half of that, and so on: the same steps each time.
         """
@@ -340,17 +342,21 @@ class _Run:
             orders=orders, first_epoch=np.int32(epoch), n_epochs=np.int32(1), closes_epoch=np.bool_(False)
         )
 
-        def sums(n_steps: int) -> Curves:
-            found: Curves = stretch(carry, self.setup, one._replace(n_steps=np.int32(n_steps)), self.held_out)[1]
-            return found
+        def run(n_steps: int) -> tuple[Carry, Curves]:
+            after, sums, *_ = stretch(carry, self.setup, one._replace(n_steps=np.int32(n_steps)), self.held_out)
+            return after, sums
 
         low, high = 0, int(way.n_steps)
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if np.isfinite(sums(middle)["loss"][0]) else (low, middle)
-        found = sums(high)
+            low, high = (middle, high) if np.isfinite(run(middle)[1]["loss"][0]) else (low, middle)
+        found = run(high)[1]
         terms = [name for name in found.names if name not in _NO_TERMS and not np.isfinite(found[name][0])]
-        return high, ", ".join(terms) or "loss"
+        return (
+            high,
+            ", ".join(terms) or "loss",
+            _sigma(self.setup.model(run(high - 1)[0].arrays), way.rows[:_LOOKED_AT]),
+        )
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
@@ -527,12 +533,21 @@ _NO_TERMS = ("loss", "target", "beta", "learning_rate")
 
 
 def _diverged(
-    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None
+    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None, sigma: Any = None
 ) -> TrainingDiverged:
     where = "" if step is None else f", step {step}, by its term {term}"
     error = TrainingDiverged(
         f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
         "or scale the data to a spread near 1."
     )
-    error.epoch, error.step, error.term = epoch, step, term
+    error.epoch, error.step, error.term, error.sigma = epoch, step, term, sigma
     return error
+
+
+def _sigma(model: Model, rows: Any) -> np.ndarray | None:
+    """The least σ of each column, or of all, that the likelihood tells these rows with; None, if it has none."""
+    density = model.decode(model.code(model.recipe.parted(rows)[0]))
+    found = [
+        leaf for at, leaf in jax.tree_util.tree_leaves_with_path(density) if getattr(at[-1], "name", "") == "scale"
+    ]
+    return np.concatenate([np.atleast_2d(leaf).min(axis=0) for leaf in found]) if found else None

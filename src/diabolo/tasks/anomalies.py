@@ -22,6 +22,7 @@ from .. import inference
 from ..base import BaseAutoencoder
 from ..corruptions import GaussianNoise
 from ..ensembles import Ensemble, known_range
+from ..errors import InvalidData
 from ..estimators import DenoisingAutoencoder
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation"]
@@ -185,8 +186,12 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         splitter: Any = ShuffleSplit(1, test_size=wanted, random_state=self._seed)
         if wanted >= 1:
             splitter = KFold(int(wanted), shuffle=True, random_state=self._seed)
-        found: Iterator[tuple[np.ndarray, np.ndarray]] = splitter.split(np.empty((n_rows, 0)))
-        return found
+        try:
+            yield from splitter.split(np.empty((n_rows, 0)))
+        except ValueError as error:
+            raise InvalidData(
+                f"{n_rows} rows are too few for calibration={wanted!r}: {error} Give more rows."
+            ) from error
 
     def _n_flagged(self, n: int) -> int:
         """Of n ordinary rows, as many as one more may be stranger than to be flagged."""

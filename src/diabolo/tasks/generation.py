@@ -10,11 +10,10 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import PowerTransformer
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..base import BaseAutoencoder, require_positive
+from ..base import BaseAutoencoder, drawing, require_positive
 from ..ensembles import Ensemble
 from ..errors import InvalidParameter
 from ..estimators import VariationalAutoencoder
@@ -200,7 +199,7 @@ class AutoencoderGenerator(Ensemble):
         """
         check_is_fitted(self)
         require_positive(n_samples)
-        seed = int(check_random_state(random_state).randint(2**30))
+        seed = int(drawing(random_state).randint(2**30))
         rng = np.random.default_rng([seed, 11])
         if not given:
             codes, row = self._codes(n_samples, rng), None

@@ -13,11 +13,11 @@ from sklearn.utils._param_validation import StrOptions
 from ..base import BaseAutoencoder
 from ..corruptions import Missing
 from ..ensembles import Ensemble, known_range
-from ..errors import InvalidParameter
 from ..estimators import Autoencoder
 from ..latents import Code
 from ..networks import MLP
 from ..optimizers import Adam
+from ..part import require_number
 
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
@@ -197,8 +197,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         ValueError
             If ``coverage`` is out of range.
         """
-        if not 0 < coverage < 1:
-            raise InvalidParameter(f"coverage must lie between 0 and 1; got {coverage!r}.")
+        require_number("coverage", coverage, "(0, 1)")
         n = len(self.calibration_errors_)
         rank = int(np.ceil((n + 1) * coverage - 1e-9))
         if rank > n:
