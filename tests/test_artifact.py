@@ -396,7 +396,7 @@ def test_a_disk_that_fails_half_way_leaves_the_older_model(fitted, saved, monkey
         raise OSError("No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ArtifactError, match="cannot be written: No space left on device"):
         fitted["SparseAutoencoder"].save(saved)
     assert everything_in(saved.parent) == before
 

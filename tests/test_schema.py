@@ -193,7 +193,7 @@ def test_a_kind_can_be_given(name):
 
 
 BAD_OVERRIDES = {
-    "no such column": ({"nope": "number"}, r"names nope, but the columns are: it, other"),
+    "no such column": ({"nope": "number"}, r"names nope, but there is no such column. Known are: it, other"),
     "no such kind": ({"it": "float"}, r"'float' of column it\. Give a kind, one of number, date"),
     "an unknown word": ({"it": {"kind": "number", "low": 0}}, "Give a kind"),
     "texts as a number": ({"it": "number"}, "says that it is a number; it holds string"),

@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file_whole(name, tmp_path):
     target = tmp_path / name
     sinks.write(str(target), data.Table(ROWS, NAMES))
     before = target.read_bytes()
-    with pytest.raises(OSError, match="No space left"), sinks.open_sink(str(target)) as sink:  # noqa: PT012
+    with pytest.raises(InvalidData, match="No space left"), sinks.open_sink(str(target)) as sink:  # noqa: PT012
         sink.add(data.Table(ROWS + 1, NAMES))
         raise OSError(28, "No space left on device")
     assert target.read_bytes() == before
@@ -99,7 +99,7 @@ def test_a_failed_write_leaves_the_old_file_whole(name, tmp_path):
 
 def test_a_failed_folder_of_images_is_not_there(tmp_path):
     images = data.Images((tmp_path / "a.png", tmp_path / "b.png"), (1, 2))
-    with pytest.raises(OSError, match="No space left"), sinks.open_sink(str(tmp_path / "out"), images) as sink:  # noqa: PT012
+    with pytest.raises(InvalidData, match="No space left"), sinks.open_sink(str(tmp_path / "out"), images) as sink:  # noqa: PT012
         sink.add(data.Table(np.zeros((1, 2))))
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []

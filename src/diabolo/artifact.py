@@ -25,7 +25,7 @@ from safetensors.numpy import load, save
 
 from .errors import ArtifactError
 
-__all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "versions", "write"]
+__all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "require_ours", "versions", "write"]
 
 FORMAT_VERSION = 2
 ENTRIES: dict[str, type | tuple[type, ...]] = {
@@ -73,11 +73,11 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
     Raises
     ------
     ArtifactError
-        If ``path`` is something other than a saved model, or the manifest is not JSON.
+        If ``path`` is something other than a saved model or cannot be written, or the manifest is not JSON.
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
-        _require_ours(path)
+        require_ours(path)
     packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": versions()}
     whole = head | manifest | {"checksums": {ARRAYS: _checksum(packed)}}
@@ -85,18 +85,28 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
         text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"A parameter cannot be written as JSON: {error}.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        new = Path(scratch) / "new"
-        new.mkdir()
-        (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        (new / ARRAYS).write_bytes(packed)
-        if path.exists():
-            path.rename(Path(scratch) / "old")
-        new.rename(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            new = Path(scratch) / "new"
+            new.mkdir()
+            (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            (new / ARRAYS).write_bytes(packed)
+            if path.exists():
+                path.rename(Path(scratch) / "old")
+            new.rename(path)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
 
 
-def _require_ours(path: Path) -> None:
+def require_ours(path: Path) -> None:
+    """See that what is there is a saved model, before it is replaced.
+
+    Raises
+    ------
+    ArtifactError
+        If it is something else.
+    """
     try:
         read_manifest(path)
     except ArtifactError as error:

@@ -16,14 +16,13 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import __version__
-from .errors import DiaboloError, UsageError
+from .errors import DiaboloError, UsageError, meant
 
 __all__ = ["app", "main"]
 
@@ -40,7 +39,13 @@ MODELS = {
 }
 _MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute", "AutoencoderGenerator": "sample"}
 """The one command that a model is made for, if it is no autoencoder."""
-_CONFIG_KEYS = ("data", "model", "out", "columns", "exclude", "key", "schema", "seed", "parameters")
+_CONFIG: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("data", "model", "out", "key"), (str, "a text")),
+    **dict.fromkeys(("columns", "exclude"), (list, "a list of names")),
+    **dict.fromkeys(("schema", "parameters"), (dict, "a table")),
+    "seed": (int, "a whole number"),
+}
+"""What a config file may hold."""
 
 app = typer.Typer(
     help="Autoencoders for tables, arrays and images: train one, then compress, reconstruct, score or generate.",
@@ -159,6 +164,7 @@ def fit(
         from .placement import connect
 
         connect()
+    from .artifact import require_ours
     from .placement import current
     from .stores import open_store
 
@@ -174,8 +180,10 @@ def fit(
         if needed not in options:
             raise UsageError(f"fit needs {how}.")
     run = Path(options["out"])
-    if run.exists() and not force:
-        raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
+    if run.exists() or run.is_symlink():
+        if not force:
+            raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
+        require_ours(run)
 
     parameters = options.get("parameters", {}) | dict(_setting(text) for text in settings or ())
     given = {"random_state": options.get("seed", 0), "schema": options.get("schema", "auto")}
@@ -483,16 +491,23 @@ def _toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: no such file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}.") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _options_from(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
     options = _toml(config)
-    _require_known(options, _CONFIG_KEYS, f"{config}: option")
+    _require_known(options, tuple(_CONFIG), f"{config}: option")
     for name in ("columns", "exclude"):
         if isinstance(options.get(name), str):
-            options[name] = _names(options[name])
+            options[name] = list(_names(options[name]) or ())
+    for name, value in options.items():
+        kind, what = _CONFIG[name]
+        fits = isinstance(value, kind) or (name == "schema" and value == "auto")
+        if not fits or (kind is list and not all(isinstance(item, str) for item in value)):
+            raise UsageError(f"{config}: {name} must be {what}; got {value!r}.")
     if "parameters" in options:
         options["parameters"] = {name: _plain(value) for name, value in options["parameters"].items()}
     return options
@@ -552,9 +567,7 @@ def _plain(value: Any) -> Any:
 def _require_known(given: Any, known: Sequence[str], what: str) -> None:
     for name in given:
         if name not in known:
-            close = get_close_matches(name, known, 1)
-            mend = f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
-            raise UsageError(f"{what} {name!r} is unknown. {mend}")
+            raise UsageError(f"{what} {name!r} is unknown. {meant(name, known)}")
 
 
 def _make(model: str, parameters: dict[str, Any]) -> Any:

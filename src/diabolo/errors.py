@@ -26,6 +26,8 @@ TrainingWarning          a training ended, but not well                         
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -115,3 +117,18 @@ class NoImprovement(TrainingWarning):
 
 class UsageError(DiaboloError, ValueError):
     """The command line was used wrongly."""
+
+
+_SHOWN = 24
+
+
+def meant(name: Any, known: Iterable[Any]) -> str:
+    """The mend for a name that is not known.
+
+    >>> meant("n_latnet", ["n_latent", "patience"]), meant("z", ["a", "b"])
+    ('Did you mean n_latent?', 'Known are: a, b.')
+    """
+    names = list(map(str, known))
+    close = get_close_matches(str(name), names, 1)
+    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return f"Did you mean {close[0]}?" if close else f"Known are: {shown}."

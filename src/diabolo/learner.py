@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -33,6 +32,7 @@ from .errors import (
     PosteriorCollapse,
     Retried,
     TrainingDiverged,
+    meant,
 )
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Muon, Optimizer
@@ -168,9 +168,7 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         for key in params:
             name, _, rest = key.partition("__")
             if name not in known:
-                close = get_close_matches(name, known, 1)
-                mend = f"Did you mean {close[0]}?" if close else f"It has {', '.join(sorted(known))}."
-                raise InvalidParameter(f"{type(self).__name__} has no parameter {name!r}. {mend}")
+                raise InvalidParameter(f"{type(self).__name__} has no parameter {name!r}. {meant(name, sorted(known))}")
             if rest and not hasattr(holder := params.get(name, known[name]), "set_params"):
                 raise InvalidParameter(f"{name} is {holder!r}, which has no parameter {rest!r}. Give it a part first.")
         super().set_params(**params)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
-from .errors import InvalidParameter, InvalidPart, UnknownPart
+from .errors import InvalidParameter, InvalidPart, UnknownPart, meant
 
 __all__ = [
     "Interval",
@@ -312,15 +312,22 @@ def from_json(value: Any) -> Any:
     ------
     UnknownPart
         If a part is named whose class has not been imported.
+    InvalidPart
+        If it has no such parameter, or not with this value.
     """
     if isinstance(value, dict) and "part" in value:
         cls = _REGISTRY.get(value["part"])
         if cls is None:
             raise UnknownPart(
-                f"The saved model uses a part named {value['part']!r}, which is not among diabolo's own. "
-                "Import the module that defines it, then load again."
+                f"There is no part named {value['part']!r}. {meant(value['part'], _REGISTRY)} "
+                "Is it your own? Import the module that defines it, then try again."
             )
-        return cls(**{name: from_json(inner) for name, inner in value.items() if name != "part"})
+        given = {name: from_json(inner) for name, inner in value.items() if name != "part"}
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for name in given:
+            if name not in known:
+                raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {meant(name, known)}")
+        return cls(**given)
     if isinstance(value, list):
         return tuple(from_json(item) for item in value)
     return value

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .errors import InvalidData
+from .errors import InvalidData, meant
 
 __all__ = [
     "KINDS",
@@ -185,7 +185,7 @@ class Schema:
                 surveys.setdefault(name, _Survey(name, given.get(name, {}))).see(cells)
         if unknown := [str(name) for name in given if name not in surveys]:
             raise InvalidData(
-                f"The schema names {', '.join(unknown)}, but the columns are: {', '.join(list(surveys)[:12])}."
+                f"The schema names {', '.join(unknown)}, but there is no such column. {meant(unknown[0], surveys)}"
             )
         schema = cls(tuple(survey.column() for survey in surveys.values()))
         if not schema.used:
@@ -324,11 +324,17 @@ def _checked(overrides: Overrides) -> dict[str, dict[str, Any]]:
     found = {}
     for name, given in overrides.items():
         one = {"kind": given} if not isinstance(given, Mapping) else dict(given)
-        if one.get("kind") not in KINDS or set(one) - {"kind", "categories"}:
+        if one.get("kind") not in KINDS:
             raise InvalidData(
-                f"The schema says {given!r} of column {name}. Give a kind, one of {', '.join(KINDS)}, and with "
+                f"The schema says {given!r} of column {name}, which is no kind. {meant(one.get('kind'), KINDS)}"
+            )
+        if unknown := set(one) - {"kind", "categories"}:
+            raise InvalidData(
+                f"The schema says {', '.join(sorted(map(str, unknown)))} of column {name}. Give a kind, and with "
                 "kind = category perhaps its categories."
             )
+        if not isinstance(one.get("categories", ()), list | tuple):
+            raise InvalidData(f"The categories of column {name} must be a list; got {one['categories']!r}.")
         found[name] = one
     return found
 

@@ -107,6 +107,8 @@ class _Pictures(Sink):
             Image.fromarray(pixels).save(self._folder / next(self._names).name)
 
 
+_LONGEST_NAME = 240
+"""In bytes: what file systems take, less what the name is lengthened by while the file is not whole."""
 _SINKS: dict[str, Callable[[BinaryIO], Sink]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
 
 
@@ -122,14 +124,18 @@ def check_output(where: str | None, *, images: bool = False) -> None:
     Raises
     ------
     InvalidData
-        If the kind is unknown, the folder is not there, or the folder for images is.
+        If the kind is unknown, the folder is not there, the folder for images is, or a folder has the file's name.
     """
     if where is None or where == "-":
         return
     path = Path(where)
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InvalidData(f"{where[:100]}… is too long for the name of a file.")
     if images and not path.suffix:
         if path.exists():
             raise InvalidData(f"{where} exists already. Choose another name for the folder of images.")
+    elif path.is_dir():
+        raise InvalidData(f"{where} is a folder. Choose the name of a file.")
     elif path.suffix.lower() not in _SINKS:
         folder = ", or be that of a folder for images that come of images" if not path.suffix else ""
         raise InvalidData(f"{where}: the output's name must end in {', '.join(_SINKS)}{folder}.")
@@ -146,7 +152,7 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]
     Raises
     ------
     InvalidData
-        As `check_output`.
+        As `check_output`; or if it cannot be written to, or not all of it.
     """
     check_output(where, images=images is not None)
     if where is None or where == "-":
@@ -154,25 +160,39 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]
         return
     path = Path(where)
     scratch = path.with_name(f".{path.name}.part")
+    into = _as_folder(scratch, images) if images is not None and not path.suffix else _as_file(scratch, path.suffix)
     try:
-        if images is not None and not path.suffix:
-            scratch.mkdir()
-            yield _Pictures(scratch, images)
-        else:
-            with scratch.open("wb") as stream:
-                sink = _SINKS[path.suffix.lower()](stream)
-                try:
-                    yield sink
-                except BaseException:
-                    with suppress(Exception):  # the first error is the one to tell
-                        sink.close()
-                    raise
-                sink.close()
+        with into as sink:
+            yield sink
         scratch.replace(path)
+    except OSError as error:
+        raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
     finally:
-        if scratch.is_dir():
-            shutil.rmtree(scratch)
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
+
+
+@contextmanager
+def _as_folder(scratch: Path, images: Images) -> Iterator[Sink]:
+    scratch.mkdir()
+    try:
+        yield _Pictures(scratch, images)
+    except BaseException:
+        shutil.rmtree(scratch)
+        raise
+
+
+@contextmanager
+def _as_file(scratch: Path, suffix: str) -> Iterator[Sink]:
+    with scratch.open("wb") as stream:
+        sink = _SINKS[suffix.lower()](stream)
+        try:
+            yield sink
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                sink.close()
+            raise
+        sink.close()
 
 
 def _to_standard_output() -> Iterator[Sink]:
@@ -181,6 +201,9 @@ def _to_standard_output() -> Iterator[Sink]:
         sys.stdout.buffer.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough; spare Python's own flush at exit, too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InvalidData(f"Standard output cannot be written: {error.strerror or error}.") from error
 
 
 def write(where: str | None, rows: Any, images: Images | None = None) -> None:
