@@ -230,11 +230,12 @@ def _table_with(file: Path, name: str) -> pa.Table:
     if kind in _READERS:
         return _READERS[kind](file)
     if kind == ".npz":
-        arrays = load_array(file)
-        _require_columns((name,), arrays.files)
-        if arrays[name].ndim != 1:
-            raise InvalidData(f"{file}: {name} has shape {arrays[name].shape}; one value for each row is needed.")
-        return pa.table({name: arrays[name]})
+        with load_array(file) as arrays:
+            _require_columns((name,), arrays.files)
+            found = _chosen(arrays, file, name)
+        if found.ndim != 1:
+            raise InvalidData(f"{file}: {name} has shape {found.shape}; one value for each row is needed.")
+        return pa.table({name: found})
     raise InvalidData(f"{file} has no columns with names: there is no {name}.")
 
 
@@ -278,8 +279,10 @@ def files_in(where: str) -> list[Path]:
         raise InvalidData(f"{where[:200]} cannot be read: {error.strerror}.") from error
     if files:
         return files
+    if not is_folder:
+        raise InvalidData(f"{where}: no such file, folder or pattern.")
     if not found:
-        raise InvalidData(f"{where} is an empty folder." if is_folder else f"{where}: no such file, folder or pattern.")
+        raise InvalidData(f"{where} is an empty folder.")
     raise InvalidData(f"{where} holds {found[0].name}, but no file of data. Name the folder that holds the files.")
 
 
@@ -358,6 +361,8 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 def load_array(file: Path, mmap_mode: Any = None) -> Any:
     """What `numpy.load` gives, pickles refused."""
     with _unreadable_as_numbers(file):
+        if file.suffix.lower() == ".npz":
+            zipfile.ZipFile(file).close()  # NumPy would not close one that it cannot read
         return np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
 
 
@@ -370,17 +375,24 @@ def _unreadable_as_numbers(file: Path) -> Iterator[None]:
         raise InvalidData(f"{file} cannot be read as a NumPy file of plain numbers: {error}.") from error
 
 
+def _chosen(arrays: Any, file: Path, key: str | None) -> np.ndarray:
+    """One array of a .npz file."""
+    keys = arrays.files
+    if key is None and len(keys) != 1:
+        holds = f"several arrays ({', '.join(keys)}). Choose one with --key" if keys else "no array"
+        raise InvalidData(f"{file} holds {holds}.")
+    if key is not None and key not in keys:
+        raise InvalidData(f"{file} has no array named {key}; it has {', '.join(keys)}.")
+    with _unreadable_as_numbers(file):
+        found: np.ndarray = arrays[key or keys[0]]
+    return found
+
+
 def _read_array(file: Path, key: str | None) -> Table:
     loaded = load_array(file)
     if isinstance(loaded, np.lib.npyio.NpzFile):
-        keys = loaded.files
-        if key is None and len(keys) != 1:
-            holds = f"several arrays ({', '.join(keys)}). Choose one with --key" if keys else "no array"
-            raise InvalidData(f"{file} holds {holds}.")
-        if key is not None and key not in keys:
-            raise InvalidData(f"{file} has no array named {key}; it has {', '.join(keys)}.")
-        with _unreadable_as_numbers(file):
-            loaded = loaded[key or keys[0]]
+        with loaded as arrays:
+            loaded = _chosen(arrays, file, key)
     if loaded.ndim < 2 or loaded.dtype.kind not in "fiub":
         raise InvalidData(
             f"{file} holds an array of shape {loaded.shape} and type {loaded.dtype}; "

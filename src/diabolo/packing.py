@@ -225,6 +225,8 @@ def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:
                 f"The saved arrays do not fit the saved parameters: {_name(at)} should have shape {leaf.shape}, "
                 f"it has {array.shape}."
             )
+        if not np.isfinite(array).all():
+            raise ArtifactError(f"{_name(at)} holds numbers that are not finite. Train the model again.")
         return jax.device_put(array)
 
     leaves, tree = jax.tree_util.tree_flatten_with_path(model)

@@ -164,17 +164,18 @@ class Tables(Columns):
         """A store or an array of the columns that were fitted."""
         by_name = isinstance(X, _FILES) and self.schema_ is None
         opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if by_name else (), wanted=self.schema_)
-        if isinstance(opened, Store):
-            if self.schema_ is None:
-                self._meet(opened, reset=False)
-            return opened
         if self.schema_ is None:
+            if isinstance(opened, Store):
+                self._meet(opened, reset=False)
+                return opened
             return self._read(X) if opened is None else self._read(opened.as_input(), opened.first)
-        if opened is None:
+        if opened is None or opened.schema is None:
             raise InvalidData(
                 f"This {type(self).__name__} was fitted to a table with columns {', '.join(self.schema_.names[:8])}"
                 f"{', …' if len(self.schema_.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
             )
+        if isinstance(opened, Store):
+            return opened
         self._refuse_holes(opened.rows, opened.first)
         return opened.rows
 

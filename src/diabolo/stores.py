@@ -27,7 +27,7 @@ import pyarrow.parquet
 from scipy.sparse import issparse
 
 from . import data, sql
-from .errors import DiaboloError, InvalidData
+from .errors import DiaboloError, InvalidData, InvalidType
 from .schema import Overrides, Schema
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
@@ -338,14 +338,16 @@ def _frame(rows: Any) -> pa.Table | None:
     if isinstance(rows, pa.Table):
         data.refuse_twins(rows.column_names, "the table")
         return rows
+    if not (hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns")):
+        return None
+    data.refuse_twins(list(rows.columns), "the data frame")
+    if len({isinstance(name, str) for name in rows.columns}) > 1:
+        raise InvalidType("The data frame's columns have names of several types. Make all of them texts.")
     try:
-        if hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns"):
-            data.refuse_twins(list(rows.columns), "the data frame")
-            table = pa.table(rows)
-            return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
-    except (pa.ArrowException, TypeError) as error:
+        table = pa.table(rows)
+    except (pa.ArrowException, TypeError, ValueError) as error:
         raise InvalidData(f"The data frame cannot be read as a table: {error}.") from error
-    return None
+    return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
 
 
 def _opened_path(

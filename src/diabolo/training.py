@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 import jax
@@ -334,29 +334,40 @@ class _Run:
 
         The epochs before are run again, then half of the epoch, a half of that, and so on: the same steps each time.
         """
-        carry, before = self.placement.copied(self.state.carry), epoch - self.state.epoch
-        if before:
-            carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(before)), self.held_out)
-        orders = jnp.roll(way.orders, -before, axis=0)
-        one = way._replace(
-            orders=orders, first_epoch=np.int32(epoch), n_epochs=np.int32(1), closes_epoch=np.bool_(False)
-        )
+        n_steps, before = int(way.n_steps), epoch - self.state.epoch
 
-        def run(n_steps: int) -> tuple[Carry, Curves]:
-            after, sums, *_ = stretch(carry, self.setup, one._replace(n_steps=np.int32(n_steps)), self.held_out)
-            return after, sums
+        @cache
+        def after_epochs(n_epochs: int) -> Any:
+            carry = self.placement.copied(self.state.carry)
+            if n_epochs:
+                carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
+            return carry
 
-        low, high = 0, int(way.n_steps)
+        def run(n_epochs: int, then: int) -> tuple[Any, Curves]:
+            """The weights after so many epochs and steps of the stretch, and the last epoch's sums."""
+            one = way._replace(
+                orders=jnp.roll(way.orders, -n_epochs, axis=0),
+                n_steps=np.int32(then),
+                first_epoch=np.int32(self.state.epoch + n_epochs),
+                n_epochs=np.int32(1),
+                closes_epoch=np.bool_(False),
+            )
+            after, sums, *_ = stretch(after_epochs(n_epochs), self.setup, one, self.held_out)
+            return after.arrays, sums
+
+        low, high = 0, n_steps
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if np.isfinite(run(middle)[1]["loss"][0]) else (low, middle)
-        found = run(high)[1]
+            low, high = (middle, high) if np.isfinite(run(before, middle)[1]["loss"][0]) else (low, middle)
+        found = run(before, high)[1]
         terms = [name for name in found.names if name not in _NO_TERMS and not np.isfinite(found[name][0])]
-        return (
-            high,
-            ", ".join(terms) or "loss",
-            _sigma(self.setup.model(run(high - 1)[0].arrays), way.rows[:_LOOKED_AT]),
-        )
+        sigma = None
+        for done in range(before * n_steps + high - 1, max(-1, before * n_steps + high - 3), -1):
+            # The step before has left weights that are no numbers, if its loss was one and its gradient not.
+            sigma = _sigma(self.setup.model(run(*divmod(done, n_steps))[0]), way.rows[:_LOOKED_AT])
+            if sigma is None or np.isfinite(sigma).all():
+                break
+        return high, ", ".join(terms) or "loss", sigma
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
