@@ -194,7 +194,7 @@ def test_a_kind_can_be_given(name):
 
 BAD_OVERRIDES = {
     "no such column": ({"nope": "number"}, r"names nope, but there is no such column. Known are: it, other"),
-    "no such kind": ({"it": "float"}, r"'float' of column it\. Give a kind, one of number, date"),
+    "no such kind": ({"it": "float"}, r"'float' of column it, which is no kind. Known are: number, date"),
     "an unknown word": ({"it": {"kind": "number", "low": 0}}, "Give a kind"),
     "texts as a number": ({"it": "number"}, "says that it is a number; it holds string"),
     "texts as a date": ({"it": "date"}, "says that it is a date; it holds string"),
