@@ -55,7 +55,7 @@ FLOORS = [
     {"stores", "sinks"} | PART_ROOMS - {"objectives"},
     {"objectives", "streams"},
     {"model", "preparation"},
-    {"recipes", "parts", "program", "inference", "packing", "browser"},
+    {"recipes", "parts", "program", "inference", "packing", "traced", "onnx_graph"},
     {"training"},
     {"pretraining", "checkpoint"},
     {"reading"},
@@ -66,7 +66,7 @@ FLOORS = [
     {"estimators", "sweeps"},
     {"ensembles"},
     {"tasks"},
-    {"scoring"},
+    {"scoring", "exporting"},
     {"cli", "demo", "__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -81,6 +81,7 @@ SCIKIT_LEARN_FROM = {
     "sweeps",
     "ensembles",
     "scoring",
+    "exporting",
     "cli",
     "__main__",
 }

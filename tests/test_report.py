@@ -19,7 +19,7 @@ import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import diabolo
-from diabolo import browser, inference, parts
+from diabolo import inference, parts, traced
 from diabolo.base import BaseAutoencoder
 from diabolo.data import labels
 from diabolo.errors import InvalidData, PosteriorCollapse
@@ -470,9 +470,9 @@ def _forms(z):
 @needs_a_browser
 def test_every_step_that_is_covered_is_carried_out_rightly(chromium, tmp_path):
     opened(chromium, page("basic"), tmp_path)
-    found = browser.program(_forms, (1, 4))
+    found = traced.program(_forms, (1, 4))
     used = {step["op"] for step in found.steps}
-    known = set(browser.OPS) - {*browser._SAME, *browser._RESHAPES, "dot_general", "conv_general_dilated", "split"}
+    known = set(traced.OPS) - {*traced._SAME, *traced._RESHAPES, "dot_general", "conv_general_dilated", "split"}
     assert known - used <= {"convert_element_type", "clamp", "square", "rem"} | {"convert"}
     told = {
         "steps": found.steps,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         StackedAutoencoder,
         VariationalAutoencoder,
     )
+    from .exporting import export_onnx
     from .placement import use_devices
     from .sweeps import sweep
     from .tasks import AnomalyDetector, AutoencoderGenerator, AutoencoderImputer, load
@@ -38,6 +39,7 @@ __all__ = [
     "VariationalAutoencoder",
     "__version__",
     "callbacks",
+    "export_onnx",
     "load",
     "metrics",
     "parts",
@@ -50,6 +52,7 @@ _ELSEWHERE = {
     "AnomalyDetector": ".tasks",
     "AutoencoderGenerator": ".tasks",
     "AutoencoderImputer": ".tasks",
+    "export_onnx": ".exporting",
     "load": ".tasks",
     "sweep": ".sweeps",
     "use_devices": ".placement",

@@ -164,7 +164,8 @@ class NegativeBinomial(Distribution):
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         r, m = self.concentration, self.mean
-        return 2 * (xlogy(x, x) - xlogy(x, m) + (x + r) * (jnp.log(m + r) - jnp.log(x + r)))
+        # log((m + r)/(x + r)), in the form that does not cancel where r is large
+        return 2 * (xlogy(x, x) - xlogy(x, m) + (x + r) * jnp.log1p((m - x) / (x + r)))
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         of_rate, of_count = jax.random.split(key)

@@ -11,6 +11,8 @@ DiaboloError
 ├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
 ├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
 ├── NotCovered           a network uses a step of JAX that a page or format cannot express            (ValueError)
+├── ExportError          what was exported says something else than Python                            (RuntimeError)
+├── MissingExtra         a package is not installed that comes with one of diabolo's extras           (ImportError)
 └── UsageError           the command line was used wrongly                                            (ValueError)
 
 Every message says what is wrong, where, and the mend. The second base class in brackets is Python's own,
@@ -89,6 +91,14 @@ class CheckpointError(DiaboloError, RuntimeError):
 
 class NotCovered(DiaboloError, ValueError):
     """A network uses a step of JAX that a page or format cannot express."""
+
+
+class ExportError(DiaboloError, RuntimeError):
+    """What was exported says something else than Python."""
+
+
+class MissingExtra(DiaboloError, ImportError):
+    """A package is not installed that comes with one of diabolo's extras."""
 
 
 class DamagedCheckpoint(UserWarning):

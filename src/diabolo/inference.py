@@ -36,9 +36,11 @@ __all__ = [
     "drawn_given",
     "expected_given",
     "kl",
+    "log_densities",
     "log_likelihood",
     "log_likelihood_at",
     "log_weight_sums",
+    "means_given",
     "reconstruct",
 ]
 
@@ -244,6 +246,35 @@ def log_weight_sums(
         start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((), jnp.float32))
         (log_sum, total), _ = jax.lax.scan(one_draw, start, keys)
         return total / n_samples, log_sum - jnp.log(n_samples)
+
+    return jax.vmap(one_row)(x)
+
+
+def log_densities(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, " n"]:
+    """The second of `log_weight_sums`, with all draws at once: more memory, and no loop."""
+    keys = jax.random.split(noise.shared(), n_samples)
+
+    def one_row(row: Float[Array, " d"]) -> Float[Array, ""]:
+        q = model.encode(row[None])
+        log_w = jax.vmap(lambda key: _log_weight(model, row, q.sample(key, (1,)), q))(keys)
+        return jax.nn.logsumexp(log_w) - jnp.log(n_samples)
+
+    return jax.vmap(one_row)(x)
+
+
+def means_given(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
+    """`expected_given`, with all draws at once."""
+    keys = jax.random.split(noise.shared(), n_samples)
+
+    def one_row(row: Float[Array, " d"]) -> Float[Array, " d"]:
+        q = model.encode(row[None])
+
+        def one_draw(key: PRNGKeyArray) -> tuple[Array, Array]:
+            z = q.sample(key, (1,))
+            return _log_weight(model, row, z, q), model.decode(z).mean[0, 0]
+
+        log_w, means = jax.vmap(one_draw)(keys)
+        return (jax.nn.softmax(log_w)[:, None] * means).sum(0)
 
     return jax.vmap(one_row)(x)
 

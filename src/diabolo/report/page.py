@@ -15,8 +15,8 @@ import numpy as np
 import plotly
 import plotly.io
 
-from ..browser import Program, program
 from ..errors import NotCovered
+from ..traced import Program, program
 from . import doctor, figures, images
 from .evidence import Evidence, Seen
 
@@ -339,7 +339,7 @@ def _decoder(e: Evidence) -> dict[str, Any]:
         raise NotCovered(
             f"it has {found.n_constants:,} weights, and a page should not carry more than {_MOST_CONSTANTS:,}"
         )
-    constants = [array.ravel() for array in found.constants.values()]
+    constants = [array.ravel().astype(np.float32) for array in found.constants.values()]
     numbers = np.concatenate(constants) if constants else np.zeros(0, np.float32)
     codes = e.seen.codes if e.seen is not None else np.asarray(e.model.prior.sample(_key(), (512,)))
     low, high = np.quantile(codes, [0.005, 0.995], axis=0)

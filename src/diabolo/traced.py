@@ -1,8 +1,9 @@
-"""A function of JAX as data, that a page can run without Python.
+"""A function of JAX as data, that can be carried out without Python.
 
 `program` traces a function and writes down what it does to its argument, step by step; all that does not depend on the
-argument is worked out beforehand. ``report/runtime.js`` carries the steps out. Any network is covered, yours too, whose
-steps are among `OPS`: products, convolutions, arithmetic, activations, reductions, and moving numbers about.
+argument is worked out beforehand. ``report/runtime.js`` carries the steps out in a page, `onnx_graph` writes them as
+ONNX. Any network is covered, yours too, whose steps are among `OPS`: products, convolutions, arithmetic, activations,
+reductions, and moving numbers about.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy as np
 
 from .errors import NotCovered
 
-__all__ = ["OPS", "Program", "program"]
+__all__ = ["OPS", "Program", "any_number", "program"]
 
 _UNARY = (
     "abs", "ceil", "cos", "erf", "erfc", "exp", "exp2", "expm1", "floor", "is_finite", "log", "log1p", "logistic",
-    "neg", "not", "round", "rsqrt", "sign", "sin", "sqrt", "square", "tan", "tanh",
+    "lgamma", "neg", "not", "round", "rsqrt", "sign", "sin", "sqrt", "square", "tan", "tanh",
 )  # fmt: skip
 _BINARY = (
     "add",
@@ -53,6 +54,9 @@ OPS = (
 )  # fmt: skip
 """The primitives of JAX that may depend on the argument."""
 
+_TRUTHS = ("eq", "ge", "gt", "is_finite", "le", "lt", "ne")
+_MARKS = (7919, 7907, 7901, 7883)
+
 
 class Program(NamedTuple):
     """What a function does.
@@ -63,17 +67,24 @@ class Program(NamedTuple):
         Each with ``op``, the numbers of the values it takes (``in``) and gives (``out``), and its settings.
     shapes : dict
         The shape of each value.
+    kinds : dict
+        What each value holds: "f" 32-bit floats, "b" truth values, "i" 32-bit whole numbers.
     constants : dict of int to array
-        Values that are known beforehand, float32.
+        Values that are known beforehand.
     argument, result : int
         The values' numbers.
+    rows : int
+        Stands for any number of rows: a size that is a multiple of it is as many times their number. 0: all sizes are
+        what they are.
     """
 
     steps: list[dict[str, Any]]
     shapes: dict[int, tuple[int, ...]]
+    kinds: dict[int, str]
     constants: dict[int, np.ndarray]
     argument: int
     result: int
+    rows: int = 0
 
     @property
     def n_constants(self) -> int:
@@ -86,21 +97,24 @@ class _Value(NamedTuple):
 
     number: int
     shape: tuple[int, ...]
+    kind: str
 
 
 class _Writer:
     """Walks through a traced function."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
         self.steps: list[dict[str, Any]] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
+        self.kinds: dict[int, str] = {}
         self.constants: dict[int, np.ndarray] = {}
         self._numbers: dict[int, tuple[int, Any]] = {}
 
-    def new(self, shape: Sequence[int]) -> _Value:
+    def new(self, shape: Sequence[int], kind: str = "f") -> _Value:
         number = len(self.shapes)
-        self.shapes[number] = tuple(shape)
-        return _Value(number, tuple(shape))
+        self.shapes[number], self.kinds[number] = tuple(shape), kind
+        return _Value(number, tuple(shape), kind)
 
     def number(self, value: Any) -> int:
         """Of a value; what is known beforehand is kept, once."""
@@ -108,14 +122,16 @@ class _Writer:
             return value.number
         known = self._numbers.get(id(value))
         if known is None:
-            array = np.asarray(value).astype(np.float32)
-            made = self.new(array.shape)
+            array: np.ndarray = np.asarray(value).astype(_TYPES[_kind(value)])
+            made = self.new(array.shape, _kind(value))
             self.constants[made.number] = array
             known = self._numbers[id(value)] = made.number, value  # held, lest another get its id
         return known[0]
 
     def step(self, op: str, given: Sequence[Any], shapes: Sequence[Sequence[int]], **settings: Any) -> list[_Value]:
-        made = [self.new([int(size) for size in shape]) for shape in shapes]
+        held = given[1] if op == "select_n" else given[0]
+        kind = "b" if op in _TRUTHS else settings["kind"] if op == "convert" else _kind(held)
+        made = [self.new([int(size) for size in shape], kind) for shape in shapes]
         settings = {name: list(map(int, v)) if isinstance(v, list) else v for name, v in settings.items()}
         numbers = {"in": [self.number(value) for value in given], "out": [value.number for value in made]}
         self.steps.append({"op": op, **numbers, **settings})
@@ -135,13 +151,19 @@ class _Writer:
             if inner is not None and equation.primitive.name not in _LOOPS:
                 closed = hasattr(inner, "consts")
                 outs = self.run(inner.jaxpr if closed else inner, inner.consts if closed else (), inputs)
-            elif not any(isinstance(value, _Value) for value in inputs):
+            elif not (
+                any(isinstance(value, _Value) for value in inputs)
+                or any(self._is_of_rows(variable.aval.shape) for variable in equation.outvars)
+            ):
                 out = equation.primitive.bind(*inputs, **equation.params)
                 outs = list(out) if equation.primitive.multiple_results else [out]
             else:
                 outs = self._equation(equation, inputs)
             values.update(zip(equation.outvars, outs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
+
+    def _is_of_rows(self, shape: Sequence[int]) -> bool:
+        return bool(self._rows) and any(size and size % self._rows == 0 for size in shape)
 
     def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
         op, params = equation.primitive.name, equation.params
@@ -166,8 +188,9 @@ class _Writer:
         return self.step("integer_pow", inputs, shapes, y=int(params["y"]))
 
     def _convert_element_type(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
-        kind = np.dtype(params["new_dtype"]).kind if params["new_dtype"] != jnp.bfloat16 else "f"
-        return inputs if kind == "f" else self.step("convert", inputs, shapes, kind=kind)
+        kind = _kind_of(params["new_dtype"])
+        is_same = kind == _kind(inputs[0]) and kind != "i"
+        return inputs if is_same else self.step("convert", inputs, shapes, kind=kind)
 
     def _broadcast_in_dim(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
         return self.step("broadcast_in_dim", inputs[:1], shapes, axes=list(params["broadcast_dimensions"]))
@@ -200,7 +223,7 @@ class _Writer:
     def _spread(self, value: Any, shape: Sequence[int]) -> Any:
         """A value whose axes of length 1 are repeated as others need it; one number alone stays as it is."""
         given = value.shape if isinstance(value, _Value) else np.shape(value)
-        if given == tuple(shape) or np.prod(given, dtype=int) == 1:
+        if given == tuple(shape) or np.prod(given, dtype=int) == 1 or self._rows:  # ONNX repeats by itself
             return value
         if not isinstance(value, _Value):
             return np.broadcast_to(np.asarray(value), shape)
@@ -260,6 +283,24 @@ class _Writer:
         return [self._moved(made[0], back)]
 
 
+_TYPES = {"f": np.float32, "b": np.bool_, "i": np.int32}
+
+
+def _kind(value: Any) -> str:
+    return value.kind if isinstance(value, _Value) else _kind_of(getattr(value, "dtype", np.asarray(value).dtype))
+
+
+def _kind_of(dtype: Any) -> str:
+    kind = np.dtype(dtype).kind if dtype != jnp.bfloat16 else "f"
+    return "i" if kind == "u" else kind
+
+
+def any_number(of: Any) -> int:
+    """A number to stand for that of the rows, which no array of a model has for a size."""
+    sizes = {size for leaf in jax.tree.leaves(of) for size in np.shape(leaf)}
+    return next(mark for mark in _MARKS if not any(size and size % mark == 0 for size in sizes))
+
+
 def _needed(steps: list[dict[str, Any]], result: int) -> list[dict[str, Any]]:
     """Those steps that the result depends on."""
     wanted, kept = {result}, []
@@ -270,8 +311,8 @@ def _needed(steps: list[dict[str, Any]], result: int) -> list[dict[str, Any]]:
     return kept[::-1]
 
 
-def program(f: Callable[[Any], Any], shape: Sequence[int]) -> Program:
-    """What ``f`` does to a float32 array of the given shape.
+def program(f: Callable[[Any], Any], shape: Sequence[int], rows: int = 0) -> Program:
+    """What ``f`` does to a float32 array of the given shape; of any number of rows, if ``rows`` stands for it there.
 
     Raises
     ------
@@ -284,8 +325,8 @@ def program(f: Callable[[Any], Any], shape: Sequence[int]) -> Program:
     >>> [step["op"] for step in found.steps], found.n_constants
     (['reshape', 'product', 'reshape', 'tanh'], 6)
     """
-    closed = jax.make_jaxpr(f)(jnp.zeros(tuple(shape), jnp.float32))
-    writer = _Writer()
+    closed = jax.make_jaxpr(f)(jax.ShapeDtypeStruct(tuple(shape), jnp.float32))  # type: ignore[no-untyped-call]
+    writer = _Writer(rows)
     argument = writer.new(shape)
     (found,) = writer.run(closed.jaxpr, closed.consts, [argument])
     result = writer.number(found)
@@ -294,7 +335,9 @@ def program(f: Callable[[Any], Any], shape: Sequence[int]) -> Program:
     return Program(
         steps,
         {n: shape for n, shape in writer.shapes.items() if n in used},
+        {n: kind for n, kind in writer.kinds.items() if n in used},
         {n: array for n, array in writer.constants.items() if n in used},
         argument.number,
         result,
+        rows,
     )
