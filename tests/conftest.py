@@ -44,6 +44,21 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
+MAPS = Path("/proc/self/maps")
+_MOST_MAPS = 30_000
+"""Each compiled program is a few memory maps; Linux gives a process 65,530, and XLA crashes when it gets none."""
+_ENDED = []
+
+
+def pytest_runtest_logfinish(nodeid):
+    """Forget compiled programs before there are too many: they are on disk."""
+    _ENDED.append(nodeid)
+    if len(_ENDED) % 20 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
+
 
 @pytest.fixture(scope="session")
 def digits():

@@ -320,7 +320,7 @@ def test_a_part_of_a_later_version_is_refused(fitted, tmp_path):
 def test_an_unknown_part_is_refused_by_name(fitted, tmp_path):
     fitted["Autoencoder"].save(tmp_path / "m")
     edit(tmp_path / "m", lambda m: m["parameters"].update(latent={"part": "FromElsewhere"}))
-    with pytest.raises(UnknownPart, match=r"'FromElsewhere'.*Import the module"):
+    with pytest.raises(UnknownPart, match=r"'FromElsewhere'.*Give its class"):
         load(tmp_path / "m")
 
 

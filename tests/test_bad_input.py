@@ -38,7 +38,7 @@ def tables(page):
     return found
 
 
-ROWS, CALLS, FILES, PARAMETERS, SETTINGS, MODELS, WRITING, TRAININGS, RESULTS = tables(PAGE)
+ROWS, CALLS, FILES, PARAMETERS, SETTINGS, MODELS, WRITING, REQUESTS, TRAININGS, RESULTS = tables(PAGE)
 
 GOOD = np.random.default_rng(0).normal(size=(30, 4))
 NAMES = ["a", "b", "c", "d"]
@@ -205,6 +205,14 @@ def asked_of(name, rows):
     return act, command
 
 
+def scored(rows):
+    def command(folder, request):
+        request.getfixturevalue("fitted").save(folder / "model")
+        return "score", "model", written(folder, rows()), "-o", "scores.csv"
+
+    return (lambda request: request.getfixturevalue("fitted").score_samples(rows())), command
+
+
 def fit_of(rows, *settings, model="basic", **parameters):
     """`fit` with these parameters, and `diabolo fit`."""
     make = basic if model == "basic" else WAYS_IN[model]
@@ -271,6 +279,7 @@ SOME = {
     "a schema for an array": fit_of(lambda: GOOD, 'schema={"a": "count"}', schema={"a": "count"}),
     "a schema that names no column": fit_of(lambda: named(GOOD), 'schema={"aa": "count"}', schema={"aa": "count"}),
     "a schema that names no kind": fit_of(lambda: named(GOOD), 'schema={"a": "cuont"}', schema={"a": "cuont"}),
+    "a number so far off that 32 bits cannot tell": scored(lambda: changed(2, 1, 1e37)),
     "a value that a column cannot have": given_in("variational", "x"),
     "more folds than rows": fit_of(
         lambda: GOOD, "calibration=31", "estimator=single", model="AnomalyDetector", estimator="single", calibration=31

@@ -1,5 +1,6 @@
 """The test of the house: a user's own parts work everywhere, and diabolo is not touched for it."""
 
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,14 +13,15 @@ from jaxtyping import Array
 from scipy import stats
 from sklearn.base import clone
 
+import diabolo
 import examples
 from diabolo import artifact, parts
-from diabolo import part as part_module
 from diabolo.base import BaseAutoencoder
 from diabolo.distributions import Distribution, Normal
-from diabolo.errors import ArtifactError, UnknownPart
+from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
 from diabolo.estimators import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
-from diabolo.learner import LEARNERS, load
+from diabolo.learner import load
+from diabolo.part import Part, registered
 
 SMALL = examples.SMALL
 
@@ -231,6 +233,12 @@ OWN = {
 every_own = pytest.mark.parametrize("what", OWN)
 
 
+OWN_CLASSES = (
+    SwapNoise, LaplaceLikelihood, FixedSpread, LaplacePosterior, UnitNorm, Sawtooth, EquinoxMLP, TemperedLinear,
+    WidePrior, Lion, SwappingAutoencoder,
+)  # fmt: skip
+
+
 class Fitted(dict):
     """Each of them fitted to the usual table when first asked for, so that one that fails does not fail the others."""
 
@@ -272,7 +280,7 @@ def test_it_trains_and_reads(what, own, table):
 @every_own
 def test_it_is_saved_and_loaded_to_the_bit(what, own, table, tmp_path):
     own[what].save(tmp_path / "m")
-    loaded = load(tmp_path / "m")
+    loaded = load(tmp_path / "m", classes=OWN_CLASSES)
     assert loaded.get_params() == own[what].get_params()
     for (name, one), (_, two) in zip(outputs(own[what], table), outputs(loaded, table), strict=True):
         np.testing.assert_array_equal(one, two, err_msg=name)
@@ -310,7 +318,7 @@ def test_every_weight_of_it_is_trained(what, own, table):
 def test_its_parameters_show_in_the_estimators(what):
     params = OWN[what].get_params()
     for name, value in params.items():
-        if isinstance(value, part_module.Part) and "__" not in name:
+        if isinstance(value, Part) and "__" not in name:
             assert {f"{name}__{inner}" for inner in value.get_params(deep=False)} <= set(params)
 
 
@@ -396,16 +404,41 @@ OWN_PARTS = {
 
 
 @pytest.mark.parametrize("what", OWN_PARTS)
-def test_loading_where_the_part_is_not_imported_names_it(what, own, tmp_path, monkeypatch):
+def test_a_part_that_is_not_given_is_not_made_even_if_it_is_imported(what, own, tmp_path):
     own[what].save(tmp_path / "m")
-    monkeypatch.delitem(part_module._REGISTRY, OWN_PARTS[what])
-    with pytest.raises(UnknownPart, match=f"'{OWN_PARTS[what]}'.*Import the module that defines it"):
-        load(tmp_path / "m")
+    name = OWN_PARTS[what]
+    assert name in registered()
+    others = [cls for cls in OWN_CLASSES if cls.__name__ != name]
+    with pytest.raises(UnknownPart, match=f"'{name}'.*Give its class"):
+        load(tmp_path / "m", classes=others)
     assert artifact.read_manifest(tmp_path / "m")["estimator"] == type(own[what]).__name__
 
 
-def test_loading_where_the_estimator_is_not_imported_names_it(own, tmp_path, monkeypatch):
+def test_an_estimator_that_is_not_given_is_not_made(own, tmp_path):
     own["estimator"].save(tmp_path / "m")
-    monkeypatch.delitem(LEARNERS, "SwappingAutoencoder")
-    with pytest.raises(ArtifactError, match="SwappingAutoencoder, which is not among.*Import the module"):
-        load(tmp_path / "m")
+    others = [cls for cls in OWN_CLASSES if cls is not SwappingAutoencoder]
+    with pytest.raises(ArtifactError, match="SwappingAutoencoder, which is not among.*Give its class"):
+        load(tmp_path / "m", classes=others)
+
+
+@pytest.mark.parametrize("wrong", [5, "SwapNoise", dict, SwapNoise()])
+def test_only_parts_and_estimators_may_be_given(wrong, own, tmp_path):
+    with pytest.raises(InvalidParameter, match="classes must be parts and estimators"):
+        load(tmp_path / "m", classes=[wrong])
+
+
+def test_an_estimator_of_the_same_name_does_not_stand_in_for_ours(table, tmp_path):
+    diabolo.BasicAutoencoder(max_epochs=1, random_state=0).fit(table).save(tmp_path / "m")
+    namesake = type("BasicAutoencoder", (diabolo.BasicAutoencoder,), {"__module__": __name__})
+    assert type(load(tmp_path / "m")) is diabolo.BasicAutoencoder
+    assert type(load(tmp_path / "m", classes=[namesake])) is namesake
+
+
+def test_a_part_is_no_estimator_and_an_estimator_no_part(own, tmp_path):
+    own["corruption"].save(tmp_path / "m")
+    manifest = json.loads((tmp_path / "m" / "model.json").read_text())
+    latent = {"parameters": manifest["parameters"] | {"latent": {"part": "Autoencoder"}}}
+    for change in ({"estimator": "Masking"}, latent):
+        (tmp_path / "m" / "model.json").write_text(json.dumps(manifest | change))
+        with pytest.raises(ArtifactError):
+            load(tmp_path / "m", classes=OWN_CLASSES)

@@ -452,7 +452,7 @@ def _forms(z):
         *(f(x) for f in (jnp.abs, jnp.ceil, jnp.cos, jnp.exp, jnp.exp2, jnp.expm1, jnp.floor, jnp.sign, jnp.sin)),
         *(f(x) for f in (jnp.tanh, jax.lax.erf, jax.lax.erfc, jax.nn.sigmoid, jnp.square, jnp.round, jnp.tan)),
         jax.nn.gelu(x), jnp.outer(z, x) + x, jnp.outer(z, x) * jnp.array([[1.0, 2.0, 3.0, 4.0]]),
-        *(f(jnp.abs(x) + 0.1) for f in (jnp.log, jnp.log1p, jnp.sqrt, jax.lax.rsqrt)),
+        *(f(jnp.abs(x) + 0.1) for f in (jnp.log, jnp.log1p, jnp.sqrt, jax.lax.rsqrt, jax.lax.lgamma)),
         x / (z + 10), jnp.maximum(x, z), jnp.minimum(x, z), jnp.abs(x) ** 1.5, x**3, x**-2, jnp.arctan2(x, z),
         jax.lax.rem(x, jnp.full_like(x, 0.7)), jnp.clip(x, -1, 1),
         jnp.where((x > 0) & (z < 0) | (x == z), x, -z),

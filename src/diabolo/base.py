@@ -33,7 +33,7 @@ from .model import Model, Recipe
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
 from .reading import FLOATS, Tables
-from .scaling import KINDS, Survey
+from .scaling import KINDS, Survey, refuse_far
 from .sources import Source
 from .stores import Store
 from .streams import HeldOut, Stream
@@ -274,7 +274,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
 
     def _said(self, op: inference.Op, rows: np.ndarray, *static: Any, **noise: int) -> Any:
         """What the model says of rows in the user's units, in the network's."""
-        return inference.by_rows(op, self.model_, rows, *static, scaler=self.scaler_, **noise)
+        found = inference.by_rows(op, self.model_, rows, *static, scaler=self.scaler_, **noise)
+        refuse_far(found, self.scaler_, rows, self._name_of)
+        return found
 
     def _codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)

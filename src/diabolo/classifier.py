@@ -29,7 +29,7 @@ from .model import Model, Recipe
 from .networks import MLP
 from .preparation import from_array
 from .reading import CELLS, validated
-from .scaling import Survey
+from .scaling import Survey, refuse_far
 
 __all__ = ["AutoencoderClassifier"]
 
@@ -211,7 +211,9 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         """p(y | x): rows (n, d) → probabilities (n, c) of the classes in the order of ``classes_``."""
         check_is_fitted(self)
         rows = self._read(X)
-        found = inference.by_rows(inference.reconstruct, self.model_, rows, scaler=self.scaler_).astype(np.float64)
+        told = inference.by_rows(inference.reconstruct, self.model_, rows, scaler=self.scaler_)
+        refuse_far(told, self.scaler_, rows, self._name_of)
+        found = told.astype(np.float64)
         shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # they sum to 1 in 32 bits only
         return shares
 

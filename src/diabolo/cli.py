@@ -8,6 +8,7 @@ Nothing heavy is imported before a command needs it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -220,9 +221,7 @@ def fit(
 @app.command()
 def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     """Compress: the code of each row."""
-
-    def codes(model: Any, rows: Any) -> Any:
-        return _numbers(model.transform(rows), model.get_feature_names_out())
+    from .answers import codes
 
     _apply(run, data, output, key, codes, rebuilds=False)
 
@@ -230,7 +229,9 @@ def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None
 @app.command()
 def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     """Rebuild each row from its code. Images come back as images, under the same names."""
-    _apply(run, data, output, key, lambda model, rows: _as_table(model, model.reconstruct(rows)))
+    from .answers import rebuilt
+
+    _apply(run, data, output, key, rebuilt)
 
 
 @app.command()
@@ -240,13 +241,14 @@ def denoise(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
     RUN must be a model that has learned to, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
     noise_level=0.2. Images come back as images, under the same names.
     """
+    from .answers import as_table
 
     def cleaned(model: Any, rows: Any) -> Any:
         if not hasattr(model, "denoise"):
             raise UsageError(
                 f"{run} has learned from clean rows: fit with --model denoising to learn to take noise out."
             )
-        return _as_table(model, model.denoise(rows))
+        return as_table(model, model.denoise(rows))
 
     _apply(run, data, output, key, cleaned)
 
@@ -272,16 +274,18 @@ def impute(
     stay as they are. RUN comes from  diabolo fit DATA --model imputer,  or is an autoencoder that was fitted to rows
     with empty cells.
     """
+    from . import answers
+
     if interval is not None and not 0 < interval < 1:
         raise UsageError(f"--interval must lie between 0 and 1; got {interval:g}.")
 
     def filled(model: Any, rows: Any) -> Any:
-        whole = _as_table(model, model.impute(rows) if hasattr(model, "impute") else model.transform(rows))
+        whole = answers.filled(model, rows)
         if interval is None:
             return whole
         if not hasattr(model, "intervals"):
             raise UsageError(f"{run} holds a {type(model).__name__}: intervals are told by  fit --model imputer.")
-        ends = [_as_table(model, some) for some in model.intervals(rows, interval)]
+        ends = [answers.as_table(model, some) for some in model.intervals(rows, interval)]
         return _with_ends(model, whole, *ends)
 
     _apply(run, data, output, key, filled, rebuilds=interval is None, whole=True, command="impute")
@@ -310,8 +314,7 @@ def score(
         score_with_ray(run, data, output)
         return
 
-    def densities(model: Any, rows: Any) -> Any:
-        return _numbers(model.score_samples(rows)[:, None], ("log_density",))
+    from .answers import densities
 
     _apply(run, data, output, key, densities, rebuilds=False)
 
@@ -337,26 +340,16 @@ def detect(
     is flagged, and the three columns that did most to it.
     """
     import numpy as np
-    import pyarrow as pa
+
+    from .answers import strangeness
 
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
 
     def found(model: Any, rows: Any) -> Any:
-        why = model.explain(rows)
-        p_values = model.p_values_of(why.scores)
-        flagged = p_values <= (model.false_alarm_rate if false_alarm_rate is None else false_alarm_rate)
-        leading = [[name if isinstance(name, str) else f"x{name}" for name in names] for names in why.leading(3).T]
-        table = pa.table(
-            {
-                "row": rows.first + np.arange(1, len(flagged) + 1),
-                "score": why.scores,
-                "p_value": p_values,
-                "flagged": flagged,
-                **{f"column_{i}": names for i, names in enumerate(leading, start=1)},
-            }
-        )
-        return table.filter(flagged) if only_flagged else table
+        table = strangeness(model, rows, false_alarm_rate)
+        table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
+        return table.filter(table["flagged"]) if only_flagged else table
 
     _apply(run, data, output, key, found, rebuilds=False, command="detect")
 
@@ -428,6 +421,7 @@ def sample(
 ) -> None:
     """Generate new rows with a variational model, or a generator."""
     from . import sinks
+    from .answers import as_table
     from .data import Images
     from .tasks import load
 
@@ -440,7 +434,7 @@ def sample(
     known = _given(given or (), model)
     with _one_line():
         rows = model.sample(n, given=known, noise=not means, random_state=seed)
-    sinks.write(output, _as_table(model, rows), images)
+    sinks.write(output, as_table(model, rows), images)
 
 
 @app.command()
@@ -463,6 +457,52 @@ def export(
 
     typer.echo(str(export_onnx(load(run), onnx, check, force=force)))
     typer.echo(f"written to {onnx}")
+
+
+@app.command()
+def serve(
+    run: Run,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond this machine a token is needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: any that is free.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="What whoever asks must know.  [$DIABOLO_TOKEN]"),
+    ] = None,
+    max_body: Annotated[float, typer.Option("--max-body", metavar="MB", help="Of one request.")] = 16.0,
+    max_rows: Annotated[int, typer.Option("--max-rows", metavar="N", min=1, help="Of one request.")] = 100_000,
+    max_requests: Annotated[
+        int,
+        typer.Option("--max-requests", metavar="N", min=1, help="Under way at once; others are told to come again."),
+    ] = 64,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", help="Seconds for a request to arrive and an answer to be taken.")
+    ] = 30.0,
+) -> None:
+    """Answer about rows over HTTP, until stopped.
+
+    POST /transform, /reconstruct and /score (of a detector /score, of an imputer /impute, of a classifier /classify):
+    rows as JSON, {"rows": [{"age": 31, ...}, ...]}, or as a stream of Arrow. GET /docs is a page to try them on,
+    /openapi.json says the same to programs, /healthz whether all is well. Rows that wait are answered together.
+    """
+    from .serving import Limits
+    from .serving import serve as served
+    from .tasks import load
+
+    if not 0 < max_body <= 4096:
+        raise UsageError(f"--max-body must lie between 0 and 4096 MB; got {max_body:g}.")
+    if not timeout > 0:
+        raise UsageError(f"--timeout must be more than 0; got {timeout:g}.")
+    limits = Limits(int(max_body * 2**20), max_rows, max_requests, timeout)
+    token = _token(token_file)
+    model = load(run)
+    name = type(model).__name__
+
+    def ready(address: str) -> None:
+        typer.echo(f"{run}, {'an' if name[0] in 'AEIOU' else 'a'} {name}, answers on {address}; stop it with Ctrl-C")
+
+    served(model, host, port, limits, token=token, name=run.resolve().name, ready=ready)
 
 
 @app.command()
@@ -603,6 +643,18 @@ def _make(model: str, parameters: dict[str, Any]) -> Any:
         return estimator.set_params(**parameters)
 
 
+def _token(file: Path | None) -> str | None:
+    """What whoever asks a server must know, if anything."""
+    try:
+        told = os.environ.get("DIABOLO_TOKEN") if file is None else file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    if told is not None and not (told and told.isascii() and told.isprintable()):
+        where = "$DIABOLO_TOKEN" if file is None else file
+        raise UsageError(f"{where} must hold a token of ASCII letters, digits and signs.")
+    return told
+
+
 class _Terminated(SystemExit):
     """SIGTERM."""
 
@@ -715,18 +767,6 @@ def _apply(
         for piece in opened.tables(whole=whole) if is_large else (opened,):
             sink.add(op(model, piece))
             bar.show(piece.first + len(piece.rows))
-
-
-def _numbers(rows: Any, names: Sequence[str]) -> Any:
-    from .data import Table
-
-    return Table(rows, tuple(names))
-
-
-def _as_table(model: Any, rows: Any) -> Any:
-    """Rows of the model's features under their names; a table as it is."""
-    names = getattr(model, "feature_names_in_", [f"x{i}" for i in range(model.n_features_in_)])
-    return _numbers(rows, names) if model.schema_ is None else rows
 
 
 def _with_ends(model: Any, whole: Any, low: Any, high: Any) -> Any:

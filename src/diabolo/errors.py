@@ -7,7 +7,7 @@ DiaboloError
 │   └── InvalidType      they are not numbers, nor anything that stands for rows                      (TypeError)
 ├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
 ├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
-│   └── UnknownPart      it names a part that no imported class defines
+│   └── UnknownPart      it names a part that is not known
 ├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
 ├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
 ├── NotCovered           a network uses a step of JAX that a page or format cannot express            (ValueError)
@@ -78,7 +78,7 @@ class ArtifactError(DiaboloError, ValueError):
 
 
 class UnknownPart(ArtifactError):
-    """A saved model names a part that no imported class defines."""
+    """A saved model names a part that is not known."""
 
 
 class InvalidPlacement(DiaboloError, ValueError):

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from . import __version__, inference, traced
+from .answers import in_order, like_those_seen, named
 from .base import _CODES, _DRAWS, BaseAutoencoder
 from .classifier import AutoencoderClassifier
-from .data import Table
 from .errors import ExportError, InvalidParameter, MissingExtra, NotCovered
 from .inference import Noise
 from .onnx_graph import Graph
@@ -69,9 +69,10 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
     """Write a folder of ONNX files that say of rows what ``estimator`` does, for any number of rows.
 
     Of an autoencoder: ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a classifier
-    ``classify.onnx``, of an anomaly detector ``score.onnx``, of an imputer ``impute.onnx``. They take ``X``, (n, d) and
-    64 bits, NaN for what is missing; of a table with a schema one input (n, 1) for each column by its name: strings for
-    categories, with "" for what is missing, and 64-bit numbers for all others, dates as days since 1970 (UTC).
+    ``classify.onnx``, of an anomaly detector ``score.onnx`` (the higher, the stranger; 1 is the median of ordinary
+    rows), of an imputer ``impute.onnx``. They take ``X``, (n, d) and 64 bits, NaN for what is missing; of a table with
+    a schema one input (n, 1) for each column by its name: strings for categories, with "" for what is missing, and
+    64-bit numbers for all others, dates as days since 1970 (UTC).
     ``export.json`` and the files' metadata say what is what.
 
     Parameters
@@ -116,8 +117,8 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
         raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it.")
     questions = _questions(estimator)
     rows = _checked_on(estimator, X)
-    named = _named(estimator, rows)
-    codes = estimator.transform(named) if isinstance(estimator, BaseAutoencoder) else None
+    given_rows = named(estimator, rows)
+    codes = estimator.transform(given_rows) if isinstance(estimator, BaseAutoencoder) else None
     differences, contents = {}, {}
     for name, question in questions.items():
         contents[f"{name}.onnx"] = question.graph.model(_metadata(estimator, name)).SerializeToString()
@@ -126,7 +127,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
         session = onnxruntime.InferenceSession(contents[f"{name}.onnx"], options, ["CPUExecutionProvider"])
         given = {"Z": np.asarray(codes, np.float64)} if question.of_codes else _fed(estimator, rows)
         found = _run(session, given)
-        for output, expected in question.asked(codes if question.of_codes else named).items():
+        for output, expected in question.asked(codes if question.of_codes else given_rows).items():
             differences[f"{name}.onnx {output}"] = _far(found[output], expected)
     if wrong := {name: far for name, far in differences.items() if not far < _CLOSE}:
         name, far = max(wrong.items(), key=lambda item: item[1])
@@ -257,7 +258,8 @@ def _strangeness(model: Any) -> _Question:
         def off(one: Any, x: Any) -> Any:
             return inference.deviances(one, x, _FIXED)[1][:, :width]
 
-        deviance = graph.cast(_said(graph, member, off, both, 2 * member._width), np.float64)
+        most = np.finfo(np.float32).max
+        deviance = graph.cast(node("Min", _said(graph, member, off, both, 2 * member._width), most), np.float64)
         relative = node("ReduceSum", node("Div", deviance, usual[None]), np.array([1]), keepdims=0)
         strange = node("Div", node("Sqrt", node("Div", relative, n_known)), np.float64(typical))
         total = node("Add", total, strange)
@@ -267,12 +269,12 @@ def _strangeness(model: Any) -> _Question:
         node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", scores, np.array([1]))), np.float64
     )
     n_above = node("Sub", np.float64(1 + len(ordinary)), node("ReduceSum", below, np.array([1]), keepdims=0))
-    graph.output("score", node("Neg", scores), np.float64, ("n",))
+    graph.output("score", scores, np.float64, ("n",))
     graph.output("p_value", node("Div", n_above, np.float64(len(ordinary) + 1)), np.float64, ("n",))
-    graph.output("flagged", node("Less", node("Neg", scores), np.float64(model.offset_)), np.bool_, ("n",))
+    graph.output("flagged", node("Less", np.float64(-model.offset_), scores), np.bool_, ("n",))
 
     # Ranks are steps: of p-values and flags nothing is asked but that they follow from the scores.
-    return _Question(graph, lambda X: {"score": model.score_samples(X)})
+    return _Question(graph, lambda X: {"score": -model.score_samples(X)})
 
 
 def _impute(model: Any) -> _Question:
@@ -328,20 +330,13 @@ def _schema(model: Any) -> Schema | None:
     return getattr(model, "schema_", None)
 
 
-def _in_order(schema: Schema) -> Iterator[tuple[Column, slice]]:
-    """The columns as they lie in encoded rows."""
-    by_name = {column.name: column for column in schema.used}
-    places = sorted(schema.places.items(), key=lambda item: item[1].start)
-    return ((by_name[name], place) for name, place in places)
-
-
 def _rows(graph: Graph, model: Any) -> str:
     """The graph's inputs as rows of numbers, (n, width), 64 bits: `Schema.encode`, in ONNX."""
     schema = _schema(model)
     if schema is None:
         return graph.input("X", np.float64, ("n", model.n_features_in_))
     given = {c.name: graph.input(c.name, _kind(c), ("n", 1)) for c in schema.used}
-    pieces = [_encoded(graph, column, given[column.name]) for column, _ in _in_order(schema)]
+    pieces = [_encoded(graph, column, given[column.name]) for column, _ in in_order(schema)]
     return graph.node("Concat", *pieces, axis=1)
 
 
@@ -396,34 +391,7 @@ def _checked_on(model: Any, X: Any) -> Any:
         if schema is not None:
             return schema.decode(rows.rows[:_N_CHECKED])
         return np.asarray(X if rows is None else rows.rows, np.float64)[:_N_CHECKED]
-    rng = np.random.default_rng(0)
-    inner = next(member for group in getattr(model, "estimators_", [[model]]) for member in group)
-    width = inner.scaler_.offset.size
-    recipe = inner._formula()
-    supports = recipe.likelihood.supports(width) if not recipe.n_targets else "real"
-    supports = np.broadcast_to(supports, width)
-    unit = {"real": rng.normal(size=(_N_CHECKED, width)), "unit": rng.random((_N_CHECKED, width)),
-            "count": rng.poisson(2.0, (_N_CHECKED, width)).astype(float)}  # fmt: skip
-    drawn = np.choose([("real", "unit", "count").index(s) for s in supports], list(unit.values()))
-    if inner.scaler_.kind in ("minmax", "range"):
-        drawn = np.where(supports == "count", drawn, unit["unit"])
-    rows = inner.scaler_.invert(drawn)[:, : model._width]
-    if schema is not None:
-        for column, place in _in_order(schema):
-            if column.kind == "category":
-                rows[:, place] = np.eye(column.width)[rng.integers(len(column.categories), size=_N_CHECKED)]
-            elif column.kind == "boolean":
-                rows[:, place] = rng.integers(2, size=(_N_CHECKED, 1))
-    if model._missing:
-        owners = np.array(range(rows.shape[1]) if schema is None else [schema.names.index(o) for o in schema.owners])
-        rows[(rng.random((_N_CHECKED, owners.max() + 1)) < 0.2)[:, owners]] = np.nan
-    return rows if schema is None else schema.decode(rows)
-
-
-def _named(model: Any, rows: Any) -> Any:
-    """Rows as the estimator takes them: under the names it was fitted with."""
-    names = getattr(model, "feature_names_in_", None)
-    return rows if names is None or _schema(model) is not None else Table(rows, tuple(map(str, names)))
+    return like_those_seen(model, _N_CHECKED)
 
 
 def _fed(model: Any, rows: Any) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numbers
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self
@@ -36,7 +36,7 @@ from .errors import (
 )
 from .model import Model, Recipe
 from .optimizers import SGD, Adam, Muon, Optimizer
-from .part import Part, require_number
+from .part import Part, registered, require_number
 from .placement import current
 from .preparation import Rows
 from .progress import EpochBar
@@ -50,7 +50,7 @@ OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
 LEARNERS: dict[str, type[Kept]] = {}
-"""Every estimator class by name; subclassing `Kept` enters it, so that `load` finds it."""
+"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
 _LOWER = 3.0
@@ -144,6 +144,10 @@ class _Refused(InvalidParameter, InvalidParameterError):  # type: ignore[misc]
     """Both ours and scikit-learn's."""
 
 
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == __package__
+
+
 class Kept(BaseEstimator):  # type: ignore[misc]
     """Base of all that can be saved, and found again by `load`."""
 
@@ -154,7 +158,8 @@ class Kept(BaseEstimator):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        LEARNERS[cls.__name__] = cls
+        if _is_ours(cls):
+            LEARNERS[cls.__name__] = cls
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``a__b`` sets parameter ``b`` of the estimator in ``a``.
@@ -423,18 +428,45 @@ def _risen(history: dict[str, list[float]]) -> float | None:
     return end if end - first > max(first - float(curve.min()), _ROSE * max(1.0, abs(first))) else None
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     """The estimator that `save` wrote, every output equal to the bit.
+
+    What is read may come from anyone. It names classes, and of these only diabolo's are made, and those given here.
+
+    Parameters
+    ----------
+    path : path
+    classes : iterable of type, default=()
+        Parts and estimators of your own that the model is made of, such as a network's.
 
     Raises
     ------
     ArtifactError
-        If the folder is missing, damaged, or of a later format.
+        If the folder is missing, damaged, or of a later format, or names an estimator that is not known.
     UnknownPart
-        If it uses a part of your own whose module has not been imported.
+        If it names a part that is not known.
+    InvalidParameter
+        If a class is neither a part nor an estimator.
+
+    Examples
+    --------
+    >>> import tempfile, diabolo
+    >>> from sklearn.datasets import load_iris
+    >>> X = load_iris().data
+    >>> model = diabolo.Autoencoder(max_epochs=1, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/model")
+    ...     again = diabolo.load(f"{folder}/model")
+    >>> bool((again.transform(X) == model.transform(X)).all())
+    True
     """
+    known = {name: cls for name, cls in (registered() | LEARNERS).items() if _is_ours(cls)}
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, Part | Kept)):
+            raise InvalidParameter(f"classes must be parts and estimators; got {cls!r}.")
+        known[cls.__name__] = cls
     manifest, arrays = artifact.read(path)
     try:
-        return packing.unpack(LEARNERS, manifest, arrays)
+        return packing.unpack(known, manifest, arrays)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__

@@ -75,8 +75,12 @@ def _members(estimator: Any) -> Pieces:
     return told, {"n_features_in_": estimator.n_features_in_}, arrays
 
 
-def unpack(classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    """The inverse of `pack`; ``classes`` are the estimators that there are, by name.
+Classes = Mapping[str, Any]
+"""The estimators and parts that may be made of what is read, by name."""
+
+
+def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """The inverse of `pack`, with these classes and no others.
 
     Raises
     ------
@@ -102,16 +106,16 @@ def _columns(estimator: Any) -> dict[str, Any]:
     return {"schema": schema, "image_shape": estimator.image_shape_}
 
 
-def _class(classes: Mapping[str, Any], name: str) -> Any:
-    if name not in classes:
+def _class(classes: Classes, name: Any) -> Any:
+    if not isinstance(name, str) or not hasattr(classes.get(name), "fit"):
         raise ArtifactError(
             f"The saved model holds a {name}, which is not among diabolo's estimators. "
-            "Import the module that defines it, then load again."
+            "Is it your own? Give its class: load(path, classes=[...])."
         )
     return classes[name]
 
 
-def _made(cls: Any, classes: Mapping[str, Any], parameters: dict[str, Any]) -> Any:
+def _made(cls: Any, classes: Classes, parameters: dict[str, Any]) -> Any:
     """The unfitted estimator."""
     if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
@@ -120,11 +124,11 @@ def _made(cls: Any, classes: Mapping[str, Any], parameters: dict[str, Any]) -> A
         if isinstance(value, dict) and "estimator" in value:
             given[name] = _made(_class(classes, value["estimator"]), classes, value["parameters"])
         else:
-            given[name] = part.from_json(value)
+            given[name] = part.from_json(value, classes)
     return cls(**given)
 
 
-def _unpack(cls: Any, classes: Mapping[str, Any], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     estimator = _made(cls, classes, manifest["parameters"])
     estimator._validate_params()
     fitted, members = manifest["fitted"], manifest.get("members")

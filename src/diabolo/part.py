@@ -305,29 +305,34 @@ def to_json(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def from_json(value: Any) -> Any:
+def from_json(value: Any, known: Mapping[str, type] | None = None) -> Any:
     """The inverse of `to_json`; lists come back as tuples.
+
+    Parameters
+    ----------
+    value : JSON
+    known : mapping of str to type, default=None
+        The parts that may be made, by name; None: all that have been imported.
 
     Raises
     ------
     UnknownPart
-        If a part is named whose class has not been imported.
+        If a part is named that is not among them.
     InvalidPart
         If it has no such parameter, or not with this value.
     """
     if isinstance(value, dict) and "part" in value:
-        cls = _REGISTRY.get(value["part"])
-        if cls is None:
-            raise UnknownPart(
-                f"There is no part named {value['part']!r}. {meant(value['part'], _REGISTRY)} "
-                "Is it your own? Import the module that defines it, then try again."
-            )
-        given = {name: from_json(inner) for name, inner in value.items() if name != "part"}
-        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        parts, name = _REGISTRY if known is None else known, value["part"]
+        cls = parts.get(name) if isinstance(name, str) else None
+        if cls is None or not issubclass(cls, Part):
+            mend = "Import the module that defines it" if known is None else "Give its class: load(path, classes=[...])"
+            raise UnknownPart(f"There is no part named {name!r}. {meant(name, parts)} Is it your own? {mend}.")
+        given = {name: from_json(inner, known) for name, inner in value.items() if name != "part"}
+        fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         for name in given:
-            if name not in known:
-                raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {meant(name, known)}")
+            if name not in fields:
+                raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {meant(name, fields)}")
         return cls(**given)
     if isinstance(value, list):
-        return tuple(from_json(item) for item in value)
+        return tuple(from_json(item, known) for item in value)
     return value

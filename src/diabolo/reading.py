@@ -142,7 +142,7 @@ class Tables(Columns):
             return given
         if len(given.rows) < 2:
             raise InvalidData(f"The table has {len(given.rows)} row(s); at least 2 are needed.")
-        return given.rows
+        return refuse_huge(given.rows, self._name_of)
 
     @property
     def _width(self) -> int:
@@ -177,7 +177,7 @@ class Tables(Columns):
         if isinstance(opened, Store):
             return opened
         self._refuse_holes(opened.rows, opened.first)
-        return opened.rows
+        return refuse_huge(opened.rows, self._name_of, opened.first)
 
     def _name_of(self, place: int) -> Any:
         return super()._name_of(place) if self.schema_ is None else self.schema_.owners[place]
@@ -201,6 +201,7 @@ class Tables(Columns):
         pieces = []
         for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
             self._refuse_holes(piece.rows, piece.first)
+            refuse_huge(piece.rows, self._name_of, piece.first)
             pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
         return of_kind(pa.concat_tables(pieces), X)
 

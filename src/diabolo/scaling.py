@@ -7,7 +7,7 @@ units again, densities included.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from .errors import InvalidData
 
-__all__ = ["KINDS", "Scaler", "Single", "Survey", "scaled"]
+__all__ = ["FAR", "KINDS", "Scaler", "Single", "Survey", "refuse_far", "scaled"]
 
 Support = Literal["real", "unit", "count"]
 _CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
@@ -72,7 +72,8 @@ class Scaler:
         single = self.single if rows.dtype == np.float32 else None
         for start in range(0, len(rows), step):
             here = slice(start, start + step)
-            out[here] = scaled(rows[here], single) if single else (rows[here] - self.offset) / self.scale
+            with np.errstate(over="ignore"):  # of what becomes infinite see `refuse_far`
+                out[here] = scaled(rows[here], single) if single else (rows[here] - self.offset) / self.scale
         return out
 
     @cached_property
@@ -119,6 +120,30 @@ def refuse_lost(least: np.ndarray, most: np.ndarray) -> None:
         raise InvalidData(
             f"Feature {i} spans [{least[i]:.17g}, {most[i]:.17g}], where 64-bit floats, in which rows are read, are "
             "too coarse for its differences. Subtract its least value first, or leave the column out."
+        )
+
+
+FAR = 1e18
+"""In scaled units; the squares of 32-bit numbers end a little above."""
+
+
+def refuse_far(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any]) -> None:
+    """If not all of what was found of rows is a number, and a cell is so far off that 32 bits cannot tell: refuse it.
+
+    Raises
+    ------
+    InvalidData
+        If there is such a cell.
+    """
+    if all(np.isfinite(array.sum(dtype=np.float64)) for array in (found if isinstance(found, tuple) else (found,))):
+        return
+    with np.errstate(over="ignore"):
+        far = np.abs((rows - scaler.offset) / scaler.scale) > FAR
+    if far.any():
+        row, column = np.argwhere(far)[0]
+        raise InvalidData(
+            f"Column {name_of(int(column))} holds {rows[row, column]:g}, so far from the rows that were fitted that "
+            "32-bit numbers cannot tell what to make of it. If it stands for a missing cell, empty it; or drop the row."
         )
 
 

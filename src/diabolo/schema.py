@@ -26,6 +26,7 @@ __all__ = [
     "Kind",
     "Overrides",
     "Schema",
+    "arrow_type",
     "as_floats",
     "is_a_number",
     "is_numeric",
@@ -133,7 +134,7 @@ class Column:
         if self.kind == "category":
             best = np.where(missing, len(self.categories), np.nan_to_num(numbers[:, :-1]).argmax(axis=1))
             texts = pa.array([*self.categories, None], pa.string()).take(pa.array(best))
-            return texts.cast(_type(self.type))
+            return texts.cast(arrow_type(self.type))
         values = np.nan_to_num(numbers[:, 0])
         if self.kind == "boolean":
             values = (values >= 0.5).astype(np.float64)
@@ -142,7 +143,7 @@ class Column:
         if self.kind == "count" or self.whole:
             values = np.rint(values)
         into = _from_days if self.kind == "date" else _cast
-        return into(values, missing, _type(self.type))
+        return into(values, missing, arrow_type(self.type))
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,7 @@ class Schema:
             if column.kind == "category" and value is not None and str(value) not in column.categories:
                 raise InvalidData(f"{column.name} is never {value!r}. It is one of {', '.join(column.categories)}.")
             try:
-                columns[column.name] = pa.array([value]).cast(_type(column.type))
+                columns[column.name] = pa.array([value]).cast(arrow_type(column.type))
             except pa.ArrowException as error:
                 raise InvalidData(f"{value!r} is not a {column.type}, as {column.name} is: {error}.") from error
             if value is not None and column.low is not None and column.high is not None:
@@ -514,7 +515,7 @@ def _cast(values: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Arra
     return pa.array(values, mask=missing).cast(kind, safe=False)
 
 
-def _type(name: str) -> pa.DataType:
+def arrow_type(name: str) -> pa.DataType:
     """The type of this name; of decimals, a double."""
     if name.startswith("timestamp[") and "tz=" in name:
         unit, zone = name.removeprefix("timestamp[").removesuffix("]").split(", tz=")

@@ -36,6 +36,7 @@ _JUDGED = 4096
 """How many of its training rows say what is usual for a network."""
 _TIE = 1 + 1e-6
 """A row that is equal to one kept apart has its score but for rounding, and must not count as stranger."""
+_MOST = np.finfo(np.float32).max
 _FLOOR = 0.01
 """Of the mean over columns: the least deviance that is usual for a column."""
 
@@ -316,7 +317,8 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         read = np.clip(rows, *span)  # so that one absurd cell does not spoil what is expected of the others
         beside = np.hstack([scaler.apply(self._padded(some)) for some in (read, rows)])
         mean, deviance = inference.by_rows(inference.deviances, member.model_, beside)
-        return scaler.invert(mean)[:, :width], deviance[:, :width].astype(np.float64)
+        deviance = np.minimum(deviance[:, :width], _MOST)  # a cell may be so far off that its square is infinite
+        return scaler.invert(mean)[:, :width], deviance.astype(np.float64)
 
 
 def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoencoder:

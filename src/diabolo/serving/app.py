@@ -1,0 +1,280 @@
+"""The ASGI application: routes, limits, who may ask, and what is said when something is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from .. import __version__
+from ..answers import like_those_seen, named, questions
+from ..errors import DiaboloError, InvalidParameter, MissingExtra, UsageError
+from .batching import Batches
+from .described import described, page
+from .wire import ARROW, JSON, Malformed, Wire
+
+try:
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+    from starlette.routing import Route
+except ImportError as error:
+    raise MissingExtra(f"Serving needs the extra `serve`: pip install 'diabolo[serve]' ({error}).") from error
+
+__all__ = ["Limits", "create_app"]
+
+PROBLEM = "application/problem+json"
+_SHORT = 1 << 16
+_OPEN = ("/healthz",)
+"""Needs no token: whoever looks whether the server is alive has none."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may take, and how many may be under way.
+
+    Parameters
+    ----------
+    body_bytes : int, default=16 MiB
+        Of a request's body; 413 beyond.
+    rows : int, default=100,000
+        Of a request; 422 beyond.
+    requests : int, default=64
+        Requests under way, waiting ones among them; 503 beyond.
+    seconds : float, default=30
+        For a request to arrive, 408 beyond; and for an answer to be taken.
+    """
+
+    body_bytes: int = 16 << 20
+    rows: int = 100_000
+    requests: int = 64
+    seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("body_bytes", "rows", "requests", "seconds"):
+            if not getattr(self, name) > 0:
+                raise InvalidParameter(f"Limits.{name} must be more than 0; got {getattr(self, name)!r}.")
+
+
+def create_app(model: Any, limits: Limits | None = None, *, token: str | None = None, name: str = "") -> Any:
+    """An ASGI application that answers about rows with a fitted model.
+
+    ``POST /transform``, ``/reconstruct``, ``/score`` and ``/impute`` of an autoencoder, ``/score`` of a detector,
+    ``/impute`` of an imputer, ``/classify`` of a classifier; ``GET /healthz``, ``/openapi.json`` and ``/docs``. It runs
+    under any ASGI server; `serve` runs it under one that refuses slow requests as well.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    limits : Limits or None, default=None
+    token : str or None, default=None
+        What whoever asks must know, as a bearer token, or as the password of basic authentication.
+    name : str, default=""
+        What the model is called.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot be asked about rows.
+    MissingExtra
+        Without the extra ``serve``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from starlette.testclient import TestClient
+    >>> from diabolo import BasicAutoencoder
+    >>> from diabolo.serving import create_app
+    >>> X = load_iris().data
+    >>> model = BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(X)
+    >>> client = TestClient(create_app(model))
+    >>> answer = client.post("/score", json={"rows": X[:2].tolist()}).json()
+    >>> [row["log_density"] for row in answer["rows"]] == model.score_samples(X[:2]).tolist()
+    True
+    """
+    served = _Served(model, limits or Limits(), name or type(model).__name__)
+    app = Starlette(
+        routes=served.routes(),
+        exception_handlers={HTTPException: _refused, Exception: _broken},
+    )
+    return _Guard(app, served.limits, token)
+
+
+class _Served:
+    """A model, and the ways to ask it."""
+
+    def __init__(self, model: Any, limits: Limits, name: str) -> None:
+        asked = questions(model)
+        if not asked:
+            raise UsageError(f"A {type(model).__name__} makes rows and is not asked about any, so it is not served.")
+        self.limits, self._name, self._model = limits, name, model
+        self._wire = Wire(model, limits.rows)
+        worker = ThreadPoolExecutor(1, thread_name_prefix="diabolo")
+        self._batches = {what: Batches(model, ask, worker) for what, ask in asked.items()}
+        example = named(model, like_those_seen(model, 2))
+        self._about = described(self._wire, asked, model, example, limits, name)
+        self._page = page(self._about)
+
+    def routes(self) -> list[Route]:
+        return [
+            *(Route(f"/{what}", self._answers(what), methods=["POST"]) for what in self._batches),
+            Route("/healthz", self._health, methods=["GET"]),
+            Route("/openapi.json", self._openapi, methods=["GET"]),
+            Route("/docs", self._docs, methods=["GET"]),
+            Route("/", self._home, methods=["GET"], include_in_schema=False),
+        ]
+
+    def _answers(self, what: str) -> Callable[[Request], Awaitable[Response]]:
+        batches = self._batches[what]
+        as_lists = self._wire.names is None and what in ("reconstruct", "impute")
+
+        async def answer(request: Request) -> Response:
+            given, wanted = _given_as(request), _wanted_as(request)
+            body = await self._body(request)
+            try:
+                rows = await _aside(len(body), self._wire.read, given, body)
+                found = await batches.answer(rows)
+            except Malformed as error:
+                raise HTTPException(400, str(error)) from error
+            except (DiaboloError, ValueError, TypeError) as error:  # what scikit-learn says of rows is theirs to mend
+                raise HTTPException(422, str(error)) from error
+            content = await _aside(len(body), self._wire.write, wanted, found, as_lists)
+            return Response(content, media_type=wanted)
+
+        return answer
+
+    async def _body(self, request: Request) -> bytes:
+        """All of it, if it is not too much and comes in time."""
+        most = self.limits.body_bytes
+        told = request.headers.get("content-length", "0")
+        too_much = HTTPException(413, f"The body has more than {most:,} bytes.", {"Connection": "close"})
+        if told.isdigit() and int(told) > most:
+            raise too_much
+        pieces, n_bytes = [], 0
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                async for piece in request.stream():
+                    n_bytes += len(piece)
+                    if n_bytes > most:
+                        raise too_much
+                    pieces.append(piece)
+        except TimeoutError:
+            late = f"The body did not arrive within {self.limits.seconds:g} seconds."
+            raise HTTPException(408, late, {"Connection": "close"}) from None
+        return b"".join(pieces)
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse(
+            {"status": "ok", "model": self._name, "estimator": type(self._model).__name__, "diabolo": __version__}
+        )
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(self._about)
+
+    async def _docs(self, request: Request) -> Response:
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+        return HTMLResponse(self._page, headers={"Content-Security-Policy": policy})
+
+    async def _home(self, request: Request) -> Response:
+        return RedirectResponse("docs")
+
+
+async def _aside(n_bytes: int, work: Callable[..., Any], *given: Any) -> Any:
+    """What work gives; if it is long, while others are listened to. Of short work the change of threads is the most."""
+    return await asyncio.to_thread(work, *given) if n_bytes > _SHORT else work(*given)
+
+
+def _given_as(request: Request) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (JSON, ARROW):
+        raise HTTPException(415, f"The Content-Type must be {JSON} or {ARROW}.", {"Accept": f"{JSON}, {ARROW}"})
+    return kind
+
+
+def _wanted_as(request: Request) -> str:
+    """Arrow, if it is asked for by name; otherwise JSON, if that will do."""
+    accepted = [piece.partition(";")[0].strip().lower() for piece in request.headers.get("accept", "*/*").split(",")]
+    if ARROW in accepted:
+        return ARROW
+    if not {JSON, "application/*", "*/*", ""} & set(accepted):
+        raise HTTPException(406, f"Answers are {JSON} or {ARROW}.")
+    return JSON
+
+
+class _Guard:
+    """Sees that whoever asks may, and that not too many do at once, or take their time."""
+
+    def __init__(self, app: Any, limits: Limits, token: str | None) -> None:
+        self._app, self._limits, self._token = app, limits, token
+        self._n_held = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._token is not None and scope["path"] not in _OPEN and not _knows(scope, self._token):
+            mend = "Send the header  Authorization: Bearer TOKEN."
+            headers = {"WWW-Authenticate": 'Bearer, Basic realm="diabolo", charset="UTF-8"', "Connection": "close"}
+            await _problem(401, f"A token is needed. {mend}", headers)(scope, receive, send)
+            return
+        if scope["path"] in _OPEN:
+            await self._app(scope, receive, send)
+            return
+        if self._n_held >= self._limits.requests:
+            words = f"{self._n_held} requests are under way, as many as are taken at a time. Try again in a second."
+            await _problem(503, words, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)
+            return
+        self._n_held += 1
+        try:
+            await self._app(scope, receive, _hurried(send, self._limits.seconds))
+        except (TimeoutError, ClientDisconnect):  # the one who asked has gone, or does not read
+            return
+        finally:
+            self._n_held -= 1
+
+
+def _hurried(send: Any, seconds: float) -> Any:
+    """``send``, which waits no longer than so for the reader."""
+
+    async def sent(message: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await send(message)
+
+    return sent
+
+
+def _knows(scope: Any, token: str) -> bool:
+    told = dict(scope["headers"]).get(b"authorization", b"")
+    scheme, _, value = told.strip().partition(b" ")
+    if scheme.lower() == b"basic":
+        try:
+            value = base64.b64decode(value, validate=True).partition(b":")[2]
+        except ValueError:
+            return False
+    elif scheme.lower() != b"bearer":
+        return False
+    return secrets.compare_digest(value.strip(), token.encode())
+
+
+# -- refusals, as RFC 9457 has them ------------------------------------------------------------------------------------
+
+
+def _problem(status: int, detail: str, headers: Any = None) -> Response:
+    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(told, status, headers, media_type=PROBLEM)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _problem(error.status_code, error.detail, error.headers)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return _problem(500, f"This is a fault of the server: {type(error).__name__}, at {time.strftime('%FT%T%z')}.")

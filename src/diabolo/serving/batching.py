@@ -1,0 +1,108 @@
+"""Requests that wait are answered together: while the model works, those that come are put on a heap.
+
+Nobody can tell: a row's result does not depend on the rows beside it, as long as they go through the same program. So
+only requests that would each be padded to its least size are put together, up to that size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ..answers import Answer
+from ..data import Table
+from ..inference import SIZES
+
+__all__ = ["Batches"]
+
+
+class _Waiting(NamedTuple):
+    rows: Any
+    answer: asyncio.Future[Any]
+
+
+class Batches:
+    """Asks a model one question, of rows from many requests at a time.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    question : Answer
+    worker : Executor
+        Of one thread, where the model works.
+    """
+
+    def __init__(self, model: Any, question: Answer, worker: Executor) -> None:
+        self._model, self._question, self._worker = model, question, worker
+        self._waiting: deque[_Waiting] = deque()
+        self._working: asyncio.Task[None] | None = None
+
+    async def answer(self, rows: Any) -> Any:
+        """What the model says of one request's rows, a `Table` or an Arrow table; or raise what it raises."""
+        found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(rows, found))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await found
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            together = self._next()
+            if not together:
+                continue
+            answers = await loop.run_in_executor(self._worker, self._asked, [one.rows for one in together])
+            for one, answer in zip(together, answers, strict=True):
+                if one.answer.done():
+                    continue
+                if isinstance(answer, BaseException):
+                    one.answer.set_exception(answer)
+                else:
+                    one.answer.set_result(answer)
+
+    def _next(self) -> list[_Waiting]:
+        """Those to answer now; whoever has gone is left out."""
+        together: list[_Waiting] = []
+        n_rows = 0
+        while self._waiting:
+            one = self._waiting[0]
+            if not one.answer.done():
+                if together and n_rows + len(one.rows) > SIZES[0]:
+                    break
+                together.append(one)
+                n_rows += len(one.rows)
+            self._waiting.popleft()
+        return together
+
+    def _asked(self, requests: Sequence[Any]) -> list[Any]:
+        """An answer, or an error, for each request; one request's error is no other's."""
+        try:
+            whole = self._question(self._model, _joined(requests))
+        except Exception as error:
+            return [error] if len(requests) == 1 else [self._asked([one])[0] for one in requests]
+        answers, first = [], 0
+        for rows in requests:
+            answers.append(_some(whole, first, len(rows)))
+            first += len(rows)
+        return answers
+
+
+def _joined(requests: Sequence[Any]) -> Any:
+    if len(requests) == 1:
+        return requests[0]
+    if isinstance(requests[0], np.ndarray):
+        dtypes = {rows.dtype for rows in requests}
+        return np.concatenate([rows if len(dtypes) == 1 else rows.astype(np.float64) for rows in requests])
+    return pa.concat_tables(requests)
+
+
+def _some(answer: Any, first: int, n_rows: int) -> Any:
+    if isinstance(answer, Table):
+        return Table(answer.rows[first : first + n_rows], answer.names)
+    return answer.slice(first, n_rows)
