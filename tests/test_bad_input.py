@@ -470,6 +470,10 @@ SET = {
     "an unknown word": (lambda: basic(activation="rellu"), ("-m", "basic", "-s", "activation=rellu")),
     "a misspelt name": (lambda: basic(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
     "a misspelt name, set later": (lambda: basic().set_params(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
+    "more units than there is memory for": (
+        lambda: diabolo.StackedAutoencoder(hidden_layer_sizes=(2**31 - 1, 2**31 - 1)),
+        ("-m", "stacked", "-s", "hidden_layer_sizes=2147483647,2147483647"),
+    ),
     "a field of a part that is a word": (
         lambda: basic().set_params(optimizer__b1=0.5),
         ("-m", "basic", "-s", "optimizer__b1=0.5"),

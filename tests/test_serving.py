@@ -591,8 +591,10 @@ def _answered_in_the_end(process, address, half, body):
     return all_of(half)
 
 
-@pytest.mark.parametrize("name", ["missing numbers", "a table"])
-def test_schemathesis_finds_nothing(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "phases"), [("missing numbers", "examples,coverage"), ("a table", "coverage,fuzzing")]
+)
+def test_schemathesis_finds_nothing(name, phases, tmp_path):
     made(name)[0].save(tmp_path / "run")
     process, address = begin(tmp_path / "run", "--max-rows", "50")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--max-examples", "8"]

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from .errors import ArtifactError
+from .manifest import Misformed, require
 
 __all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "require_ours", "versions", "write"]
 
@@ -37,7 +38,7 @@ ENTRIES: dict[str, type | tuple[type, ...]] = {
     "feature_names": (list, type(None)),
 }
 _CHECKED_FROM = 2
-_MOST_JSON = 256 << 20
+_MOST_JSON = 64 << 20
 MANIFEST, ARRAYS = "model.json", "arrays.safetensors"
 
 
@@ -144,6 +145,10 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "
             f"It was written by diabolo {manifest['versions'].get('diabolo')}: install that or a later one."
         )
+    try:
+        require(manifest)
+    except Misformed as error:
+        raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
     return manifest
 
 

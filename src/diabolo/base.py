@@ -27,7 +27,7 @@ from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
 from .errors import InvalidData, InvalidParameter, InvalidType
-from .learner import Job, Learner
+from .learner import MOST, Job, Learner
 from .likelihoods import by_column
 from .model import Model, Recipe
 from .preparation import Rows, from_array, from_stream
@@ -82,9 +82,10 @@ def documented(cls: type) -> type:
     return learner.documented(cls)
 
 
-def require_positive(number: Any, name: str = "n_samples") -> None:
-    if not isinstance(number, numbers.Integral) or number < 1:
+def require_positive(number: Any, name: str = "n_samples") -> int:
+    if not isinstance(number, numbers.Integral) or not 1 <= int(number) <= MOST:
         raise InvalidParameter(f"{name} must be a whole number of at least 1; got {number!r}.")
+    return int(number)
 
 
 def drawing(random_state: Any) -> np.random.RandomState:
@@ -398,10 +399,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         Mattei & Frellsen (2019), "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", section 4.
         """
         check_is_fitted(self)
-        require_positive(n_samples)
+        n_samples = require_positive(n_samples)
         if n_draws is None:
             return self._filled(X, partial(self._expected, n_samples=n_samples))
-        require_positive(n_draws, "n_draws")
+        n_draws = require_positive(n_draws, "n_draws")
         if not self.model_.recipe.latent.stochastic:
             raise InvalidParameter(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
         seeds = drawing(random_state).randint(2**30, size=n_draws)
@@ -534,7 +535,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         same columns, types, ranges and categories
         """
         check_is_fitted(self)
-        require_positive(n_samples)
+        n_samples = require_positive(n_samples)
         seed = int(drawing(random_state).randint(2**30))
         row = None if not given else self._row_of(given)
         if row is None:
@@ -561,6 +562,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         """Of many codes some, drawn by how likely they make what is known of a row, in the user's units."""
         beside = np.hstack([z, np.broadcast_to(self.scaler_.apply(row), (len(z), row.shape[1]))])
         log_w = inference.by_rows(inference.log_likelihood_at, self.model_, beside).astype(np.float64)
+        if not np.isfinite(log_w.max()):
+            raise InvalidData("No row has such values: they are so far from the rows that were fitted.")
         weights = np.exp(log_w - log_w.max())
         chosen = np.random.default_rng([seed, 6]).choice(len(z), n_samples, p=weights / weights.sum())
         return z[chosen]
@@ -578,7 +581,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         -------
         array of shape (n_steps, d), or a table, as `reconstruct` gives it
         """
-        require_positive(n_steps, "n_steps")
+        n_steps = require_positive(n_steps, "n_steps")
         ends = [self.transform(row) for row in (a, b)]
         if any(len(end) != 1 for end in ends):
             raise InvalidData(f"interpolate goes from one row to another; got {len(ends[0])} and {len(ends[1])} rows.")
@@ -602,7 +605,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         return self._mapped(X, lambda rows, _: self._said(inference.kl, rows).astype(np.float64))
 
     def _log_weights(self, X: Any, n_samples: int) -> Any:
-        require_positive(n_samples)
+        n_samples = require_positive(n_samples)
         return self._mapped(X, lambda rows, _: self._weighed(rows, n_samples))
 
     def _weighed(self, rows: np.ndarray, n_samples: int) -> tuple[np.ndarray, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -366,12 +367,19 @@ def load_array(file: Path, mmap_mode: Any = None) -> Any:
         return np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
 
 
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, TokenError, zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # of zip files with a password, or of a later version
+    MemoryError,  # if it says that it holds more than there is room for
+)
+
+
 @contextmanager
 def _unreadable_as_numbers(file: Path) -> Iterator[None]:
     """What NumPy says of a file that it cannot read, as our error; of a .npz file it reads each array when asked."""
     try:
         yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise InvalidData(f"{file} cannot be read as a NumPy file of plain numbers: {error}.") from error
 
 

@@ -6,6 +6,7 @@ DiaboloError
 ├── InvalidData          the rows cannot be used as they are                                          (ValueError)
 │   └── InvalidType      they are not numbers, nor anything that stands for rows                      (TypeError)
 ├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
+├── OutOfMemory          what is asked for does not fit in memory                                     (MemoryError)
 ├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
 │   └── UnknownPart      it names a part that is not known
 ├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
@@ -71,6 +72,10 @@ class TrainingDiverged(DiaboloError, ArithmeticError):
     step: int | None = None
     term: str | None = None
     sigma: Any = None
+
+
+class OutOfMemory(DiaboloError, MemoryError):
+    """What is asked for does not fit in memory."""
 
 
 class ArtifactError(DiaboloError, ValueError):

@@ -17,7 +17,7 @@ from .classifier import AutoencoderClassifier
 from .corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorruption, SaltAndPepper
 from .errors import InvalidParameter
 from .latents import Code, Latent
-from .learner import Job, load, resolve
+from .learner import MOST, Job, load, resolve
 from .likelihoods import Bernoulli, Count, Gaussian, LearnedGaussian, Likelihood
 from .model import Model, Recipe
 from .networks import MLP, Network
@@ -56,7 +56,7 @@ CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
 OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
 ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
 
-_SIZE = Interval(numbers.Integral, 1, None, closed="left")
+_SIZE = Interval(numbers.Integral, 1, MOST, closed="both")
 _LIKELIHOOD = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
 _LAYERS = {"hidden_layer_sizes": ["array-like", _SIZE], "activation": [StrOptions(set(ACTIVATIONS))]}
 

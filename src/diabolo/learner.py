@@ -10,11 +10,12 @@ import numbers
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
+import jax
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
@@ -26,9 +27,11 @@ from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .errors import (
     ArtifactError,
+    DiaboloError,
     InvalidParameter,
     LossRose,
     NoImprovement,
+    OutOfMemory,
     PosteriorCollapse,
     Retried,
     TrainingDiverged,
@@ -44,10 +47,13 @@ from .reading import Columns
 from .schedules import Constant, Cosine, Schedule
 from .training import Keeper, Plan, Trained, train
 
-__all__ = ["LEARNERS", "Begin", "Job", "Kept", "Learner", "documented", "load", "resolve"]
+__all__ = ["LEARNERS", "MOST", "Begin", "Job", "Kept", "Learner", "documented", "load", "resolve"]
 
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()}
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
+
+MOST = 2**31 - 1
+"""Of epochs, rows in a batch, units, …"""
 
 LEARNERS: dict[str, type[Kept]] = {}
 """Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
@@ -55,6 +61,7 @@ LEARNERS: dict[str, type[Kept]] = {}
 _LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
 _LOWER = 3.0
 """A retry's rate is so many times lower."""
+_NO_ROOM = ("RESOURCE_EXHAUSTED", "Maximum allowed dimension", "array is too big", "Out of memory")
 _ENOUGH_STEPS, _COLLAPSED = 1_000, 0.01
 _ROSE = 0.1
 """So much of the first epoch's loss, and one nat at least, is more than chance."""
@@ -126,6 +133,20 @@ def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> A
         return table[value]
     options = ", ".join(map(repr, table))
     raise InvalidParameter(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
+
+
+@contextmanager
+def _in_memory() -> Iterator[None]:
+    """What NumPy and XLA say where there is not room enough, as our error."""
+    try:
+        yield
+    except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+        said = str(error)
+        if isinstance(error, DiaboloError) or not (isinstance(error, MemoryError) or any(s in said for s in _NO_ROOM)):
+            raise
+        raise OutOfMemory(
+            f"The training does not fit in memory: {said.splitlines()[0]}. Use fewer units, rows in a batch or draws."
+        ) from error
 
 
 class Job(NamedTuple):
@@ -219,15 +240,15 @@ class Learner(Columns, Kept, ABC):
     verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "max_epochs": [Interval(numbers.Integral, 0, None, closed="left"), None],
-        "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(numbers.Integral, 0, MOST, closed="both"), None],
+        "batch_size": [Interval(numbers.Integral, 1, MOST, closed="both")],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), None],
         "early_stopping": ["boolean"],
-        "patience": [Interval(numbers.Integral, 1, None, closed="left")],
-        "retries": [Interval(numbers.Integral, 0, None, closed="left")],
+        "patience": [Interval(numbers.Integral, 1, MOST, closed="both")],
+        "retries": [Interval(numbers.Integral, 0, MOST, closed="both")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -280,7 +301,7 @@ class Learner(Columns, Kept, ABC):
         kept, leads = None, current().is_leader
         if checkpoint_dir is not None:
             kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
-        with kept or nullcontext():
+        with _in_memory(), kept or nullcontext():
             keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
             job = begin(self._drawn_seed(kept), kept)
             job = job._replace(model=self._start(job, keeper))
@@ -372,7 +393,7 @@ class Learner(Columns, Kept, ABC):
         default = max(_LEAST_EPOCHS, -(-_LEAST_STEPS // -(-n_rows // self.batch_size)))
         return Plan(
             max_epochs=default if self.max_epochs is None else self.max_epochs,
-            batch_size=self.batch_size,
+            batch_size=int(self.batch_size),
             learning_rate=self.learning_rate,
             learning_rate_schedule=resolve(
                 "learning_rate_schedule", self.learning_rate_schedule, RATE_SCHEDULES, Schedule

@@ -60,7 +60,7 @@ class Recipe(Part):
     likelihood: Likelihood = holds(Likelihood, Gaussian())
     objective: Objective = holds(Objective, Reconstruction())
     penalties: tuple[Penalty, ...] = holds_many(Penalty)
-    n_targets: int = whole(0, "[0, inf)")
+    n_targets: int = whole(0, "[0, 2147483647]")
     """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
     them, p(y | z). 0: the row itself is told, p(x | z)."""
     missing: str = choice("refused", ("refused", "told"))

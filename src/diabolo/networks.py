@@ -162,9 +162,9 @@ class Convolutional(Network):
         by line, the channels of a pixel side by side.
     channels : tuple of int, default=(32, 64)
         The number of channels after each convolution; ``()`` for none, a linear map.
-    kernel : int in [1, inf), default=4
+    kernel : int, at least 1, default=4
         Height and width of the kernels.
-    stride : int in [1, inf), default=2
+    stride : int, at least 1, default=2
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
 
     Raises
@@ -219,9 +219,9 @@ class TransposedConvolutional(Network):
     channels : tuple of int, default=(64, 32)
         The number of channels before each transposed convolution, in the order of the data's way; ``()`` for none, a
         linear map.
-    kernel : int in [1, inf), default=4
+    kernel : int, at least 1, default=4
         Height and width of the kernels. Multiples of the stride make no checkerboards (Odena, Dumoulin & Olah 2016).
-    stride : int in [1, inf), default=2
+    stride : int, at least 1, default=2
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
 
     Raises
@@ -273,7 +273,7 @@ class UNet(Network):
         Height, width and channels of the images that the rows hold, as for `Convolutional`.
     channels : tuple of int, default=(32, 64, 128)
         The number of channels at a half of the size, a quarter, and so on; at least one.
-    kernel : int in [1, inf), default=3
+    kernel : int, at least 1, default=3
         Height and width of the kernels that keep the size; those that change it have 4.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
 

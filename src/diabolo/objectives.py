@@ -139,7 +139,7 @@ class ImportanceWeighted(Objective):
 
     needs_posterior: ClassVar[bool] = True
     n_samples: int = whole(5)
-    n_backward: int = whole(0, "[0, inf)")
+    n_backward: int = whole(0, "[0, 2147483647]")
 
     @property
     def annealing(self) -> Schedule:

@@ -142,7 +142,7 @@ def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[s
     for name in cls._fitted_arrays:
         setattr(estimator, name, _stored(name, arrays))
     estimator._seed, estimator._missing = fitted["seed"], fitted["missing"]
-    if "schema" in fitted:
+    if "schema" in manifest["parameters"]:
         estimator.schema_ = None if fitted["schema"] is None else Schema.from_json(fitted["schema"])
         estimator.image_shape_ = None if fitted["image_shape"] is None else tuple(fitted["image_shape"])
     if members is not None:

@@ -72,12 +72,16 @@ def number(default: Any, within: str = "(-inf, inf)") -> Any:
     return dataclasses.field(default=default, metadata={"number": True, "within": Interval(within)})
 
 
-def whole(default: int, within: str = "[1, inf)") -> Any:
+_COUNTS = f"[1, {2**31 - 1}]"
+"""Beyond it, nothing that is counted fits in memory or ends."""
+
+
+def whole(default: int, within: str = _COUNTS) -> Any:
     """A field that holds a whole number: structure, part of what is compiled."""
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
-def wholes(default: Any = dataclasses.MISSING, within: str = "[1, inf)", length: int | None = None) -> Any:
+def wholes(default: Any = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
     """A field that holds whole numbers, as a tuple: any number of them, or ``length``. Required without a default."""
     return dataclasses.field(
         default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}

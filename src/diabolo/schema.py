@@ -42,6 +42,8 @@ Overrides = Mapping[str, str | Mapping[str, Any]]
 """By column: its kind, or a mapping with ``kind`` and, for a category, ``categories``."""
 
 _DAY = 86_400
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""Of the years 1 to 9999, in days since 1970."""
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
@@ -90,8 +92,8 @@ class Column:
             return f"{len(self.categories)}: {shown}"
         if self.kind == "boolean" or self.low is None or self.high is None:
             return ""
-        if self.kind == "date":
-            days = pa.array([self.low, self.high]).cast(pa.int32(), safe=False).cast(pa.date32())
+        if self.kind == "date" and _FIRST_DAY <= self.low <= self.high <= _LAST_DAY:
+            days = pa.array([self.low, self.high], pa.float64()).cast(pa.int32(), safe=False).cast(pa.date32())
             return f"{days[0]} … {days[1]}"
         return f"{self.low:,.6g} … {self.high:,.6g}" + (", whole" if self.whole and self.kind == "number" else "")
 
@@ -383,10 +385,11 @@ class _Survey:
             self._origin = float(known[0])  # sums are taken from here, lest squares swallow the differences
         self._low, self._high = min(self._low, float(known.min())), max(self._high, float(known.max()))
         self._whole &= bool((known == np.floor(known)).all())
-        away = known - self._origin
+        with np.errstate(over="ignore"):  # of numbers so large that the rows will be refused
+            away = known - self._origin
+            self._sum += float(away.sum())
+            self._squares += float(away @ away)
         self._n += len(known)
-        self._sum += float(away.sum())
-        self._squares += float(away @ away)
 
     def column(self) -> Column:
         """What it is."""
@@ -446,7 +449,7 @@ class _Survey:
             return "boolean"
         # A negative binomial varies at least as much as its mean; what varies less is better told as a number.
         mean = self._sum / self._n
-        varies = self._squares / self._n - mean**2
+        varies = self._squares / self._n - mean * mean
         return "count" if self._whole and self._low in (0, 1) and varies > mean + self._origin else "number"
 
 

@@ -198,7 +198,7 @@ class AutoencoderGenerator(Ensemble):
             If ``n_samples`` is not positive; if ``given`` names a column that is not there, or a value it never has.
         """
         check_is_fitted(self)
-        require_positive(n_samples)
+        n_samples = require_positive(n_samples)
         seed = int(drawing(random_state).randint(2**30))
         rng = np.random.default_rng([seed, 11])
         if not given:
