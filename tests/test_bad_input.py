@@ -339,6 +339,11 @@ def pickles(path):
     save(path, np.array([{}, {}], dtype=object), allow_pickle=True)
 
 
+def no_texts(path):
+    pa.parquet.write_table(pa.table({"a": ["größe", "b"] * 15}), path, compression="none")
+    path.write_bytes(path.read_bytes().replace("ö".encode(), b"\xf6\xf6"))
+
+
 def link(name, to):
     def make(folder):
         (folder / name).symlink_to(to)
@@ -406,6 +411,7 @@ BAD_FILES = {
     "CSVs of other columns": together("both", file("both/1.csv", "a,b\n1,2\n"), file("both/2.csv", "a,c\n3,4\n")),
     "CSVs of other types": together("both", file("both/1.csv", "a,b\n1,2\n"), file("both/2.csv", "a,b\n1,x\n")),
     "a truncated Parquet file": truncated("bad.parquet", lambda path: pa.parquet.write_table(named(GOOD), path)),
+    "a Parquet file whose texts are none": of("bad.parquet", no_texts),
     "a Parquet file with two columns of one name": of(
         "bad.parquet", lambda path: pa.parquet.write_table(twins(), path)
     ),
@@ -417,6 +423,7 @@ BAD_FILES = {
     "a broken image": together("images", images((4, 4)), file("images/x.png", b"\x89PNG\r\n\x1a\nand no more")),
     "half an image": half_an_image,
     "an image without width": without_width,
+    "an image of too many pixels": images((6000, 6000), (6000, 6000)),
     "images of differing sizes": images((4, 4), (4, 5)),
     "images grey and in colour": together("images", images((4, 4)), images((4, 4), mode="RGB")),
 }

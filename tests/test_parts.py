@@ -367,7 +367,9 @@ def test_hidden_layers_are_a_tuple_of_positive_whole_numbers(hidden):
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0, 1), ("8", 8, 1), 64, None])
 @pytest.mark.parametrize("cls", [parts.Convolutional, parts.TransposedConvolutional])
 def test_a_shape_is_three_positive_whole_numbers(cls, shape):
-    with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.shape must be a tuple of 3 whole numbers in \[1, 2147483647\]"):
+    with pytest.raises(
+        InvalidPart, match=rf"{cls.__name__}\.shape must be a tuple of 3 whole numbers in \[1, 2147483647\]"
+    ):
         cls(shape)
 
 

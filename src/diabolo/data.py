@@ -39,6 +39,7 @@ __all__ = [
     "read",
     "refuse_twins",
     "rows_of",
+    "texts_are_texts",
     "unreadable_as",
     "wants_schema",
     "which_columns",
@@ -48,6 +49,9 @@ Wanted = Schema | Overrides | str | None
 """Whether a table's columns are read by a schema: one that is known; one to be inferred, with these overrides; "auto",
 one to be inferred if not all columns are numbers; None, columns must be numbers and are taken as they are."""
 
+_GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+MOST_PIXELS = 1 << 25
+"""Of an image, a colour's three counted each: a few bytes may say that there are many more."""
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 
@@ -303,8 +307,22 @@ def unreadable_as(where: Any, kind: str) -> Iterator[None]:
     """What Arrow says of a file that it cannot read, as our error."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidData(f"{where} cannot be read as {kind}: {error}.") from error
+
+
+def texts_are_texts(table: pa.Table) -> pa.Table:
+    """The table; Parquet's readers take any bytes for UTF-8.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If a text is none.
+    """
+    for column in table.columns:
+        if not is_numeric(column.type):
+            column.validate(full=True)
+    return table
 
 
 def _csv_dialect(file: Path) -> dict[str, Any]:
@@ -349,7 +367,7 @@ def _refuse_bytes(read: Any, file: Path) -> Any:
 def _read_parquet(file: Path) -> pa.Table:
     with unreadable_as(file, "Parquet"):
         refuse_twins(pa.parquet.read_schema(file).names, str(file))
-        return pa.parquet.read_table(file)
+        return texts_are_texts(pa.parquet.read_table(file))
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
@@ -368,7 +386,7 @@ def load_array(file: Path, mmap_mode: Any = None) -> Any:
 
 
 _UNREADABLE = (
-    *(ValueError, OSError, EOFError, TokenError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, OSError, EOFError, OverflowError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
     RuntimeError,  # of zip files with a password, or of a later version
     MemoryError,  # if it says that it holds more than there is room for
 )
@@ -418,9 +436,12 @@ def _pixels(file: Path) -> np.ndarray:
 
     try:
         with Image.open(file) as picture:
+            n_numbers = picture.width * picture.height * (1 if picture.mode in _GREY else 3)
+            if n_numbers > MOST_PIXELS:
+                raise ValueError(f"it has {n_numbers:,} numbers, more than {MOST_PIXELS:,}; cut it, or make it smaller")
             if picture.mode.startswith("I;16"):
                 return (np.asarray(picture) >> 8).astype(np.uint8)
-            return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "F") else "RGB"))
+            return np.asarray(picture.convert("L" if picture.mode in _GREY else "RGB"))
     except Exception as error:  # readers of damaged images raise whatever it is that they stumble over
         raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
 

@@ -66,9 +66,11 @@ def require(manifest: dict[str, Any]) -> None:
     _look(manifest, _SEVERAL if "members" in manifest else _ONE, "")
     for one in manifest.get("members", [manifest]):
         fitted = one["fitted"]
-        n_kept = {len(curve) for curve in fitted["history_"].values()}
-        if n_kept and not 0 <= fitted["best_epoch_"] <= min(n_kept):
-            raise Misformed(f"the best epoch is {fitted['best_epoch_']}, of {min(n_kept)}")
+        lengths = {len(curve) for curve in fitted["history_"].values()}
+        if len(lengths) > 1 or not lengths <= {fitted["n_epochs_"]}:
+            raise Misformed(f"curves have {', '.join(map(str, sorted(lengths)))} epochs, of {fitted['n_epochs_']}")
+        if not min(fitted["n_epochs_"], 1) <= fitted["best_epoch_"] <= fitted["n_epochs_"]:
+            raise Misformed(f"the best epoch is {fitted['best_epoch_']}, of {fitted['n_epochs_']}")
     if "members" in manifest:
         n, groups = len(manifest["members"]), manifest["groups"]
         if not 0 < groups <= n or n % groups:

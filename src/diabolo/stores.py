@@ -259,7 +259,7 @@ class Parquet(Store):
     def _given(self, i: int, columns: list[str] | None = None) -> pa.Table:
         path, group = self._groups[i]
         with data.unreadable_as(path, "Parquet"), self._opened(path) as file:
-            return file.read_row_group(group, columns=columns, use_threads=False)
+            return data.texts_are_texts(file.read_row_group(group, columns=columns, use_threads=False))
 
     def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[data.Table]:
         if self.schema is None or not whole:
