@@ -19,8 +19,8 @@ from sklearn.base import clone
 
 import diabolo
 import examples
-from diabolo import artifact, parts
-from diabolo.errors import ArtifactError, UnknownPart
+from diabolo import artifact, parts, runtime
+from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
 from diabolo.estimators import Autoencoder, BasicAutoencoder, SparseAutoencoder, StackedAutoencoder
 from diabolo.learner import load
 
@@ -546,7 +546,8 @@ def test_a_saved_model_is_verified_by_its_rows(name, fitted, table, tmp_path):
     fitted[name].save(tmp_path / "m", probe=table)
     loaded = load(tmp_path / "m")
     found = loaded.verify(table)
-    assert found == (min(64, len(table)), True, 0.0, 0.0)
+    n_threads = runtime.n_threads()
+    assert found == (min(64, len(table)), True, 0.0, 0.0, n_threads, n_threads)
     assert "gives the stored bits" in str(found)
     loaded.save(tmp_path / "again")  # it is kept
     assert load(tmp_path / "again").verify(table).same_bits
@@ -592,3 +593,47 @@ def test_the_command_verifies_across_processes_and_thread_counts(table, tmp_path
     done = run("info", "run", "--verify", "others.npy")
     assert done.returncode == 2
     assert "not the rows" in done.stderr
+
+
+ONE_CORE = (
+    "import os, sys; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen so on Linux only")
+def test_with_one_number_of_threads_the_same_bits_are_fitted_on_any_number_of_cores(tmp_path):
+    """A network whose weights do depend on it: see benchmarks/notes."""
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((512, 784)).astype(np.float32))
+    diabolo_on = {"all": [], "one": [sys.executable, "-c", ONE_CORE]}
+
+    def run(cores, *arguments, **environment):
+        command = [*diabolo_on[cores], sys.executable, "-m", "diabolo", *arguments]
+        given = os.environ | environment
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, check=False)
+
+    settings = ("-s", "max_epochs=1", "-s", "hidden_layer_sizes=512", "-s", "n_latent=20")
+    for cores in diabolo_on:
+        fit = ("fit", "rows.npy", "-m", "variational", "-o", cores, *settings, "-q")
+        done = run(cores, *fit, DIABOLO_THREADS="2")
+        assert done.returncode == 0, done.stderr
+    all_cores, one_core = ((tmp_path / cores / "arrays.safetensors").read_bytes() for cores in diabolo_on)
+    assert all_cores == one_core
+    done = run("one", "info", "all", "--verify", "rows.npy")
+    assert "gives the stored bits" in done.stdout, done.stdout + done.stderr
+
+
+def test_bits_that_differ_by_the_number_of_threads_are_told_so(fitted, table, tmp_path, monkeypatch):
+    fitted["BasicAutoencoder"].save(tmp_path / "m", probe=table)
+    manifest, arrays = artifact.read(tmp_path / "m")
+    manifest["probe"]["threads"] = 77
+    arrays["probe.scores"] = arrays["probe.scores"] + 1
+    artifact.write(tmp_path / "m", manifest, arrays)
+    assert "stored with 77 threads, here are" in str(load(tmp_path / "m").verify(table))
+    assert "DIABOLO_THREADS=77" in str(load(tmp_path / "m").verify(table))
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two", "1.5", ""])
+def test_a_number_of_threads_that_is_none_is_refused(threads, monkeypatch):
+    monkeypatch.setenv("DIABOLO_THREADS", threads)
+    with pytest.raises(InvalidParameter, match="DIABOLO_THREADS must be a whole number"):
+        runtime.configure()

@@ -526,6 +526,8 @@ def info(
 
     manifest = read_manifest(run)
     if verify is not None:
+        if threads := manifest.get("probe", {}).get("threads"):  # the sums are divided as they were, on any machine
+            os.environ.setdefault("DIABOLO_THREADS", str(threads))
         _verify(run, verify, key)
         return
     if history:
@@ -840,7 +842,7 @@ def _described(manifest: dict[str, Any]) -> str:
         training = {
             "scaling": fitted["scaling"],
             "epochs": f"{fitted['n_epochs_']}, best {best}; there, in nats and scaled units:",
-            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
+            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves if best},
         }
     features, schema = f"{fitted['n_features_in_']:,}", fitted.get("schema")
     if schema:

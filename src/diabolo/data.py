@@ -386,7 +386,7 @@ def load_array(file: Path, mmap_mode: Any = None) -> Any:
 
 
 _UNREADABLE = (
-    *(ValueError, OSError, EOFError, OverflowError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, TypeError, OSError, EOFError, OverflowError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
     RuntimeError,  # of zip files with a password, or of a later version
     MemoryError,  # if it says that it holds more than there is room for
 )

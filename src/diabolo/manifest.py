@@ -43,7 +43,8 @@ _ALONE = {
 }
 _TOGETHER = {"n_features_in_": int, "n_samples_": int, "data_fingerprint_": str, **_TABLE, "*": ANYTHING}
 _COMMON = {"estimator": str, "parameters": {"*": ANYTHING}, "feature_names": ([str], _NOTHING)}
-_ONE = {**_COMMON, "fitted": _ALONE, "probe?": {"n_rows": int, "fingerprint": str}, "*": ANYTHING}
+_PROBE = {"n_rows": int, "fingerprint": str, "threads?": (int, _NOTHING)}
+_ONE = {**_COMMON, "fitted": _ALONE, "probe?": _PROBE, "*": ANYTHING}
 _SEVERAL = {**_COMMON, "fitted": _TOGETHER, "groups": int, "members": [_ONE], "*": ANYTHING}
 
 MANIFEST = {"versions": {"*": str}, "*": ANYTHING}

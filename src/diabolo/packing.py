@@ -62,7 +62,7 @@ def _model(estimator: Any) -> Pieces:
     fitted = {name: getattr(estimator, name) for name in _FITTED}
     told = {}
     if (probe := getattr(estimator, "_probe", None)) is not None:
-        told = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint}}
+        told = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint, "threads": probe.threads}}
         arrays |= {"probe.codes": probe.codes, "probe.scores": probe.scores}
     return told, fitted | {"scaling": estimator.scaler_.kind}, arrays
 
@@ -142,7 +142,7 @@ def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[s
     for name in cls._fitted_arrays:
         setattr(estimator, name, _stored(name, arrays))
     estimator._seed, estimator._missing = fitted["seed"], fitted["missing"]
-    if "schema" in manifest["parameters"]:
+    if "schema" in inspect.signature(cls).parameters:
         estimator.schema_ = None if fitted["schema"] is None else Schema.from_json(fitted["schema"])
         estimator.image_shape_ = None if fitted["image_shape"] is None else tuple(fitted["image_shape"])
     if members is not None:
@@ -158,7 +158,7 @@ def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[s
     recipe = estimator._formula().bind(bounds, bounds)
     if (probe := manifest.get("probe")) is not None:
         kept = (_stored("probe.codes", arrays), _stored("probe.scores", arrays))
-        estimator._probe = Probe(int(probe["n_rows"]), str(probe["fingerprint"]), *kept)
+        estimator._probe = Probe(probe["n_rows"], probe["fingerprint"], *kept, probe.get("threads"))
     room = _Room(sum(array.size for array in arrays.values()))
     estimator.model_ = _filled(Model.build(recipe, width, room), arrays)
     return estimator

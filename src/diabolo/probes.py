@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import artifact
+from . import artifact, runtime
 from .errors import InvalidData
 
 __all__ = ["MOST_ROWS", "Probe", "Verified", "probed", "verified"]
@@ -26,6 +26,8 @@ class Probe(NamedTuple):
     """(n_rows, K)"""
     scores: np.ndarray
     """(n_rows,)"""
+    threads: int | None = None
+    """Among how many XLA divided its sums; not known of older models."""
 
 
 class Verified(NamedTuple):
@@ -39,12 +41,16 @@ class Verified(NamedTuple):
         Whether codes and scores are those stored, to the bit.
     code_difference, score_difference : float
         The largest absolute differences; in units of the code, and in nats.
+    stored_threads, threads : int or None
+        Among how many XLA divided its sums then, if that is known, and here.
     """
 
     n_rows: int
     same_bits: bool
     code_difference: float
     score_difference: float
+    stored_threads: int | None = None
+    threads: int | None = None
 
     def __str__(self) -> str:
         if self.same_bits:
@@ -52,6 +58,12 @@ class Verified(NamedTuple):
         return (
             f"this machine does not give the stored bits for {self.n_rows} rows: codes differ by up to "
             f"{self.code_difference:.2g}, scores by up to {self.score_difference:.2g} nats"
+            + (
+                f". They were stored with {self.stored_threads} threads, here are {self.threads}: set "
+                f"DIABOLO_THREADS={self.stored_threads}"
+                if self.stored_threads not in (None, self.threads)
+                else ""
+            )
         )
 
 
@@ -71,7 +83,8 @@ def _said(estimator: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def probed(estimator: Any, X: Any) -> Probe:
     """What a fitted autoencoder says of the first rows of X, 64 at most."""
     rows = _first(estimator, X, MOST_ROWS)
-    return Probe(len(rows), artifact.fingerprint(rows.astype(np.float64)), *_said(estimator, rows))
+    said = _said(estimator, rows)
+    return Probe(len(rows), artifact.fingerprint(rows.astype(np.float64)), *said, runtime.n_threads())
 
 
 def verified(estimator: Any, X: Any) -> Verified:
@@ -96,4 +109,4 @@ def verified(estimator: Any, X: Any) -> Verified:
         apart = [float(np.nanmax(np.abs(now - then), initial=0.0)) for now, then in
                  ((codes, probe.codes), (scores, probe.scores))]  # fmt: skip
     same = codes.tobytes() == probe.codes.tobytes() and scores.tobytes() == probe.scores.tobytes()
-    return Verified(probe.n_rows, same, *apart)
+    return Verified(probe.n_rows, same, apart[0], apart[1], probe.threads, runtime.n_threads())
