@@ -7,12 +7,18 @@ BENCH := .venv-bench
 LINES ?=
 JOBS ?= auto
 
-.PHONY: help docs test lint types demo bench format clean
+LOWEST := .venv-lowest
+TESTED_LOWEST := tests/test_artifact.py tests/test_data.py tests/test_sinks.py tests/test_exporting.py tests/test_serving.py
+
+.PHONY: help docs test lint types demo bench format clean dist lowest audit
 
 help:
 	@echo "make demo     train all five systems on handwritten digits; pictures in diabolo-demo/index.html"
 	@echo "make test     style, types and every test"
 	@echo "make docs     the documentation site, in docs/_build/html; a warning is an error"
+	@echo "make dist     sdist and wheel, in dist/"
+	@echo "make lowest   the wheel with the lowest versions that it allows of all it needs: some tests, and the command"
+	@echo "make audit    are there known vulnerabilities in what is installed? needs the network"
 	@echo "make bench    speed beside the peers, an hour on a quiet machine; LINES='--quick --only vae,deep' for less"
 	@echo "make format   put the code in shape"
 	@echo "make clean    remove the environment and what tools left"
@@ -38,6 +44,26 @@ demo: $(VENV)/ready
 docs: $(VENV)/ready
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
+# The wheel is made of the sdist, so both are tried.
+dist: $(VENV)/ready
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist . > dist.log 2>&1 || { cat dist.log; exit 1; }
+	@rm dist.log
+
+# In a clean environment, from the wheel and not from here. Older packages warn of newer ones beside them.
+lowest: dist
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/python tests/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c $(LOWEST)/constraints.txt \
+	  "$$(ls dist/*.whl)[onnx,serve]" pytest pytest-xdist beartype hypothesis httpx pandas
+	$(LOWEST)/bin/diabolo --version
+	$(LOWEST)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning $(TESTED_LOWEST)
+
+audit: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --skip-editable
+
 test: lint types
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
@@ -53,4 +79,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build
+	rm -rf $(VENV) $(BENCH) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build

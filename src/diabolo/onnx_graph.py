@@ -71,7 +71,7 @@ class Graph:
         """An output by this name."""
         from onnx import helper
 
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._nodes.append(helper.make_node("Identity", [value], [name], f"/{name}"))
         self._outputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
 
     def node(self, op: str, *given: Any, **settings: Any) -> str:
@@ -80,7 +80,7 @@ class Graph:
 
         names = [value if isinstance(value, str) else self.constant(value) for value in given]
         made = f"/{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op, names, [made], **settings))
+        self._nodes.append(helper.make_node(op, names, [made], made, **settings))  # fusions want names
         return made
 
     def constant(self, array: Any) -> str:
