@@ -27,6 +27,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -383,6 +384,19 @@ def _damage_values(rng: random.Random, value: Any) -> Any:
     return value
 
 
+def _damage_within(rng: random.Random, content: bytes, tokens: tuple[bytes, ...]) -> bytes:
+    """A zip file, one of whose members is damaged, and packed again."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        members = {info: packed.read(info) for info in packed.infolist()}
+    chosen = rng.choice(list(members))
+    members[chosen] = _damage_bytes(rng, members[chosen], members[chosen], tokens)
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as packed:
+        for info, body in members.items():
+            packed.writestr(info, body)
+    return sink.getvalue()
+
+
 def damaged(kind: str, sound: list[Case], seed: int, number: int) -> Case:
     """Input number so-and-so of a kind."""
     rng = random.Random(f"{kind} {seed} {number}")
@@ -392,6 +406,8 @@ def damaged(kind: str, sound: list[Case], seed: int, number: int) -> Case:
     by_value = name.endswith("model.json") or (kind == "json request" and rng.random() < 0.5)
     if by_value and rng.random() < 0.8:
         case[name] = json.dumps(_damage_values(rng, json.loads(case[name]))).encode()
+    elif kind == "npz" and rng.random() < 0.6:  # else few would come past the checksum
+        case[name] = _damage_within(rng, case[name], KINDS["npy"].tokens)
     else:
         case[name] = _damage_bytes(rng, case[name], other, KINDS[kind].tokens)
     if kind == "artifact" and name != "model.json" and rng.random() < 0.8:  # else none would come past the checksum

@@ -585,7 +585,8 @@ def test_the_command_verifies_across_processes_and_thread_counts(table, tmp_path
 
     done = run("fit", "rows.npy", "-m", "variational", "-o", "run", "-s", "max_epochs=2", "-q")
     assert done.returncode == 0, done.stderr
-    for environment in ({}, {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    for environment in ({}, {"XLA_FLAGS": flags}):
         done = run("info", "run", "--verify", "rows.npy", **environment)
         assert done.returncode == 0, done.stderr
         assert "this machine gives the stored bits for all" in done.stdout

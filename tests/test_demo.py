@@ -18,7 +18,7 @@ PICTURES = {"reconstructions", "curves", "denoising", "latent", "sparse", "sampl
 def shown(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "page"
     # As a user runs it: conftest.py has the programs of this process compiled for a short life.
-    kept = {name: value for name, value in os.environ.items() if name != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
+    kept = {k: value for k, value in os.environ.items() if k not in ("JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS")}
     command = [sys.executable, "-m", "diabolo", "demo", "--out", str(out), "--seed", "0"]
     subprocess.run(command, env=kept, check=True)
     return out
