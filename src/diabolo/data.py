@@ -411,6 +411,8 @@ def _chosen(arrays: Any, file: Path, key: str | None) -> np.ndarray:
         raise InvalidData(f"{file} has no array named {key}; it has {', '.join(keys)}.")
     with _unreadable_as_numbers(file):
         found: np.ndarray = arrays[key or keys[0]]
+        if not isinstance(found, np.ndarray):  # NumPy hands out bytes where there is no header
+            raise ValueError(f"{key or keys[0]} is no array")
     return found
 
 
