@@ -17,8 +17,8 @@ gc.set_threshold(100_000, 20, 20)
 os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
 os.environ.pop("DIABOLO_CACHE", None)
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-# Most tests run a program for a moment only: compiling it well would take longer than it. `make lowest`, and the demo's
-# tests, compile as users do.
+# Most tests run a program for a moment only: compiling it well would take longer than it. The demo's tests compile as
+# users do, and so do all where this is set.
 if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
