@@ -109,8 +109,7 @@ def named(model: Any, rows: Any) -> Any:
 def in_order(schema: Schema) -> Iterator[tuple[Column, slice]]:
     """The columns as they lie in encoded rows."""
     by_name = {column.name: column for column in schema.used}
-    places = sorted(schema.places.items(), key=lambda item: item[1].start)
-    return ((by_name[name], place) for name, place in places)
+    return ((by_name[name], place) for name, place in schema.places.items())
 
 
 def reach(model: Any) -> tuple[np.ndarray, np.ndarray]:

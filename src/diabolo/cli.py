@@ -488,6 +488,7 @@ def serve(
     """
     from .serving import Limits
     from .serving import serve as served
+    from .serving.described import with_article
     from .tasks import load
 
     if not 0 < max_body <= 4096:
@@ -497,10 +498,10 @@ def serve(
     limits = Limits(int(max_body * 2**20), max_rows, max_requests, timeout)
     token = _token(token_file)
     model = load(run)
-    name = type(model).__name__
+    kind = with_article(type(model).__name__)
 
     def ready(address: str) -> None:
-        typer.echo(f"{run}, {'an' if name[0] in 'AEIOU' else 'a'} {name}, answers on {address}; stop it with Ctrl-C")
+        typer.echo(f"{run}, {kind}, answers on {address}; stop it with Ctrl-C")
 
     served(model, host, port, limits, token=token, name=run.resolve().name, ready=ready)
 

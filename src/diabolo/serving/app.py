@@ -133,7 +133,7 @@ class _Served:
 
     def _answers(self, what: str) -> Callable[[Request], Awaitable[Response]]:
         batches = self._batches[what]
-        as_lists = self._wire.names is None and what in ("reconstruct", "impute")
+        as_lists = self._wire.as_lists(what)
 
         async def answer(request: Request) -> Response:
             given, wanted = _given_as(request), _wanted_as(request)

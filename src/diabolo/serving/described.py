@@ -13,7 +13,7 @@ import pyarrow as pa
 from .. import __version__
 from .wire import ARROW, JSON, Wire
 
-__all__ = ["described", "page"]
+__all__ = ["described", "page", "with_article"]
 
 _TOLD = {
     "transform": ("Compress rows", "The code of each row: activations, or posterior means."),
@@ -41,7 +41,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
     """The OpenAPI document (3.1)."""
     given = _rows_in(wire, limits.rows)
     body = {"rows": _as_json(wire, example)}
-    told = {"title": f"{name}, {_article(type(model).__name__)}", "version": __version__}
+    told = {"title": f"{name}, {with_article(type(model).__name__)}", "version": __version__}
     told["description"] = (
         f"Rows in, answers out, as JSON or as a stream of Arrow (`{ARROW}`). Rows are in the units of the data that "
         f"the model has learned from. At most {limits.rows:,} rows and {limits.body_bytes:,} bytes at a time, and "
@@ -53,7 +53,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
         summary, description = _TOLD[what]
         if what == "score" and "p_value" in getattr(answer, "column_names", ()):
             description = _STRANGE
-        as_lists = wire.names is None and what in ("reconstruct", "impute")
+        as_lists = wire.as_lists(what)
         answered = json.loads(wire.write(JSON, answer, as_lists))
         paths[f"/{what}"] = {
             "post": {
@@ -127,7 +127,8 @@ def _contents(schema: str, example: Any) -> dict[str, Any]:
     }
 
 
-def _article(name: str) -> str:
+def with_article(name: str) -> str:
+    """A class's name, and "a" or "an" before it."""
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 

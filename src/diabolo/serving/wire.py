@@ -232,11 +232,12 @@ class Wire:
         try:
             _refuse_compressed(body)
             with pa.ipc.open_stream(body) as stream:
-                pieces = []
+                pieces, n_rows = [], 0
                 for batch in stream:
                     batch.validate(full=True)
                     pieces.append(batch)
-                    self._require_few(sum(piece.num_rows for piece in pieces))
+                    n_rows += batch.num_rows  # counted as they come: there may be a batch for each row
+                    self._require_few(n_rows)
                 table = pa.Table.from_batches(pieces, stream.schema)
             names = table.column_names  # which are only now seen to be text
         except InvalidData:
@@ -264,6 +265,10 @@ class Wire:
             raise InvalidData(f"There are {n_rows:,} rows; at most {self.most_rows:,} are answered at once.")
 
     # -- writing ------------------------------------------------------------------------------------------------------
+
+    def as_lists(self, what: str) -> bool:
+        """Whether the answers to a question are rows of the features, whose columns have no names."""
+        return self.names is None and what in ("reconstruct", "impute")
 
     def write(self, kind: str, answer: Table | pa.Table, as_lists: bool = False) -> bytes:
         """An answer; what is no number is null in JSON."""
