@@ -32,12 +32,9 @@ def main() -> None:
 
     digits = load_digits()
     X, asked, y, y_asked = digits.data[:1400] / 16, digits.data[1400:] / 16, digits.target[:1400], digits.target[1400:]
+    # Noise as strong as the digits vary: codes then hold what digits have in common, rather than details.
     net = DenoisingAutoencoder(
-        n_latent=16,
-        hidden_layer_sizes=(512, 256),
-        scaling=None,
-        max_epochs=20 if options.quick else None,
-        random_state=0,
+        n_latent=16, noise_level=1.0, max_epochs=20 if options.quick else None, random_state=0
     ).fit(X)
     pca = PCA(16, random_state=0).fit(X)
 

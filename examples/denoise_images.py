@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from diabolo import DenoisingAutoencoder
 from diabolo.metrics import psnr
 
-LEVEL = 0.3
+LEVEL = 1.1  # in standard deviations of the pixels: 0.3 of the range
 
 
 def main() -> None:
@@ -28,16 +28,10 @@ def main() -> None:
     X = load_digits().data / 16
     train, clean = X[:1400], X[1400:]
     net = DenoisingAutoencoder(
-        corruption="gaussian",
-        noise_level=LEVEL,
-        n_latent=64,
-        hidden_layer_sizes=(256,),
-        scaling=None,
-        max_epochs=20 if options.quick else None,
-        random_state=0,
+        corruption="gaussian", noise_level=LEVEL, max_epochs=20 if options.quick else None, random_state=0
     ).fit(train)
 
-    noisy = clean + LEVEL * np.random.default_rng(0).normal(size=clean.shape)
+    noisy = clean + LEVEL * train.var(axis=0).mean() ** 0.5 * np.random.default_rng(0).normal(size=clean.shape)
     filtered = median_filter(noisy.reshape(-1, 8, 8), size=(1, 3, 3)).reshape(clean.shape)
     shown = {"clean": clean, "noisy": noisy, "median filter": filtered, "restored": net.denoise(noisy)}
     for name, images in list(shown.items())[1:]:

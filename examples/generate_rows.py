@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
 
     real = load_breast_cancer(as_frame=True).data
-    short = VariationalAutoencoder(n_latent=8, max_epochs=30)
+    short = VariationalAutoencoder(max_epochs=30)
     generator = AutoencoderGenerator(short, random_state=0) if options.quick else AutoencoderGenerator(random_state=0)
     new = generator.fit(real).sample(len(real), random_state=0)
     new = new if hasattr(new, "columns") else type(real)(new, columns=real.columns)

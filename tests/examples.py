@@ -45,6 +45,11 @@ PARTS = {
         parts.Residual(parts.MLP((5, 3), "tanh")),
         parts.Residual(parts.UNet((2, 2, 1), (3,))),
     ),
+    "SkipMLP": (parts.SkipMLP(), parts.SkipMLP((5, 3), "tanh"), parts.SkipMLP(())),
+    "NeighborFilter": (
+        parts.NeighborFilter(),
+        parts.NeighborFilter((4,), "tanh", n_neighbors=2, n_nearest=1, n_shared=3),
+    ),
     "UNet": (parts.UNet((3, 2, 1)), parts.UNet((6, 5, 2), (3, 4), kernel=1, activation="tanh")),
     "Code": (parts.Code(), parts.Code(3, "sigmoid")),
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
@@ -67,6 +72,7 @@ PARTS = {
         parts.ImportanceWeighted(3, n_backward=1),
     ),
     "KLSparsity": (parts.KLSparsity(), parts.KLSparsity(0.2, 3.0)),
+    "SparsityConstraint": (parts.SparsityConstraint(), parts.SparsityConstraint(0.2)),
     "L1": (parts.L1(), parts.L1(0.5)),
     "WeightDecay": (parts.WeightDecay(), parts.WeightDecay(0.5)),
     "Contractive": (parts.Contractive(), parts.Contractive(0.5)),
@@ -96,6 +102,7 @@ RECIPES = {
     "basic": recipes.basic(2),
     "stacked": recipes.stacked(2, hidden=(4, 3)),
     "sparse": recipes.sparse(8, rho=0.2, weight=0.5),
+    "restoring": recipes.restoring(3, hidden=(4,), corruption=parts.Masking(0.3)),
     "denoising": recipes.denoising(2, hidden=(4,), corruption=parts.Masking(0.3)),
     "variational": recipes.variational(2, hidden=(4,)),
 }
@@ -120,7 +127,9 @@ ESTIMATORS = {
     "StackedAutoencoder": estimators.StackedAutoencoder(hidden_layer_sizes=(4, 3), **SMALL),
     "SparseAutoencoder": estimators.SparseAutoencoder(n_hidden=8, **SMALL),
     "DenoisingAutoencoder": estimators.DenoisingAutoencoder(hidden_layer_sizes=(4,), corruption="masking", **SMALL),
-    "VariationalAutoencoder": estimators.VariationalAutoencoder(hidden_layer_sizes=(4,), **SMALL),
+    "VariationalAutoencoder": estimators.VariationalAutoencoder(
+        n_latent=2, hidden_layer_sizes=(4,), init="random", **SMALL
+    ),
 }
 
 STOCHASTIC = ("Autoencoder", "VariationalAutoencoder")
@@ -137,7 +146,7 @@ def networks():
     """(id, part, n_in, n_out) for every example of a network, with widths that it can have."""
     for name, part in all_parts("network"):
         n_in = prod(part.shape) if isinstance(part, parts.Convolutional | parts.UNet) else 4
-        keeps_width = isinstance(part, parts.Identity | parts.Residual | parts.UNet)
+        keeps_width = isinstance(part, parts.Identity | parts.NeighborFilter | parts.Residual | parts.UNet)
         n_out = prod(part.shape) if isinstance(part, parts.TransposedConvolutional) else n_in if keeps_width else 3
         yield name, part, n_in, n_out
 

@@ -229,7 +229,7 @@ def test_the_manifest_says_what_the_model_is(name, fitted, tmp_path):
     fitted[name].save(tmp_path / "m")
     manifest = artifact.read_manifest(tmp_path / "m")
     assert manifest["format"] == "diabolo"
-    assert manifest["format_version"] == artifact.FORMAT_VERSION == 2
+    assert manifest["format_version"] == artifact.FORMAT_VERSION == 3
     assert {"diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn"} <= set(manifest["versions"])
     assert manifest["estimator"] == name
     assert set(manifest["parameters"]) == set(fitted[name].get_params(deep=False))
@@ -266,7 +266,7 @@ DAMAGE = {
     "a JSON list": (lambda p: (p / "model.json").write_text("[1, 2]"), "not written by diabolo"),
     "a newer format": (
         lambda p: edit(p, lambda m: m.update(format_version=99, versions={"diabolo": "9.9"})),
-        "has format version 99, this diabolo reads up to 2.*9.9: install",
+        "has format version 99, this diabolo reads up to 3.*9.9: install",
     ),
     "an unknown estimator": (lambda p: edit(p, lambda m: m.update(estimator="Nope")), "holds a Nope"),
     "an unknown parameter": (lambda p: edit(p, lambda m: m["parameters"].update(nope=1)), "does not know.*nope"),

@@ -112,13 +112,14 @@ def test_retries_that_do_not_suffice_end_in_the_error():
 
 
 def test_a_collapsed_posterior_is_warned_of():
-    with pytest.warns(PosteriorCollapse, match="says nothing of the row"):
-        diabolo.VariationalAutoencoder(n_latent=2, beta=100.0, max_epochs=1000, random_state=0).fit(X)
+    with pytest.warns(PosteriorCollapse, match="none of the 2 latent units"):
+        diabolo.VariationalAutoencoder(n_latent=2, beta=1e4, init="random", max_epochs=300, random_state=0).fit(X)
 
 
 def test_a_training_that_brought_nothing_is_warned_of():
+    basic = diabolo.BasicAutoencoder(n_latent=2, init="random", learning_rate=1e-12, max_epochs=1000, random_state=0)
     with pytest.warns(NoImprovement, match="learning rate"):
-        diabolo.BasicAutoencoder(n_latent=2, learning_rate=1e-12, max_epochs=1000, random_state=0).fit(X)
+        basic.fit(X)
 
 
 def test_a_short_training_is_not_judged():

@@ -21,7 +21,13 @@ from diabolo.errors import CheckpointError, DamagedCheckpoint
 from diabolo.training import State
 
 VAE = VariationalAutoencoder(
-    hidden_layer_sizes=(4,), max_epochs=40, batch_size=16, beta="linear", early_stopping=True, random_state=0
+    hidden_layer_sizes=(4,),
+    max_epochs=40,
+    batch_size=16,
+    beta="linear",
+    early_stopping=True,
+    init="random",
+    random_state=0,
 )
 DEEP = StackedAutoencoder(
     hidden_layer_sizes=(5, 4), pretrain="layerwise", pretrain_epochs=6, max_epochs=12, batch_size=16, random_state=0
@@ -170,8 +176,8 @@ def test_nothing_readable_is_said_and_nothing_is_removed(table, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"learning_rate": 0.01}, r"parameter learning_rate \(was 0.001, is 0.01\)"),
-        ({"n_latent": 1, "max_epochs": 50}, r"max_epochs \(was 40, is 50\); parameter n_latent \(was 2, is 1\)"),
+        ({"learning_rate": 0.01}, r"parameter learning_rate \(was null, is 0.01\)"),
+        ({"n_latent": 1, "max_epochs": 50}, r"max_epochs \(was 40, is 50\); parameter n_latent \(was null, is 1\)"),
         ({"random_state": 7}, r"seed \(was \d+, is \d+\)"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diabolo import learner, part
+from diabolo import estimators, learner, part
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -30,7 +30,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     own = {name: cls for name, cls in part._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
     monkeypatch.setattr(part, "_REGISTRY", own)  # as for a reader, who has not imported these tests
     if page.stem not in NEED_ALL_STEPS:
-        monkeypatch.setattr(learner, "_LEAST_STEPS", 1000)
+        monkeypatch.setattr(learner.Learner, "_steps", 1000)
+        monkeypatch.setattr(estimators.VariationalAutoencoder, "_steps", 2500)
         monkeypatch.setattr(learner, "_LEAST_EPOCHS", 5)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})

@@ -264,7 +264,8 @@ def test_the_fitted_attributes_fit_each_other(name, fitted):
     estimator = fitted[name]
     assert estimator.n_features_in_ == 6
     assert estimator.n_epochs_ == len(estimator.history_["loss"]) == SMALL["max_epochs"]
-    assert estimator.best_epoch_ == 1 + int(np.argmin(estimator.history_["validation_loss"]))
+    lowest = 1 + int(np.argmin(estimator.history_["validation_loss"]))
+    assert estimator.best_epoch_ in (0, lowest)  # 0: the closed form is better
     assert len(estimator.data_fingerprint_) == 32
 
 
@@ -286,17 +287,19 @@ def test_the_share_of_held_out_rows_is_as_asked_and_leaves_some_on_both_sides(fr
 
 @every_estimator
 def test_no_epochs_keep_the_weights_as_they_were_drawn(name, table):
-    estimator = clone(examples.ESTIMATORS[name]).set_params(max_epochs=0).fit(table)
+    estimator = clone(examples.ESTIMATORS[name]).set_params(max_epochs=0, init="random").fit(table)
     drawn = Model.build(estimator._recipe(6), 6, estimator._seed)
-    for found, wanted in zip(weights_of(estimator), jax.tree.leaves(drawn.weights), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    trainable = (jax.tree.leaves(model.weights.trainable()[0]) for model in (estimator.model_, drawn))
+    if name != "SparseAutoencoder":  # whose biases are solved for at the end
+        for found, wanted in zip(*trainable, strict=True):
+            np.testing.assert_array_equal(found, wanted)
     assert (estimator.best_epoch_, estimator.n_epochs_, estimator.history_) == (0, 0, {})
     assert np.isfinite(estimator.reconstruct(table)).all()
 
 
 def test_rows_of_ones_own_choose_the_best_epoch_and_all_others_are_trained_on(table):
     rows, apart = table[:60], table[60:]
-    settings = SMALL | {"max_epochs": 30, "learning_rate": 0.05}
+    settings = SMALL | {"max_epochs": 30, "learning_rate": 0.05, "init": "random"}
     estimator = BasicAutoencoder(**settings).fit(rows, X_val=apart)
     alone = BasicAutoencoder(**settings, validation_fraction=None).fit(rows)
     assert estimator.history_["loss"] == alone.history_["loss"]
@@ -337,7 +340,7 @@ def test_a_column_that_goes_far_beyond_the_others_is_named_as_the_likely_cause(t
     names = [f"c{i}" for i in range(table.shape[1])]
     frame = pd.DataFrame(wild, columns=names)
     with pytest.raises(TrainingDiverged, match=r"likely cause: column c1 goes to .*e\+20") as caught:
-        BasicAutoencoder(**SMALL, scaling=None).fit(frame)
+        BasicAutoencoder(**SMALL, scaling=None, init="random").fit(frame)
     assert caught.value.epoch == 1
     assert caught.value.step is not None
 
@@ -638,9 +641,12 @@ def test_it_is_a_step_of_a_pipeline(table, fitted):
 
 def test_a_grid_over_flat_parameters(table):
     search = GridSearchCV(
-        BasicAutoencoder(**SMALL), {"n_latent": [1, 2], "learning_rate": [1e-4, 0.03]}, cv=2, error_score="raise"
+        BasicAutoencoder(**SMALL),
+        {"n_latent": [1, 2], "activation": ["sigmoid", "identity"]},
+        cv=2,
+        error_score="raise",
     ).fit(table)
-    assert search.best_params_ == {"n_latent": 2, "learning_rate": 0.03}
+    assert search.best_params_ == {"n_latent": 2, "activation": "identity"}
     assert search.transform(table).shape == (80, 2)
 
 
@@ -696,8 +702,8 @@ def test_the_activation_of_the_basic_code_bounds_it(activation, table):
 
 def test_hidden_layers_are_mirrored(fitted):
     weights = fitted["StackedAutoencoder"].model_.weights
-    assert [layer.weight.shape for layer in weights.encoder.layers] == [(6, 4), (4, 3), (3, 2)]
-    assert [layer.weight.shape for layer in weights.decoder.layers] == [(2, 3), (3, 4), (4, 6)]
+    assert [layer.weight.shape for layer in weights.encoder.module.layers] == [(6, 4), (4, 3), (3, 2)]
+    assert [layer.weight.shape for layer in weights.decoder.module.layers] == [(2, 3), (3, 4), (4, 6)]
 
 
 @pytest.mark.parametrize("sizes", [(5,), [5], np.array([5])], ids=repr)
@@ -706,7 +712,7 @@ def test_hidden_layers_are_given_as_any_sequence(sizes):
 
 
 def test_pre_training_starts_the_fine_tuning_from_a_lower_loss(table):
-    settings = {"hidden_layer_sizes": (8, 4), "activation": "tanh", "pretrain_epochs": 30} | SMALL
+    settings = {"hidden_layer_sizes": (8, 4), "activation": "tanh", "pretrain_epochs": 30, "skip": False} | SMALL
     plain, pretrained = (StackedAutoencoder(pretrain=p, **settings).fit(table) for p in (None, "layerwise"))
     assert plain.pretrain_history_ == []
     assert len(pretrained.pretrain_history_) == 3
@@ -1019,7 +1025,7 @@ def test_every_likelihood_makes_a_variational_autoencoder(likelihood, grey):
     ],
 )
 def test_beta_is_a_number_a_name_or_a_schedule(beta, schedule):
-    assert VariationalAutoencoder(beta=beta)._recipe(6).objective == parts.ELBO(schedule)
+    assert VariationalAutoencoder(beta=beta, n_samples=1)._recipe(6).objective == parts.ELBO(schedule)
 
 
 def test_a_larger_beta_keeps_the_posterior_nearer_to_the_prior(table):
@@ -1032,7 +1038,8 @@ def test_a_larger_beta_keeps_the_posterior_nearer_to_the_prior(table):
 
 
 def test_the_history_shows_beta(table):
-    estimator = VariationalAutoencoder(beta=parts.LinearWarmup(2), hidden_layer_sizes=(4,), **SMALL).fit(table)
+    warming = VariationalAutoencoder(beta=parts.LinearWarmup(2), hidden_layer_sizes=(4,), init="random", **SMALL)
+    estimator = warming.fit(table)
     beta = estimator.history_["beta"]
     assert 0 < beta[0] < beta[1] < beta[2] == 1
     assert estimator.best_epoch_ >= 2
@@ -1044,7 +1051,12 @@ def test_the_history_shows_beta(table):
 def test_the_named_estimators_are_values_of_the_free_one(table, fitted):
     recipe = examples.ESTIMATORS["VariationalAutoencoder"]._recipe(6)
     free = Autoencoder(
-        encoder=recipe.encoder, latent=recipe.latent, likelihood=recipe.likelihood, objective="elbo", **SMALL
+        encoder=recipe.encoder,
+        latent=recipe.latent,
+        likelihood=recipe.likelihood,
+        objective=recipe.objective,
+        init="random",
+        **SMALL,
     ).fit(table)
     named = fitted["VariationalAutoencoder"]
     np.testing.assert_array_equal(free.transform(table), named.transform(table))

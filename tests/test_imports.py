@@ -58,7 +58,7 @@ FLOORS = [
     {"objectives", "streams"},
     {"model", "preparation"},
     {"recipes", "parts", "program", "inference", "packing", "traced", "onnx_graph"},
-    {"training"},
+    {"training", "closed_form"},
     {"pretraining", "checkpoint"},
     {"reading"},
     {"report"},

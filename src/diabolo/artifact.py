@@ -28,7 +28,7 @@ from .manifest import Misformed, require
 
 __all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "require_ours", "versions", "write"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ENTRIES: dict[str, type | tuple[type, ...]] = {
     "format_version": int,
     "versions": dict,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numbers
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -22,22 +23,23 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from . import inference, learner, probes, randomness, report, runtime, sinks
+from . import closed_form, inference, learner, probes, randomness, report, runtime, sinks
 from .callbacks import Callback
 from .checkpoint import Checkpoints
 from .corruptions import NoCorruption
-from .errors import InvalidData, InvalidParameter, InvalidType
+from .errors import InvalidData, InvalidParameter, InvalidType, PoorFit, PosteriorCollapse
 from .learner import MOST, Job, Learner
 from .likelihoods import by_column
+from .metrics import active_units
 from .model import Model, Recipe
+from .placement import current
 from .preparation import Rows, from_array, from_stream
 from .progress import Bar, in_words
 from .reading import FLOATS, Tables
 from .scaling import KINDS, Survey, refuse_far
-from .sources import Source
 from .stores import Store
 from .streams import HeldOut, Stream
-from .training import Trained
+from .training import Keeper, Trained
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Preparations", "documented"]
 
@@ -50,11 +52,17 @@ _DRAWS = 64
 """and to estimate a density with."""
 
 _SCALING = """
-    scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
+    scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
         How features are brought into the network's units; undone in everything that comes out. "standard": mean 0 and
-        standard deviation 1. "minmax": each feature onto [0, 1]. "range": all features onto [0, 1] by one map, as
-        pixels want it. "auto": "standard" for a likelihood on real numbers; for one on [0, 1], None if the rows lie
-        there and "minmax" otherwise. None: as they are.
+        standard deviation 1 (less, if a feature's range is more than 30 standard deviations). "global": all features
+        by one map, with a mean variance of 1, and 0 stays 0 if it is the least value. "minmax": each feature onto
+        [0, 1]. "range": all features onto [0, 1] by one map. "auto": for a likelihood on real numbers "global", if rows
+        are images or all features seem to have one unit (`diabolo.scaling.have_one_unit`), and "standard" otherwise;
+        for one on [0, 1], None if the rows lie there and "minmax" otherwise. None: as they are.
+    init : {"closed_form", "random"}, default="closed_form"
+        Where training begins. "closed_form": at the best linear model, where the networks have a linear path (PCA,
+        linear regression on corrupted rows, or factor analysis; see `diabolo.closed_form`); if no epoch is better on
+        held-out rows, it is kept. "random": with weights drawn at random.
     schema : "auto", dict or None, default="auto"
         What the columns of a table are: numbers, dates, booleans, counts or categories, each with a likelihood of its
         own; ``likelihood`` is then that of the numbers. "auto": inferred, if any column is something other than a
@@ -65,6 +73,10 @@ _SCALING = """
 _ATTRIBUTES = """
     schema_ : Schema or None
         What the columns are; None, if all are plain numbers.
+    evaluation_ : dict or None
+        What the reconstruction keeps of held-out rows (of training rows, if none are held out): ``rows``, ``n_rows``,
+        ``explained_variance``, and ``pca_explained_variance``, that of PCA fitted to the training rows with as many
+        components as the code has; None if cells are missing.
     image_shape_ : tuple of int or None
         (height, width), or (height, width, 3), if the rows were read from files of images.
 """
@@ -116,6 +128,28 @@ def _is_denoiser(estimator: BaseAutoencoder) -> bool:
     return True
 
 
+_SURELY, _FEW_HELD_OUT = 2.0, 1024
+_EVALUATED, _ENOUGH_TO_JUDGE, _IN_MEMORY, _BEHIND = 1024, 20, 2048, 0.02
+
+
+def _settled(job: Job, trained: Trained) -> Trained:
+    """The outcome; of few held-out rows, the start if no epoch is surely better.
+
+    It is if the mean gain, or the share of rows that gain, is two standard errors above what chance gives.
+    """
+    held_out = job.rows.held_out
+    if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
+        return trained
+    chunk, annealing = next(held_out.chunks()), job.model.recipe.objective.annealing
+    rows, beta = np.asarray(chunk.rows)[: chunk.n_rows], float(annealing(float(trained.n_epochs), trained.n_epochs))
+    before, after = (inference.by_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
+    gain = before.astype(np.float64) - after
+    error = 1 / np.sqrt(len(gain))
+    if gain.mean() > _SURELY * gain.std() * error or (gain > 0).mean() > 0.5 + _SURELY * 0.5 * error:
+        return trained
+    return replace(trained, model=job.model, best_epoch=0)
+
+
 Preparations = dict[tuple[Any, ...], Rows]
 """Rows by the choices that they were prepared with."""
 
@@ -125,14 +159,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
     """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
 
     scaling: str | None = "auto"
+    init: str = "closed_form"
     schema: str | dict[str, Any] | None = "auto"
 
+    _fitted_json: ClassVar[tuple[str, ...]] = ("evaluation_",)
+    evaluation_: ClassVar[Any] = None
     _probe = None  # not annotated, so not a parameter
     """What it said of some rows when it was saved."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Learner._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
+        "init": [StrOptions({"closed_form", "random"})],
         "schema": [StrOptions({"auto"}), dict, None],
     }
 
@@ -211,7 +249,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         """What there is to train: rows scaled and split, weights drawn, the plan."""
         self._seed = seed
         given = self._opened(X)
-        rows = self._prepared(given, self._share_held_out(X_val), {} if prepared is None else prepared)
+        n_given = given.n_rows if isinstance(given, Store) else len(given)
+        rows = self._prepared(given, self._share_held_out(X_val, n_given), {} if prepared is None else prepared)
         self._missing = rows.missing or self._recipe(self._width).corruption.hides
         if X_val is not None:
             rows = rows.judged_by(self._rows(X_val))
@@ -219,12 +258,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         if kept is not None:
             kept.identify(self._identity(rows.fingerprint))
         self.scaler_ = rows.scaler
-        return Job(model.bind(*rows.bounds), rows, self._plan(rows.training.n_rows))
+        return Job(model.bind(*rows.bounds), rows, self._plan(rows.training.n_rows, model))
 
     def _ended(self, job: Job, trained: Trained) -> Self:
         self._probe = None
-        super()._ended(job, trained)
-        self._finish(job.rows.training)
+        trained = _settled(job, trained)
+        super()._ended(job, replace(trained, model=closed_form.finish(trained.model, job.rows)))
+        self._finish(job.rows)
+        self.evaluation_ = None  # type: ignore[misc]
         return self
 
     def _formula(self) -> Recipe:
@@ -240,7 +281,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         in_memory = not isinstance(given, Store)
         choices = (self.scaling, supports, fraction, None if in_memory and not fraction else self._seed)
         if choices not in known:
-            survey = Survey(self.scaling, supports)
+            is_image = self.image_shape_ is not None or hasattr(recipe.encoder, "shape")
+            survey = Survey(self.scaling, supports, one_unit=is_image or None)
             if not in_memory:
                 stream = Stream(given, HeldOut(given, fraction, self._seed), self._seed)
                 self._announce(stream, Model.build(recipe, self._width, 0))
@@ -250,14 +292,71 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
                 known[choices] = from_array(given, survey, fraction, self._seed)
         return known[choices]
 
-    def _finish(self, training: Source) -> None:
-        """Whatever a system reports of its training rows, given in scaled units."""
+    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Job:
+        if self.init == "random":
+            return job._replace(model=closed_form.prepared(job.model, job.rows))
+        found = closed_form.start(job.model, job.rows, job.plan.seed)
+        plan = replace(job.plan, keep_start=found.is_linear)
+        if found.is_optimum and self.max_epochs is None:
+            plan = replace(plan, max_epochs=0)
+        return job._replace(model=found.model, plan=plan)
+
+    def _finish(self, rows: Rows) -> None:
+        """Whatever a system reports of the rows it was fitted to, given in scaled units."""
+
+    def _evaluate(self, rows: Rows) -> None:
+        """Measure what the reconstruction keeps of held-out rows, beside PCA of training rows; warn if it is poor."""
+        source = rows.held_out or rows.training
+        chunk = next(source.chunks())
+        some = np.asarray(chunk.rows)[: min(chunk.n_rows, _EVALUATED)]
+        if self.model_.recipe.n_targets or np.isnan(some).any() or current().n_devices > 1:
+            return
+        codes, rebuilt = inference.by_rows(inference.coded, self.model_, some)
+        k, x = codes.shape[1], some.astype(np.float64)
+        total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
+        by_pca = None
+        if k < min(rows.n_samples, x.shape[1]) and (rows.n_samples <= _IN_MEMORY or x.shape[1] <= _IN_MEMORY):
+            mean, axes, _ = closed_form.principal(rows, k)
+            by_pca = 1 - float(np.square(x - mean - (x - mean) @ axes.T @ axes).sum()) / total
+        self.evaluation_ = {  # type: ignore[misc]
+            "rows": "training" if rows.held_out is None else "held-out",
+            "n_rows": len(x),
+            "explained_variance": 1 - float(np.square(x - rebuilt).sum()) / total,
+            "pca_explained_variance": by_pca,
+        }
+        self._warn_of_fit(codes, len(x))
+
+    def _warn_of_fit(self, codes: np.ndarray, n: int) -> None:
+        found: dict[str, Any] = self.evaluation_ or {}
+        recipe = self.model_.recipe
+        if n < _ENOUGH_TO_JUDGE:
+            return
+        if recipe.latent.stochastic and not active_units(codes).any():
+            warnings.warn(
+                f"Posterior collapse: none of the {codes.shape[1]} latent units varies with the row. Raise β slowly "
+                "(beta='linear'), set a lower one, train longer, or learn σ (likelihood='learned_gaussian').",
+                PosteriorCollapse,
+                stacklevel=5,
+            )
+            return
+        kept, by_pca = found["explained_variance"], found["pca_explained_variance"]
+        if not isinstance(recipe.corruption, NoCorruption) or recipe.latent.stochastic:
+            by_pca = None  # these do not try to keep all of a clean row
+        which = f"the reconstruction keeps {kept:.1%} of the variance of {found['rows']} rows"
+        if kept < 0:
+            said = f"{which}: it is worse than their mean. Lower the learning rate, train longer, or scale the columns."
+        elif by_pca is not None and kept < by_pca - _BEHIND:
+            mean = " It is nearly the mean of all rows." if kept < _BEHIND else ""
+            said = f"{which}, PCA with as many components {by_pca:.1%}.{mean} Train longer, or use fewer layers."
+        else:
+            return
+        warnings.warn(f"{type(self).__name__}: {said}", PoorFit, stacklevel=5)
 
     def _announce(self, training: Stream, model: Model) -> None:
         """One line before a training on rows that are read in chunks."""
         if not self._speaks:
             return
-        n_epochs = self._plan(training.n_rows).max_epochs
+        n_epochs = self._plan(training.n_rows, model).max_epochs
         n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.apart()[0]))
         seconds = runtime.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
         held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments

@@ -168,7 +168,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
         begun, width = self.autoencoder_, self.n_features_in_
         self.scaler_, self._missing = begun.scaler_, begun._missing
-        together, fraction = self._beside(rows, positions), self._share_held_out(ahead)
+        together, fraction = self._beside(rows, positions), self._share_held_out(ahead, len(rows))
         prepared = from_array(together, Survey(None, "real"), fraction, self._seed)
         if ahead is not None:
             prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1], len(ahead[0]))))
@@ -183,9 +183,8 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         model = Model.build(formula, width, self._seed)
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
         low, high = prepared.bounds
-        return Job(
-            Model(model.recipe, weights).bind(low[:width], high[:width]), prepared, self._plan(prepared.training.n_rows)
-        )
+        model = Model(model.recipe, weights).bind(low[:width], high[:width])
+        return Job(model, prepared, self._plan(prepared.training.n_rows, model))
 
     def _beside(self, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Scaled rows, and each one's class as a row of zeros and a one."""

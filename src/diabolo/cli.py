@@ -793,7 +793,9 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
     history, best = estimator.history_, estimator.best_epoch_
     which = "held-out" if "validation_loss" in history else "training"
     curve = history.get("validation_loss", history.get("loss"))
-    loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units" if curve else "the weights are as they were drawn"
+    loss = "the weights are those that training began with"
+    if curve and best:
+        loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units"
     sample, scaler = rows.head(), estimator.scaler_
     kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator._rebuilt(sample)))
     some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
@@ -842,8 +844,9 @@ def _described(manifest: dict[str, Any]) -> str:
         curves = [name for name in history if name not in ("beta", "learning_rate")]
         training = {
             "scaling": fitted["scaling"],
-            "epochs": f"{fitted['n_epochs_']}, best {best}; there, in nats and scaled units:",
-            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves if best},
+            "epochs": f"{fitted['n_epochs_']}, best {best or 'the start'}; {'there' if best else 'in the last'}, "
+            "in nats and scaled units:",
+            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
         }
     features, schema = f"{fitted['n_features_in_']:,}", fitted.get("schema")
     if schema:

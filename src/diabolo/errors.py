@@ -122,6 +122,10 @@ class LossRose(TrainingWarning):
     """The training loss rose above where it began: the steps are too long, though it has stayed a number."""
 
 
+class PoorFit(TrainingWarning):
+    """The fitted model reconstructs rows worse than their mean, or than PCA with as many components."""
+
+
 class PosteriorCollapse(TrainingWarning):
     """The latent code says nothing of the row."""
 

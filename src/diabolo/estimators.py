@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from . import inference, recipes
+from . import closed_form, inference, recipes
 from .activations import ACTIVATIONS
 from .base import ESTIMATORS, BaseAutoencoder, documented
 from .classifier import AutoencoderClassifier
@@ -20,13 +20,13 @@ from .latents import Code, Latent
 from .learner import MOST, Job, load, resolve
 from .likelihoods import Bernoulli, Count, Gaussian, LearnedGaussian, Likelihood
 from .model import Model, Recipe
-from .networks import MLP, Network
+from .networks import MLP, Network, SkipMLP
 from .objectives import ELBO, Objective, Reconstruction
 from .penalties import Penalty
+from .preparation import Rows
 from .pretraining import layerwise
 from .priors import Prior, StandardNormal
 from .schedules import Constant, Cyclical, LinearWarmup, Schedule
-from .sources import Source
 from .training import Keeper
 
 __all__ = [
@@ -56,6 +56,7 @@ CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
 OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
 ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
 
+_WIDEST_CODE, _NARROW, _MANY_DRAWS = 256, 128, 4
 _SIZE = Interval(numbers.Integral, 1, MOST, closed="both")
 _LIKELIHOOD = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
 _LAYERS = {"hidden_layer_sizes": ["array-like", _SIZE], "activation": [StrOptions(set(ACTIVATIONS))]}
@@ -83,7 +84,7 @@ class Autoencoder(BaseAutoencoder):
     latent : Latent or None, default=None
         None: ``Code(2)``.
     encoder : Network or None, default=None
-        None: ``MLP()``, one hidden layer of 128.
+        None: ``SkipMLP()``, a hidden layer of 128 beside a linear map.
     decoder : Network or None, default=None
         None: the encoder, mirrored.
     corruption : Corruption or None, default=None
@@ -116,6 +117,7 @@ class Autoencoder(BaseAutoencoder):
     objective: str | Objective = "reconstruction"
     penalties: tuple[Penalty, ...] = ()
 
+    _former: ClassVar[dict[str, Any]] = {"encoder": MLP()}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         **_LIKELIHOOD,
@@ -131,7 +133,7 @@ class Autoencoder(BaseAutoencoder):
     def _recipe(self, n_features: int) -> Recipe:
         return Recipe(
             corruption=self.corruption or NoCorruption(),
-            encoder=self.encoder or MLP(),
+            encoder=self.encoder or SkipMLP(),
             latent=self.latent or Code(),
             prior=self.prior or StandardNormal(),
             decoder=self.decoder,
@@ -203,6 +205,9 @@ class StackedAutoencoder(BaseAutoencoder):
         Of the code.
     likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
+    skip : bool, default=True
+        Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`; not
+        with ``pretrain``.
     pretrain : {"layerwise"} or None, default=None
         "layerwise": first train each layer as an autoencoder of the layers below it, then all together (Hinton &
         Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks"; Bengio et al. 2007).
@@ -233,21 +238,24 @@ class StackedAutoencoder(BaseAutoencoder):
     activation: str = "silu"
     latent_activation: str = "identity"
     likelihood: str | Likelihood = "gaussian"
+    skip: bool = True
     pretrain: str | None = None
     pretrain_epochs: int = 20
     pretrain_corruption: Corruption | tuple[Corruption, ...] | None = None
 
+    _former: ClassVar[dict[str, Any]] = {"skip": False}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         **_LIKELIHOOD,
         **_LAYERS,
         "n_latent": [_SIZE],
         "latent_activation": [StrOptions(set(ACTIVATIONS))],
+        "skip": ["boolean"],
         "pretrain": [StrOptions({"layerwise"}), None],
         "pretrain_epochs": [_SIZE],
         "pretrain_corruption": [Corruption, tuple, list, None],
     }
-    _fitted_json: ClassVar[tuple[str, ...]] = ("pretrain_history_",)
+    _fitted_json: ClassVar[tuple[str, ...]] = (*BaseAutoencoder._fitted_json, "pretrain_history_")
 
     def _recipe(self, n_features: int) -> Recipe:
         return recipes.stacked(
@@ -255,6 +263,7 @@ class StackedAutoencoder(BaseAutoencoder):
             hidden=_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             latent_activation=self.latent_activation,
+            skip=self.skip and self.pretrain is None,
             likelihood=_likelihood(self.likelihood),
         )
 
@@ -274,16 +283,16 @@ class StackedAutoencoder(BaseAutoencoder):
             )
         return each
 
-    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
+    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Job:
         self.pretrain_history_: list[dict[str, list[float]]] = []
         if self.pretrain is None:
-            return job.model
+            return super()._start(job, keeper)
         plan, rows = replace(job.plan, max_epochs=self.pretrain_epochs), job.rows
         with self._bar("pre-training", plan) as bar:
             model, self.pretrain_history_ = layerwise(
                 job.model, rows.training, rows.held_out, plan, bar, keeper, self._corruptions()
             )
-        return model
+        return job._replace(model=model)
 
 
 @documented
@@ -300,8 +309,8 @@ class SparseAutoencoder(BaseAutoencoder):
         m, the number of units. None: twice the number of features.
     target_activation : float in (0, 1), default=0.05
         ρ.
-    sparsity_weight : float in [0, inf), default=1.0
-        β.
+    sparsity_weight : float in [0, inf) or None, default=None
+        β. None: found while training, such that every ρ̂ⱼ comes to ρ; see ``sparsity_weight_``.
     likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the reconstruction term ‖x − x̂‖² and a constant.
     {common parameters}
@@ -309,7 +318,9 @@ class SparseAutoencoder(BaseAutoencoder):
     Attributes
     ----------
     mean_activation_ : array of shape (m,)
-        ρ̂, over the training rows.
+        ρ̂, over the rows given, held-out ones included.
+    sparsity_weight_ : float
+        β, as it was given or found.
     {common attributes}
 
     Examples
@@ -322,17 +333,21 @@ class SparseAutoencoder(BaseAutoencoder):
 
     n_hidden: int | None = None
     target_activation: float = 0.05
-    sparsity_weight: float = 1.0
+    sparsity_weight: float | None = None
     likelihood: str | Likelihood = "gaussian"
+
+    _steps: ClassVar[int] = 3_000
+    _most_epochs: ClassVar[int] = 1_500
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         **_LIKELIHOOD,
         "n_hidden": [_SIZE, None],
         "target_activation": [Interval(numbers.Real, 0, 1, closed="neither")],
-        "sparsity_weight": [Interval(numbers.Real, 0, None, closed="left")],
+        "sparsity_weight": [Interval(numbers.Real, 0, None, closed="left"), None],
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("mean_activation_",)
+    _fitted_json: ClassVar[tuple[str, ...]] = (*BaseAutoencoder._fitted_json, "sparsity_weight_")
 
     def _recipe(self, n_features: int) -> Recipe:
         return recipes.sparse(
@@ -342,12 +357,19 @@ class SparseAutoencoder(BaseAutoencoder):
             likelihood=_likelihood(self.likelihood),
         )
 
-    def _finish(self, training: Source) -> None:
-        total = np.zeros(self._n_features_out)
-        for chunk in training.chunks():
-            rows = np.asarray(chunk.rows)[: chunk.n_rows]
-            total += inference.by_rows(inference.code, self.model_, rows).sum(axis=0, dtype=np.float64)
-        self.mean_activation_ = total / training.n_rows
+    def _finish(self, rows: Rows) -> None:
+        total, n = np.zeros(self._n_features_out), 0
+        for piece in closed_form.pieces(rows):
+            total += inference.by_rows(inference.code, self.model_, piece).sum(axis=0, dtype=np.float64)
+            n += len(piece)
+        self.mean_activation_ = total / n
+        self.sparsity_weight_ = _found_weight(self.model_) if self.sparsity_weight is None else self.sparsity_weight
+
+
+def _found_weight(model: Model) -> float:
+    """β, where a constraint has found it."""
+    part: Any = model.recipe.penalties[0]
+    return float(part.found(model.weights.penalties[0]))
 
 
 @documented
@@ -359,8 +381,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Parameters
     ----------
-    n_latent : int, default=2
-        K, the width of the code, which is linear.
+    n_latent : int or None, default=None
+        K, the width of the code. None: no bottleneck, so that at worst nothing is removed. The code is the restored
+        row: each column estimated by the columns that correlate with it most, see `parts.NeighborFilter`; where columns
+        are not all numbers, or cells are missing, a code of as many numbers as there are columns, 256 at most.
     hidden_layer_sizes : tuple of int, default=(128,)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
@@ -369,6 +393,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         the model fills missing cells: see `impute`.
     noise_level : float, default=0.3
         σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
+    skip : bool, default=True
+        Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
     likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
@@ -386,31 +412,39 @@ class DenoisingAutoencoder(BaseAutoencoder):
     (150, 4)
     """
 
-    n_latent: int = 2
+    n_latent: int | None = None
     hidden_layer_sizes: tuple[int, ...] = (128,)
     activation: str = "silu"
     corruption: str | Corruption = "gaussian"
     noise_level: float = 0.3
+    skip: bool = True
     likelihood: str | Likelihood = "gaussian"
 
+    _former: ClassVar[dict[str, Any]] = {"skip": False}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         **_LIKELIHOOD,
         **_LAYERS,
-        "n_latent": [_SIZE],
+        "n_latent": [_SIZE, None],
         "corruption": [StrOptions(set(CORRUPTIONS)), Corruption],
+        "skip": ["boolean"],
         "noise_level": [Interval(numbers.Real, 0, None, closed="left")],
     }
 
     def _recipe(self, n_features: int) -> Recipe:
         named = {name: part(self.noise_level) for name, part in CORRUPTIONS.items() if name == self.corruption}
-        return recipes.denoising(
-            self.n_latent,
-            corruption=resolve("corruption", self.corruption, named, Corruption),
-            hidden=_sizes(self.hidden_layer_sizes),
-            activation=self.activation,
-            likelihood=_likelihood(self.likelihood),
-        )
+        corruption, likelihood = resolve("corruption", self.corruption, named, Corruption), _likelihood(self.likelihood)
+        given: dict[str, Any] = {
+            "corruption": corruption,
+            "hidden": _sizes(self.hidden_layer_sizes),
+            "activation": self.activation,
+            "likelihood": likelihood,
+        }
+        is_whole = self.n_latent is None and self.skip
+        is_plain = isinstance(likelihood, Gaussian | LearnedGaussian) and getattr(self, "schema_", None) is None
+        if is_whole and is_plain and not (self._missing or corruption.hides):
+            return recipes.restoring(n_features, **given)
+        return recipes.denoising(self.n_latent or min(n_features, _WIDEST_CODE), skip=self.skip, **given)
 
 
 @documented
@@ -419,22 +453,25 @@ class VariationalAutoencoder(BaseAutoencoder):
     r"""A generative model: z ~ N(0, I), x ~ p(x | z), with q(z | x) = N(μ(x), diag σ²(x)) for the posterior.
 
     Training makes −ELBO = E_q[−log p(x | z)] + β·KL(q(z | x) ‖ N(0, I)) small (Kingma & Welling 2014, "Auto-Encoding
-    Variational Bayes"), with β annealed over the epochs (Bowman et al. 2016). β = 1 is the true bound, by which
-    held-out rows are judged whatever β trains.
+    Variational Bayes"), with β annealed over the epochs (Bowman et al. 2016). β = 1 is the true bound. Held-out
+    rows are judged by the β with which the schedule ends.
 
     Parameters
     ----------
-    n_latent : int, default=2
-        K, the number of latent coordinates.
-    hidden_layer_sizes : tuple of int, default=(128,)
+    n_latent : int or None, default=None
+        K, the number of latent coordinates. None: as many as there are columns, 256 at most; those that the data do not
+        bear switch themselves off. 2 for a picture of the latent space.
+    hidden_layer_sizes : tuple of int, default=(128, 128)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
     likelihood : {"learned_gaussian", "gaussian", "bernoulli", "count"} or Likelihood, default="learned_gaussian"
         p(x | z): normal with σ learned per feature, normal with σ² = ½ (``Gaussian(sigma)`` for another), or Bernoulli.
     beta : float, {"linear", "cyclical"} or Schedule, default=1.0
         β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).
-    n_samples : int, default=1
-        Draws of z per row in training.
+    n_samples : int or None, default=None
+        Draws of z per row in training. None: 4 up to 128 features, where they cost little, and 1 for more.
+    skip : bool, default=True
+        Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
     {common parameters}
 
     Attributes
@@ -450,29 +487,36 @@ class VariationalAutoencoder(BaseAutoencoder):
     ((5, 4), (150,))
     """
 
-    n_latent: int = 2
-    hidden_layer_sizes: tuple[int, ...] = (128,)
+    n_latent: int | None = None
+    hidden_layer_sizes: tuple[int, ...] = (128, 128)
     activation: str = "silu"
     likelihood: str | Likelihood = "learned_gaussian"
     beta: float | str | Schedule = 1.0
-    n_samples: int = 1
+    n_samples: int | None = None
+    skip: bool = True
 
+    _steps: ClassVar[int] = 5_000
+    _most_epochs: ClassVar[int] = 300
+
+    _former: ClassVar[dict[str, Any]] = {"skip": False}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         **_LIKELIHOOD,
         **_LAYERS,
-        "n_latent": [_SIZE],
+        "n_latent": [_SIZE, None],
         "beta": [Interval(numbers.Real, 0, None, closed="left"), StrOptions(set(ANNEALINGS)), Schedule],
-        "n_samples": [_SIZE],
+        "n_samples": [_SIZE, None],
+        "skip": ["boolean"],
     }
 
     def _recipe(self, n_features: int) -> Recipe:
         beta = Constant(float(self.beta)) if isinstance(self.beta, numbers.Real) else self.beta
         return recipes.variational(
-            self.n_latent,
+            self.n_latent or min(n_features, _WIDEST_CODE),
             hidden=_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             likelihood=_likelihood(self.likelihood),
             beta=resolve("beta", beta, ANNEALINGS, Schedule),
-            n_samples=self.n_samples,
+            skip=self.skip,
+            n_samples=self.n_samples or (_MANY_DRAWS if n_features <= _NARROW else 1),
         )

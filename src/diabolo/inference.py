@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import randomness, runtime
 from .distributions import Distribution, kl_divergence
-from .model import Model, Skeleton
+from .model import Model, Skeleton, loss
 from .objectives import Draws
 from .scaling import Scaler, Single, scaled
 from .sources import blank
@@ -29,6 +29,7 @@ __all__ = [
     "Op",
     "by_rows",
     "code",
+    "coded",
     "corrupt",
     "decode",
     "deviances",
@@ -40,6 +41,7 @@ __all__ = [
     "log_likelihood",
     "log_likelihood_at",
     "log_weight_sums",
+    "losses",
     "means_given",
     "reconstruct",
 ]
@@ -180,6 +182,22 @@ def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "
 def reconstruct(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
     """E[x | z] at the deterministic code."""
     return model.reconstruct(x)
+
+
+def losses(model: Model, x: Float[Array, "n d"], noise: Noise, beta: float) -> Float[Array, " n"]:
+    """Each row's objective and penalties, corrupted and drawn as held-out rows are in training."""
+
+    def one_row(row: Float[Array, " d"], key: PRNGKeyArray) -> Float[Array, ""]:
+        judging = Model(model.recipe.judging, model.weights)
+        return loss(judging, row[None], key, jnp.asarray(beta), jnp.ones(1))[0]
+
+    return jax.vmap(one_row)(x, jax.random.split(noise.fresh(), len(x)))
+
+
+def coded(model: Model, x: Float[Array, "n r"], noise: Noise) -> tuple[Float[Array, "n k"], Float[Array, "n t"]]:
+    """The deterministic code, and E[x | z] there."""
+    z = model.code(x)
+    return z, model.decode(z).mean
 
 
 def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Float[Array, "n d"], ...]:

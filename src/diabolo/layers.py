@@ -21,10 +21,14 @@ __all__ = [
     "Convolution",
     "Convolutions",
     "Dense",
+    "Filter",
+    "Fixed",
     "Layers",
+    "Neighbors",
     "Passed",
     "PerRow",
     "Plus",
+    "Skip",
     "TransposedConvolution",
     "TransposedConvolutions",
     "UShaped",
@@ -49,6 +53,102 @@ class Dense(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
         return product(x, self.weight) + self.bias
+
+
+class Fixed(eqx.Module):
+    """An array that is part of a network and is not trained: what was measured on the training rows."""
+
+    value: Float[Array, "..."]
+
+
+class Neighbors(eqx.Module):
+    """What is known of columns and of those that correlate with them most, d columns with m neighbours each."""
+
+    inputs: Fixed
+    """(d, m), the numbers of each column's neighbours, itself the first."""
+    weight: Fixed
+    """(d, m), of the neighbours in a linear estimate of the column."""
+    bias: Fixed
+    """(d,), of that estimate."""
+    sign: Fixed
+    """(d, m), of the correlation."""
+    mean: Fixed
+    """(d,), of the column."""
+    spread: Fixed
+    """(d,), its standard deviation."""
+
+    @classmethod
+    def identity(cls, d: int, m: int) -> Neighbors:
+        """Nothing is known: each column is estimated by itself."""
+        inputs = (np.arange(d)[:, None] + np.arange(m)) % d
+        weight = np.zeros((d, m))
+        weight[:, 0] = 1
+        return cls.of(inputs, weight, np.zeros(d), np.ones((d, m)), np.zeros(d), np.ones(d))
+
+    @classmethod
+    def of(cls, *arrays: np.ndarray) -> Neighbors:
+        """Put arrays on the device, in the order of the fields."""
+        return cls(*(Fixed(jax.device_put(np.ascontiguousarray(array, np.float32))) for array in arrays))
+
+    def gathered(self, columns: Float[Array, "d n"], m: int) -> Float[Array, "m d n"]:
+        """The values of each column's first m neighbours."""
+        which = self.inputs.value[:, :m].T.reshape(-1).astype(jnp.int32)
+        return columns.at[which].get(mode="promise_in_bounds").reshape(m, *columns.shape)
+
+    def estimate(self, columns: Float[Array, "d n"]) -> Float[Array, "d n"]:
+        """The linear estimate of each column."""
+        weight = self.weight.value
+        return (weight.T[..., None] * self.gathered(columns, weight.shape[1])).sum(0) + self.bias.value[:, None]
+
+
+class Filter(eqx.Module):
+    """x ↦ linear estimate + shared filter + dense network: each column by its neighbours, then by the whole row.
+
+    The shared filter is one small network for all columns: it reads a column, its nearest neighbours, the linear
+    estimate, and the column's mean and standard deviation.
+    """
+
+    neighbors: Neighbors
+    first: Dense
+    last: Dense
+    n_read: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+    module: eqx.Module
+    low: Fixed
+    """(d,), the least value of each input that was read in training,"""
+    high: Fixed
+    """(d,), and the greatest: f reads nothing beyond."""
+
+    def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        rows = x.reshape(-1, x.shape[-1])
+        within = jnp.clip(rows, self.low.value, self.high.value)
+        linear, known = self.neighbors.estimate(rows.T), self.neighbors
+        estimate = jnp.clip(linear, self.low.value[:, None], self.high.value[:, None])
+        columns, about = within.T, (known.mean.value[:, None], known.spread.value[:, None])
+        near = known.gathered(columns, self.n_read) * known.sign.value[:, : self.n_read].T[..., None]
+        read = [near, *(jnp.broadcast_to(one, columns.shape)[None] for one in (estimate, *about))]
+        features = jnp.concatenate(read).reshape(self.n_read + 3, -1)
+        hidden = activate(self.activation, product(self.first.weight.T, features) + self.first.bias[:, None])
+        shared = (product(self.last.weight.T, hidden) + self.last.bias[:, None]).reshape(columns.shape)
+        return (linear + shared).T.reshape(x.shape) + self.module(within).reshape(x.shape)  # type: ignore[operator]
+
+
+class Skip(eqx.Module):
+    """x ↦ linear(x) + f(x), where f reads x within the bounds of the training rows.
+
+    Far from these rows the map is linear, and f adds what it adds at their edge.
+    """
+
+    linear: Dense
+    module: eqx.Module
+    low: Fixed
+    """(n_in,)"""
+    high: Fixed
+    """(n_in,)"""
+
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        within = jnp.clip(x, self.low.value, self.high.value)
+        return self.linear(x) + self.module(within)  # type: ignore[operator]
 
 
 class Layers(eqx.Module):

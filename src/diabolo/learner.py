@@ -32,7 +32,6 @@ from .errors import (
     LossRose,
     NoImprovement,
     OutOfMemory,
-    PosteriorCollapse,
     Retried,
     TrainingDiverged,
     meant,
@@ -58,11 +57,12 @@ MOST = 2**31 - 1
 LEARNERS: dict[str, type[Kept]] = {}
 """Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
-_LEAST_EPOCHS, _LEAST_STEPS = 20, 4_000
+_HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
+_LEAST_EPOCHS, _RATE, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.034, 0.01, 1e-3
 _LOWER = 3.0
 """A retry's rate is so many times lower."""
 _NO_ROOM = ("RESOURCE_EXHAUSTED", "Maximum allowed dimension", "array is too big", "Out of memory")
-_ENOUGH_STEPS, _COLLAPSED = 1_000, 0.01
+_ENOUGH_STEPS = 1_000
 _ROSE = 0.1
 """So much of the first epoch's loss, and one nat at least, is more than chance."""
 _NARROW = 1e-4
@@ -72,18 +72,21 @@ _WILD = 100.0
 
 _TRAINING_PARAMETERS = """
     max_epochs : int or None, default=None
-        Passes over the training rows. None: as many as make 4,000 steps of the optimiser, and at least 20. 0: none, and
-        the weights are kept as they were drawn, or pre-trained.
+        Passes over the training rows. None: as many as make 2,000 steps of the optimiser (5,000 for a variational
+        model, 3,000 for a sparse one), at least 20 and at most 200 (300, 1,500); none where the optimum is known in
+        closed form. 0: none, and the weights are kept as they were drawn, pre-trained, or found in closed form.
     batch_size : int, default=128
         Rows per step of the optimiser.
-    learning_rate : float, default=1e-3
-        The optimiser's peak rate.
+    learning_rate : float or None, default=None
+        The optimiser's peak rate. None: 0.034/√w, at most 0.01, where w is the widest layer, so that a step changes
+        what a layer says by much the same whatever its width (Yang et al. 2021, "Tensor Programs V", table 3, between
+        their rates for input and for hidden weights): 0.003 for 128 units. 0.001 for SGD.
     learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
         The factor on the rate over time.
     optimizer : {"adam", "muon", "sgd"} or Optimizer, default="adam"
-    validation_fraction : float in [0, 1) or None, default=0.1
-        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. 0 or None: none, and the
-        last epoch is kept.
+    validation_fraction : float in [0, 1), "auto" or None, default="auto"
+        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. "auto": a tenth, but at
+        least 100 rows, and at most a quarter. 0 or None: none, and the last epoch is kept.
     early_stopping : bool, default=False
         Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
         either way.
@@ -101,9 +104,11 @@ _TRAINING_PARAMETERS = """
 _TRAINING_ATTRIBUTES = """
     history_ : dict of str to list of float
         The learning curves, a number per epoch: ``loss`` and its terms in nats (means over rows, in scaled units),
-        ``beta``, ``learning_rate``, and under ``validation_…`` the same for held-out rows at β = 1.
+        ``beta``, ``learning_rate``, and under ``validation_…`` the same for held-out rows at β's final value. Empty if
+        nothing was trained.
     best_epoch_, n_epochs_ : int
-        The epoch whose weights are kept, counted from 1, and how many were run.
+        The epoch whose weights are kept, counted from 1, and how many were run. 0: the weights that training began
+        with, since no epoch was better on held-out rows, or none was run.
     model_ : Model
         The recipe and its weights.
     scaler_ : Scaler
@@ -176,6 +181,8 @@ class Kept(BaseEstimator):  # type: ignore[misc]
     """Fitted attributes of a subclass's own that are arrays,"""
     _fitted_json: ClassVar[tuple[str, ...]] = ()
     """and those that are JSON."""
+    _former: ClassVar[dict[str, Any]] = {}
+    """What parameters that are absent, or None, in artefacts of formats 1 and 2 stand for."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -229,23 +236,27 @@ class Learner(Columns, Kept, ABC):
 
     max_epochs: int | None = None
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     learning_rate_schedule: str | Schedule = "cosine"
     optimizer: str | Optimizer = "adam"
-    validation_fraction: float | None = 0.1
+    validation_fraction: float | str | None = "auto"
     early_stopping: bool = False
     patience: int = 10
     retries: int = 0
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
+    _steps: ClassVar[int] = 2_000
+    _most_epochs: ClassVar[int] = 200
+    """What ``max_epochs=None`` stands for: epochs that make so many steps, and no more than these."""
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "max_epochs": [Interval(numbers.Integral, 0, MOST, closed="both"), None],
         "batch_size": [Interval(numbers.Integral, 1, MOST, closed="both")],
-        "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(numbers.Real, 0, None, closed="neither"), None],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
-        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), None],
+        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), StrOptions({"auto"}), None],
         "early_stopping": ["boolean"],
         "patience": [Interval(numbers.Integral, 1, MOST, closed="both")],
         "retries": [Interval(numbers.Integral, 0, MOST, closed="both")],
@@ -304,7 +315,7 @@ class Learner(Columns, Kept, ABC):
         with _in_memory(), kept or nullcontext():
             keeper: Callable[[str], Keeper | None] = kept.stage if kept is not None else lambda stage: None
             job = begin(self._drawn_seed(kept), kept)
-            job = job._replace(model=self._start(job, keeper))
+            job = self._start(job, keeper)
             with self._bar("training", job.plan) as bar:
                 rows = job.rows
 
@@ -325,7 +336,13 @@ class Learner(Columns, Kept, ABC):
                         lower = plan.learning_rate / _LOWER
                         warnings.warn(f"{error} Beginning anew with learning_rate={lower:.3g}.", Retried, stacklevel=3)
         _warn_of(trained, job.plan, -(-rows.training.n_rows // self.batch_size))
-        return self._ended(job, trained)
+        self._ended(job, trained)
+        with _in_memory():
+            self._evaluate(job.rows)
+        return self
+
+    def _evaluate(self, rows: Rows) -> None:
+        """Measure how good the fitted model is, if there is a measure."""
 
     def _explained(self, error: TrainingDiverged, job: Job) -> TrainingDiverged:
         """The same error, with a likely cause in the rows, if there is one."""
@@ -374,13 +391,17 @@ class Learner(Columns, Kept, ABC):
             "version": artifact.versions(),
         }
 
-    def _share_held_out(self, X_val: Any) -> float:
+    def _share_held_out(self, X_val: Any, n_rows: int) -> float:
         """Of the rows given: none, if there are others to judge by."""
-        return 0.0 if X_val is not None else self.validation_fraction or 0.0
+        if X_val is not None:
+            return 0.0
+        if self.validation_fraction == "auto":
+            return max(_HELD_OUT, min(_MOST_HELD_OUT, _ENOUGH_ROWS / n_rows))
+        return float(self.validation_fraction or 0.0)
 
-    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Model:
-        """The model that training begins with."""
-        return job.model
+    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Job:
+        """The same job, its model at the best place to begin from."""
+        return job
 
     @property
     def _speaks(self) -> bool:
@@ -389,19 +410,30 @@ class Learner(Columns, Kept, ABC):
     def _bar(self, what: str, plan: Plan) -> EpochBar:
         return EpochBar(plan.max_epochs, what, self._speaks)
 
-    def _plan(self, n_rows: int) -> Plan:
-        default = max(_LEAST_EPOCHS, -(-_LEAST_STEPS // -(-n_rows // self.batch_size)))
+    def _plan(self, n_rows: int, model: Model) -> Plan:
+        optimizer = resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer)
+        n_steps = -(-n_rows // self.batch_size)
+        default = min(max(_LEAST_EPOCHS, -(-self._steps // n_steps)), self._most_epochs)
         return Plan(
             max_epochs=default if self.max_epochs is None else self.max_epochs,
             batch_size=int(self.batch_size),
-            learning_rate=self.learning_rate,
+            learning_rate=_rate_for(model, optimizer) if self.learning_rate is None else self.learning_rate,
             learning_rate_schedule=resolve(
                 "learning_rate_schedule", self.learning_rate_schedule, RATE_SCHEDULES, Schedule
             ),
-            optimizer=resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer),
+            optimizer=optimizer,
             patience=self.patience if self.early_stopping else None,
             seed=self._seed,
         )
+
+
+def _rate_for(model: Model, optimizer: Optimizer) -> float:
+    """A peak rate, by the widest layer; a low one for steps that are as large as the gradient."""
+    if isinstance(optimizer, SGD):
+        return _RATE_OF_SGD
+    arrays = jax.tree.leaves(model.weights.trainable()[0])
+    width = max((size for array in arrays if array.ndim == 2 for size in array.shape), default=1)
+    return min(_HIGHEST_RATE, _RATE / width**0.5)
 
 
 def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:
@@ -409,8 +441,9 @@ def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:
     if trained.n_epochs * n_steps < _ENOUGH_STEPS or len(trained.history.get("loss", ())) < 2:
         return
     curve = trained.history.get("validation_loss") or trained.history["loss"]
-    best, first = curve[trained.best_epoch - 1], curve[0]
-    if (risen := _risen(trained.history)) is not None:
+    best, first = curve[max(trained.best_epoch, 1) - 1], curve[0]
+    is_start = plan.keep_start and not trained.best_epoch
+    if not is_start and (risen := _risen(trained.history)) is not None:
         kept = (
             "those of the best epoch" if "validation_loss" in trained.history else "the last, as no rows are held out"
         )
@@ -420,19 +453,11 @@ def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:
             LossRose,
             stacklevel=4,
         )
-    elif best >= first - 1e-3 * abs(first):
+    elif not plan.keep_start and best >= first - 1e-3 * abs(first):
         warnings.warn(
             f"After {trained.n_epochs} epochs the loss is {best:.4g}; it was {first:.4g} after the first. Change the "
             f"learning rate (now {plan.learning_rate:g}), or look whether there is anything to learn.",
             NoImprovement,
-            stacklevel=4,
-        )
-    kl = trained.history.get("kl")
-    if kl is not None and kl[trained.best_epoch - 1] < _COLLAPSED:
-        warnings.warn(
-            f"KL(q ‖ π) is {kl[trained.best_epoch - 1]:.2g} nats: the latent code says nothing of the row. Raise β "
-            "slowly (beta='linear'), set a lower one, or learn σ (likelihood='learned_gaussian').",
-            PosteriorCollapse,
             stacklevel=4,
         )
 
@@ -488,6 +513,6 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
         known[cls.__name__] = cls
     manifest, arrays = artifact.read(path)
     try:
-        return packing.unpack(known, manifest, arrays)
+        return packing.unpack(known, packing.upgraded(known, manifest), arrays)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__

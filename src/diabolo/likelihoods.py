@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,13 @@ from . import distributions
 from .activations import softplus
 from .distributions import Distribution
 from .errors import InvalidPart
+from .layers import Fixed
 from .part import Part, holds_many, number, wholes
 
 __all__ = ["Bernoulli", "Categorical", "Count", "Gaussian", "LearnedGaussian", "Likelihood", "Mixed", "by_column"]
 
-Own = dict[str, Float[Array, "..."]]
+Own = dict[str, Any]
+"""Arrays by name; those that are not trained as `layers.Fixed`."""
 Support = Literal["real", "unit", "count"]
 
 
@@ -96,7 +98,8 @@ class LearnedGaussian(Likelihood):
     Parameters
     ----------
     floor : float in (0, 1), default=1e-3
-        The smallest σ, in scaled units, so that the density of a constant feature stays bounded.
+        The smallest σ, in scaled units, so that the density of a constant feature stays bounded. An estimator raises it
+        for features of repeated values to their resolution, see `diabolo.closed_form`.
 
     References
     ----------
@@ -114,10 +117,11 @@ class LearnedGaussian(Likelihood):
     floor: float = number(1e-3, "(0, 1)")
 
     def build(self, n_features: int) -> Own:
-        return {"spread": _learned_from_one(n_features, self.floor)}
+        floor = Fixed(jax.device_put(np.full(n_features, self.floor, np.float32)))
+        return {"spread": _learned_from_one(n_features, self.floor), "floor": floor}
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
-        return distributions.Normal(eta, softplus(own["spread"]) + self.floor)
+        return distributions.Normal(eta, softplus(own["spread"]) + own["floor"].value)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,14 @@ _COLUMN = {
     "why?": str,
 }
 _TABLE = {"schema?": ([_COLUMN], _NOTHING), "image_shape?": ([int], _NOTHING), "seed": int, "missing": bool}
+_EVALUATION = {
+    "rows": str,
+    "n_rows": int,
+    "explained_variance": _NUMBER,
+    "pca_explained_variance": (*_NUMBER, _NOTHING),
+}
 _ALONE = {
+    "evaluation_?": (_EVALUATION, _NOTHING),
     "n_features_in_": int,
     "n_samples_": int,
     "history_": {"*": [_NUMBER]},
@@ -70,7 +77,7 @@ def require(manifest: dict[str, Any]) -> None:
         lengths = {len(curve) for curve in fitted["history_"].values()}
         if len(lengths) > 1 or not lengths <= {fitted["n_epochs_"]}:
             raise Misformed(f"curves have {', '.join(map(str, sorted(lengths)))} epochs, of {fitted['n_epochs_']}")
-        if not min(fitted["n_epochs_"], 1) <= fitted["best_epoch_"] <= fitted["n_epochs_"]:
+        if not 0 <= fitted["best_epoch_"] <= fitted["n_epochs_"]:
             raise Misformed(f"the best epoch is {fitted['best_epoch_']}, of {fitted['n_epochs_']}")
     if "members" in manifest:
         n, groups = len(manifest["members"]), manifest["groups"]

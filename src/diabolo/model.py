@@ -22,6 +22,7 @@ from .corruptions import Corruption, NoCorruption
 from .distributions import Distribution
 from .errors import InvalidPart
 from .latents import Code, Latent
+from .layers import Fixed
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
 from .objectives import Draws, Objective, Reconstruction, Terms
@@ -130,22 +131,34 @@ class Weights(eqx.Module):
 
     encoder: eqx.Module
     decoder: eqx.Module
-    likelihood: dict[str, Float[Array, "..."]]
+    likelihood: dict[str, Any]
+    penalties: tuple[dict[str, Any], ...] = ()
 
-    def apart(self, *, packed: bool = False) -> tuple[Any, Skeleton]:
-        """The arrays, which a program takes as arguments, and the rest, which decides which program it is.
-
-        ``packed``: the arrays as one vector, if they are small, so that what is done to each of them alike is done by
-        one kernel. Large ones stay apart, since taking them out of the vector would cost a copy.
-        """
+    def apart(self) -> tuple[Any, Skeleton]:
+        """Split into the arrays, which a program takes as arguments, and the rest, which decides which one it is."""
         arrays, rest = eqx.partition(self, eqx.is_inexact_array)
+        leaves, tree = jax.tree.flatten(rest)
+        return arrays, Skeleton(tree, tuple(leaves))
+
+    def trainable(self, *, packed: bool = False) -> tuple[Any, Any, Skeleton]:
+        """Split into the arrays that are trained, those that are `layers.Fixed`, and the rest.
+
+        ``packed``: the trained arrays as one vector, if they are small, so that one kernel updates all of them. Large
+        ones stay separate, since taking them out of the vector would cost a copy.
+        """
+        trained = jax.tree.map(
+            lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
+        )
+        of_training, others = eqx.partition(self, trained)
+        arrays, rest = eqx.partition(of_training, eqx.is_inexact_array)
+        fixed, _ = eqx.partition(others, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
         some, inner = jax.tree.flatten(arrays)
         small = sum(array.size for array in some) <= _PACKED_SIZE and all(a.dtype == np.float32 for a in some)
         if not (packed and small and some):
-            return arrays, Skeleton(tree, tuple(leaves))
+            return arrays, fixed, Skeleton(tree, tuple(leaves))
         vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
-        return vector, Skeleton(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
+        return vector, fixed, Skeleton(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
 
 
 class _Packing(NamedTuple):
@@ -170,12 +183,17 @@ class Skeleton(NamedTuple):
     leaves: tuple[Any, ...]
     packing: _Packing | None = None
 
-    def with_arrays(self, arrays: Any) -> Weights:
-        """The inverse of `Weights.apart`."""
+    def with_arrays(self, arrays: Any, fixed: Any = None) -> Weights:
+        """Put the weights together again: the inverse of `Weights.apart` and `Weights.trainable`."""
         if self.packing is not None:
             arrays = self.packing.unpack(arrays)
-        weights: Weights = eqx.combine(arrays, jax.tree.unflatten(self.tree, self.leaves))
+        pieces = (arrays, jax.tree.unflatten(self.tree, self.leaves))
+        weights: Weights = eqx.combine(*pieces if fixed is None else (*pieces, fixed))
         return weights
+
+
+def _is_fixed(leaf: Any) -> bool:
+    return isinstance(leaf, Fixed)
 
 
 class Model(eqx.Module):
@@ -195,6 +213,7 @@ class Model(eqx.Module):
                 rng, latent.n_latent, likelihood.n_outputs(n_told)
             ),
             likelihood=likelihood.build(n_told),
+            penalties=tuple(penalty.build() for penalty in recipe.penalties),
         )
         return cls(recipe, weights)
 
@@ -287,11 +306,11 @@ def loss(
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())
     named: dict[str, Any] = {}
-    for part in recipe.penalties:
-        value = part.weight * part(seen)
-        named[type(part).__name__] = value
+    for part, own in zip(recipe.penalties, model.weights.penalties, strict=True):
+        value, numbers = part.weighted(seen, own)
+        named |= {type(part).__name__: value, **numbers}
         penalty = penalty + value
 
     total = mean_over_rows(terms.loss, row_weight) + penalty
     named |= {name: mean_over_rows(value, row_weight) for name, value in terms.parts.items()}
-    return total, {"loss": total, "target": mean_over_rows(terms.target, row_weight) + penalty, **named}
+    return total, {"loss": total, **named}

@@ -22,9 +22,13 @@ from .layers import (
     Convolution,
     Convolutions,
     Dense,
+    Filter,
+    Fixed,
     Layers,
+    Neighbors,
     Passed,
     Plus,
+    Skip,
     TransposedConvolution,
     TransposedConvolutions,
     UShaped,
@@ -32,7 +36,18 @@ from .layers import (
 )
 from .part import Part, choice, holds, whole, wholes
 
-__all__ = ["MLP", "Convolutional", "Identity", "Network", "Residual", "TransposedConvolutional", "UNet", "key_from"]
+__all__ = [
+    "MLP",
+    "Convolutional",
+    "Identity",
+    "NeighborFilter",
+    "Network",
+    "Residual",
+    "SkipMLP",
+    "TransposedConvolutional",
+    "UNet",
+    "key_from",
+]
 
 
 class Network(Part, slot="network"):
@@ -86,6 +101,118 @@ class MLP(Network):
 
     def mirrored(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
+
+
+@dataclass(frozen=True)
+class SkipMLP(Network):
+    r"""A linear map beside dense layers: x ↦ A·x + b + f(x), f an `MLP` that starts at 0.
+
+    The linear path is where a closed form can be put before training (`diabolo.closed_form`), so that nothing has to be
+    learned twice. f reads x clipped to the range of the training rows, column by column: far from them the network is
+    linear, and cannot explode.
+
+    Parameters
+    ----------
+    hidden : tuple of int, default=(128,)
+        The number of units of each hidden layer of f; ``()`` for none: the map is linear.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+
+    References
+    ----------
+    He et al. (2016), "Deep Residual Learning for Image Recognition", eq. 2: a shortcut with a projection.
+
+    Examples
+    --------
+    >>> SkipMLP((16,)).build(np.random.default_rng(0), 3, 2)(jax.numpy.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    hidden: tuple[int, ...] = wholes((128,))
+    activation: str = choice("silu", tuple(ACTIVATIONS))
+
+    def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
+        module = _silent(MLP(self.hidden, self.activation).build(rng, n_in, n_out))
+        return Skip(Dense.draw(rng, n_in, n_out), module, *_unbounded(n_in))
+
+    def mirrored(self) -> Network:
+        return self.replace(hidden=self.hidden[::-1])
+
+
+@dataclass(frozen=True)
+class NeighborFilter(Network):
+    r"""Each column from those that correlate with it most, (n, d) → (n, d): the network for removing noise.
+
+    x ↦ A·x + b + s(x) + f(x). A estimates each column by linear regression on its neighbours, the columns that
+    correlate with it most; s is one small network for all columns, which reads a column and its nearest neighbours, so
+    that what is learned of one column serves all; f is an `MLP` of the whole row. s and f start at 0, A at the
+    identity, until `diabolo.closed_form` puts it at the regression. Neighbours of pixels are the pixels around it,
+    without anyone telling the shape of the image; the order of columns does not matter.
+
+    Parameters
+    ----------
+    hidden : tuple of int, default=(128,)
+        The number of units of each hidden layer of f.
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+    n_neighbors : int, default=32
+        How many columns the linear regression reads, the column itself among them.
+    n_nearest : int, default=9
+        How many s reads.
+    n_shared : int, default=16
+        The number of hidden units of s.
+
+    Raises
+    ------
+    InvalidPart
+        By ``build``, if there are not as many outputs as inputs.
+
+    References
+    ----------
+    Chen et al. (2012), "Marginalized Denoising Autoencoders for Domain Adaptation", for the regression; Zhang et al.
+    (2017), "Beyond a Gaussian Denoiser", for shared filters that learn the noise; Bruna et al. (2014), "Spectral
+    Networks and Locally Connected Networks on Graphs", section 5, for neighbours by correlation.
+
+    Examples
+    --------
+    >>> NeighborFilter((16,)).build(np.random.default_rng(0), 3, 3)(jax.numpy.ones((1, 3))).tolist()
+    [[1.0, 1.0, 1.0]]
+    """
+
+    hidden: tuple[int, ...] = wholes((128,))
+    activation: str = choice("silu", tuple(ACTIVATIONS))
+    n_neighbors: int = whole(32)
+    n_nearest: int = whole(9)
+    n_shared: int = whole(16)
+
+    def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
+        _require_equal(self, n_in, n_out)
+        n_read, low_high = min(self.n_nearest, self.n_neighbors, n_in), _unbounded(n_in)
+        first, last = Dense.draw(rng, n_read + 3, self.n_shared), Dense.draw(rng, self.n_shared, 1)
+        return Filter(
+            neighbors=Neighbors.identity(n_in, min(self.n_neighbors, n_in)),
+            first=first,
+            last=Dense(jax.numpy.zeros_like(last.weight), last.bias),
+            n_read=n_read,
+            activation=self.activation,
+            module=_silent(MLP(self.hidden, self.activation).build(rng, n_in, n_out)),
+            low=low_high[0],
+            high=low_high[1],
+        )
+
+    def mirrored(self) -> Network:
+        return self.replace(hidden=self.hidden[::-1])
+
+
+def _silent(module: eqx.Module) -> eqx.Module:
+    """Dense layers whose last one gives 0 to begin with."""
+    last = module.layers[-1].weight  # type: ignore[attr-defined]
+    silent: eqx.Module = eqx.tree_at(lambda m: m.layers[-1].weight, module, jax.numpy.zeros_like(last))
+    return silent
+
+
+def _unbounded(n: int) -> tuple[Fixed, Fixed]:
+    """Bounds that hold nothing back."""
+    most = np.full(n, np.finfo(np.float32).max, np.float32)
+    return Fixed(jax.device_put(-most)), Fixed(jax.device_put(most))
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ class Terms(NamedTuple):
     """An objective's value, row by row."""
 
     loss: Float[Array, " n"]
-    """What the gradient is taken of."""
-    target: Float[Array, " n"]
-    """What held-out rows are judged by: the loss with β = 1."""
+    """What the gradient is taken of, and what held-out rows are judged by, there with β as the schedule ends."""
     parts: dict[str, Float[Array, " n"]]
     """The terms by name, for the learning curves."""
 
@@ -83,7 +81,7 @@ class Reconstruction(Objective):
 
     def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
         loss = -seen.log_likelihood.mean(0)
-        return Terms(loss, loss, {"reconstruction": loss})
+        return Terms(loss, {"reconstruction": loss})
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class ELBO(Objective):
         reconstruction = -seen.log_likelihood.mean(0)
         kl = kl_divergence(seen.q, seen.prior, seen.z).sum(-1)
         kl = kl.mean(0) if kl.ndim > 1 else kl
-        return Terms(reconstruction + beta * kl, reconstruction + kl, {"reconstruction": reconstruction, "kl": kl})
+        return Terms(reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl})
 
 
 @dataclass(frozen=True)
@@ -159,4 +157,4 @@ class ImportanceWeighted(Objective):
         log_w = seen.log_weights()
         loss = jnp.log(log_w.shape[0]) - jax.nn.logsumexp(log_w, axis=0)
         reconstruction = -seen.log_likelihood.mean(0)
-        return Terms(loss, loss, {"reconstruction": reconstruction, "kl": -log_w.mean(0) - reconstruction})
+        return Terms(loss, {"reconstruction": reconstruction, "kl": -log_w.mean(0) - reconstruction})

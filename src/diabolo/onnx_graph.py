@@ -265,6 +265,9 @@ class _Steps:
     def _transpose(self, step: Any, x: str) -> str:
         return self._node("Transpose", x, perm=step["axes"])
 
+    def _gather(self, step: Any, x: str, which: str) -> str:
+        return self._node("Gather", x, which, axis=0)
+
     def _concatenate(self, step: Any, *some: str) -> str:
         return self._node("Concat", *some, axis=step["axis"])
 

@@ -18,7 +18,7 @@ from .probes import Probe
 from .scaling import Scaler
 from .schema import Schema
 
-__all__ = ["pack", "parameters", "unpack"]
+__all__ = ["pack", "parameters", "unpack", "upgraded"]
 
 _FITTED: dict[str, type] = {
     "n_features_in_": int,
@@ -75,8 +75,39 @@ def _members(estimator: Any) -> Pieces:
     return told, {"n_features_in_": estimator.n_features_in_}, arrays
 
 
+_SINCE = "floor'].value"
+"""The end of the names of arrays that earlier formats have not."""
+_SINCE_FORMAT = 3
 Classes = Mapping[str, Any]
 """The estimators and parts that may be made of what is read, by name."""
+
+
+def upgraded(classes: Classes, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of any earlier format as this one's: what was not written then has the value that it had."""
+    if manifest["format_version"] >= _SINCE_FORMAT:
+        return manifest
+    members = {}
+    if "members" in manifest:
+        members = {"members": [_upgraded(classes, member) for member in manifest["members"]]}
+    return _upgraded(classes, manifest) | members
+
+
+def _upgraded(classes: Classes, manifest: dict[str, Any]) -> dict[str, Any]:
+    parameters = _former(classes, manifest["estimator"], manifest["parameters"])
+    since = {"evaluation_": None, "sparsity_weight_": parameters.get("sparsity_weight")}
+    return manifest | {"parameters": parameters, "fitted": since | manifest["fitted"], "is_former": True}
+
+
+def _former(classes: Classes, name: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an estimator, and of those within, as they were understood then."""
+    inner = {
+        key: value | {"parameters": _former(classes, value["estimator"], value["parameters"])}
+        for key, value in parameters.items()
+        if isinstance(value, dict) and isinstance(value.get("parameters"), dict) and "estimator" in value
+    }
+    then = getattr(classes.get(name) if isinstance(name, str) else None, "_former", {})
+    absent = {key: part.to_json(value) for key, value in then.items() if parameters.get(key) is None}
+    return parameters | absent | inner
 
 
 def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
@@ -160,7 +191,7 @@ def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[s
         kept = (_stored("probe.codes", arrays), _stored("probe.scores", arrays))
         estimator._probe = Probe(probe["n_rows"], probe["fingerprint"], *kept, probe.get("threads"))
     room = _Room(sum(array.size for array in arrays.values()))
-    estimator.model_ = _filled(Model.build(recipe, width, room), arrays)
+    estimator.model_ = _filled(Model.build(recipe, width, room), arrays, bool(manifest.get("is_former")))
     return estimator
 
 
@@ -217,11 +248,13 @@ def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return arrays[name]
 
 
-def _filled(model: Model, arrays: dict[str, np.ndarray]) -> Model:
+def _filled(model: Model, arrays: dict[str, np.ndarray], is_former: bool = False) -> Model:
     """The model with its arrays replaced by those stored under their names."""
 
     def stored(at: Any, leaf: Any) -> Any:
         if not _is_array(leaf):
+            return leaf
+        if is_former and _name(at).endswith(_SINCE) and _name(at) not in arrays:
             return leaf
         array = _stored(_name(at), arrays)
         if array.shape != leaf.shape:

@@ -5,11 +5,31 @@ from .latents import Code, DiagonalGaussian, Latent
 from .layers import PerRow
 from .likelihoods import Bernoulli, Categorical, Count, Gaussian, LearnedGaussian, Likelihood, Mixed
 from .model import Recipe
-from .networks import MLP, Convolutional, Identity, Network, Residual, TransposedConvolutional, UNet, key_from
+from .networks import (
+    MLP,
+    Convolutional,
+    Identity,
+    NeighborFilter,
+    Network,
+    Residual,
+    SkipMLP,
+    TransposedConvolutional,
+    UNet,
+    key_from,
+)
 from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
 from .optimizers import SGD, Adam, Muon, Optimizer
 from .part import choice, holds, holds_many, number, registered, whole, wholes
-from .penalties import L1, Contractive, ForwardPass, KLSparsity, Penalty, WeightDecay, mean_over_rows
+from .penalties import (
+    L1,
+    Contractive,
+    ForwardPass,
+    KLSparsity,
+    Penalty,
+    SparsityConstraint,
+    WeightDecay,
+    mean_over_rows,
+)
 from .priors import Prior, StandardNormal
 from .schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
 
@@ -46,6 +66,7 @@ __all__ = [
     "Missing",
     "Mixed",
     "Muon",
+    "NeighborFilter",
     "Network",
     "NoCorruption",
     "Objective",
@@ -59,6 +80,8 @@ __all__ = [
     "Residual",
     "SaltAndPepper",
     "Schedule",
+    "SkipMLP",
+    "SparsityConstraint",
     "StandardNormal",
     "Steps",
     "TransposedConvolutional",

@@ -36,8 +36,9 @@ class Best(NamedTuple):
 
     arrays: Any
     value: Number
+    """Infinite: none yet."""
     epoch: Number
-    """0: none yet."""
+    """0: the weights that training began with."""
 
 
 class Carry(NamedTuple):
@@ -58,6 +59,8 @@ class Clock(NamedTuple):
     learning_rate: Number
     settled_after: Number
     patience: Number
+    final_beta: Number
+    """β where its schedule ends: held-out rows are judged by it."""
 
 
 class Pass(NamedTuple):
@@ -71,6 +74,8 @@ class Pass(NamedTuple):
     first_epoch: Number
     n_epochs: Number
     closes_epoch: Number
+    judges_start: Number
+    """Whether the weights it begins with are judged as well, as those of epoch 0."""
 
 
 class Streams(NamedTuple):
@@ -90,11 +95,13 @@ class Setup:
     schedule: Schedule
     clock: Clock
     noise: Streams
+    fixed: Any
+    """The weights that are not trained."""
     skeleton: Skeleton = field(metadata={"static": True})
 
     def model(self, arrays: Any) -> Model:
         """The model with these weights."""
-        return Model(self.recipe, self.skeleton.with_arrays(arrays))
+        return Model(self.recipe, self.skeleton.with_arrays(arrays, self.fixed))
 
 
 @jax.tree_util.register_dataclass
@@ -131,8 +138,8 @@ def _stretch(
             return carry, sums, None
         means = jax.lax.cond(way.closes_epoch, judged, partial(_zeros_like, judged), carry.arrays)
         number = way.first_epoch + i
-        better = way.closes_epoch & (number >= setup.clock.settled_after) & (means["target"] < carry.best.value)
-        now = Best(carry.arrays, means["target"], jnp.asarray(number, jnp.int32))
+        better = way.closes_epoch & (number >= setup.clock.settled_after) & (means["loss"] < carry.best.value)
+        now = Best(carry.arrays, means["loss"], jnp.asarray(number, jnp.int32))
         best = jax.lax.cond(better, lambda: now, lambda: carry.best)
         return carry._replace(best=best), sums, means
 
@@ -142,13 +149,16 @@ def _stretch(
         if carry.best is None:
             return more
         waited = way.first_epoch + i - 1 - carry.best.epoch
-        return more & ~((carry.best.epoch > 0) & (waited >= setup.clock.patience))
+        return more & ~(jnp.isfinite(carry.best.value) & (waited >= setup.clock.patience))
 
     def body(state: tuple[Array, Carry, Any]) -> tuple[Array, Carry, Any]:
         i, carry, curves = state
         carry, *reports = epoch(i, carry)
         return i + 1, carry, jax.tree.map(lambda curve, value: curve.at[i].set(value), curves, tuple(reports))
 
+    if (best := carry.best) is not None:
+        value = jax.lax.cond(way.judges_start, lambda a: judged(a)["loss"], lambda a: best.value, carry.arrays)
+        carry = carry._replace(best=best._replace(value=value))
     _, *shapes = jax.eval_shape(epoch, 0, carry)
     blank = jax.tree.map(lambda s: jnp.zeros((way.orders.shape[0], *s.shape), s.dtype), tuple(shapes))
     n_run, carry, (sums, means) = jax.lax.while_loop(goes_on, body, (jnp.zeros((), jnp.int32), carry, blank))
@@ -168,7 +178,9 @@ def stretch_many(
     steps an epoch has, they share always: a loop whose length differed would have to hold back those that are done.
     """
     rows_axis, held_out_axis = axes
-    ways = Pass(rows=rows_axis, orders=0, n_steps=None, first_epoch=None, n_epochs=0, closes_epoch=None)
+    ways = Pass(
+        rows=rows_axis, orders=0, n_steps=None, first_epoch=None, n_epochs=0, closes_epoch=None, judges_start=None
+    )
     mapped: Any = jax.vmap(_stretch, in_axes=(0, 0, ways, held_out_axis))
     return mapped(carry, setup, way, held_out)
 
@@ -192,12 +204,12 @@ def _step(carry: Carry, chosen: Array, setup: Setup, rows: Array) -> tuple[Carry
 
 
 def _judge(i: Array, arrays: Any, setup: Setup, held_out: Chunk) -> Curves:
-    """Block i's share in the held-out rows' mean terms at β = 1; the same noise every time."""
+    """Block i's share in the held-out rows' mean terms at β's final value; the same noise every time."""
     size = min(BLOCK, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
     model = Model(setup.recipe.judging, setup.model(arrays).weights)
-    _, terms = loss(model, x, stream_key(setup.noise.judging, i), jnp.ones(()), counts)
+    _, terms = loss(model, x, stream_key(setup.noise.judging, i), setup.clock.final_beta, counts)
     return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, Curves.of(terms))
 
 

@@ -10,12 +10,16 @@ from .corruptions import Corruption, GaussianNoise
 from .latents import Code, DiagonalGaussian
 from .likelihoods import Gaussian, LearnedGaussian, Likelihood
 from .model import Recipe
-from .networks import MLP
+from .networks import MLP, Identity, NeighborFilter, Network, SkipMLP
 from .objectives import ELBO
-from .penalties import KLSparsity
+from .penalties import KLSparsity, SparsityConstraint
 from .schedules import Constant, Schedule
 
-__all__ = ["basic", "denoising", "sparse", "stacked", "variational"]
+__all__ = ["basic", "denoising", "restoring", "sparse", "stacked", "variational"]
+
+
+def _network(hidden: tuple[int, ...], activation: str, skip: bool) -> Network:
+    return SkipMLP(hidden, activation) if skip else MLP(hidden, activation)
 
 
 def basic(n_latent: int = 2, *, activation: str = "identity", likelihood: Likelihood = Gaussian()) -> Recipe:
@@ -34,6 +38,7 @@ def stacked(
     *,
     hidden: tuple[int, ...] = (128, 64),
     activation: str = "silu",
+    skip: bool = True,
     latent_activation: str = "identity",
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
@@ -42,20 +47,25 @@ def stacked(
     >>> stacked(3, hidden=(32, 16)).decoder.hidden
     (16, 32)
     """
-    return Recipe(encoder=MLP(hidden, activation), latent=Code(n_latent, latent_activation), likelihood=likelihood)
+    return Recipe(
+        encoder=_network(hidden, activation, skip), latent=Code(n_latent, latent_activation), likelihood=likelihood
+    )
 
 
 def sparse(
-    n_hidden: int = 128, *, rho: float = 0.05, weight: float = 1.0, likelihood: Likelihood = Gaussian()
+    n_hidden: int = 128, *, rho: float = 0.05, weight: float | None = 1.0, likelihood: Likelihood = Gaussian()
 ) -> Recipe:
     r"""An overcomplete code h ∈ (0, 1)^m whose units are seldom active: reconstruction + β·Σⱼ KL(ρ‖ρ̂ⱼ) (Ng 2011).
 
+    β is ``weight``; None: found while training, so that ρ̂ⱼ = ρ.
+
     >>> sparse(200).penalties
     (KLSparsity(rho=0.05, weight=1.0),)
+    >>> sparse(200, weight=None).penalties
+    (SparsityConstraint(rho=0.05),)
     """
-    return Recipe(
-        encoder=MLP(()), latent=Code(n_hidden, "sigmoid"), likelihood=likelihood, penalties=(KLSparsity(rho, weight),)
-    )
+    penalty = SparsityConstraint(rho) if weight is None else KLSparsity(rho, weight)
+    return Recipe(encoder=MLP(()), latent=Code(n_hidden, "sigmoid"), likelihood=likelihood, penalties=(penalty,))
 
 
 def denoising(
@@ -64,21 +74,45 @@ def denoising(
     corruption: Corruption = GaussianNoise(),
     hidden: tuple[int, ...] = (128,),
     activation: str = "silu",
+    skip: bool = True,
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
-    """Corrupt x, reconstruct the clean x (Vincent et al. 2008, 2010).
+    """Corrupt x, reconstruct the clean x from a code (Vincent et al. 2008, 2010).
 
     >>> denoising(3).corruption
     GaussianNoise(sigma=0.3, features='all')
     """
-    return Recipe(corruption=corruption, encoder=MLP(hidden, activation), latent=Code(n_latent), likelihood=likelihood)
+    network = _network(hidden, activation, skip)
+    return Recipe(corruption=corruption, encoder=network, latent=Code(n_latent), likelihood=likelihood)
+
+
+def restoring(
+    n_features: int,
+    *,
+    corruption: Corruption = GaussianNoise(),
+    hidden: tuple[int, ...] = (128,),
+    activation: str = "silu",
+    likelihood: Likelihood = Gaussian(),
+) -> Recipe:
+    """Corrupt x, restore the clean x without a bottleneck: the code is the restored row.
+
+    Each column is estimated by those that correlate with it most, see `networks.NeighborFilter`.
+
+    >>> restoring(64).latent
+    Code(n_latent=64, activation='identity')
+    """
+    network = NeighborFilter(hidden, activation)
+    return Recipe(
+        corruption=corruption, encoder=network, latent=Code(n_features), decoder=Identity(), likelihood=likelihood
+    )
 
 
 def variational(
     n_latent: int = 2,
     *,
-    hidden: tuple[int, ...] = (128,),
+    hidden: tuple[int, ...] = (128, 128),
     activation: str = "silu",
+    skip: bool = True,
     likelihood: Likelihood = LearnedGaussian(),
     beta: Schedule = Constant(),
     n_samples: int = 1,
@@ -89,7 +123,7 @@ def variational(
     DiagonalGaussian(n_latent=3)
     """
     return Recipe(
-        encoder=MLP(hidden, activation),
+        encoder=_network(hidden, activation, skip),
         latent=DiagonalGaussian(n_latent),
         likelihood=likelihood,
         objective=ELBO(beta, n_samples),

@@ -17,11 +17,11 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from .errors import InvalidData
 
-__all__ = ["FAR", "KINDS", "Scaler", "Single", "Survey", "refuse_far", "scaled"]
+__all__ = ["FAR", "KINDS", "Scaler", "Single", "Survey", "have_one_unit", "refuse_far", "scaled"]
 
 Support = Literal["real", "unit", "count"]
 _CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
-KINDS = ("auto", "standard", "minmax", "range")
+KINDS = ("auto", "standard", "global", "minmax", "range")
 NOTHING_KNOWN = "X has no cell that is known: all are missing, so there is nothing to learn. Give rows with values."
 
 
@@ -160,37 +160,120 @@ def _refuse_coarse(scaler: Scaler, least: np.ndarray, most: np.ndarray) -> None:
         )
 
 
+_MOST_DEVIATIONS = 30.0
+"""So many standard deviations a feature's range is at most, once it is standardised."""
+_FEWEST_ALIKE = 12
+"""With fewer features, no unit is inferred."""
+_SHARE_OF_RANGE, _CORRELATED = 1 / 3, 0.5
+
+
+def have_one_unit(rows: np.ndarray, least: np.ndarray, most: np.ndarray) -> bool:
+    """Decide whether all features are measurements of one quantity in one unit: pixels, samples of a signal, bands.
+
+    They are if there are at least 12 that vary, and most of them
+    1. span a third or more of the range that all span together, and
+    2. have another feature with which they correlate by 0.5 or more, and by more than columns of noise would.
+
+    The order of rows and of columns does not matter.
+
+    Parameters
+    ----------
+    rows : (n, d)
+        A sample.
+    least, most : (d,)
+        Of all rows.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 6, 20) + np.linspace(0, 6, 50)[:, None])
+    >>> have_one_unit(wave, wave.min(axis=0), wave.max(axis=0))
+    True
+    >>> mixed = wave * np.geomspace(1, 1000, 20)
+    >>> have_one_unit(mixed, mixed.min(axis=0), mixed.max(axis=0))
+    False
+    """
+    span = most - least
+    varies = span > 0
+    d, n = int(varies.sum()), len(rows)
+    if d < _FEWEST_ALIKE or n < 3:
+        return False
+    if np.median(span[varies]) < _SHARE_OF_RANGE * (most[varies].max() - least[varies].min()):
+        return False
+    known = rows[:, varies]
+    count = np.maximum((~np.isnan(known)).sum(axis=0), 1)
+    centred = np.nan_to_num(known - np.nansum(known, axis=0) / count)
+    length = np.sqrt(np.square(centred).sum(axis=0))
+    centred /= np.where(length > 0, length, 1.0)
+    correlation = np.abs(centred.T @ centred)
+    np.fill_diagonal(correlation, 0)
+    by_chance = 2 * np.sqrt(2 * np.log(d) / n)
+    return bool(np.median(correlation.max(axis=0)) >= max(_CORRELATED, by_chance))
+
+
+class _Sample:
+    """Some of the rows that pass by: most of them from the first piece, and a few of each later one."""
+
+    def __init__(self) -> None:
+        self._pieces: list[np.ndarray] = []
+        self._n = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take some of these."""
+        room = int(np.clip(2e10 / max(1, rows.shape[1]) ** 2, 256, 4096))
+        wanted = room if not self._pieces else min(32, 2 * room - self._n)
+        if wanted > 0 and len(rows):
+            at = np.linspace(0, len(rows) - 1, min(wanted, len(rows))).astype(int)
+            self._pieces.append(rows[at].astype(np.float64))
+            self._n += len(at)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Those taken."""
+        return np.concatenate(self._pieces)
+
+
 class Survey:
     """One pass over training rows, in pieces of any size: what a scaler needs to know of them.
 
     Parameters
     ----------
     kind : {"auto", "standard", "minmax", "range"} or None
-        "standard": mean 0, standard deviation 1 per feature. "minmax": each feature onto [0, 1]. "range": all
-        features onto [0, 1] by one map, as pixels want it. None: as they are. "auto": what ``support`` needs, which
-        is "standard" for real numbers; for [0, 1] None if all rows lie there, else "minmax".
+        "standard": mean 0, standard deviation 1 per feature; less than 1 if its range is more than 30 standard
+        deviations, so that a nearly constant feature is not blown up. "global": all features by one map, with a mean
+        variance of 1; 0 stays 0 if it is the least value, otherwise the mean of all cells becomes 0. "minmax": each
+        feature onto [0, 1]. "range": all features onto [0, 1] by one map. None: as they are. "auto": what ``support``
+        needs: for real numbers "global" if all features have one unit (see `have_one_unit`), else "standard"; for
+        [0, 1] None if all rows lie there, else "minmax".
     support : {"real", "unit", "count"}, or a sequence of them
         The values that the likelihood is defined for: one for all features, or each feature's. Counts are never scaled;
         where supports differ, only real numbers are.
+    one_unit : bool or None, default=None
+        Whether all features have one unit, as pixels have. None: found out, where it matters.
     """
 
-    def __init__(self, kind: str | None, support: Support | Sequence[Support]) -> None:
+    def __init__(self, kind: str | None, support: Support | Sequence[Support], one_unit: bool | None = None) -> None:
         supports = [support] if isinstance(support, str) else list(support)
         self._supports = np.array(supports)
         self._all = supports[0] if len(set(supports)) == 1 else None
         self._kind = kind
+        self._one_unit, self._sample = one_unit, _Sample()
         if kind == "auto":
-            self._kind = {"real": "standard", "unit": "auto", "count": None}.get(self._all or "real")
+            of_real = {None: "found", True: "global", False: "standard"}[one_unit]
+            self._kind = {"real": of_real, "unit": "auto", "count": None}.get(self._all or "mixed", "standard")
         self._moments, self._bounds = StandardScaler(), MinMaxScaler()
         self._whole: np.ndarray | None = None
         self._single = True
 
     def see(self, rows: np.ndarray) -> None:
         """The next rows."""
+        if not len(rows):
+            return
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a feature may have no value at all
             self._bounds.partial_fit(rows)
-            if self._kind == "standard":
+            if self._kind in ("standard", "global", "found"):
                 self._moments.partial_fit(rows)
+        if self._kind == "found":
+            self._sample.add(rows)
         self._single &= rows.dtype == np.float32
         if "count" in self._supports:
             whole = (np.isnan(rows) | (rows == np.floor(rows))).all(axis=0)
@@ -219,11 +302,17 @@ class Survey:
         low, high = least[scaled].min(initial=np.inf), most[scaled].max(initial=-np.inf)
         within = low >= 0 and high <= 1
         kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
+        if kind == "found":
+            kind = "global" if have_one_unit(self._sample.rows, least, most) else "standard"
         offset, scale = np.zeros(width), np.ones(width)
         if kind == "standard":
             # Of one value many times the mean may be another, by rounding.
             offset = np.where(least == most, least, np.nan_to_num(self._moments.mean_))
-            scale = np.nan_to_num(self._moments.scale_, nan=1.0)
+            scale = np.maximum(np.nan_to_num(self._moments.scale_, nan=1.0), (most - least) / _MOST_DEVIATIONS)
+        elif kind == "global":
+            spread = np.sqrt(np.nanmean(self._moments.var_))
+            offset = np.full(width, 0.0 if low == 0 else np.nanmean(self._moments.mean_))
+            scale = np.full(width, spread if spread > 0 else 1.0)
         elif kind == "minmax":
             offset, scale = least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0)
         elif kind == "range":

@@ -93,13 +93,16 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     X = _opened_once(X, estimator.schema)
     X_valid = _opened_once(X_valid, getattr(X, "schema", None))
     with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
-        fitted = fitted_together([(clone(estimator).set_params(**setting), X) for setting in settings], bar.show)
+        unfitted = [clone(estimator).set_params(**setting) for setting in settings]
+        fitted = fitted_together([(one, X) for one in unfitted], bar.show, evaluate=True)
     table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
 
 
 def fitted_together(
-    pairs: Sequence[tuple[BaseAutoencoder, Any]], on_share: Callable[[float], None] | None = None
+    pairs: Sequence[tuple[BaseAutoencoder, Any]],
+    on_share: Callable[[float], None] | None = None,
+    evaluate: bool = False,
 ) -> list[BaseAutoencoder]:
     """Fit each estimator to the rows beside it, as many at a time as their shapes allow; what is the same for several
     is prepared once. ``on_share`` is told the share of all epochs that is done.
@@ -114,10 +117,14 @@ def fitted_together(
     for one, X in pairs:
         one._validate_params()
         job = one._begun(X, one._drawn_seed(None), prepared=prepared.setdefault(id(X), {}))
-        jobs.append((one, job._replace(model=one._start(job, lambda stage: None))))
+        jobs.append((one, one._start(job, lambda stage: None)))
     trainings = [(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs]
     outcomes = train_many(trainings, on_share)
-    return [one._ended(job, outcome) for (one, job), outcome in zip(jobs, outcomes, strict=True)]
+    for (one, job), outcome in zip(jobs, outcomes, strict=True):
+        one._ended(job, outcome)
+        if evaluate:
+            one._evaluate(job.rows)
+    return [one for one, _ in jobs]
 
 
 def _opened_once(rows: Any, wanted: Wanted) -> Any:
@@ -127,8 +134,7 @@ def _opened_once(rows: Any, wanted: Wanted) -> Any:
 
 
 def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: Any) -> dict[str, Any]:
-    best = fitted.best_epoch_ - 1
-    history = fitted.history_
+    best, history = max(fitted.best_epoch_, 1) - 1, fitted.history_
     row: dict[str, Any] = dict(setting)
     row |= {name: history[name][best] for name in ("loss", "validation_loss") if name in history}
     row |= {"best_epoch": fitted.best_epoch_, "n_epochs": fitted.n_epochs_}

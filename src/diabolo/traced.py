@@ -49,8 +49,8 @@ _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 _LOOPS = ("scan", "while", "cond")
 OPS = (
     *_UNARY, *_BINARY, *_SAME, *_REDUCTIONS, *_RESHAPES, "broadcast_in_dim", "clamp", "concatenate",
-    "conv_general_dilated", "convert_element_type", "dot_general", "integer_pow", "pad", "rev", "select_n", "slice",
-    "split", "transpose",
+    "conv_general_dilated", "convert_element_type", "dot_general", "gather", "integer_pow", "pad", "rev", "select_n",
+    "slice", "split", "transpose",
 )  # fmt: skip
 """The primitives of JAX that may depend on the argument."""
 
@@ -194,6 +194,15 @@ class _Writer:
 
     def _broadcast_in_dim(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
         return self.step("broadcast_in_dim", inputs[:1], shapes, axes=list(params["broadcast_dimensions"]))
+
+    def _gather(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        """Whole slices along the first axis, by numbers that are known beforehand."""
+        (x, which), how, n_axes = inputs, params["dimension_numbers"], len(inputs[0].shape)
+        is_whole = tuple(params["slice_sizes"]) == (1, *x.shape[1:]) and tuple(how.start_index_map) == (0,)
+        is_first = tuple(how.collapsed_slice_dims) == (0,) and tuple(how.offset_dims) == tuple(range(1, n_axes))
+        if isinstance(which, _Value) or not (is_whole and is_first and not how.operand_batching_dims):
+            raise NotCovered("a choice by numbers, other than of whole slices along the first axis, is not covered")
+        return self.step("gather", [x, np.asarray(which).reshape(-1).astype(np.int32)], shapes)
 
     def _transpose(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
         return self.step("transpose", inputs, shapes, axes=list(params["permutation"]))

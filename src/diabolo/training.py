@@ -33,7 +33,7 @@ import numpy as np
 
 from . import runtime
 from .errors import TrainingDiverged
-from .model import Model
+from .model import Model, Recipe
 from .optimizers import Adam, Optimizer
 from .placement import current
 from .program import Best, Carry, Clock, Curves, Pass, Setup, Streams, stretch, stretch_many
@@ -69,6 +69,9 @@ class Plan:
     patience : int or None
         Stop when so many epochs have not improved on the best held-out one. None: never.
     seed : int
+    keep_start : bool
+        Whether the weights that training begins with are judged on the held-out rows as well, and kept if no epoch is
+        better.
     """
 
     max_epochs: int = 100
@@ -78,6 +81,7 @@ class Plan:
     optimizer: Optimizer = Adam()
     patience: int | None = None
     seed: int = 0
+    keep_start: bool = False
 
 
 # -- what goes out ----------------------------------------------------------------------------------------------------
@@ -91,7 +95,7 @@ class Trained:
     history: dict[str, list[float]]
     """One number per epoch under each name; held-out figures are named ``validation_…``."""
     best_epoch: int
-    """Counted from 1; the last one where there are no held-out rows; 0 if none was run."""
+    """Counted from 1; the last one where there are no held-out rows; 0: none was run, or none better than the start."""
 
     @property
     def n_epochs(self) -> int:
@@ -146,8 +150,8 @@ def train(
 ) -> Trained:
     """Make the formula's loss small on ``training``; keep the weights that are best on ``validation``.
 
-    Held-out rows are judged by the objective at β = 1, corrupted by the same noise in every epoch, and only from the
-    epoch on at which β's schedule has settled. Without held-out rows the last epoch is the best.
+    Held-out rows are judged by the objective at β's final value, corrupted by the same noise in every epoch, and only
+    from the epoch on at which β's schedule has settled. Without held-out rows the last epoch is the best.
 
     ``on_epoch`` is told each epoch's number and record; ``on_chunk``, in the midst of an epoch of many chunks, how many
     epochs are done.
@@ -203,6 +207,8 @@ def train_many(
     runs = [_Run(*job) for job in jobs]
     groups: dict[Any, list[_Run]] = {}
     for number, run in enumerate(runs):
+        if not run.goes_on:
+            continue
         groups.setdefault(run.likeness() or number, []).append(run)
     for group in groups.values():
         n_together, n_workers = _division(group)
@@ -257,7 +263,7 @@ class _Run:
 
     def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
         self.training, self.plan = training, plan
-        arrays, skeleton = model.weights.apart(packed=plan.optimizer.elementwise)
+        arrays, fixed, skeleton = model.weights.trainable(packed=plan.optimizer.elementwise)
         self.batch, self.placement = _batch(training.n_rows, plan), current()
         self.placement.require_batches(self.batch)
         self.held_out = self.placement.copied(None if validation is None else next(validation.chunks()))
@@ -267,11 +273,12 @@ class _Run:
             steps_per_epoch=np.float32(sum(self.n_steps)),
             n_epochs=np.float32(plan.max_epochs),
             learning_rate=np.float32(plan.learning_rate),
-            settled_after=np.float32(model.recipe.objective.annealing.settled_after(plan.max_epochs)),
+            settled_after=np.float32(_settled_after(model.recipe, plan.max_epochs)),
             patience=np.float32(np.inf if plan.patience is None else plan.patience),
+            final_beta=np.float32(model.recipe.objective.annealing(float(plan.max_epochs), plan.max_epochs)),
         )
         noise = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
-        self.setup = Setup(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, skeleton)
+        self.setup = Setup(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
         best = None if validation is None else Best(arrays, np.float32(np.inf), np.int32(0))
         self.state = State(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
         self.wanted = 1
@@ -351,6 +358,7 @@ class _Run:
                 first_epoch=np.int32(self.state.epoch + n_epochs),
                 n_epochs=np.int32(1),
                 closes_epoch=np.bool_(False),
+                judges_start=np.bool_(False),
             )
             after, sums, *_ = stretch(after_epochs(n_epochs), self.setup, one, self.held_out)
             return after.arrays, sums
@@ -394,6 +402,7 @@ class _Run:
             first_epoch=np.int32(epoch),
             n_epochs=np.int32(min(wanted, len(orders))),
             closes_epoch=np.bool_(closes),
+            judges_start=np.bool_(self.plan.keep_start and epoch == 1 and chunk == 0),
         )
 
     def advance(
@@ -426,17 +435,20 @@ class _Run:
     def outcome(self) -> Trained:
         """The weights to keep, those of the best held-out epoch, else of the last, and the curves."""
         carry, history = self.state.carry, self.state.history
-        best_epoch, last_epoch = int(carry.best.epoch) if carry.best else 0, self.state.epoch - 1
-        arrays = jax.device_get(carry.best.arrays if best_epoch else carry.arrays)
-        if carry.best and last_epoch and not best_epoch:
+        last_epoch = self.state.epoch - 1
+        chosen = carry.best is not None and bool(np.isfinite(carry.best.value))
+        arrays = jax.device_get(carry.best.arrays if chosen else carry.arrays)
+        if carry.best and last_epoch and not chosen:
             warnings.warn(
                 f"β reaches its final value after epoch {self.setup.clock.settled_after:g}, but training ended at "
                 f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
                 stacklevel=5,
             )
-        if not best_epoch and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
+        if not chosen and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
             raise _diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
-        return Trained(jax.tree.map(_on_device, self.setup.model(arrays)), history, best_epoch or last_epoch)
+        return Trained(
+            jax.tree.map(_on_device, self.setup.model(arrays)), history, int(carry.best.epoch) if chosen else last_epoch
+        )
 
 
 class _Together:
@@ -505,6 +517,12 @@ def _on_device(leaf: Any) -> Any:
     return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
+def _settled_after(recipe: Recipe, n_epochs: int) -> float:
+    """The epoch after which losses may be compared: β no longer rises, and penalties have found their weights."""
+    of_penalties = max((penalty.settles_after for penalty in recipe.penalties), default=0.0)
+    return max(recipe.objective.annealing.settled_after(n_epochs), np.floor(of_penalties * n_epochs))
+
+
 def _batch(n_rows: int, plan: Plan) -> int:
     return min(plan.batch_size, 1 << (n_rows - 1).bit_length())
 
@@ -528,10 +546,9 @@ def _order(seed: int, epoch: int, chunk: int, n_rows: int, shape: tuple[int, ...
 
 def _record(totals: dict[str, float], means: Curves | None, i: int, n_steps: int) -> dict[str, float]:
     """Epoch i's means: over its steps, and over the held-out rows."""
-    record = {name: total / n_steps for name, total in totals.items() if name != "target"}
+    record = {name: total / n_steps for name, total in totals.items()}
     if means is not None:
-        held_out = {"target": "loss"} | {name: name for name in means.names if name not in ("target", "loss")}
-        record |= {f"validation_{to}": float(means[name][i]) for name, to in held_out.items()}
+        record |= {f"validation_{name}": float(means[name][i]) for name in means.names}
     return record
 
 
@@ -540,7 +557,7 @@ def _epochs_within(seconds: float, n_run: int) -> int:
     return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
 
 
-_NO_TERMS = ("loss", "target", "beta", "learning_rate")
+_NO_TERMS = ("loss", "beta", "learning_rate")
 
 
 def _diverged(

@@ -52,7 +52,7 @@ def _sheets(results: dict[str, Any]) -> list[_Sheet]:
             ],
         ),
         _Sheet(
-            "Variational model, nats per held-out digit",
+            "Variational model, nats of the median held-out digit",
             ("quantity", "value"),
             [
                 ("ELBO", f"{variational['elbo']:.2f}"),
@@ -77,19 +77,20 @@ def print_tables(results: dict[str, Any], console: Console) -> None:
 
 _CAPTIONS = {
     "reconstructions": (
-        "Five ways through a narrow waist",
+        "Five ways through a bottleneck",
         "One held-out digit of each kind, and what is left of it after PCA and each system. All but the sparse one "
         "pass through 8 numbers; the sparse code has 128, of which few are active at a time.",
     ),
     "denoising": (
         "Denoising",
         "Held-out digits, what each corruption does to them, and what the denoiser that was trained against it makes "
-        "of that. The clean digit was never shown to it.",
+        "of it. It never read the clean digit. The level of Gaussian noise is in standard deviations of the pixels.",
     ),
     "curves": (
         "Learning",
-        "Negative log-likelihood by epoch. The weights kept are those of the best held-out epoch. In the variational "
-        "model the KL term's weight β rises from 0 to 1 over the first ten epochs.",
+        "Loss by epoch. The weights kept are those of the best held-out epoch. The basic system is trained by gradient "
+        "descent, init='random', so that there is a curve: by default it is put at its optimum, PCA. The KL term's "
+        "weight β rises from 0 to 1 over the first ten epochs, beta='linear'.",
     ),
     "latent": (
         "The latent plane",
@@ -98,11 +99,12 @@ _CAPTIONS = {
     ),
     "sparse": (
         "Sparse features",
-        "Red adds ink, blue takes it away. The penalty β·Σ KL(ρ‖ρ̂) keeps each unit's mean activation near ρ.",
+        "Red adds ink, blue takes it away. The penalty β·Σ KL(ρ‖ρ̂), whose weight β is found while "
+        "training, keeps each unit's mean activation near ρ. Right: over held-out digits.",
     ),
     "samples": (
         "Generation",
-        "Left: digits that nobody wrote. Right: from one held-out digit to another.",
+        "Left: new digits. Right: from one held-out digit to another.",
     ),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .study import NOISES, RHO, Findings
+from .study import NOISES, RHO, Findings, M
 
 __all__ = ["draw"]
 
@@ -84,19 +84,20 @@ def reconstructions(found: Findings) -> Figure:
 def curves(found: Findings) -> Figure:
     names = list(found.histories)
     figure = Figure(figsize=(10, 4.6), layout="constrained")
-    grid = figure.subplots(2, 4, sharex=True).ravel()
+    grid = figure.subplots(2, 4).ravel()
     for axes, name in zip(grid, names, strict=False):
         history = found.histories[name]
         epochs = np.arange(1, len(history["loss"]) + 1)
         axes.plot(epochs, history["loss"], color=BLUE, lw=1.3, label="training")
         axes.plot(epochs, history["validation_loss"], color=ORANGE, lw=1.3, label="held out")
-        best = found.best_epochs[name]
-        axes.plot(best, history["validation_loss"][best - 1], "o", ms=4, color=INK, label="best epoch")
-        low = min(history["validation_loss"])
+        if best := found.best_epochs[name]:
+            axes.plot(best, history["validation_loss"][best - 1], "o", ms=4, color=INK, label="best epoch")
+        low = min(*history["validation_loss"], history["loss"][-1])
         high = history["validation_loss"][len(epochs) // 40]
         axes.set(title=name, ylim=(low - 0.12 * (high - low), high + 0.05 * (high - low)))
     history = found.histories["variational"]
     last = grid[len(names)]
+    epochs = np.arange(1, len(history["kl"]) + 1)
     last.plot(epochs, history["kl"], color=GREEN, lw=1.3, label="KL (nats)")
     last.set(title="variational: KL and β", ylim=(0, None))
     twin = last.twinx()
@@ -116,8 +117,8 @@ def denoising(found: Findings) -> Figure:
     chosen = _one_of_each(found.labels)
     figure = Figure(figsize=(7.2, 7.4))
     for part, noise in zip(figure.subfigures(len(NOISES), 1, squeeze=False)[:, 0], NOISES, strict=True):
-        symbol = "σ" if noise == "gaussian" else "p"
-        part.suptitle(f"{noise.replace('_', ' ')} noise, {symbol} = {NOISES[noise]}", x=0.12, ha="left", fontsize=10)
+        level = f"σ = {NOISES[noise]:g} standard deviation" if noise == "gaussian" else f"p = {NOISES[noise]:g}"
+        part.suptitle(f"{noise.replace('_', ' ')} noise, {level}", x=0.12, ha="left", fontsize=10)
         _strip(part, {
             "original": found.test[chosen], "corrupted": found.noisy[noise][chosen],
             "reconstructed": found.cleaned[noise][chosen],
@@ -139,7 +140,7 @@ def latent(found: Findings) -> Figure:
             )  # fmt: skip
         axes.set(title=name, xlabel="$z_1$", ylabel="$z_2$")
     mosaic.imshow(_mosaic(found.manifold), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    mosaic.set(title="what the decoder makes of that plane", xticks=[], yticks=[])
+    mosaic.set(title="that plane, decoded", xticks=[], yticks=[])
     mosaic.spines[:].set_visible(False)
     return figure
 
@@ -151,11 +152,15 @@ def sparse(found: Findings) -> Figure:
     shown = found.features[strongest] / np.abs(found.features[strongest]).max(axis=1, keepdims=True)
     image = _mosaic(shown.reshape(6, 12, 64))
     left.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    left.set(title="what each unit adds to the picture (72 strongest of 128)", xticks=[], yticks=[])
+    left.set(title=f"what each unit adds to the picture (72 strongest of {M})", xticks=[], yticks=[])
     left.spines[:].set_visible(False)
     right.hist(found.mean_activation, bins=np.linspace(0, 2 * RHO, 41), color=BLUE, rwidth=0.9)
     right.axvline(RHO, color=ORANGE, lw=1.6, label=f"target ρ = {RHO}")
-    right.set(title="mean activation $\\hat{\\rho}_j$ of the 128 units", xlabel="$\\hat{\\rho}_j$", ylabel="units")
+    right.set(
+        title=f"mean activation $\\hat{{\\rho}}_j$ of the {M} units, held-out digits",
+        xlabel="$\\hat{\\rho}_j$",
+        ylabel="units",
+    )
     right.legend()
     return figure
 
@@ -169,6 +174,7 @@ def samples(found: Findings) -> Figure:
     right.set(title="walks between two digits, in straight lines in z", xticks=[], yticks=[])
     for axes in (left, right):
         axes.spines[:].set_visible(False)
+        axes.set_anchor("N")
     return figure
 
 

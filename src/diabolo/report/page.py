@@ -146,8 +146,10 @@ def _tiles(e: Evidence) -> str:
         tiles.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
     if e.seen is not None:
         tiles.append(("variance kept", f"{e.seen.explained:.1%}"))
-        if e.seen.pca_explained is not None:
-            tiles.append(("PCA of that width", f"{e.seen.pca_explained:.1%}"))
+        if e.evaluation is not None and e.evaluation["pca_explained_variance"] is not None:
+            rows = f"{e.evaluation['rows']} rows"
+            tiles.append((f"variance kept, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
+            tiles.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
         tiles.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.seen.scores.mean():.5g}"))
     return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in tiles)
 
@@ -156,7 +158,7 @@ def _learning(page: _Page, e: Evidence) -> None:
     if not e.curve("loss"):
         return
     charts = [page.chart(title, figure) for title, figure in figures.curves(e)]
-    text = "Each term of the loss, in nats per row and scaled units; held-out rows are judged at β = 1."
+    text = "Each term of the loss, in nats per row and scaled units; held-out rows are judged at β's final value."
     page.section("learning", "Learning", text, _grid(charts))
 
 

@@ -101,6 +101,11 @@ const Runtime = (() => {
       });
       return out;
     },
+    gather: ([x, which], s, shape) => {
+      const row = size(shape.slice(1)), out = new Float32Array(size(shape));
+      which.forEach((from, to) => out.set(x.subarray(from * row, (from + 1) * row), to * row));
+      return out;
+    },
     rev: ([x], s, shape) => {
       const out = new Float32Array(x.length), step = strides(shape);
       each(shape, (place, index) => {

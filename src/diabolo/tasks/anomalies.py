@@ -87,7 +87,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         folds: each is held out once and the others trained on, so that all rows are of use to both; the rate then holds
         nearly (cross-conformal prediction, Vovk 2015). None: a fifth, if that is enough for any row to be flagged, else
         three folds.
-    scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
+    scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
         As for an autoencoder; "auto" is "standard" for numbers. Columns that are one quantity, such as a signal's
         samples, are better left in their common unit: None, once that is near 1. Not used with an ``estimator`` of your
         own, which brings its own.
@@ -209,9 +209,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         rounds = -(-_BATCH * _STEPS // len(training))
         drawn = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])[: _BATCH * _STEPS]
         rows = self._as_given(self._padded(training)[drawn])
-        levels = NOISE_LEVELS[str(self.estimator)]
+        levels, scaling = NOISE_LEVELS[str(self.estimator)], "standard" if self.scaling == "auto" else self.scaling
         seeds = range(self._seed + fold * len(levels), self._seed + (fold + 1) * len(levels))
-        return [(_denoiser(sigma, self.scaling, seed), rows) for sigma, seed in zip(levels, seeds, strict=True)]
+        return [(_denoiser(sigma, scaling, seed), rows) for sigma, seed in zip(levels, seeds, strict=True)]
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
         """Rows with columns of zeros after theirs, so that tables of nearly one width share their programs."""
@@ -228,7 +228,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             for member in members:
                 deviance = self._deviances(member, span, known)[1]
                 mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
-                if self.schema_ is None and member.scaler_.kind in ("none", "range"):  # columns of one unit
+                if self.schema_ is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
                     mean = np.full_like(mean, mean.mean())
                 usual.append(mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny)
                 typical.append(np.median(_strangeness(deviance / usual[-1], known)))
@@ -325,6 +325,7 @@ def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoenco
     return DenoisingAutoencoder(
         n_latent=64,
         hidden_layer_sizes=(128,),
+        skip=False,
         corruption=GaussianNoise(sigma, features="varying"),
         max_epochs=1,
         batch_size=_BATCH,

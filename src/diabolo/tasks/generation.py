@@ -144,6 +144,9 @@ class AutoencoderGenerator(Ensemble):
             return VariationalAutoencoder(
                 n_latent=int(np.clip(width // 2, 1, _MOST_CODES)),
                 hidden_layer_sizes=(256,),
+                n_samples=1,
+                scaling="standard",
+                skip=False,
                 random_state=self._seed,
             )
         if not hasattr(own, "sample"):

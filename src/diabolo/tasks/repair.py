@@ -51,7 +51,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         to 40,000; w is the power of two nearest to the square root of the number of known cells, from 64 to 512.
         "single": one of them. Or any autoencoder; it is cloned. A `VariationalAutoencoder` has draws for
         multiple imputation besides, with its own `impute`.
-    scaling : {"auto", "standard", "minmax", "range"} or None, default="auto"
+    scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
         As for an autoencoder. Not used with an ``estimator`` of your own, which brings its own.
     schema : "auto", dict or None, default="auto"
         As for an autoencoder: what the columns of a table are.
@@ -157,7 +157,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
                 learning_rate=3e-3,
                 optimizer=_ADAM,
                 validation_fraction=None,
-                scaling=self.scaling,
+                scaling="standard" if self.scaling == "auto" else self.scaling,
                 random_state=self._seed + i,
             )
             for i in range(MEMBERS[str(self.estimator)])
