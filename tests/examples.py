@@ -100,11 +100,10 @@ PARTS = {
 
 RECIPES = {
     "basic": recipes.basic(2),
-    "stacked": recipes.stacked(2, hidden=(4, 3)),
+    "stacked": recipes.stacked(2, hidden=(4, 3), skip=False),
     "sparse": recipes.sparse(8, rho=0.2, weight=0.5),
-    "restoring": recipes.restoring(3, hidden=(4,), corruption=parts.Masking(0.3)),
-    "denoising": recipes.denoising(2, hidden=(4,), corruption=parts.Masking(0.3)),
-    "variational": recipes.variational(2, hidden=(4,)),
+    "denoising": recipes.denoising(2, hidden=(4,), skip=False, corruption=parts.Masking(0.3)),
+    "variational": recipes.variational(2, hidden=(4,), skip=False),
 }
 
 SMALL = {"max_epochs": 3, "batch_size": 16, "learning_rate": 0.01, "random_state": 0}

@@ -40,9 +40,9 @@ def built(recipe, n_features=D):
     """A model with every weight moved away from its start, so that no bias or spread is 0."""
     model = Model.build(recipe, n_features, 0)
     rng = np.random.default_rng(2)
-    arrays, skeleton = model.weights.apart()
+    arrays, fixed, skeleton = model.weights.trainable()
     moved = jax.tree.map(lambda w: w + jnp.asarray(rng.normal(0, 0.3, w.shape), w.dtype), arrays)
-    return Model(recipe, skeleton.with_arrays(moved))
+    return Model(recipe, skeleton.with_arrays(moved, fixed))
 
 
 def value_of(model, x, beta=1.0, key=KEY, row_weight=EVERYONE):
@@ -215,7 +215,7 @@ def test_a_learned_sigma_starts_at_one():
 
 
 def test_a_bernoulli_likelihood_is_the_cross_entropy(x):
-    model = built(recipes.stacked(K, hidden=(4, 3), likelihood=parts.Bernoulli()))
+    model = built(recipes.stacked(K, hidden=(4, 3), likelihood=parts.Bernoulli(), skip=False))
     p = special.expit(forward(model.weights.decoder, forward(model.weights.encoder, x)))
     clean = np.asarray(x, np.float64)
     expected = -(clean * np.log(p) + (1 - clean) * np.log(1 - p)).sum(axis=1).mean()
@@ -288,7 +288,7 @@ def test_the_l1_penalty_is_the_mean_absolute_sum_of_the_code():
 
 
 def test_weight_decay_counts_matrices_and_no_bias(x):
-    model = built(recipes.stacked(K, hidden=(4, 3)))
+    model = built(recipes.stacked(K, hidden=(4, 3), skip=False))
     networks = (model.weights.encoder, model.weights.decoder)
     expected = 0.5 * sum(float(np.square(layer.weight).sum()) for net in networks for layer in net.layers)
     recipe = model.recipe.replace(penalties=(parts.WeightDecay(0.7),))
@@ -329,27 +329,27 @@ class Shift(parts.Corruption):
 
 
 def test_the_encoder_reads_the_corrupted_rows_and_the_target_is_clean(x):
-    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7)))
+    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7), skip=False))
     corrupted = np.asarray(x, np.float64) + 0.7
     x_hat = forward(model.weights.decoder, forward(model.weights.encoder, corrupted))
     assert value_of(model, x)[0] == pytest.approx(squared_error(x, x_hat) + D / 2 * LOG_PI, rel=1e-5)
 
 
 def test_penalties_see_the_corrupted_rows_and_their_codes(x):
-    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7)))
+    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7), skip=False))
     recipe = model.recipe.replace(penalties=(parts.L1(1.0),))
     code = forward(model.weights.encoder, np.asarray(x, np.float64) + 0.7)
     assert value_of(Model(recipe, model.weights), x)[1]["L1"] == pytest.approx(np.abs(code).sum(1).mean(), rel=1e-5)
 
 
 def test_another_key_corrupts_differently_and_the_same_key_alike(x):
-    model = built(recipes.denoising(K, hidden=(4,), corruption=parts.Masking(0.5)))
+    model = built(recipes.denoising(K, hidden=(4,), corruption=parts.Masking(0.5), skip=False))
     one, two, other = (value_of(model, x, key=jax.random.key(seed))[0] for seed in (0, 0, 1))
     assert one == two != other
 
 
 def test_reading_a_model_never_corrupts(x):
-    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7)))
+    model = built(recipes.denoising(K, hidden=(4,), corruption=Shift(0.7), skip=False))
     clean = Model(model.recipe.replace(corruption=parts.NoCorruption()), model.weights)
     np.testing.assert_array_equal(model.code(x), clean.code(x))
     np.testing.assert_array_equal(model.reconstruct(x), clean.reconstruct(x))
@@ -401,7 +401,7 @@ every_likelihood = pytest.mark.parametrize(
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("n_samples", [1, 3])
 def test_the_elbo_is_the_lectures(likelihood, beta, n_samples, x, known_noise):
-    model = built(recipes.variational(K, hidden=(4,), likelihood=likelihood, n_samples=n_samples))
+    model = built(recipes.variational(K, hidden=(4,), likelihood=likelihood, n_samples=n_samples, skip=False))
     mu, sigma = posterior(model, x)
     rec = minus_log_likelihood(model, x, mu + sigma * EPSILON[:n_samples]).mean(axis=0)
     kl = kl_to_standard_normal(mu, sigma).sum(axis=1)
@@ -415,7 +415,7 @@ def test_the_elbo_is_the_lectures(likelihood, beta, n_samples, x, known_noise):
 @every_likelihood
 @pytest.mark.parametrize("n_samples", [1, 3])
 def test_the_importance_weighted_bound_is_the_papers(likelihood, n_samples, x, known_noise):
-    recipe = recipes.variational(K, hidden=(4,), likelihood=likelihood)
+    recipe = recipes.variational(K, hidden=(4,), likelihood=likelihood, skip=False)
     model = built(recipe.replace(objective=parts.ImportanceWeighted(n_samples)))
     mu, sigma = posterior(model, x)
     z = mu + sigma * EPSILON[:n_samples]
@@ -428,7 +428,7 @@ def test_the_importance_weighted_bound_is_the_papers(likelihood, n_samples, x, k
 
 
 def test_gradients_reach_mu_and_sigma_through_the_draw(x, known_noise):
-    model = built(recipes.variational(K, hidden=(4,), likelihood=parts.Gaussian()))
+    model = built(recipes.variational(K, hidden=(4,), likelihood=parts.Gaussian(), skip=False))
 
     def reconstruction(mu, sigma):
         z = Normal(mu, sigma).sample(KEY, (1,))
@@ -441,14 +441,16 @@ def test_gradients_reach_mu_and_sigma_through_the_draw(x, known_noise):
 
 
 def test_different_rows_and_draws_get_different_noise():
-    model = built(recipes.variational(K, hidden=(4,)))
+    model = built(recipes.variational(K, hidden=(4,), skip=False))
     q = model.encode(jnp.zeros((N, D)))
     z = np.asarray(q.sample(KEY, (3,))).reshape(-1, K)
     assert len(np.unique(z, axis=0)) == 3 * N
 
 
 def test_corruption_and_code_draw_from_different_keys():
-    recipe = recipes.variational(D, hidden=()).replace(corruption=parts.GaussianNoise(1.0), decoder=parts.MLP(()))
+    recipe = recipes.variational(D, hidden=(), skip=False).replace(
+        corruption=parts.GaussianNoise(1.0), decoder=parts.MLP(())
+    )
     keys = []
 
     @dataclass(frozen=True)
@@ -482,7 +484,9 @@ PADDED = {
     "all penalties": recipes.sparse(3).replace(
         penalties=(parts.KLSparsity(), parts.L1(), parts.WeightDecay(), parts.Contractive())
     ),
-    "importance weighted": recipes.variational(2, hidden=(4,)).replace(objective=parts.ImportanceWeighted(3)),
+    "importance weighted": recipes.variational(2, hidden=(4,), skip=False).replace(
+        objective=parts.ImportanceWeighted(3)
+    ),
 }
 
 
@@ -704,14 +708,16 @@ def test_one_importance_weight_is_the_elbo_exactly_where_the_kl_is_estimated(row
 
 
 def test_the_elbo_is_never_above_the_estimate_for_any_model(x):
-    model = built(recipes.variational(K, hidden=(4,), likelihood=parts.Bernoulli()))
+    model = built(recipes.variational(K, hidden=(4,), likelihood=parts.Bernoulli(), skip=False))
     elbo, estimate = inference.by_rows(inference.log_weight_sums, model, np.asarray(x), 16)
     assert np.all(elbo <= estimate)
 
 
 def test_a_discrete_likelihoods_probabilities_sum_to_one_over_all_rows():
     """Σₓ p(x) = 1 over all 2⁴ binary rows, with p(x) estimated by importance weighting from a wide posterior."""
-    recipe = recipes.variational(1, hidden=(4,), likelihood=parts.Bernoulli()).replace(encoder=parts.MLP(()))
+    recipe = recipes.variational(1, hidden=(4,), likelihood=parts.Bernoulli(), skip=False).replace(
+        encoder=parts.MLP(())
+    )
     weights = built(recipe).weights
     model = Model(recipe, type(weights)(dense(np.zeros((D, 2)), [0.0, 1.0]), weights.decoder, {}))
     rows = np.array(list(itertools.product([0.0, 1.0], repeat=D)))
