@@ -18,7 +18,7 @@ from diabolo import inference, parts, recipes
 from diabolo.activations import ACTIVATIONS, activate
 from diabolo.distributions import Bernoulli, Normal
 from diabolo.errors import InvalidPart
-from diabolo.layers import Dense, Layers
+from diabolo.layers import Dense, Fixed, Layers
 from diabolo.model import Model, loss
 from diabolo.objectives import Draws
 from diabolo.penalties import ForwardPass
@@ -109,9 +109,16 @@ def test_every_network_maps_batches_with_any_leading_axes(part, n_in, n_out, bat
 
 @every_network
 def test_gradients_reach_every_weight_of_a_network(part, n_in, n_out):
-    network = part.build(np.random.default_rng(0), n_in, n_out)
+    def is_fixed(leaf):
+        return isinstance(leaf, Fixed)
+
+    network = part.build(np.random.default_rng(0), n_in, n_out)  # moved, since some weights start at 0
+    network = jax.tree.map(lambda leaf: leaf if is_fixed(leaf) else leaf + 0.05, network, is_leaf=is_fixed)
     rows = jnp.asarray(np.random.default_rng(1).normal(size=(N, n_in)), jnp.float32)
-    for leaf in jax.tree.leaves(jax.jit(jax.grad(lambda f: jnp.square(f(rows) - 1).sum()))(network)):
+    gradient = jax.jit(jax.grad(lambda f: jnp.square(f(rows) - 1).sum()))(network)
+    for leaf in jax.tree.leaves(gradient, is_leaf=is_fixed):
+        if is_fixed(leaf):
+            continue
         assert np.any(leaf != 0)
         assert np.isfinite(leaf).all()
 
@@ -177,7 +184,7 @@ def test_the_squared_error_is_the_lectures(name, x):
     x_hat = forward(model.weights.decoder, forward(model.weights.encoder, x))
     total, terms = value_of(model, x)
     assert total == pytest.approx(squared_error(x, x_hat) + D / 2 * LOG_PI, rel=1e-5)
-    assert terms == pytest.approx({"loss": total, "target": total, "reconstruction": total})
+    assert terms == pytest.approx({"loss": total, "reconstruction": total})
     np.testing.assert_allclose(model.reconstruct(x), x_hat, rtol=1e-4, atol=1e-5)
 
 
@@ -312,7 +319,6 @@ def test_penalties_add_up_and_are_named(x):
     penalties = (parts.KLSparsity(0.1, 0.5), parts.L1(0.1), parts.WeightDecay(0.2), parts.Contractive(0.3))
     total, terms = value_of(Model(model.recipe.replace(penalties=penalties), model.weights), x)
     assert total == pytest.approx(plain + sum(terms[type(p).__name__] for p in penalties), rel=1e-5)
-    assert terms["target"] == pytest.approx(total, rel=1e-6)
 
 
 # -- denoising: reads x̃, reconstructs the clean x ---------------------------------------------------------------------
@@ -409,7 +415,6 @@ def test_the_elbo_is_the_lectures(likelihood, beta, n_samples, x, known_noise):
     assert total == pytest.approx((rec + beta * kl).mean(), rel=2e-5)
     assert terms["reconstruction"] == pytest.approx(rec.mean(), rel=2e-5)
     assert terms["kl"] == pytest.approx(kl.mean(), rel=2e-5)
-    assert terms["target"] == pytest.approx((rec + kl).mean(), rel=2e-5), "held-out rows are judged at β = 1"
 
 
 @every_likelihood
@@ -423,7 +428,6 @@ def test_the_importance_weighted_bound_is_the_papers(likelihood, n_samples, x, k
     expected = -(special.logsumexp(log_w, axis=0) - math.log(n_samples)).mean()
     total, terms = value_of(model, x, beta=0.0)
     assert total == pytest.approx(expected, rel=2e-5)
-    assert terms["target"] == pytest.approx(expected, rel=2e-5)
     assert terms["reconstruction"] + terms["kl"] == pytest.approx(-log_w.mean(), rel=2e-5)
 
 
@@ -836,7 +840,7 @@ def test_a_mixed_likelihood_is_the_sum_of_its_blocks():
 def test_each_block_of_a_mixed_likelihood_learns_its_own_spread():
     part = parts.Mixed((parts.LearnedGaussian(), parts.Count(), parts.LearnedGaussian()), (1, 2, 1))
     own = part.build(D)
-    assert {name: value.shape for name, value in own.items()} == {
+    assert {name: value.shape for name, value in own.items() if not name.endswith("floor")} == {
         "0.spread": (1,),
         "1.concentration": (2,),
         "2.spread": (1,),

@@ -306,7 +306,11 @@ def loss(
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())
     named: dict[str, Any] = {}
-    for part, own in zip(recipe.penalties, model.weights.penalties, strict=True):
+    owns = (
+        *model.weights.penalties,
+        *({} for _ in recipe.penalties),
+    )  # a penalty may be added to a model that is built
+    for part, own in zip(recipe.penalties, owns, strict=False):
         value, numbers = part.weighted(seen, own)
         named |= {type(part).__name__: value, **numbers}
         penalty = penalty + value
