@@ -20,14 +20,16 @@ from diabolo.errors import InvalidPart, TrainingDiverged
 from diabolo.sweeps import fitted_together
 
 SMALL = {"max_epochs": 6, "batch_size": 16, "random_state": 0}
+# At PCA the encoder's gradient is rounding only, which Adam brings to full steps: nothing to compare by.
+AT_RANDOM = SMALL | {"init": "random"}
 
 SWEEPS = {
     "seeds and rates": (
-        BasicAutoencoder(**SMALL),
+        BasicAutoencoder(**AT_RANDOM),
         {"random_state": [0, 1, 2], "learning_rate": [0.001, 0.03]},
     ),
     "early stopping": (
-        BasicAutoencoder(**SMALL | {"max_epochs": 60, "early_stopping": True, "patience": 2}),
+        BasicAutoencoder(**AT_RANDOM | {"max_epochs": 60, "early_stopping": True, "patience": 2}),
         {"learning_rate": [0.01, 0.2, 0.5], "random_state": [3, 4]},
     ),
     "weights and levels of parts": (
@@ -73,7 +75,7 @@ def test_every_outcome_is_that_of_fitting_alone(table, name):
 def test_settings_that_change_numbers_share_a_program(table):
     before = program.stretch_many._cache_size(), program.stretch._cache_size()
     grid = {"learning_rate": np.geomspace(1e-4, 1e-2, 5).tolist(), "random_state": [0, 1]}
-    sweep(BasicAutoencoder(n_latent=3, **SMALL), grid, table)
+    sweep(BasicAutoencoder(n_latent=3, **AT_RANDOM), grid, table)
     after = program.stretch_many._cache_size(), program.stretch._cache_size()
     assert 1 <= after[0] - before[0] <= 2  # arrays of NumPy's at first, of JAX's from then on
     assert after[1] == before[1]
@@ -81,11 +83,11 @@ def test_settings_that_change_numbers_share_a_program(table):
 
 def test_the_best_is_by_the_rows_held_out_or_by_those_given(table):
     grid = {"learning_rate": [1e-5, 0.03]}
-    by_loss = sweep(BasicAutoencoder(**SMALL), grid, table)
+    by_loss = sweep(BasicAutoencoder(**AT_RANDOM), grid, table)
     assert by_loss.best_params_ == {"learning_rate": 0.03}
     assert by_loss.best_estimator_ is by_loss.estimators_[1]
     assert by_loss.table[1]["validation_loss"] < by_loss.table[0]["validation_loss"]
-    longer = BasicAutoencoder(**SMALL | {"max_epochs": 100, "learning_rate": 0.03})
+    longer = BasicAutoencoder(**AT_RANDOM | {"max_epochs": 100, "learning_rate": 0.03})
     by_score = sweep(longer, {"n_latent": [1, 3]}, table[:60], table[60:])
     assert by_score.table[1]["score"] == by_score.estimators_[1].score(table[60:])
     assert by_score.best_params_ == {"n_latent": 3}
@@ -93,15 +95,15 @@ def test_the_best_is_by_the_rows_held_out_or_by_those_given(table):
 
 def test_rows_that_can_be_read_once_serve_all_settings(table):
     grid = {"learning_rate": [0.001, 0.03], "random_state": [0, 1]}
-    found = sweep(BasicAutoencoder(**SMALL), grid, np.array_split(table, 3).__iter__())
-    whole = sweep(BasicAutoencoder(**SMALL), grid, table)
+    found = sweep(BasicAutoencoder(**AT_RANDOM), grid, np.array_split(table, 3).__iter__())
+    whole = sweep(BasicAutoencoder(**AT_RANDOM), grid, table)
     assert [row["loss"] for row in found.table] == [row["loss"] for row in whole.table]
 
 
 def test_the_estimator_given_stays_as_it_was(table):
-    estimator = BasicAutoencoder(**SMALL)
+    estimator = BasicAutoencoder(**AT_RANDOM)
     sweep(estimator, {"learning_rate": [0.1]}, table)
-    assert estimator.learning_rate == 1e-3
+    assert estimator.learning_rate is None
     assert not hasattr(estimator, "model_")
 
 
@@ -124,7 +126,7 @@ def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n,
     if alone:
         monkeypatch.setattr(training, "_ALONE_PRODUCTS", 1)
     grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
-    early = BasicAutoencoder(**SMALL | {"max_epochs": 40, "early_stopping": True, "patience": 2})
+    early = BasicAutoencoder(**AT_RANDOM | {"max_epochs": 40, "early_stopping": True, "patience": 2})
     found = sweep(early, grid, table)
     assert [row["learning_rate"] for row in found.table] == grid["learning_rate"]
     for row, one in zip(found.table, found.estimators_, strict=True):
