@@ -81,8 +81,9 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
         return _inactive(model, rows)
     if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Code(recipe.latent.n_latent)):
         return Start(model)
-    is_plain = is_clean and recipe.missing == "refused"
-    return _components(model, rows) if is_plain else _restoring(model, rows, seed)
+    if is_clean and recipe.missing == "told":  # what a cell is worth that is missing, such a regression cannot tell
+        return Start(model)
+    return _components(model, rows) if is_clean else _restoring(model, rows, seed)
 
 
 def prepared(model: Model, rows: Rows) -> Model:

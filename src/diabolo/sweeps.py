@@ -78,7 +78,7 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
     --------
     >>> from sklearn.datasets import load_iris
     >>> from diabolo import BasicAutoencoder, sweep
-    >>> estimator = BasicAutoencoder(max_epochs=5, random_state=0)
+    >>> estimator = BasicAutoencoder(max_epochs=5, init="random", random_state=0)
     >>> sweep(estimator, {"learning_rate": [1e-3, 1e-2]}, load_iris().data).best_params_
     {'learning_rate': 0.01}
     """
