@@ -39,7 +39,7 @@ from .reading import FLOATS, Tables
 from .scaling import KINDS, Survey, refuse_far
 from .stores import Store
 from .streams import HeldOut, Stream
-from .training import Keeper, Trained
+from .training import Keeper, Trained, final_beta
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Preparations", "documented"]
 
@@ -140,8 +140,8 @@ def _settled(job: Job, trained: Trained) -> Trained:
     held_out = job.rows.held_out
     if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
         return trained
-    chunk, annealing = next(held_out.chunks()), job.model.recipe.objective.annealing
-    rows, beta = np.asarray(chunk.rows)[: chunk.n_rows], float(annealing(float(trained.n_epochs), trained.n_epochs))
+    chunk, beta = next(held_out.chunks()), float(final_beta(job.model.recipe, job.plan))
+    rows = np.asarray(chunk.rows)[: chunk.n_rows]
     before, after = (inference.by_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
     gain = before.astype(np.float64) - after
     error = 1 / np.sqrt(len(gain))

@@ -256,7 +256,7 @@ class Survey:
         self._supports = np.array(supports)
         self._all = supports[0] if len(set(supports)) == 1 else None
         self._kind = kind
-        self._one_unit, self._sample = one_unit, _Sample()
+        self._sample = _Sample()
         if kind == "auto":
             of_real = {None: "found", True: "global", False: "standard"}[one_unit]
             self._kind = {"real": of_real, "unit": "auto", "count": None}.get(self._all or "mixed", "standard")

@@ -41,7 +41,7 @@ from .randomness import stream
 from .schedules import Cosine, Schedule
 from .sources import Chunk, Resident, Source, grid_size
 
-__all__ = ["Keeper", "Plan", "State", "Trained", "train", "train_many"]
+__all__ = ["Keeper", "Plan", "State", "Trained", "final_beta", "train", "train_many"]
 
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
@@ -275,7 +275,7 @@ class _Run:
             learning_rate=np.float32(plan.learning_rate),
             settled_after=np.float32(_settled_after(model.recipe, plan.max_epochs)),
             patience=np.float32(np.inf if plan.patience is None else plan.patience),
-            final_beta=np.float32(model.recipe.objective.annealing(float(plan.max_epochs), plan.max_epochs)),
+            final_beta=final_beta(model.recipe, plan),
         )
         noise = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
         self.setup = Setup(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
@@ -515,6 +515,11 @@ def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
 
 def _on_device(leaf: Any) -> Any:
     return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def final_beta(recipe: Recipe, plan: Plan) -> np.float32:
+    """Give β where its schedule ends: held-out rows are judged by it."""
+    return np.float32(recipe.objective.annealing(float(plan.max_epochs), plan.max_epochs))
 
 
 def _settled_after(recipe: Recipe, n_epochs: int) -> float:
