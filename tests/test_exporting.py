@@ -14,6 +14,7 @@ import onnxruntime
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_wine
 
 import diabolo
@@ -52,7 +53,7 @@ def convolutional(**more):
 
 
 CASES = {
-    **{name: (lambda one=one: one.set_params(max_epochs=1).fit(X)) for name, one in examples.ESTIMATORS.items()},
+    **{name: (lambda one=one: clone(one).set_params(max_epochs=1).fit(X)) for name, one in examples.ESTIMATORS.items()},
     "with missing cells": lambda: VAE.fit(HOLES),
     "Bernoulli": lambda: diabolo.VariationalAutoencoder(n_latent=2, likelihood="bernoulli", **FEW).fit(X),
     "counts": lambda: diabolo.VariationalAutoencoder(n_latent=2, likelihood=parts.Count(), **FEW).fit(np.floor(X)),

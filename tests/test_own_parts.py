@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 import diabolo
 import examples
-from diabolo import artifact, parts
+from diabolo import artifact, base, parts
 from diabolo.base import BaseAutoencoder
 from diabolo.distributions import Distribution, Normal
 from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
@@ -427,7 +427,8 @@ def test_only_parts_and_estimators_may_be_given(wrong, own, tmp_path):
         load(tmp_path / "m", classes=[wrong])
 
 
-def test_an_estimator_of_the_same_name_does_not_stand_in_for_ours(table, tmp_path):
+def test_an_estimator_of_the_same_name_does_not_stand_in_for_ours(table, tmp_path, monkeypatch):
+    monkeypatch.setitem(base.ESTIMATORS, "BasicAutoencoder", diabolo.BasicAutoencoder)  # the namesake goes again
     diabolo.BasicAutoencoder(max_epochs=1, random_state=0).fit(table).save(tmp_path / "m")
     namesake = type("BasicAutoencoder", (diabolo.BasicAutoencoder,), {"__module__": __name__})
     assert type(load(tmp_path / "m")) is diabolo.BasicAutoencoder

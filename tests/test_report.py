@@ -448,6 +448,7 @@ def _forms(z):
         jax.lax.rem(x, jnp.full_like(x, 0.7)), jnp.clip(x, -1, 1),
         jnp.where((x > 0) & (z < 0) | (x == z), x, -z),
         jnp.where(~(x >= 0) | (x <= -9) | (x != x), 1.0, 2.0), jnp.isfinite(x).astype(jnp.float32),
+        x.reshape(4, 1)[np.array([2, 0, 0, 3, 1])],
         x.astype(jnp.int32).astype(jnp.float32), x[:, ::-1], x[:, 1:3], x[:, ::2], *jnp.split(x, 2, axis=1),
         jnp.concatenate([x, z], axis=0).T, jnp.pad(x, ((0, 1), (1, 2)), constant_values=0.25),
         jax.lax.pad(x, 0.5, [(0, 0, 0), (-1, 1, 1)]), x.sum(axis=1), jnp.outer(x, z).max(axis=0),

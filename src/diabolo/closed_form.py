@@ -45,10 +45,11 @@ _RIDGE = 1e-3
 """Of the regression on corrupted rows, as a share of the mean variance."""
 _SOLVED_ROWS, _HALVINGS = 1 << 16, 40
 _MOSTLY_NOISE, _KEPT_NOISE = 0.5, 0.5
-_COMPARED_VALUES, _REPEATED, _SAME = 4096, 0.75, 1e-5
+_COMPARED_VALUES, _REPEATED, _SAME, _CONSTANT = 4096, 0.75, 1e-5, 1e-3
 _COMPARED = 512
 """Rows to find neighbours by."""
-_FACTOR_STEPS = 300
+_FACTOR_STEPS, _LEAST_SHRINKING = 300, 0.25
+_FEW_ROWS, _FEW_COLUMNS = 1000, 32
 
 
 class Start(NamedTuple):
@@ -76,7 +77,8 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
         return Start(model)
     is_clean = isinstance(recipe.corruption, NoCorruption)
     if isinstance(recipe.latent, DiagonalGaussian):
-        return _factors(model, rows) if is_clean and isinstance(recipe.objective, ELBO) else Start(model)
+        is_known = is_clean and recipe.missing != "told" and isinstance(recipe.objective, ELBO)
+        return _factors(model, rows) if is_known else Start(model)
     if recipe.latent.in_unit_interval:
         return _inactive(model, rows)
     if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Code(recipe.latent.n_latent)):
@@ -272,17 +274,16 @@ def _resolved(model: Model, rows: Rows) -> Model:
 
     A feature of repeated values is a rounded one: a density could be as high as it likes at these values, and would say
     nothing. Rounding to steps of δ is an error of standard deviation δ/√12, below which σ does not go, nor below the
-    feature's own standard deviation, if that is less.
+    feature's own standard deviation, if that is less. That of a constant feature is unknown: 1e-3.
     """
     likelihood = model.recipe.likelihood
     if not isinstance(likelihood, LearnedGaussian) or model.recipe.n_targets:
         return model
     some = next(_pieces(rows))
     some = some[:: max(1, len(some) // _COMPARED_VALUES)]
-    lowest = np.maximum(
-        np.minimum(resolutions(some) / np.sqrt(12), np.nan_to_num(some - _known_mean(some)).std(axis=0)),
-        likelihood.floor,
-    )
+    std = np.nan_to_num(some - _known_mean(some)).std(axis=0)
+    rounding = np.where(std > 0, np.minimum(resolutions(some) / np.sqrt(12), std), _CONSTANT)
+    lowest = np.maximum(rounding, likelihood.floor)
     own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
     return Model(model.recipe, eqx.tree_at(lambda w: w.likelihood, model.weights, own))
 
@@ -420,8 +421,6 @@ def _factors(model: Model, rows: Rows) -> Start:
     scale = np.sqrt(1 / precision) - 1e-6
     spread = scale + np.log(-np.expm1(-np.maximum(scale, 1e-6)))
     weight = np.hstack([coded, np.zeros((d, k))])
-    if model.recipe.missing == "told":
-        weight = np.vstack([weight, np.zeros((d, 2 * k))])
     bias = np.concatenate([-mean @ coded, spread])
     likelihood = _spread(model, np.sqrt(noise)) if isinstance(model.recipe.likelihood, LearnedGaussian) else None
     return Start(_placed(model, _dense(weight, bias), _dense(loadings, mean), likelihood), True)
@@ -446,10 +445,12 @@ def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
     some = np.nan_to_num(some - _known_mean(some))
     n, d = some.shape
     candidates = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
-    n_steps, n_folds = (100, 3) if d <= 160 else (3, 1)
-    fold = np.random.default_rng(0).permutation(n) % 3
+    n_steps, n_parts, n_tried = (100, 3, 3) if d <= 160 else (3, 3, 1)
+    if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # a third of few rows is missed: too few factors would be chosen
+        n_parts = n_tried = 10
+    fold = np.random.default_rng(0).permutation(n) % n_parts
     total = np.zeros(len(candidates))
-    for out in range(n_folds):
+    for out in range(n_tried):
         kept, left = some[fold != out], some[fold == out]
         mean = kept.mean(axis=0)
         covariance = np.cov(kept.T, bias=True).reshape(d, d)
@@ -487,6 +488,9 @@ def _factor_analysis(
         if abs(before - now) < 1e-6 * d:
             break
         before = now
+    if k == d:  # as many as columns tell every covariance, but the steps towards that get ever shorter
+        values = linalg.eigvalsh(covariance / np.sqrt(noise) / np.sqrt(noise)[:, None])
+        noise = np.maximum(noise * np.clip(values[0], _LEAST_SHRINKING, 1), floor)
     root = np.sqrt(noise)
     values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
     return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, noise

@@ -65,7 +65,7 @@ _NO_ROOM = ("RESOURCE_EXHAUSTED", "Maximum allowed dimension", "array is too big
 _ENOUGH_STEPS = 1_000
 _ROSE = 0.1
 """So much of the first epoch's loss, and one nat at least, is more than chance."""
-_NARROW = 1e-4
+_NARROW = 1e-5
 """A σ in scaled units, a tenth of the least that `LearnedGaussian` learns unless told otherwise."""
 _WILD = 100.0
 """So many times the median column's largest value, and one is suspect."""
@@ -73,7 +73,7 @@ _WILD = 100.0
 _TRAINING_PARAMETERS = """
     max_epochs : int or None, default=None
         Passes over the training rows. None: as many as make 2,000 steps of the optimiser (5,000 for a variational
-        model, 3,000 for a sparse one), at least 20 and at most 200 (300, 1,500); none where the optimum is known in
+        model, 3,000 for a sparse one), at least 20 and at most 200 (1,000; 1,500); none where the optimum is known in
         closed form. 0: none, and the weights are kept as they were drawn, pre-trained, or found in closed form.
     batch_size : int, default=128
         Rows per step of the optimiser.

@@ -97,9 +97,9 @@ class LearnedGaussian(Likelihood):
 
     Parameters
     ----------
-    floor : float in (0, 1), default=1e-3
-        The smallest σ, in scaled units, so that the density of a constant feature stays bounded. An estimator raises it
-        for features of repeated values to their resolution, see `diabolo.closed_form`.
+    floor : float in (0, 1), default=1e-4
+        The smallest σ, in scaled units, so that the density of a feature that follows from others stays bounded. An
+        estimator raises it for features of repeated values to their resolution, and to 1e-3 for constant ones.
 
     References
     ----------
@@ -114,7 +114,7 @@ class LearnedGaussian(Likelihood):
 
     support: ClassVar[Support] = "real"
     discrete: ClassVar[bool] = False
-    floor: float = number(1e-3, "(0, 1)")
+    floor: float = number(1e-4, "(0, 1)")
 
     def build(self, n_features: int) -> Own:
         floor = Fixed(jax.device_put(np.full(n_features, self.floor, np.float32)))
@@ -278,7 +278,7 @@ def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> Mixed:
     """The likelihood of a table's encoded rows: each kind of column has its own, numbers the one given.
 
     >>> by_column([("number", 2), ("category", 3)], LearnedGaussian())
-    Mixed(blocks=(LearnedGaussian(floor=0.001), Categorical()), widths=(2, 3))
+    Mixed(blocks=(LearnedGaussian(floor=0.0001), Categorical()), widths=(2, 3))
     """
     return Mixed(tuple(_BY_KIND.get(kind, numbers) for kind, _ in blocks), tuple(width for _, width in blocks))
 

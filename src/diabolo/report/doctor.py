@@ -48,6 +48,7 @@ _ROSE = 0.1
 """A training loss that ends this share of its first value higher, and at least this many nats, has risen."""
 _UNTRAINED = -1.0
 """Networks with their initial weights have a higher explained variance than this."""
+_LITTLE_SIGMA = 3e-3
 _GAP = 0.25
 """A gap between new rows and training rows of this share of what was learned is overfitting."""
 _CHANCE = 0.005
@@ -356,12 +357,12 @@ def sigma_at_floor(e: Evidence) -> Iterator[Finding]:
         width = e.recipe.likelihood.widths[i] if isinstance(e.recipe.likelihood, Mixed) else len(e.owners)
         if spread is not None and hasattr(block, "floor"):
             sigma = np.log1p(np.exp(np.asarray(jax.device_get(spread), np.float64))) + np.asarray(floor)
-            low = np.flatnonzero(sigma < 3 * block.floor)
+            low = np.flatnonzero(sigma < (bound := max(_LITTLE_SIGMA, 3 * block.floor)))
             if len(low):
                 names = [e.owners[at + j] for j in low]
                 yield Finding(
                     "Learned σ at its floor",
-                    f"{_listed(names)}: σ is below {3 * block.floor:g}, {block.floor:g} is the least allowed.",
+                    f"{_listed(names)}: σ is below {bound:g}, {block.floor:g} is the least allowed.",
                     "Such a feature is constant, or follows exactly from others, and its density outweighs all others. "
                     "Leave it out, or raise the floor, LearnedGaussian(floor=0.01).",
                 )

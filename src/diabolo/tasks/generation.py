@@ -22,6 +22,8 @@ from ..schema import Schema
 __all__ = ["AutoencoderGenerator"]
 
 _MOST_CODES = 32
+_STEPS, _LEAST_EPOCHS, _BATCH = 4_000, 100, 128
+"""Longer than a density needs: samples of fewer steps are told from rows more easily (benchmarks.generation)."""
 _PER_COMPONENT, _MOST_COMPONENTS = 12, 100
 """Rows for each component of the mixture, and how many there are at most."""
 _ROWS = 10_000
@@ -116,7 +118,7 @@ class AutoencoderGenerator(Ensemble):
         levels = np.linspace(0, 1, _LEVELS)
         self._known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
         scores = self._put(rows, lambda column, i: _scores(column, self._known[:, i]))
-        self.estimators_ = [self._fitted([(self._network(rows.shape[1]), self._as_given(scores))])]
+        self.estimators_ = [self._fitted([(self._network(*rows.shape), self._as_given(scores))])]
 
         rng = np.random.default_rng([self._seed, 10])
         codes = self._one._coded(scores[np.sort(rng.choice(len(rows), min(_ROWS, len(rows)), replace=False))])
@@ -138,7 +140,7 @@ class AutoencoderGenerator(Ensemble):
         places = self.schema_.places
         return np.hstack([rows[:, given.places[name]] for name in sorted(places, key=lambda name: places[name].start)])
 
-    def _network(self, width: int) -> BaseAutoencoder:
+    def _network(self, n_rows: int, width: int) -> BaseAutoencoder:
         own = self._own()
         if own is None:
             return VariationalAutoencoder(
@@ -147,6 +149,10 @@ class AutoencoderGenerator(Ensemble):
                 n_samples=1,
                 scaling="standard",
                 skip=False,
+                learning_rate=1e-3,
+                validation_fraction=0.1,
+                max_epochs=max(_LEAST_EPOCHS, -(-_STEPS // -(-n_rows // _BATCH))),
+                batch_size=_BATCH,
                 random_state=self._seed,
             )
         if not hasattr(own, "sample"):
