@@ -62,6 +62,7 @@ def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, 
     assert (status, err) == (0, "")
     assert re.search(r"^species +category +3: setosa, versicolor, virginica$", out, re.MULTILINE)
     assert re.search(r"^tag +ignore +left out: more than 100 different texts", out, re.MULTILINE)
+    assert re.search(r"^  chosen: .*scaling standard", out, re.MULTILINE)
     assert re.search(r"variance explained by the reconstruction: -?[0-9.]+%", out)
     status, out, _ = run("sample", tmp_path / "run", "-n", 20)
     drawn = pd.read_csv(io.StringIO(out))

@@ -266,7 +266,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         super()._ended(job, replace(trained, model=closed_form.finish(trained.model, job.rows)))
         self._finish(job.rows)
         self.evaluation_ = None  # type: ignore[misc]
+        if self._speaks and sys.stderr.isatty() and (chosen := self._chosen()):
+            print(f"chosen: {chosen}", file=sys.stderr)
         return self
+
+    def _chosen(self) -> str:
+        """What `fit` chose, where a parameter leaves it to choose."""
+        choices = (
+            ("n_latent", None, f"{getattr(self.model_.recipe.latent, 'n_latent', '')}"),
+            ("scaling", "auto", self.scaler_.kind),
+            ("sparsity_weight", None, f"{getattr(self, 'sparsity_weight_', 0) or 0:.3g}"),
+        )
+        return ", ".join(
+            f"{name} {value}" for name, free, value in choices if getattr(self, name, "") == free and value
+        )
 
     def _formula(self) -> Recipe:
         recipe = super()._formula()

@@ -798,11 +798,13 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
         loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units"
     sample, scaler = rows.head(), estimator.scaler_
     kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator._rebuilt(sample)))
+    chosen = f"  chosen: {text}\n" if (text := estimator._chosen()) else ""
     some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
     typer.echo(
         f"{options['model']} autoencoder on {options['data']}: "
         f"{estimator.n_samples_:,} rows × {estimator.n_features_in_:,} columns\n"
         f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best}, {loss}\n"
+        f"{chosen}"
         f"  variance explained by the reconstruction{some}: {kept:.1%}\n"
         f"saved as {options['out']}"
     )
