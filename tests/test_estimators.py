@@ -3,7 +3,6 @@
 import inspect
 import io
 import pickle
-import re
 from dataclasses import dataclass
 
 import jax
