@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for src in libraries.values():
         if not (src / "diabolo" / "__init__.py").exists():
             parser.error(f"there is no diabolo in {src}: give the src folder of a checkout")
-    plan = Plan.make(given.data, given.work, libraries)
+    former_seeds = frozenset(map(int, given.former_seeds.split(","))) if given.former_seeds else None
+    plan = Plan.make(given.data, given.work, libraries, former_seeds)
     todo = tasks(names, seeds, systems, given.data)
     try:
         measure(plan, todo, given.jobs)
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="basic,sparse", help="systems and examples; default: all")
     parser.add_argument("--sets", metavar="iris,wine", help='sets, and "examples"; default: all')
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--former-seeds", metavar="0", help="seeds of the former library; default: the same")
     parser.add_argument("--jobs", type=int, default=1, help="children at a time, each on a core of its own if several")
     parser.add_argument("--work", type=Path, default=Path(".published/first_contact"), help="where answers are saved")
     parser.add_argument("--out", type=Path, help="a JSON file to write")

@@ -53,17 +53,26 @@ class Plan:
         The folder that holds each library's copy, by "now" and "former".
     keys : dict
         Digest of each library and of what measures it: answers of other files are not used again.
+    former_seeds : frozenset of int or None
+        Seeds that the former library is measured with; None: all.
     """
 
     data: Path | None
     work: Path
     libraries: dict[str, Path]
     keys: dict[str, str]
+    former_seeds: frozenset[int] | None = None
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     """Seconds are compared within a run only."""
 
     @classmethod
-    def make(cls, data: Path | None, work: Path, libraries: dict[str, Path]) -> Plan:
+    def make(
+        cls,
+        data: Path | None,
+        work: Path,
+        libraries: dict[str, Path],
+        former_seeds: frozenset[int] | None = None,
+    ) -> Plan:
         """Copy the libraries, given by their `src` folders, into the work folder."""
         own = hashlib.sha256(b"".join((Path(__file__).parent / name).read_bytes() for name in _OWN_FILES))
         measuring = own.hexdigest()[:12]
@@ -79,7 +88,7 @@ class Plan:
             else:
                 partial.rename(copies[which])
             keys[which] = f"{digest}-{measuring}"
-        return cls(data, work, copies, keys)
+        return cls(data, work, copies, keys, former_seeds)
 
 
 def tasks(names: Sequence[str], seeds: Sequence[int], systems: Sequence[str], data: Path | None) -> list[Task]:
@@ -144,6 +153,8 @@ def _do(plan: Plan, task: Task, caches: Path, former_first: bool) -> str:
     saved = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     said = []
     for which in sorted(plan.libraries, reverse=not former_first):  # "former" comes before "now" in the alphabet
+        if which == FORMER and plan.former_seeds is not None and task.seed not in plan.former_seeds:
+            continue
         known = _known(saved, which, keys) | (_known(saved, PEERS, keys) if which == NOW else {})
         wanted = [part for part in task.parts if which == NOW or not part.startswith(PEERS)]
         missing = [part for part in wanted if part not in known]
