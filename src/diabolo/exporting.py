@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from . import __version__, inference, traced
+from . import __version__, inference, layers, traced
 from .answers import in_order, like_those_seen, named
 from .base import _CODES, _DRAWS, BaseAutoencoder
 from .classifier import AutoencoderClassifier
@@ -305,7 +305,12 @@ def _said(graph: Graph, member: Any, op: Callable[[Any, Any], Any], rows: str, w
     model = member.model_
     mark = traced.any_number(model)
     shape = (mark, member._width if width is None else width)
-    return graph.carried_out(traced.program(lambda x: op(model, x), shape, mark), rows)
+    token = layers.UNROLLED.set(True)
+    try:
+        program = traced.program(lambda x: op(model, x), shape, mark)
+    finally:
+        layers.UNROLLED.reset(token)
+    return graph.carried_out(program, rows)
 
 
 def _scaled(graph: Graph, scaler: Scaler, rows: str) -> str:

@@ -6,6 +6,7 @@ Weights are drawn with NumPy: drawing them through JAX would cost a second of co
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from math import prod
 
 import equinox as eqx
@@ -139,6 +140,8 @@ class Filter(eqx.Module):
         return (linear + shared).T
 
 
+UNROLLED: ContextVar[bool] = ContextVar("UNROLLED", default=False)
+"""Whether a network is traced for a format without loops."""
 _CACHED = 1 << 15
 """Cells whose neighbours and hidden units a processor's cache holds."""
 
@@ -149,7 +152,7 @@ def _in_blocks(f: Callable[[Array], Array], rows: Float[Array, "n d"], size: int
     What is between is worked out anew for the gradient, which is faster than to fetch it from memory.
     """
     n, size = len(rows), max(size, 1)
-    if n <= 2 * size or jax.default_backend() != "cpu":
+    if n <= 2 * size or UNROLLED.get() or jax.default_backend() != "cpu":
         return f(rows)
     blocks = jnp.pad(rows, ((0, -n % size), (0, 0))).reshape(-1, size, rows.shape[1])
     by_block = jax.checkpoint(lambda block: f(block))  # noqa: PLW0108 - modules hold arrays and have no hash
