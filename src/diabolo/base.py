@@ -310,8 +310,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
             return job._replace(model=closed_form.prepared(job.model, job.rows))
         found = closed_form.start(job.model, job.rows, job.plan.seed)
         plan = replace(job.plan, keep_start=found.is_linear)
-        if found.is_optimum and self.max_epochs is None:
-            plan = replace(plan, max_epochs=0)
+        if found.is_linear and self.max_epochs is None:
+            most = 0 if found.is_optimum else self._most_from_linear
+            plan = replace(plan, max_epochs=min(plan.max_epochs, most))
         return job._replace(model=found.model, plan=plan)
 
     def _finish(self, rows: Rows) -> None:

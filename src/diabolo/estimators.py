@@ -496,7 +496,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     skip: bool = True
 
     _steps: ClassVar[int] = 5_000
-    _most_epochs: ClassVar[int] = 1_000
+    _most_from_linear: ClassVar[int] = 300
 
     _former: ClassVar[dict[str, Any]] = {"skip": False}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -73,8 +73,9 @@ _WILD = 100.0
 _TRAINING_PARAMETERS = """
     max_epochs : int or None, default=None
         Passes over the training rows. None: as many as make 2,000 steps of the optimiser (5,000 for a variational
-        model, 3,000 for a sparse one), at least 20 and at most 200 (1,000; 1,500); none where the optimum is known in
-        closed form. 0: none, and the weights are kept as they were drawn, pre-trained, or found in closed form.
+        model, 3,000 for a sparse one), at least 20 and at most 1,000 (1,500 for a sparse one; 200 where training starts
+        at the best linear model, 300 of a variational one); none where the optimum is known in closed form. 0: none,
+        and the weights are kept as they were drawn, pre-trained, or found in closed form.
     batch_size : int, default=128
         Rows per step of the optimiser.
     learning_rate : float or None, default=None
@@ -247,8 +248,10 @@ class Learner(Columns, Kept, ABC):
     verbose: int = 0
 
     _steps: ClassVar[int] = 2_000
-    _most_epochs: ClassVar[int] = 200
-    """What ``max_epochs=None`` stands for: epochs that make so many steps, and no more than these."""
+    _most_epochs: ClassVar[int] = 1_000
+    """What ``max_epochs=None`` stands for: epochs that make so many steps, and no more than these;"""
+    _most_from_linear: ClassVar[int] = 200
+    """nor than these where training starts at the best linear model."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "max_epochs": [Interval(numbers.Integral, 0, MOST, closed="both"), None],
