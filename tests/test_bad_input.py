@@ -753,7 +753,7 @@ def test_trainings_that_go_wrong_say_why(what):
 
 def test_a_learned_sigma_that_collapses_is_named_as_the_cause():
     """Columns that are told exactly draw σ towards its floor, which is as good as none here."""
-    likelihood = parts.LearnedGaussian(floor=1e-44)
+    likelihood = parts.Mixed((parts.LearnedGaussian(floor=1e-44),), (4,))
     model = basic(likelihood=likelihood, learning_rate=1.0, optimizer="sgd", validation_fraction=None, max_epochs=400)
     with pytest.raises(errors.TrainingDiverged, match="σ of column 0 was .* Give it a floor"):
         model.fit(np.ones((30, 4)))

@@ -274,7 +274,8 @@ def _resolved(model: Model, rows: Rows) -> Model:
 
     A feature of repeated values is a rounded one: a density could be as high as it likes at these values, and would say
     nothing. Rounding to steps of δ is an error of standard deviation δ/√12, below which σ does not go, nor below the
-    feature's own standard deviation, if that is less. That of a constant feature is unknown: 1e-3.
+    feature's own standard deviation, if that is less. A constant feature may differ by a step in one row more than the n
+    that were seen, of a standard deviation of δ/√n, by the least δ of the others; by 1e-3, if values do not repeat.
     """
     likelihood = model.recipe.likelihood
     if not isinstance(likelihood, LearnedGaussian) or model.recipe.n_targets:
@@ -282,8 +283,9 @@ def _resolved(model: Model, rows: Rows) -> Model:
     some = next(_pieces(rows))
     some = some[:: max(1, len(some) // _COMPARED_VALUES)]
     std = np.nan_to_num(some - _known_mean(some)).std(axis=0)
-    rounding = np.where(std > 0, np.minimum(resolutions(some) / np.sqrt(12), std), _CONSTANT)
-    lowest = np.maximum(rounding, likelihood.floor)
+    steps = resolutions(some)
+    constant = max(_CONSTANT, float(steps[steps > 0].min(initial=1)) / np.sqrt(rows.n_samples) if steps.any() else 0.0)
+    lowest = np.maximum(np.where(std > 0, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
     own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
     return Model(model.recipe, eqx.tree_at(lambda w: w.likelihood, model.weights, own))
 
@@ -445,7 +447,7 @@ def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
     some = np.nan_to_num(some - _known_mean(some))
     n, d = some.shape
     candidates = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
-    n_steps, n_parts, n_tried = (100, 3, 3) if d <= 160 else (3, 3, 1)
+    n_steps, n_parts, n_tried = (30, 3, 3) if d <= 160 else (3, 3, 1)
     if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # a third of few rows is missed: too few factors would be chosen
         n_parts = n_tried = 10
     fold = np.random.default_rng(0).permutation(n) % n_parts

@@ -56,7 +56,7 @@ CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
 OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
 ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
 
-_WIDEST_CODE, _NARROW, _MANY_DRAWS = 256, 128, 4
+_WIDEST_CODE, _NARROW, _MANY_DRAWS = 256, 16, 4
 _SIZE = Interval(numbers.Integral, 1, MOST, closed="both")
 _LIKELIHOOD = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
 _LAYERS = {"hidden_layer_sizes": ["array-like", _SIZE], "activation": [StrOptions(set(ACTIVATIONS))]}
@@ -469,7 +469,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     beta : float, {"linear", "cyclical"} or Schedule, default=1.0
         β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).
     n_samples : int or None, default=None
-        Draws of z per row in training. None: 4 up to 128 features, where they cost little, and 1 for more.
+        Draws of z per row in training. None: 4 up to 16 features, where they cost little, and 1 for more.
     skip : bool, default=True
         Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
     {common parameters}

@@ -78,6 +78,8 @@ def _members(estimator: Any) -> Pieces:
 _SINCE = "floor'].value"
 """The end of the names of arrays that earlier formats have not."""
 _SINCE_FORMAT = 3
+_LEARNED_GAUSSIAN = {"part": "LearnedGaussian", "floor": 1e-3}
+"""What "learned_gaussian" stood for in earlier formats."""
 Classes = Mapping[str, Any]
 """The estimators and parts that may be made of what is read, by name."""
 
@@ -107,7 +109,8 @@ def _former(classes: Classes, name: Any, parameters: dict[str, Any]) -> dict[str
     }
     then = getattr(classes.get(name) if isinstance(name, str) else None, "_former", {})
     absent = {key: part.to_json(value) for key, value in then.items() if parameters.get(key) is None}
-    return parameters | absent | inner
+    named = {"likelihood": _LEARNED_GAUSSIAN} if parameters.get("likelihood") == "learned_gaussian" else {}
+    return parameters | absent | named | inner
 
 
 def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
