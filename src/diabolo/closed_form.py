@@ -274,7 +274,7 @@ def _resolved(model: Model, rows: Rows) -> Model:
 
     A feature of repeated values is a rounded one: a density could be as high as it likes at these values, and would say
     nothing. Rounding to steps of δ is an error of standard deviation δ/√12, below which σ does not go, nor below the
-    feature's own standard deviation, if that is less. A constant feature may differ by a step in one row more than the n
+    feature's own standard deviation, if that is less. A constant feature may differ by a step in one row beyond the n
     that were seen, of a standard deviation of δ/√n, by the least δ of the others; by 1e-3, if values do not repeat.
     """
     likelihood = model.recipe.likelihood
