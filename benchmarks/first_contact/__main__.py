@@ -1,9 +1,11 @@
 """What a new user gets from the five systems with default settings, compared with simple peers, on real data.
 
     python -m benchmarks.first_contact [--data DIR] [--former SRC] [--jobs 2] [--out FILE]
+    python -m benchmarks.first_contact report [the same options]
     python -m benchmarks.first_contact page
 
-All fits run in processes of their own; an interrupted run continues when the same command is given again.
+All fits run in processes of their own; an interrupted run continues when the same command is given again, and `report`
+gives the figures that are there so far.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan.make(given.data, given.work, libraries, former_seeds)
     todo = tasks(names, seeds, systems, given.data)
     try:
-        measure(plan, todo, given.jobs)
+        measure(plan, todo if given.what is None else [], given.jobs)
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return 130
@@ -72,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.first_contact", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("what", nargs="?", choices=["page"], help="page: only write docs/results.md again")
+    parser.add_argument(
+        "what", nargs="?", choices=["report", "page"], help="report: of what is measured; page: write docs/results.md"
+    )
     parser.add_argument("--data", type=Path, default=Path(data) if data else None, help="default: $DIABOLO_DATA")
     parser.add_argument("--ours", type=Path, default=SRC, metavar="SRC", help="a copy of src to measure")
     parser.add_argument("--former", type=Path, metavar="SRC", help="src of a checkout to fit the same with")

@@ -29,9 +29,10 @@ _HEAD = """## First contact: default settings
 
 `python -m benchmarks.first_contact --data DIR` fits the five systems to {n_sets} sets of real data with default
 settings: nothing is given but `random_state` and, for the basic and the stacked system, K (a third of the columns, at
-most 8). A quarter of the rows, drawn by each of the seeds {seeds}, is for test, and reaches no fit, ours or a peer's;
+most 8). A quarter of the rows, drawn by one of the seeds {seeds}, is for test, and reaches no fit, ours or a peer's;
 the best truncated PCA alone is an oracle, whose number of components is chosen on the test rows. A promise is met on a
-set if the mean over seeds is within the bound. Settings may be chosen on the sets of the first half, and on no others.
+set if the mean over its seeds is within the bound; the tables tell how many seeds a set has been measured with.
+Settings may be chosen on the sets of the first half, and on no others.
 """
 
 
@@ -85,11 +86,12 @@ def _system(one: Verdict) -> str:
 def _by_set(found: dict[str, Any], some: Sequence[Verdict]) -> list[list[str]]:
     """Tabulate the means over seeds, by set and promise, in bold where the promise is not met."""
     heads = (f"{one.promise.name.removeprefix(_system(one)).lstrip(',: ')}, {one.promise.bound_text}" for one in some)
-    lines = [["set", "half", "kind", *heads]]
+    lines = [["set", "half", "kind", "seeds", *heads]]
     for name, about in found["sets"].items():
         cells = [_value(one, name) for one in some]
         if any(cells):
-            lines.append([name, about["half"], about["kind"], *cells])
+            n_seeds = max(len(one.values.get(name, ())) for one in some)
+            lines.append([name, about["half"], about["kind"], str(n_seeds), *cells])
     return lines
 
 
