@@ -126,6 +126,15 @@ def test_the_denoiser_starts_at_the_linear_regression_on_noise():
     assert np.allclose(model.denoise(noisy), mean + (noisy - mean) @ wiener, atol=0.06)
 
 
+def test_a_regression_that_does_not_hold_on_other_rows_is_not_trusted():
+    """Forty rows of forty columns that do not correlate: the noise is left where it is, or nearly."""
+    rng = np.random.default_rng(0)
+    X, test = rng.standard_t(2, size=(40, 40)), rng.standard_t(2, size=(2000, 40))
+    model = diabolo.DenoisingAutoencoder(scaling=None, noise_level=0.3, max_epochs=0, random_state=0).fit(X)
+    noisy = test + 0.3 * rng.normal(size=test.shape)
+    assert np.square(model.denoise(noisy) - test).sum() < 1.01 * np.square(noisy - test).sum()
+
+
 def test_columns_in_another_order_are_denoised_alike():
     X, order = load_digits().data, np.random.default_rng(0).permutation(64)
     one = diabolo.DenoisingAutoencoder(max_epochs=0, random_state=0).fit(X)

@@ -324,14 +324,13 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
         )
     known = ~np.isnan(clean)
     clean = np.where(known, clean, _known_mean(clean)).astype(np.float64)
-    mean = clean.mean(axis=0)
-    shift = np.mean([piece.mean(axis=0, dtype=np.float64) for piece in read], axis=0)
-    inner = sum((centred := piece - shift).T @ centred for piece in read) / (len(clean) * n_copies)
-    cross = sum((piece - shift).T @ (clean - mean) for piece in read) / (len(clean) * n_copies)
     encoder = _path(model.weights.encoder)
-    inner[np.diag_indices(len(inner))] += _RIDGE * np.trace(inner) / len(inner) + 1e-9
     if isinstance(encoder, Neighbors):
-        return Start(_placed(model, _neighbors(clean, inner, cross, shift, mean, encoder), None), True)
+        found = _neighbors(clean, read, encoder)
+        if len(clean) <= _COMPARED:
+            found = found.towards_identity(1 - _share_that_holds(clean, read, encoder))
+        return Start(_placed(model, found, None), True)
+    inner, cross, shift, mean = _regression(clean, read)
     weight = linalg.solve(inner, cross, assume_a="pos")
     if isinstance(recipe.decoder, Identity):
         return Start(_placed(model, _dense(weight, mean - shift @ weight), None), True)
@@ -341,10 +340,33 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     return Start(_placed(model, _dense(coded, -shift @ coded), _dense(axes * unit[:, None], mean)), True)
 
 
-def _neighbors(
-    clean: np.ndarray, inner: np.ndarray, cross: np.ndarray, shift: np.ndarray, mean: np.ndarray, like: Neighbors
-) -> Neighbors:
+def _regression(clean: np.ndarray, read: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Moments of corrupted copies and of clean rows: inner (m, m), a ridge included, cross (m, d), and the means."""
+    n, mean = len(clean) * len(read), clean.mean(axis=0)
+    shift = np.mean([piece.mean(axis=0, dtype=np.float64) for piece in read], axis=0)
+    inner = sum((centred := piece - shift).T @ centred for piece in read) / n
+    cross = sum((piece - shift).T @ (clean - mean) for piece in read) / n
+    inner[np.diag_indices(len(inner))] += _RIDGE * np.trace(inner) / len(inner) + 1e-9
+    return inner, cross, shift, mean
+
+
+def _share_that_holds(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> float:
+    """How much of the change that a regression makes brings rows that were left out nearer to the clean ones."""
+    fold = np.random.default_rng(0).permutation(len(clean)) % 3
+    good = total = 0.0
+    for out in range(3):
+        kept, left = fold != out, fold == out
+        found = _neighbors(clean[kept], [piece[kept] for piece in read], like)
+        for piece in read:
+            change = np.asarray(found.estimate(jnp.asarray(piece[left].T))).T.astype(np.float64) - piece[left]
+            good += float(((clean[left] - piece[left]) * change).sum())
+            total += float(np.square(change).sum())
+    return float(np.clip(good / max(total, 1e-30), 0, 1))
+
+
+def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Neighbors:
     """Regress each column on the columns that vary most with it, itself among them."""
+    inner, cross, shift, mean = _regression(clean, read)
     n_neighbors = like.weight.value.shape[1]
     some = clean[:: max(1, len(clean) // _COMPARED)]
     centred = some - some.mean(axis=0)

@@ -91,6 +91,12 @@ class Neighbors(eqx.Module):
         """Put arrays on the device, in the order of the fields."""
         return cls(*(Fixed(jax.device_put(np.ascontiguousarray(array, np.float32))) for array in arrays))
 
+    def towards_identity(self, share: float) -> Neighbors:
+        """A share of the way to each column's own value."""
+        weight = (1 - share) * self.weight.value
+        bias = (1 - share) * self.bias.value
+        return eqx.tree_at(lambda one: (one.weight.value, one.bias.value), self, (weight.at[:, 0].add(share), bias))
+
     def gathered(self, columns: Float[Array, "d n"], m: int) -> Float[Array, "m d n"]:
         """The values of each column's first m neighbours."""
         which = self.inputs.value[:, :m].T.reshape(-1).astype(jnp.int32)
