@@ -50,6 +50,9 @@ _COMPARED = 512
 """Rows to find neighbours by."""
 _FACTOR_STEPS, _LEAST_SHRINKING = 300, 0.25
 _FEW_ROWS, _FEW_COLUMNS = 1000, 32
+"""Of so few, ten parts choose the number of factors."""
+_FEW_TO_RESTORE = 512
+"""Of so few rows, a regression is tried on rows left out."""
 
 
 class Start(NamedTuple):
@@ -180,8 +183,8 @@ def _known_mean(rows: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mean, covariance matrix and number of all rows."""
+def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance matrix of all rows."""
     d, n = rows.training.n_features, 0
     shift, total, product = _known_mean(next(_pieces(rows))), np.zeros(d), np.zeros((d, d))
     for piece in _pieces(rows):
@@ -190,7 +193,7 @@ def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray, int]:
         total += centred.sum(axis=0)
         product += centred.T @ centred
     mean = total / n
-    return shift + mean, product / n - np.outer(mean, mean), n
+    return shift + mean, product / n - np.outer(mean, mean)
 
 
 def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -201,7 +204,7 @@ def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     d = rows.training.n_features
     if d <= _MOST_COLUMNS:
-        mean, covariance, _ = _moments(rows)
+        mean, covariance = _moments(rows)
         return mean, *_leading(covariance, k)
     mean, n = np.zeros(d), 0
     for piece in _pieces(rows):
@@ -282,10 +285,10 @@ def _resolved(model: Model, rows: Rows) -> Model:
         return model
     some = next(_pieces(rows))
     some = some[:: max(1, len(some) // _COMPARED_VALUES)]
-    std = np.nan_to_num(some - _known_mean(some)).std(axis=0)
-    steps = resolutions(some)
+    varies = np.fmax.reduce(some) > np.fmin.reduce(some)  # a standard deviation of equal values may be rounding, not 0
+    std, steps = np.nan_to_num(some - _known_mean(some)).std(axis=0), resolutions(some)
     constant = max(_CONSTANT, float(steps[steps > 0].min(initial=1)) / np.sqrt(rows.n_samples) if steps.any() else 0.0)
-    lowest = np.maximum(np.where(std > 0, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
+    lowest = np.maximum(np.where(varies, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
     own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
     return Model(model.recipe, eqx.tree_at(lambda w: w.likelihood, model.weights, own))
 
@@ -327,7 +330,7 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     encoder = _path(model.weights.encoder)
     if isinstance(encoder, Neighbors):
         found = _neighbors(clean, read, encoder)
-        if len(clean) <= _COMPARED:
+        if len(clean) <= _FEW_TO_RESTORE:
             found = found.towards_identity(1 - _share_that_holds(clean, read, encoder))
         return Start(_placed(model, found, None), True)
     inner, cross, shift, mean = _regression(clean, read)
@@ -426,7 +429,7 @@ def _factors(model: Model, rows: Rows) -> Start:
     k = model.recipe.latent.n_latent
     if rows.training.n_features > _MOST_COLUMNS:
         return Start(model)
-    mean, covariance, _ = _moments(rows)
+    mean, covariance = _moments(rows)
     d = len(mean)
     floor = np.full(d, 1e-6)
     if isinstance(model.recipe.likelihood, LearnedGaussian):
@@ -458,9 +461,14 @@ def _informative(loadings: np.ndarray, noise: np.ndarray, floor: np.ndarray) -> 
     """
     covariance = loadings.T @ loadings + np.diag(noise)
     noise = np.minimum(np.maximum(_KEPT_NOISE * noise, floor), noise)
-    root = np.sqrt(noise)
-    values, axes = linalg.eigh(covariance / root / root[:, None])
-    return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, noise
+    return _loadings(covariance, noise, len(noise))[0], noise
+
+
+def _loadings(covariance: np.ndarray, noise: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best k loadings (k, d) for a noise, and the covariance's k largest eigenvalues in its units, ascending."""
+    d, root = len(noise), np.sqrt(noise)
+    values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
+    return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, values
 
 
 def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
@@ -504,17 +512,13 @@ def _factor_analysis(
     variance = np.maximum(np.diag(covariance), floor)
     noise, before = variance * 0.5, np.inf
     for _ in range(n_steps if d <= 256 else min(n_steps, 10)):
-        root = np.sqrt(noise)
-        values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
-        loadings = (axes * np.sqrt(np.maximum(values - 1, 0))).T * root
+        loadings, values = _loadings(covariance, noise, k)
         noise = np.maximum(np.diag(covariance) - (loadings**2).sum(axis=0), floor)
         now = float(np.log(np.maximum(values, 1)).sum() - np.maximum(values - 1, 0).sum() + np.log(noise).sum())
         if abs(before - now) < 1e-6 * d:
             break
         before = now
     if k == d:  # as many as columns tell every covariance, but the steps towards that get ever shorter
-        values = linalg.eigvalsh(covariance / np.sqrt(noise) / np.sqrt(noise)[:, None])
+        _, values = _loadings(covariance, noise, k)
         noise = np.maximum(noise * np.clip(values[0], _LEAST_SHRINKING, 1), floor)
-    root = np.sqrt(noise)
-    values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
-    return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, noise
+    return _loadings(covariance, noise, k)[0], noise

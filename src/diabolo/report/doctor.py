@@ -49,6 +49,7 @@ _ROSE = 0.1
 _UNTRAINED = -1.0
 """Networks with their initial weights have a higher explained variance than this."""
 _LITTLE_SIGMA = 3e-3
+"""In scaled units."""
 _GAP = 0.25
 """A gap between new rows and training rows of this share of what was learned is overfitting."""
 _CHANCE = 0.005
