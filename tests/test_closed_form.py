@@ -223,7 +223,7 @@ def test_a_density_does_not_spike_at_repeated_values():
     assert model.score(X) < -1.4 + np.log(np.sqrt(12)) - 0.9 + 0.2
 
 
-def test_a_constant_column_is_found_whatever_its_mean_is_rounded_to():
+def test_sigma_of_a_constant_column_has_a_higher_floor():
     X = np.c_[np.random.default_rng(0).normal(size=(2001, 1)), np.full(2001, 0.1)]
     model = diabolo.VariationalAutoencoder(scaling=None, max_epochs=0, random_state=0).fit(X)
     floor = np.asarray(model.model_.weights.likelihood["floor"].value)

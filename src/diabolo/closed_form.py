@@ -285,10 +285,9 @@ def _resolved(model: Model, rows: Rows) -> Model:
         return model
     some = next(_pieces(rows))
     some = some[:: max(1, len(some) // _COMPARED_VALUES)]
-    varies = np.fmax.reduce(some) > np.fmin.reduce(some)  # a standard deviation of equal values may be rounding, not 0
     std, steps = np.nan_to_num(some - _known_mean(some)).std(axis=0), resolutions(some)
     constant = max(_CONSTANT, float(steps[steps > 0].min(initial=1)) / np.sqrt(rows.n_samples) if steps.any() else 0.0)
-    lowest = np.maximum(np.where(varies, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
+    lowest = np.maximum(np.where(std > 0, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
     own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
     return Model(model.recipe, eqx.tree_at(lambda w: w.likelihood, model.weights, own))
 
