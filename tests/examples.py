@@ -55,6 +55,7 @@ PARTS = {
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
     "StandardNormal": (parts.StandardNormal(),),
     "Gaussian": (parts.Gaussian(), parts.Gaussian(0.1)),
+    "HeteroscedasticGaussian": (parts.HeteroscedasticGaussian(), parts.HeteroscedasticGaussian(floor=0.01)),
     "LearnedGaussian": (parts.LearnedGaussian(), parts.LearnedGaussian(floor=0.01)),
     "Bernoulli": (parts.Bernoulli(),),
     "Categorical": (parts.Categorical(),),

@@ -389,17 +389,29 @@ def kl_to_standard_normal(mu, sigma):
 def minus_log_likelihood(model, x, z):
     """(s, n): −log p(x | z), by SciPy."""
     eta, part, clean = forward(model.weights.decoder, z), model.recipe.likelihood, np.asarray(x, np.float64)
+    factor = 1.0
+    if isinstance(part, parts.HeteroscedasticGaussian):
+        eta, delta = np.split(eta, 2, axis=-1)
+        factor = np.exp(np.tanh(delta))
     if isinstance(part, parts.Bernoulli):
         return -(clean * special.log_expit(eta) + (1 - clean) * special.log_expit(-eta)).sum(-1)
     if isinstance(part, parts.LearnedGaussian):
-        sigma = np.logaddexp(0, np.asarray(model.weights.likelihood["spread"], np.float64)) + part.floor
+        sigma = np.logaddexp(0, np.asarray(model.weights.likelihood["spread"], np.float64)) * factor + part.floor
     else:
         sigma = part.sigma
     return -stats.norm.logpdf(clean, eta, sigma).sum(-1)
 
 
 every_likelihood = pytest.mark.parametrize(
-    "likelihood", [parts.Gaussian(), parts.Gaussian(0.2), parts.LearnedGaussian(), parts.Bernoulli()], ids=repr
+    "likelihood",
+    [
+        parts.Gaussian(),
+        parts.Gaussian(0.2),
+        parts.LearnedGaussian(),
+        parts.HeteroscedasticGaussian(0.01),
+        parts.Bernoulli(),
+    ],
+    ids=repr,
 )
 
 

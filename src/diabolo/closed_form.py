@@ -132,11 +132,16 @@ def _dense(weight: np.ndarray, bias: np.ndarray) -> Dense:
 
 
 def _placed(model: Model, encoder: Any, decoder: Any, likelihood: Any = None) -> Model:
-    """The model with other linear maps; None leaves one as it is."""
+    """The model with other linear maps; None leaves one as it is.
+
+    What a decoder gives beyond the mean of each column, it gives as 0.
+    """
     weights = model.weights
     if encoder is not None:
         weights = eqx.tree_at(lambda w: w.encoder, weights, _with_path(weights.encoder, encoder))
     if decoder is not None:
+        beyond = len(_path(weights.decoder).bias) - len(decoder.bias)
+        decoder = _dense(np.pad(decoder.weight, ((0, 0), (0, beyond))), np.pad(decoder.bias, (0, beyond)))
         weights = eqx.tree_at(lambda w: w.decoder, weights, _with_path(weights.decoder, decoder))
     if likelihood is not None:
         weights = eqx.tree_at(lambda w: w.likelihood, weights, likelihood)
@@ -360,10 +365,17 @@ def _share_that_holds(clean: np.ndarray, read: list[np.ndarray], like: Neighbors
         kept, left = fold != out, fold == out
         found = _neighbors(clean[kept], [piece[kept] for piece in read], like)
         for piece in read:
-            change = np.asarray(found.estimate(jnp.asarray(piece[left].T))).T.astype(np.float64) - piece[left]
+            change = _estimated(found, piece[left]) - piece[left]
             good += float(((clean[left] - piece[left]) * change).sum())
             total += float(np.square(change).sum())
     return float(np.clip(good / max(total, 1e-30), 0, 1))
+
+
+def _estimated(found: Neighbors, rows: np.ndarray) -> np.ndarray:
+    """`Neighbors.estimate` of few rows, without a program to compile."""
+    inputs, weight, bias = (np.asarray(one.value, np.float64) for one in (found.inputs, found.weight, found.bias))
+    estimate: np.ndarray = np.einsum("ndm,dm->nd", rows[:, inputs.astype(int)], weight) + bias
+    return estimate
 
 
 def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Neighbors:

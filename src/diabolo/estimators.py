@@ -18,7 +18,7 @@ from .corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorrupti
 from .errors import InvalidParameter
 from .latents import Code, Latent
 from .learner import MOST, Job, load, resolve
-from .likelihoods import Bernoulli, Count, Gaussian, LearnedGaussian, Likelihood
+from .likelihoods import Bernoulli, Count, Gaussian, HeteroscedasticGaussian, LearnedGaussian, Likelihood
 from .model import Model, Recipe
 from .networks import MLP, Network, SkipMLP
 from .objectives import ELBO, Objective, Reconstruction
@@ -44,6 +44,7 @@ __all__ = [
 LIKELIHOODS: dict[str, Likelihood] = {
     "gaussian": Gaussian(),
     "learned_gaussian": LearnedGaussian(),
+    "heteroscedastic_gaussian": HeteroscedasticGaussian(),
     "bernoulli": Bernoulli(),
     "count": Count(),
 }
@@ -90,7 +91,8 @@ class Autoencoder(BaseAutoencoder):
     corruption : Corruption or None, default=None
     prior : Prior or None, default=None
         None: ``StandardNormal()``.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
+default="gaussian"
     objective : {"reconstruction", "elbo"} or Objective, default="reconstruction"
     penalties : tuple of Penalty, default=()
     {common parameters}
@@ -157,7 +159,8 @@ class BasicAutoencoder(BaseAutoencoder):
         K, the width of the code.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
         s, on the code.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
+default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -203,7 +206,8 @@ class StackedAutoencoder(BaseAutoencoder):
         Of the hidden layers.
     latent_activation : the same names, default="identity"
         Of the code.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
+default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     skip : bool, default=True
         Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`; not
@@ -311,7 +315,8 @@ class SparseAutoencoder(BaseAutoencoder):
         ρ.
     sparsity_weight : float in [0, inf) or None, default=None
         β. None: found while training, such that every ρ̂ⱼ comes to ρ; see ``sparsity_weight_``.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
+default="gaussian"
         "gaussian" makes the reconstruction term ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -395,7 +400,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
     skip : bool, default=True
         Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
-    likelihood : {"gaussian", "learned_gaussian", "bernoulli", "count"} or Likelihood, default="gaussian"
+    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
+default="gaussian"
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -420,6 +426,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
     skip: bool = True
     likelihood: str | Likelihood = "gaussian"
 
+    _steps: ClassVar[int] = 1_500
+    _rate: ClassVar[float] = 0.068
+
     _former: ClassVar[dict[str, Any]] = {"skip": False}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
@@ -441,7 +450,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             "likelihood": likelihood,
         }
         is_whole = self.n_latent is None and self.skip
-        is_plain = isinstance(likelihood, Gaussian | LearnedGaussian) and getattr(self, "schema_", None) is None
+        is_plain = type(likelihood) in (Gaussian, LearnedGaussian) and getattr(self, "schema_", None) is None
         if is_whole and is_plain and not (self._missing or corruption.hides):
             return recipes.restoring(n_features, **given)
         return recipes.denoising(self.n_latent or min(n_features, _WIDEST_CODE), skip=self.skip, **given)
@@ -464,8 +473,10 @@ class VariationalAutoencoder(BaseAutoencoder):
     hidden_layer_sizes : tuple of int, default=(128, 128)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-    likelihood : {"learned_gaussian", "gaussian", "bernoulli", "count"} or Likelihood, default="learned_gaussian"
-        p(x | z): normal with σ learned per feature, normal with σ² = ½ (``Gaussian(sigma)`` for another), or Bernoulli.
+    likelihood : {"heteroscedastic_gaussian", "learned_gaussian", "gaussian", "bernoulli", "count"} or Likelihood, \
+default="heteroscedastic_gaussian"
+        p(x | z): normal with σ(z) learned per feature and row, or per feature only, normal with σ² = ½
+        (``Gaussian(sigma)`` for another), or Bernoulli.
     beta : float, {"linear", "cyclical"} or Schedule, default=1.0
         β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).
     n_samples : int or None, default=None
@@ -490,13 +501,14 @@ class VariationalAutoencoder(BaseAutoencoder):
     n_latent: int | None = None
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
     activation: str = "silu"
-    likelihood: str | Likelihood = "learned_gaussian"
+    likelihood: str | Likelihood = "heteroscedastic_gaussian"
     beta: float | str | Schedule = 1.0
     n_samples: int | None = None
     skip: bool = True
 
-    _steps: ClassVar[int] = 5_000
+    _steps: ClassVar[int] = 4_000
     _most_from_linear: ClassVar[int] = 300
+    _rate: ClassVar[float] = 0.068
 
     _former: ClassVar[dict[str, Any]] = {"skip": False}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -93,9 +93,10 @@ class Neighbors(eqx.Module):
 
     def towards_identity(self, share: float) -> Neighbors:
         """A share of the way to each column's own value."""
-        weight = (1 - share) * self.weight.value
-        bias = (1 - share) * self.bias.value
-        return eqx.tree_at(lambda one: (one.weight.value, one.bias.value), self, (weight.at[:, 0].add(share), bias))
+        weight = (1 - share) * np.asarray(self.weight.value)
+        weight[:, 0] += share
+        new = Fixed(jax.device_put(weight)), Fixed(jax.device_put((1 - share) * np.asarray(self.bias.value)))
+        return eqx.tree_at(lambda one: (one.weight, one.bias), self, new, is_leaf=lambda leaf: isinstance(leaf, Fixed))
 
     def gathered(self, columns: Float[Array, "d n"], m: int) -> Float[Array, "m d n"]:
         """The values of each column's first m neighbours."""

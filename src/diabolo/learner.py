@@ -58,7 +58,7 @@ LEARNERS: dict[str, type[Kept]] = {}
 """Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
-_LEAST_EPOCHS, _RATE, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.034, 0.01, 1e-3
+_LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
 _LOWER = 3.0
 """A retry's rate is so many times lower."""
 _NO_ROOM = ("RESOURCE_EXHAUSTED", "Maximum allowed dimension", "array is too big", "Out of memory")
@@ -72,16 +72,18 @@ _WILD = 100.0
 
 _TRAINING_PARAMETERS = """
     max_epochs : int or None, default=None
-        Passes over the training rows. None: as many as make 2,000 steps of the optimiser (5,000 for a variational
-        model, 3,000 for a sparse one), at least 20 and at most 1,000 (1,500 for a sparse one; 200 where training starts
-        at the best linear model, 300 of a variational one); none where the optimum is known in closed form. 0: none,
-        and the weights are kept as they were drawn, pre-trained, or found in closed form.
-    batch_size : int, default=128
-        Rows per step of the optimiser.
+        Passes over the training rows. None: as many as make 2,000 steps of the optimiser (1,500 for a denoising model,
+        3,000 for a sparse, 4,000 for a variational one), at least 20 and at most 1,000 (1,500 for a sparse one; 200
+        where training starts at the best linear model, 300 of a variational one); none where the optimum is known in
+        closed form. 0: none, and the weights are kept as they were drawn, pre-trained, or found in closed form.
+    batch_size : int or None, default=None
+        Rows per step of the optimiser. None: 128; fewer where all columns share weights, as in a denoiser without a
+        bottleneck: as many as have 32,768 cells, at least 32.
     learning_rate : float or None, default=None
-        The optimiser's peak rate. None: 0.034/√w, at most 0.01, where w is the widest layer, so that a step changes
-        what a layer says by much the same whatever its width (Yang et al. 2021, "Tensor Programs V", table 3, between
-        their rates for input and for hidden weights): 0.003 for 128 units. 0.001 for SGD.
+        The optimiser's peak rate. None: 0.034/√w (0.068/√w for a denoising or a variational model), at most 0.01, where
+        w is the most inputs that a layer has, so that a step changes what a layer says by much the same whatever its
+        width (Yang et al. 2021, "Tensor Programs V", table 3, between their rates for input and for hidden weights):
+        0.003 or 0.006 for 128. 0.001 for SGD.
     learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
         The factor on the rate over time.
     optimizer : {"adam", "muon", "sgd"} or Optimizer, default="adam"
@@ -236,7 +238,7 @@ class Learner(Columns, Kept, ABC):
     """Base of all that is trained; `BaseAutoencoder` for those that reconstruct."""
 
     max_epochs: int | None = None
-    batch_size: int = 128
+    batch_size: int | None = None
     learning_rate: float | None = None
     learning_rate_schedule: str | Schedule = "cosine"
     optimizer: str | Optimizer = "adam"
@@ -252,10 +254,12 @@ class Learner(Columns, Kept, ABC):
     """What ``max_epochs=None`` stands for: epochs that make so many steps, and no more than these;"""
     _most_from_linear: ClassVar[int] = 200
     """nor than these where training starts at the best linear model."""
+    _rate: ClassVar[float] = 0.034
+    """The optimiser's peak rate for a layer of one input."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "max_epochs": [Interval(numbers.Integral, 0, MOST, closed="both"), None],
-        "batch_size": [Interval(numbers.Integral, 1, MOST, closed="both")],
+        "batch_size": [Interval(numbers.Integral, 1, MOST, closed="both"), None],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither"), None],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
@@ -338,7 +342,7 @@ class Learner(Columns, Kept, ABC):
                             raise self._explained(error, job) from None
                         lower = plan.learning_rate / _LOWER
                         warnings.warn(f"{error} Beginning anew with learning_rate={lower:.3g}.", Retried, stacklevel=3)
-        _warn_of(trained, job.plan, -(-rows.training.n_rows // self.batch_size))
+        _warn_of(trained, job.plan, -(-rows.training.n_rows // job.plan.batch_size))
         self._ended(job, trained)
         with _in_memory():
             self._evaluate(job.rows)
@@ -415,12 +419,12 @@ class Learner(Columns, Kept, ABC):
 
     def _plan(self, n_rows: int, model: Model) -> Plan:
         optimizer = resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer)
-        n_steps = -(-n_rows // self.batch_size)
-        default = min(max(_LEAST_EPOCHS, -(-self._steps // n_steps)), self._most_epochs)
+        batch_size = int(self.batch_size or model.recipe.encoder.rows_per_step(self._width))
+        default = min(max(_LEAST_EPOCHS, -(-self._steps // -(-n_rows // batch_size))), self._most_epochs)
         return Plan(
             max_epochs=default if self.max_epochs is None else self.max_epochs,
-            batch_size=int(self.batch_size),
-            learning_rate=_rate_for(model, optimizer) if self.learning_rate is None else self.learning_rate,
+            batch_size=batch_size,
+            learning_rate=_rate_for(model, optimizer, self._rate) if self.learning_rate is None else self.learning_rate,
             learning_rate_schedule=resolve(
                 "learning_rate_schedule", self.learning_rate_schedule, RATE_SCHEDULES, Schedule
             ),
@@ -430,13 +434,12 @@ class Learner(Columns, Kept, ABC):
         )
 
 
-def _rate_for(model: Model, optimizer: Optimizer) -> float:
-    """A peak rate, by the widest layer; a low one for steps that are as large as the gradient."""
+def _rate_for(model: Model, optimizer: Optimizer, rate: float) -> float:
+    """A peak rate, by the most inputs of a layer; a low one for steps that are as large as the gradient."""
     if isinstance(optimizer, SGD):
         return _RATE_OF_SGD
     arrays = jax.tree.leaves(model.weights.trainable()[0])
-    width = max((size for array in arrays if array.ndim == 2 for size in array.shape), default=1)
-    return min(_HIGHEST_RATE, _RATE / width**0.5)
+    return min(_HIGHEST_RATE, rate / max((array.shape[0] for array in arrays if array.ndim == 2), default=1) ** 0.5)
 
 
 def _warn_of(trained: Trained, plan: Plan, n_steps: int) -> None:

@@ -22,7 +22,17 @@ from .errors import InvalidPart
 from .layers import Fixed
 from .part import Part, holds_many, number, wholes
 
-__all__ = ["Bernoulli", "Categorical", "Count", "Gaussian", "LearnedGaussian", "Likelihood", "Mixed", "by_column"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Count",
+    "Gaussian",
+    "HeteroscedasticGaussian",
+    "LearnedGaussian",
+    "Likelihood",
+    "Mixed",
+    "by_column",
+]
 
 Own = dict[str, Any]
 """Arrays by name; those that are not trained as `layers.Fixed`."""
@@ -92,8 +102,8 @@ class Gaussian(Likelihood):
 class LearnedGaussian(Likelihood):
     r"""p(x | z) = N(x̂, diag σ²) with x̂ = η and σ learned: one weight per feature, shared by all rows.
 
-    The usual choice for a variational model on real numbers: σ decides how much a feature's error weighs against the
-    KL term, and no fixed value is right for all data. σ starts at 1.
+    σ decides how much a feature's error weighs against the KL term, and no fixed value is right for all data. σ starts
+    at 1.
 
     Parameters
     ----------
@@ -122,6 +132,41 @@ class LearnedGaussian(Likelihood):
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Normal(eta, softplus(own["spread"]) + own["floor"].value)
+
+
+@dataclass(frozen=True)
+class HeteroscedasticGaussian(LearnedGaussian):
+    r"""p(x | z) = N(x̂(z), diag σ²(z)): each feature's σ is learned, and differs from row to row.
+
+    The default of a variational model on real numbers: rows of different kinds seldom have errors of one size. The
+    decoder gives x̂ and δ, and σ(z) = σ·exp(tanh δ(z)), above the floor, with a learned σ for each feature as in
+    `LearnedGaussian`. Within a factor of e of it σ(z) can follow the rows, yet a row unlike those learned from is not
+    infinitely improbable.
+
+    Parameters
+    ----------
+    floor : float in (0, 1), default=1e-4
+        The smallest σ(z), in scaled units; see `LearnedGaussian`.
+
+    References
+    ----------
+    Kingma & Welling (2014), appendix C.2, for a decoder that gives σ(z); Mattei & Frellsen (2018), "Leveraging the
+    Exact Likelihood of Deep Latent Variable Models", for why σ(z) must have a bound.
+
+    Examples
+    --------
+    >>> part = HeteroscedasticGaussian()
+    >>> p = part(jnp.array([[0.0, 0.0], [0.0, 9.0]]), part.build(1))  # x̂ and δ of two rows
+    >>> p.scale.round(2).tolist()
+    [[1.0], [2.71...]]
+    """
+
+    def n_outputs(self, n_features: int) -> int:
+        return 2 * n_features
+
+    def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
+        mean, delta = distributions.apart(eta, (eta.shape[-1] // 2,) * 2)
+        return distributions.Normal(mean, softplus(own["spread"]) * jnp.exp(jnp.tanh(delta)) + own["floor"].value)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,10 @@ __all__ = [
     "key_from",
 ]
 
+_ROWS_PER_STEP, _LEAST_ROWS_PER_STEP = 128, 32
+_CELLS_PER_STEP = 1 << 15
+"""Of a network that learns the same of every column, where rows have many."""
+
 
 class Network(Part, slot="network"):
     """What stands in the encoder's and the decoder's place."""
@@ -60,6 +64,10 @@ class Network(Part, slot="network"):
     def mirrored(self) -> Network:
         """The same network read backwards: the default decoder to this encoder. Refine it where order matters."""
         return self
+
+    def rows_per_step(self, n_in: int) -> int:
+        """How many rows of ``n_in`` columns a step of the optimiser needs, unless it is told otherwise."""
+        return _ROWS_PER_STEP
 
 
 def key_from(rng: np.random.Generator) -> PRNGKeyArray:
@@ -200,6 +208,9 @@ class NeighborFilter(Network):
 
     def mirrored(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
+
+    def rows_per_step(self, n_in: int) -> int:
+        return min(_ROWS_PER_STEP, max(_LEAST_ROWS_PER_STEP, 1 << (_CELLS_PER_STEP // n_in).bit_length() >> 1))
 
 
 def _silent(module: eqx.Module) -> eqx.Module:

@@ -3,7 +3,16 @@
 from .corruptions import Chain, Corruption, GaussianNoise, Masking, Missing, NoCorruption, OneOf, SaltAndPepper
 from .latents import Code, DiagonalGaussian, Latent
 from .layers import PerRow
-from .likelihoods import Bernoulli, Categorical, Count, Gaussian, LearnedGaussian, Likelihood, Mixed
+from .likelihoods import (
+    Bernoulli,
+    Categorical,
+    Count,
+    Gaussian,
+    HeteroscedasticGaussian,
+    LearnedGaussian,
+    Likelihood,
+    Mixed,
+)
 from .model import Recipe
 from .networks import (
     MLP,
@@ -55,6 +64,7 @@ __all__ = [
     "ForwardPass",
     "Gaussian",
     "GaussianNoise",
+    "HeteroscedasticGaussian",
     "Identity",
     "ImportanceWeighted",
     "KLSparsity",

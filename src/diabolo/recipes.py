@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .corruptions import Corruption, GaussianNoise
 from .latents import Code, DiagonalGaussian
-from .likelihoods import Gaussian, LearnedGaussian, Likelihood
+from .likelihoods import Gaussian, HeteroscedasticGaussian, Likelihood
 from .model import Recipe
 from .networks import MLP, Identity, NeighborFilter, Network, SkipMLP
 from .objectives import ELBO
@@ -113,7 +113,7 @@ def variational(
     hidden: tuple[int, ...] = (128, 128),
     activation: str = "silu",
     skip: bool = True,
-    likelihood: Likelihood = LearnedGaussian(),
+    likelihood: Likelihood = HeteroscedasticGaussian(),
     beta: Schedule = Constant(),
     n_samples: int = 1,
 ) -> Recipe:

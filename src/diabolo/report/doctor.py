@@ -296,12 +296,12 @@ def under_training(e: Evidence) -> Iterator[Finding]:
     curve = _judged(e)
     if not curve or e.best_epoch < 0.9 * e.n_epochs or _has_diverged(e) or next(overfitting(e), None) is not None:
         return
-    n_steps = e.n_epochs * -(-e.n_samples // e.parameters["batch_size"])
+    n_steps = e.n_epochs * -(-e.n_samples // e.rows_per_step)
     if n_steps < _FEW_STEPS:  # the curve does not show it: the rate falls to 0 however short the training is
         yield Finding(
             "Stopped too early",
             f"The optimiser made {n_steps:,} steps, and the last epochs were the best.",
-            "Train longer: max_epochs=None makes 2,000 steps or more. Then see whether the loss is lower.",
+            "Train longer: max_epochs=None makes 1,500 steps or more. Then see whether the loss is lower.",
         )
         return
     if len(curve) < 10:

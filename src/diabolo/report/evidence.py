@@ -216,6 +216,11 @@ class Evidence:
         return len(set(self.curve("beta"))) > 1
 
     @property
+    def rows_per_step(self) -> int:
+        """The size of a batch."""
+        return int(self.parameters["batch_size"] or self.recipe.encoder.rows_per_step(len(self.owners)))
+
+    @property
     def rate(self) -> float:
         """The peak of the learning rate; 0 if nothing was trained."""
         return self.parameters["learning_rate"] or max(self.curve("learning_rate"), default=0.0)
