@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
@@ -152,6 +153,20 @@ def test_noise_in_the_users_units_is_halved():
     assert np.square(model.denoise(noisy) - test).sum() < 0.5 * np.square(noisy - test).sum()
 
 
+@pytest.mark.parametrize(("n_columns", "n_rows"), [(3, 128), (256, 128), (257, 64), (784, 32), (10**6, 32)])
+def test_a_filter_that_all_columns_share_needs_few_rows_a_step(n_columns, n_rows):
+    assert parts.NeighborFilter().rows_per_step(n_columns) == n_rows
+    assert parts.MLP().rows_per_step(n_columns) == 128
+
+
+def test_a_denoiser_of_wide_rows_takes_small_steps_unless_told_otherwise():
+    X = np.random.default_rng(0).normal(size=(320, 1024))
+    few = diabolo.DenoisingAutoencoder(max_epochs=1, validation_fraction=None, random_state=0).fit(X)
+    same = diabolo.DenoisingAutoencoder(max_epochs=1, validation_fraction=None, batch_size=32, random_state=0).fit(X)
+    other = diabolo.DenoisingAutoencoder(max_epochs=1, validation_fraction=None, batch_size=64, random_state=0).fit(X)
+    assert few.history_ == same.history_ != other.history_
+
+
 # -- variational ------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +207,22 @@ def test_two_heaps_are_two():
     model = diabolo.VariationalAutoencoder(random_state=0).fit(draw(1000))
     assert model.score(draw(1000)) > -1.2  # a full Gaussian has −1.9
     assert (np.abs(model.sample(2000, random_state=0)[:, 0]) < 1).mean() < 0.2
+
+
+def test_noise_that_differs_from_row_to_row_is_told_as_such():
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        kind = rng.integers(0, 2, n)
+        return np.c_[4.0 * kind + 0.1 * rng.normal(size=n), np.where(kind, 1.0, 0.2) * rng.normal(size=n)]
+
+    train, test, settings = draw(1500), draw(1000), {"scaling": None, "max_epochs": 100, "random_state": 0}
+    ours = diabolo.VariationalAutoencoder(**settings).fit(train)
+    same = diabolo.VariationalAutoencoder(likelihood="learned_gaussian", **settings).fit(train)
+    assert ours.score(test) > same.score(test)
+    density = ours.model_.decode(ours.model_.code(jnp.asarray([[0.0, 0.0], [4.0, 0.0]])))
+    quiet, loud = np.asarray(density.scale)[:, 1]
+    assert loud > 2 * quiet
 
 
 def test_held_out_rows_are_judged_by_the_beta_that_is_wanted():

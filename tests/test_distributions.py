@@ -12,6 +12,7 @@ from jaxtyping import Array
 from scipy import integrate, special, stats
 
 import examples
+from diabolo import parts
 from diabolo.activations import softplus
 from diabolo.distributions import (
     Bernoulli,
@@ -345,7 +346,7 @@ def mass(block, log_prob, d):
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
 def test_every_likelihood_is_normalised(part):
-    density = part(jnp.array([-1.0, 0.0, 2.0]), part.build(3))
+    density = part(jnp.linspace(-1.0, 2.0, part.n_outputs(3)), part.build(3))
     for block, columns in blocks_of(density):
 
         def log_prob(x, columns=columns):
@@ -358,10 +359,17 @@ def test_every_likelihood_is_normalised(part):
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
 def test_every_likelihoods_mean_is_the_mean_of_its_draws(part):
-    density = part(jnp.array([-1.0, 0.0, 2.0]), part.build(3))
+    density = part(jnp.linspace(-1.0, 2.0, part.n_outputs(3)), part.build(3))
     draws = np.asarray(density.sample(jax.random.key(0), (N_DRAWS,)), np.float64)
     error = draws.std(axis=0) / math.sqrt(N_DRAWS)
     assert np.all(np.abs(draws.mean(axis=0) - density.mean) < STANDARD_ERRORS * error)
+
+
+def test_sigma_by_row_stays_within_a_factor_of_e_and_above_the_floor():
+    part = parts.HeteroscedasticGaussian(floor=0.2)
+    delta = jnp.array([[-1e9], [0.0], [1e9]])
+    scale = part(jnp.hstack([jnp.zeros((3, 1)), delta]), part.build(1)).scale[:, 0]
+    np.testing.assert_allclose(scale, 0.2 + 0.8 * np.exp([-1, 0, 1]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("prior")])

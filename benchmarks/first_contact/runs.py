@@ -114,7 +114,8 @@ def tasks(names: Sequence[str], seeds: Sequence[int], systems: Sequence[str], da
                 "repeated": int((keep & sets.repeated(train)).sum()),
             }
             found.append(Task(name, seed, parts, about))
-    return found
+    # One seed of every set first: a program compiled for one seed is not compiled again for the next.
+    return sorted(found, key=lambda task: seeds.index(task.seed))
 
 
 def measure(plan: Plan, todo: Sequence[Task], n_jobs: int = 1) -> None:

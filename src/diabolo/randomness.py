@@ -80,7 +80,8 @@ def _blocks(k: Words, shape: tuple[int, ...]) -> tuple[Words, Words]:
 
 
 def _bits(k: Words, width: int, shape: tuple[int, ...]) -> Array:
-    a, b = _blocks(k, shape)
+    always = (k[0] * (k[0] + 1)) & 1 == 0  # the compiler does not know, and so does not draw anew for each use
+    a, b = jax.lax.cond(always, lambda: _blocks(k, shape), lambda: (jnp.zeros(shape, jnp.uint32),) * 2)
     if width == 64:
         return (a.astype(jnp.uint64) << 32) | b.astype(jnp.uint64)
     return (a ^ b).astype(jnp.dtype(f"uint{width}"))
