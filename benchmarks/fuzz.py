@@ -222,7 +222,7 @@ def _arrow_request() -> list[Case]:
 
 
 def _read_rows(folder: Path) -> None:
-    from diabolo.stores import Store, open_store
+    from diabolo.data.blocks import Store, open_store
 
     files = sorted(folder.iterdir())
     opened: Any = open_store(files[0] if len(files) == 1 else folder)
@@ -233,9 +233,10 @@ def _read_rows(folder: Path) -> None:
 
 def _read_artifact(folder: Path) -> None:
     import diabolo
-    from diabolo import artifact, cli
+    from diabolo.cli import app
+    from diabolo.persistence import files as artifact
 
-    cli._described(artifact.read_manifest(folder))
+    app._described(artifact.read_manifest(folder))
     model = diabolo.load(folder)
     if model._width < 100:
         repr(model)
@@ -243,10 +244,10 @@ def _read_artifact(folder: Path) -> None:
 
 
 def _read_config(folder: Path) -> None:
-    from diabolo import cli
+    from diabolo.cli import app
 
-    options = cli._options_from(folder / "run.toml")
-    cli._make(options.get("model", "basic"), options.get("parameters", {}))._validate_params()
+    options = app._options_from(folder / "run.toml")
+    app._make(options.get("model", "basic"), options.get("parameters", {}))._validate_params()
 
 
 _wire: list[Any] = []
@@ -256,7 +257,7 @@ def _read_request(kind: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         if not _wire:
             import diabolo
-            from diabolo.serving.wire import Wire
+            from diabolo.serving.codec import Wire
 
             with warnings.catch_warnings(action="ignore"):
                 model = diabolo.VariationalAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(_table())

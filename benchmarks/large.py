@@ -71,11 +71,12 @@ def train(where: str, n_epochs: int) -> dict[str, float]:
     """One fit: the loop's rate, the peak of memory, the loss, the rate against that of chunks in memory."""
     import jax
 
-    from diabolo import VariationalAutoencoder, training
+    from diabolo import VariationalAutoencoder
+    from diabolo.engine import trainer
 
     calls: list[tuple[float, int]] = []
     pairs: list[float] = []
-    real, program, given = training._Run.stretch, training.stretch, []
+    real, program, given = trainer._Run.stretch, trainer.stretch, []
 
     def remembered(*arguments: Any) -> Any:
         given[:] = arguments
@@ -94,7 +95,7 @@ def train(where: str, n_epochs: int) -> dict[str, float]:
             pairs.append((time.perf_counter() - started) / took)
         return outcome
 
-    training._Run.stretch, training.stretch = stretch, remembered
+    trainer._Run.stretch, trainer.stretch = stretch, remembered
     rows = np.concatenate(list(pieces(int(where)))) if where.isdigit() else where
     # A share held out that is as many rows from a file as in memory: from a file it has a limit.
     model = VariationalAutoencoder(

@@ -26,8 +26,8 @@ if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Before diabolo is imported: the shapes in annotations are checked in every test.
-NUMERIC_ROOMS = (
-    "convolution",
+NUMERIC_MODULES = (
+    "conv_ops",
     "corruptions",
     "distributions",
     "latents",
@@ -40,8 +40,8 @@ NUMERIC_ROOMS = (
     "priors",
     "schedules",
 )
-assert not any(f"diabolo.{room}" in sys.modules for room in NUMERIC_ROOMS)
-install_import_hook([f"diabolo.{room}" for room in NUMERIC_ROOMS], "shape_checker.check")
+assert not any(f"diabolo.core.{name}" in sys.modules for name in NUMERIC_MODULES)
+install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape_checker.check")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -113,12 +113,12 @@ def data_dir():
 def run(monkeypatch, capfd):
     """Run `diabolo …` in this process: its exit status, standard output and standard error."""
 
-    from diabolo import cli
+    from diabolo.cli import app
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["diabolo", *map(str, words)])
         try:
-            cli.main()
+            app.main()
             status = 0
         except SystemExit as end:
             status = end.code or 0

@@ -10,8 +10,10 @@ import pkgutil
 from math import prod
 
 import diabolo
-from diabolo import estimators, parts, recipes
-from diabolo.part import registered
+from diabolo import parts
+from diabolo.core import recipes
+from diabolo.core.component import registered
+from diabolo.estimators import autoencoders
 
 PARTS = {
     "NoCorruption": (parts.NoCorruption(),),
@@ -110,7 +112,7 @@ RECIPES = {
 SMALL = {"max_epochs": 3, "batch_size": 16, "learning_rate": 0.01, "random_state": 0}
 
 ESTIMATORS = {
-    "Autoencoder": estimators.Autoencoder(
+    "Autoencoder": autoencoders.Autoencoder(
         encoder=parts.MLP((4,), "tanh"),
         latent=parts.DiagonalGaussian(2),
         decoder=parts.MLP((3,)),
@@ -123,11 +125,11 @@ ESTIMATORS = {
         learning_rate_schedule=parts.Steps((2,)),
         **SMALL,
     ),
-    "BasicAutoencoder": estimators.BasicAutoencoder(**SMALL),
-    "StackedAutoencoder": estimators.StackedAutoencoder(hidden_layer_sizes=(4, 3), **SMALL),
-    "SparseAutoencoder": estimators.SparseAutoencoder(n_hidden=8, **SMALL),
-    "DenoisingAutoencoder": estimators.DenoisingAutoencoder(hidden_layer_sizes=(4,), corruption="masking", **SMALL),
-    "VariationalAutoencoder": estimators.VariationalAutoencoder(
+    "BasicAutoencoder": autoencoders.BasicAutoencoder(**SMALL),
+    "StackedAutoencoder": autoencoders.StackedAutoencoder(hidden_layer_sizes=(4, 3), **SMALL),
+    "SparseAutoencoder": autoencoders.SparseAutoencoder(n_hidden=8, **SMALL),
+    "DenoisingAutoencoder": autoencoders.DenoisingAutoencoder(hidden_layer_sizes=(4,), corruption="masking", **SMALL),
+    "VariationalAutoencoder": autoencoders.VariationalAutoencoder(
         n_latent=2, hidden_layer_sizes=(4,), init="random", **SMALL
     ),
 }

@@ -13,14 +13,16 @@ def main():
     if job.get("devices"):
         os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={job['devices']}"
     import diabolo
-    from diabolo import StackedAutoencoder, placement, stores, streams, training
+    from diabolo import StackedAutoencoder
+    from diabolo.data import blocks
+    from diabolo.engine import loader, sharding, trainer
 
-    stores.CHUNK_BYTES = streams.CHUNK_BYTES = 30_000
-    stores.BLOCK_BYTES = 2_000
+    blocks.CHUNK_BYTES = loader.CHUNK_BYTES = 30_000
+    blocks.BLOCK_BYTES = 2_000
     if "DIABOLO_COORDINATOR" in os.environ:
-        placement.connect()
+        sharding.connect()
     if job.get("slowly"):
-        real = training._Run.stretch
+        real = trainer._Run.stretch
 
         def stretch(run):
             time.sleep(0.05)
@@ -28,18 +30,18 @@ def main():
                 print("trains", flush=True)
             return real(run)
 
-        training._Run.stretch = stretch
+        trainer._Run.stretch = stretch
 
     read = []
-    real_block = stores.Store.checked
-    stores.Store.checked = lambda self, i: read.append(i) or real_block(self, i)
+    real_block = blocks.Store.checked
+    blocks.Store.checked = lambda self, i: read.append(i) or real_block(self, i)
     settings = {"random_state": job.get("seed", 0), "max_epochs": job["epochs"]}
     model = StackedAutoencoder(hidden_layer_sizes=(8,), batch_size=32, **settings)
     keep = {"checkpoint_dir": job["keep"], "checkpoint_every": 0, "resume": True} if job.get("keep") else {}
     with diabolo.use_devices() if job.get("devices") else contextlib.nullcontext():
         model.fit(job["rows"], **keep)
-        n_devices = placement.current().n_devices
-    if placement.current().is_leader:
+        n_devices = sharding.current().n_devices
+    if sharding.current().is_leader:
         model.save(job["out"])
     print(json.dumps({"read": len(read), "devices": n_devices, "loss": model.history_["loss"][-1]}))
 

@@ -14,7 +14,8 @@ from sklearn.model_selection import ShuffleSplit
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diabolo
-from diabolo import AnomalyDetector, BasicAutoencoder, VariationalAutoencoder, stores
+from diabolo import AnomalyDetector, BasicAutoencoder, VariationalAutoencoder
+from diabolo.data import blocks
 from diabolo.errors import ArtifactError
 
 FEW = ("-s", "estimator=single", "-s", "calibration=0.2")
@@ -272,9 +273,9 @@ def test_missing_cells_are_left_out(wine, of_wine):
 def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_scored(monkeypatch, tmp_path):
     rows = normal_rows(4000).astype(np.float32)
     np.save(tmp_path / "rows.npy", rows)
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr(stores, "BLOCK_BYTES", 1 << 11)
-    monkeypatch.setattr("diabolo.ensembles.CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 11)
+    monkeypatch.setattr("diabolo.estimators.ensemble.CHUNK_BYTES", 1 << 14)
     detector = AnomalyDetector(UNTRAINED, 0.05, random_state=0).fit(str(tmp_path / "rows.npy"))
     assert detector.n_samples_ == 4000
     assert len(detector.calibration_scores_) == 205  # a fifth of the 1,024 that 16 kB hold

@@ -19,10 +19,11 @@ from sklearn.base import clone
 
 import diabolo
 import examples
-from diabolo import artifact, parts, runtime
+from diabolo import jax_config, parts
 from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
-from diabolo.estimators import Autoencoder, BasicAutoencoder, SparseAutoencoder, StackedAutoencoder
-from diabolo.learner import load
+from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, SparseAutoencoder, StackedAutoencoder
+from diabolo.estimators.trainable import load
+from diabolo.persistence import files
 
 SMALL = examples.SMALL
 every_estimator = pytest.mark.parametrize("name", examples.ESTIMATORS)
@@ -96,7 +97,7 @@ def test_a_loaded_models_recipe_and_weights_are_the_same_tree(name, fitted, tmp_
 
 @every_estimator
 def test_a_loaded_model_compiles_nothing_new(name, fitted, table, tmp_path):
-    from diabolo import inference
+    from diabolo.engine import inference
 
     fitted[name].transform(table)
     fitted[name].save(tmp_path / "m")
@@ -227,9 +228,9 @@ def test_a_saved_model_is_json_and_safetensors_and_nothing_else(name, fitted, tm
 @every_estimator
 def test_the_manifest_says_what_the_model_is(name, fitted, tmp_path):
     fitted[name].save(tmp_path / "m")
-    manifest = artifact.read_manifest(tmp_path / "m")
+    manifest = files.read_manifest(tmp_path / "m")
     assert manifest["format"] == "diabolo"
-    assert manifest["format_version"] == artifact.FORMAT_VERSION == 3
+    assert manifest["format_version"] == files.FORMAT_VERSION == 3
     assert {"diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn"} <= set(manifest["versions"])
     assert manifest["estimator"] == name
     assert set(manifest["parameters"]) == set(fitted[name].get_params(deep=False))
@@ -239,12 +240,12 @@ def test_the_manifest_says_what_the_model_is(name, fitted, tmp_path):
 
 
 def test_the_fingerprint_knows_every_bit_shape_and_type(table):
-    base = artifact.fingerprint(table)
+    base = files.fingerprint(table)
     nudged = table.copy()
     nudged[3, 2] = np.nextafter(nudged[3, 2], np.inf)
     others = [nudged, table[::-1], table.T, table.astype(np.float32), table[:-1]]
-    assert len({base, *map(artifact.fingerprint, others)}) == 6
-    assert artifact.fingerprint(np.asfortranarray(table)) == base
+    assert len({base, *map(files.fingerprint, others)}) == 6
+    assert files.fingerprint(np.asfortranarray(table)) == base
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------
@@ -302,9 +303,9 @@ def test_a_manifest_that_lacks_a_fitted_attribute_is_refused(key, saved):
 
 @pytest.mark.parametrize("name", ["scaler.offset", "scaler.scale", "model.weights.encoder.layers[0].weight"])
 def test_arrays_that_lack_one_are_refused(name, saved):
-    manifest, arrays = artifact.read(saved)
+    manifest, arrays = files.read(saved)
     assert name in arrays
-    artifact.write(saved, manifest, {key: array for key, array in arrays.items() if key != name})
+    files.write(saved, manifest, {key: array for key, array in arrays.items() if key != name})
     with pytest.raises(ArtifactError, match=name.replace("[", r"\[")):
         load(saved)
 
@@ -384,7 +385,7 @@ def test_a_parameter_that_is_not_json_is_refused_and_nothing_is_written(existing
         fitted["BasicAutoencoder"].save(path)
     before = everything_in(tmp_path)
     with pytest.raises(ArtifactError, match="cannot be written as JSON"):
-        artifact.write(path, {"parameters": {"f": object()}}, {})
+        files.write(path, {"parameters": {"f": object()}}, {})
     assert everything_in(tmp_path) == before
     assert path.exists() == existing
 
@@ -546,7 +547,7 @@ def test_a_saved_model_is_verified_by_its_rows(name, fitted, table, tmp_path):
     fitted[name].save(tmp_path / "m", probe=table)
     loaded = load(tmp_path / "m")
     found = loaded.verify(table)
-    n_threads = runtime.n_threads()
+    n_threads = jax_config.n_threads()
     assert found == (min(64, len(table)), True, 0.0, 0.0, n_threads, n_threads)
     assert "gives the stored bits" in str(found)
     loaded.save(tmp_path / "again")  # it is kept
@@ -555,10 +556,10 @@ def test_a_saved_model_is_verified_by_its_rows(name, fitted, table, tmp_path):
 
 def test_other_weights_do_not_give_the_stored_bits(fitted, table, tmp_path):
     fitted["BasicAutoencoder"].save(tmp_path / "m", probe=table)
-    manifest, arrays = artifact.read(tmp_path / "m")
+    manifest, arrays = files.read(tmp_path / "m")
     name = "model.weights.encoder.layers[0].weight"
     arrays[name] = np.nextafter(arrays[name], np.float32(9))
-    artifact.write(tmp_path / "m", manifest, arrays)
+    files.write(tmp_path / "m", manifest, arrays)
     found = load(tmp_path / "m").verify(table)
     assert not found.same_bits
     assert 0 < found.code_difference < 1e-4
@@ -625,10 +626,10 @@ def test_with_one_number_of_threads_the_same_bits_are_fitted_on_any_number_of_co
 
 def test_bits_that_differ_by_the_number_of_threads_are_told_so(fitted, table, tmp_path, monkeypatch):
     fitted["BasicAutoencoder"].save(tmp_path / "m", probe=table)
-    manifest, arrays = artifact.read(tmp_path / "m")
+    manifest, arrays = files.read(tmp_path / "m")
     manifest["probe"]["threads"] = 77
     arrays["probe.scores"] = arrays["probe.scores"] + 1
-    artifact.write(tmp_path / "m", manifest, arrays)
+    files.write(tmp_path / "m", manifest, arrays)
     assert "stored with 77 threads, here are" in str(load(tmp_path / "m").verify(table))
     assert "DIABOLO_THREADS=77" in str(load(tmp_path / "m").verify(table))
 
@@ -637,4 +638,4 @@ def test_bits_that_differ_by_the_number_of_threads_are_told_so(fitted, table, tm
 def test_a_number_of_threads_that_is_none_is_refused(threads, monkeypatch):
     monkeypatch.setenv("DIABOLO_THREADS", threads)
     with pytest.raises(InvalidParameter, match="DIABOLO_THREADS must be a whole number"):
-        runtime.configure()
+        jax_config.configure()

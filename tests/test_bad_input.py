@@ -17,8 +17,10 @@ import scipy.sparse
 from PIL import Image
 
 import diabolo
-from diabolo import artifact, errors, parts, stores
+from diabolo import errors, parts
+from diabolo.data import blocks
 from diabolo.errors import DiaboloError
+from diabolo.persistence import files
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
 
@@ -585,8 +587,8 @@ def with_arrays(change):
     """Other arrays, with the checksum that they have."""
 
     def make(path):
-        manifest, arrays = artifact.read(path)
-        artifact.write(path, manifest, {name: change(array) for name, array in arrays.items()})
+        manifest, arrays = files.read(path)
+        files.write(path, manifest, {name: change(array) for name, array in arrays.items()})
 
     return make
 
@@ -683,8 +685,8 @@ WRITTEN = {
 @pytest.mark.parametrize("what", WRITTEN)
 def test_what_cannot_be_written_leaves_all_as_it_was(what, run, tmp_path, monkeypatch, fitted):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr(stores, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 12)
     fitted.save(tmp_path / "model")
     np.save(tmp_path / "rows.npy", GOOD)
     arguments = WRITTEN[what](tmp_path)
@@ -700,7 +702,7 @@ def test_a_full_disk_is_told_in_one_line(run, tmp_path, fitted, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("diabolo.sinks._Csv.add", full)
+    monkeypatch.setattr("diabolo.data.writers._Csv.add", full)
     words = ("transform", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "codes.csv")
     refused_by_the_command("cannot be written: No space left on device", run, tmp_path, words)
 
@@ -888,12 +890,12 @@ def test_parquet_files_of_other_orders_are_read_by_name_however_large(tmp_path, 
     """Even if the order is that of the first and of the last, and not of those between."""
     for i, names in enumerate((NAMES, NAMES[::-1], NAMES)):
         pa.parquet.write_table(named(GOOD[10 * i : 10 * i + 10]).select(names), tmp_path / f"{i}.parquet")
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 4 * 4 * 16)
-    np.testing.assert_array_equal(stores.open_store(str(tmp_path)).table().rows, GOOD)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 4 * 4 * 16)
+    np.testing.assert_array_equal(blocks.open_store(str(tmp_path)).table().rows, GOOD)
 
 
 def test_csv_files_of_other_orders_are_read_by_name_however_large(tmp_path, monkeypatch):
     for i, names in enumerate((NAMES, NAMES[::-1])):
         pa.csv.write_csv(named(GOOD[15 * i : 15 * i + 15]).select(names), tmp_path / f"{i}.csv")
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 64)
-    np.testing.assert_array_equal(stores.open_store(str(tmp_path)).table().rows, GOOD)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 64)
+    np.testing.assert_array_equal(blocks.open_store(str(tmp_path)).table().rows, GOOD)

@@ -87,7 +87,7 @@ def test_a_share_of_the_cells_is_taken_out_of_tables_in_the_units_they_are_judge
 
 @pytest.mark.parametrize("method", [imputation.OURS, "mean", "KNN", "IterativeImputer"])
 def test_every_imputer_is_judged_by_the_cells_that_were_taken_out(method, tables, monkeypatch):
-    monkeypatch.setattr("diabolo.tasks.repair._STEPS", (300, 300))
+    monkeypatch.setattr("diabolo.estimators.imputer._STEPS", (300, 300))
     found = imputation.measure(tables, "banknote", 0, method)
     assert found["seconds"] > 0
     assert (0.8 < found["error"] < 1.2) if method == "mean" else (found["error"] < 0.7)

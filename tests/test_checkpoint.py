@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from diabolo import StackedAutoencoder, VariationalAutoencoder, artifact, load, training
-from diabolo.checkpoint import Checkpoints
+from diabolo import StackedAutoencoder, VariationalAutoencoder, load
+from diabolo.engine import trainer
+from diabolo.engine.checkpoints import Checkpoints
+from diabolo.engine.trainer import State
 from diabolo.errors import CheckpointError, DamagedCheckpoint
-from diabolo.training import State
+from diabolo.persistence import files as artifact
 
 VAE = VariationalAutoencoder(
     hidden_layer_sizes=(4,),
@@ -40,7 +42,7 @@ class Stopped(BaseException):
 
 def stop_after(monkeypatch, n_stretches):
     """Let a training be interrupted after so many calls of the program, each of few epochs."""
-    real, left = training.stretch, [n_stretches]
+    real, left = trainer.stretch, [n_stretches]
 
     def stretch(*args):
         if left[0] == 0:
@@ -48,8 +50,8 @@ def stop_after(monkeypatch, n_stretches):
         left[0] -= 1
         return real(*args)
 
-    monkeypatch.setattr(training, "stretch", stretch)
-    monkeypatch.setattr(training, "_STRETCH_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "stretch", stretch)
+    monkeypatch.setattr(trainer, "_STRETCH_SECONDS", 0.0)
 
 
 def same_bits(one, other):
@@ -238,7 +240,7 @@ def train_slowly(rows, folder, out, begun):
         time.sleep(0.02)
         real(descriptor)
 
-    os.fsync, training._STRETCH_SECONDS = fsync, 0.0
+    os.fsync, trainer._STRETCH_SECONDS = fsync, 0.0
     clone(VAE).fit(rows, checkpoint_dir=folder, checkpoint_every=0, resume=True).save(out)
 
 
@@ -272,7 +274,7 @@ def train_until_the_disk_is_full(rows, folder, said):
             resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
         real(self, stage, state)
 
-    Checkpoints.write, training._STRETCH_SECONDS = write, 0.0
+    Checkpoints.write, trainer._STRETCH_SECONDS = write, 0.0
     try:
         clone(VAE).fit(rows, checkpoint_dir=folder, checkpoint_every=0)
     except CheckpointError as error:

@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from diabolo import AutoencoderClassifier, load, parts
+from diabolo.core.model import Model, loss
 from diabolo.errors import CheckpointError, InvalidPart
-from diabolo.estimators import BasicAutoencoder, SparseAutoencoder, VariationalAutoencoder
-from diabolo.model import Model, loss
+from diabolo.estimators.autoencoders import BasicAutoencoder, SparseAutoencoder, VariationalAutoencoder
 
 UNTRAINED = BasicAutoencoder(n_latent=4, max_epochs=0)
 QUICK = {"batch_size": 16, "learning_rate": 0.05, "random_state": 0}
@@ -178,7 +178,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(iris, tmp_path, mo
     X, y = iris
     model = AutoencoderClassifier(BasicAutoencoder(max_epochs=6, random_state=0), max_epochs=2000, **QUICK)
     whole = clone(model).fit(X, y)
-    monkeypatch.setattr("diabolo.training._STRETCH_SECONDS", 0.001)
+    monkeypatch.setattr("diabolo.engine.trainer._STRETCH_SECONDS", 0.001)
 
     def stop(epoch, record):
         if epoch > 500:

@@ -12,7 +12,8 @@ import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import diabolo
-from diabolo import cli, data, stores
+from diabolo.cli import app
+from diabolo.data import blocks, readers
 
 SMALL = ("-s", "max_epochs=2", "-s", "batch_size=64")
 
@@ -40,7 +41,7 @@ def fitted(wine, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("model", [name for name, kind in cli.MODELS.items() if kind not in cli._MADE_FOR])
+@pytest.mark.parametrize("model", [name for name, kind in app.MODELS.items() if kind not in app._MADE_FOR])
 def test_every_autoencoder_fits_from_a_csv(model, wine, run, tmp_path):
     status, out, err = run("fit", wine, "-m", model, "-o", tmp_path / "r", "--exclude", "id,target", "-q", *SMALL)
     assert (status, out, err) == (0, "", "")
@@ -129,14 +130,14 @@ def test_a_folder_of_images_becomes_one_of_images_again(run, tmp_path, monkeypat
         *SMALL,
     )
     assert run(*words, "-o", tmp_path / "run")[0] == 0
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 4 * 64 * 30)  # so that it is done piece by piece
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 4 * 64 * 30)  # so that it is done piece by piece
     assert run("reconstruct", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "again") == (0, "", "")
-    again, model = data.read(tmp_path / "again"), diabolo.load(tmp_path / "run")
+    again, model = readers.read(tmp_path / "again"), diabolo.load(tmp_path / "run")
     assert [file.name for file in again.images.files] == [f"{i:03}.png" for i in range(100)]
     np.testing.assert_allclose(again.rows, model.reconstruct(tmp_path / "digits"), atol=0.5 / 255 + 1e-6)
     assert run("sample", tmp_path / "run", "-n", 12, "-o", tmp_path / "new", "--means")[0] == 0
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [f"{i:02}.png" for i in range(1, 13)]
-    assert data.read(tmp_path / "new").images.shape == (8, 8)
+    assert readers.read(tmp_path / "new").images.shape == (8, 8)
     status, _, err = run("denoise", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "cleaned")
     assert (status, "learned from clean rows" in err, (tmp_path / "cleaned").exists()) == (2, True, False)
     status, _, err = run("score", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "scores")
@@ -156,7 +157,7 @@ def test_denoised_images_come_back_under_their_names(tmp_path, run):
     words = ("fit", tmp_path / "digits", "-m", "denoising", "-s", "corruption=masking", *SMALL)
     assert run(*words, "-o", tmp_path / "run")[0] == 0
     assert run("denoise", tmp_path / "run", tmp_path / "digits", "-o", tmp_path / "cleaned") == (0, "", "")
-    cleaned, model = data.read(tmp_path / "cleaned"), diabolo.load(tmp_path / "run")
+    cleaned, model = readers.read(tmp_path / "cleaned"), diabolo.load(tmp_path / "run")
     assert [file.name for file in cleaned.images.files] == [f"{i:02}.png" for i in range(40)]
     expected = np.clip(model.denoise(tmp_path / "digits"), 0, 1)
     np.testing.assert_allclose(cleaned.rows, expected, atol=0.5 / 255 + 1e-6)
@@ -171,7 +172,7 @@ def test_outputs_equal_the_estimators(command, suffix, fitted, wine, run, tmp_pa
     X = load_wine().data
     call = getattr(model, "score_samples" if command == "score" else command)
     expected = call(pd.DataFrame(X, columns=model.feature_names_in_)).reshape(len(X), -1)
-    got = diabolo.data.read(tmp_path / f"out{suffix}")
+    got = diabolo.data.readers.read(tmp_path / f"out{suffix}")
     np.testing.assert_array_equal(got.rows, expected)
     if suffix != ".npy":
         names = {"transform": [f"variationalautoencoder{i}" for i in range(3)], "score": ["log_density"]}
@@ -240,7 +241,7 @@ corruption = {{ part = "Chain", steps = [{{ part = "Masking", p = 0.2 }}, {{ par
     ],
 )  # fmt: skip
 def test_settings_are_read_as_what_they_look_like(text, value):
-    assert cli._setting(text) == ("a", value)
+    assert app._setting(text) == ("a", value)
 
 
 BAD_CALLS = {

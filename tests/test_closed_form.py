@@ -10,9 +10,10 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.mixture import GaussianMixture
 
 import diabolo
-from diabolo import closed_form, parts
+from diabolo import parts
+from diabolo.data.scaler import Scaler, have_one_unit
+from diabolo.engine import closed_form
 from diabolo.errors import PoorFit, PosteriorCollapse
-from diabolo.scaling import Scaler, have_one_unit
 
 TABLES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
 
@@ -70,7 +71,7 @@ def test_components_of_wide_rows_and_of_streams(tmp_path, monkeypatch):
     by_passes = diabolo.BasicAutoencoder(n_latent=3, scaling=None, random_state=0).fit(X)
     assert np.allclose(by_passes.reconstruct(X), exact.reconstruct(X), atol=1e-4)
     np.save(tmp_path / "X.npy", X)
-    monkeypatch.setattr("diabolo.stores.CHUNK_BYTES", 1 << 16)
+    monkeypatch.setattr("diabolo.data.blocks.CHUNK_BYTES", 1 << 16)
     by_stream = diabolo.BasicAutoencoder(n_latent=3, scaling=None, random_state=0).fit(str(tmp_path / "X.npy"))
     assert np.allclose(by_stream.reconstruct(X), exact.reconstruct(X), atol=1e-3)
 

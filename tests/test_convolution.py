@@ -13,10 +13,10 @@ from jax import lax
 from sklearn.base import clone
 
 from diabolo import Autoencoder, load, parts
-from diabolo.convolution import convolve, convolve_transposed, strided
+from diabolo.core.conv_ops import convolve, convolve_transposed, strided
+from diabolo.core.layers import Convolution, Dense, TransposedConvolution, strides
+from diabolo.core.model import Model, loss
 from diabolo.errors import InvalidPart
-from diabolo.layers import Convolution, Dense, TransposedConvolution, strides
-from diabolo.model import Model, loss
 
 ORDER = ("NHWC", "HWIO", "NHWC")
 # (height, width), channels in and out, (kernel's height, width), stride

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diabolo import data
+from diabolo.data import readers
 from diabolo.errors import InvalidData
 
 ROWS = np.array([[1.0, 2.5, 0.0], [3.0, -4.0, 1.0], [5.0, 1e-9, 0.0]])
@@ -34,21 +34,21 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_table_with_names_is_read(name, frame, tmp_path):
     WRITERS[name](frame, tmp_path / name)
-    table = data.read(tmp_path / name)
+    table = readers.read(tmp_path / name)
     assert table.names == NAMES
     np.testing.assert_allclose(table.rows, ROWS, rtol=1e-6)
 
 
 def test_a_csv_without_a_header_keeps_its_first_row(tmp_path):
     np.savetxt(tmp_path / "t.csv", ROWS, delimiter=",")
-    np.testing.assert_allclose(data.read(tmp_path / "t.csv").rows, ROWS)
+    np.testing.assert_allclose(readers.read(tmp_path / "t.csv").rows, ROWS)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int16", "uint8", "bool"])
 def test_an_array_is_read_and_keeps_float32(dtype, tmp_path):
     rows = np.arange(24).reshape(4, 2, 3).astype(dtype)
     np.save(tmp_path / "x.npy", rows)
-    table = data.read(tmp_path / "x.npy")
+    table = readers.read(tmp_path / "x.npy")
     assert table.names is None
     assert table.rows.dtype == (np.float32 if dtype == "float32" else np.float64)
     np.testing.assert_array_equal(table.rows, rows.reshape(4, 6))
@@ -57,12 +57,12 @@ def test_an_array_is_read_and_keeps_float32(dtype, tmp_path):
 def test_an_archive_needs_a_key_only_if_it_holds_several_arrays(tmp_path):
     np.savez(tmp_path / "one.npz", X=ROWS)
     np.savez(tmp_path / "two.npz", X=ROWS, y=np.arange(3))
-    np.testing.assert_array_equal(data.read(tmp_path / "one.npz").rows, ROWS)
-    np.testing.assert_array_equal(data.read(tmp_path / "two.npz", key="X").rows, ROWS)
+    np.testing.assert_array_equal(readers.read(tmp_path / "one.npz").rows, ROWS)
+    np.testing.assert_array_equal(readers.read(tmp_path / "two.npz", key="X").rows, ROWS)
     with pytest.raises(InvalidData, match=r"several arrays \(X, y\).*--key"):
-        data.read(tmp_path / "two.npz")
+        readers.read(tmp_path / "two.npz")
     with pytest.raises(InvalidData, match="no array named Z; it has X, y"):
-        data.read(tmp_path / "two.npz", key="Z")
+        readers.read(tmp_path / "two.npz", key="Z")
 
 
 @pytest.mark.parametrize("how", ["folder", "glob"])
@@ -73,7 +73,7 @@ def test_many_files_are_one_table_in_the_order_of_their_names(how, frame, tmp_pa
     frame.iloc[1:].to_parquet(folder / "1.parquet")
     (folder / ".hidden").write_text("not data")
     where = folder if how == "folder" else f"{folder}/*.parquet"
-    np.testing.assert_array_equal(data.read(where).rows, ROWS)
+    np.testing.assert_array_equal(readers.read(where).rows, ROWS)
 
 
 @pytest.mark.parametrize(("mode", "width"), [("L", 12), ("RGB", 36), ("1", 12)])
@@ -81,7 +81,7 @@ def test_a_folder_of_images_becomes_pixels_in_the_unit_interval(mode, width, tmp
     pixels = np.random.default_rng(0).integers(0, 256, (4, 3), dtype=np.uint8)
     for i in range(3):
         Image.fromarray(pixels).convert(mode).save(tmp_path / f"{i}.png")
-    rows = data.read(tmp_path).rows
+    rows = readers.read(tmp_path).rows
     assert rows.shape == (3, width)
     assert rows.min() >= 0
     assert rows.max() <= 1
@@ -92,13 +92,13 @@ def test_a_folder_of_images_becomes_pixels_in_the_unit_interval(mode, width, tmp
 def test_columns_are_chosen_and_excluded_by_name_or_number(frame, tmp_path):
     frame.to_parquet(tmp_path / "t.parquet")
     np.save(tmp_path / "x.npy", ROWS)
-    assert data.read(tmp_path / "t.parquet", columns=["c", "a"]).names == ("c", "a")
-    assert data.read(tmp_path / "t.parquet", exclude=["b"]).names == ("a", "c")
-    np.testing.assert_array_equal(data.read(tmp_path / "x.npy", exclude=["1"]).rows, ROWS[:, [0, 2]])
+    assert readers.read(tmp_path / "t.parquet", columns=["c", "a"]).names == ("c", "a")
+    assert readers.read(tmp_path / "t.parquet", exclude=["b"]).names == ("a", "c")
+    np.testing.assert_array_equal(readers.read(tmp_path / "x.npy", exclude=["1"]).rows, ROWS[:, [0, 2]])
     with pytest.raises(InvalidData, match=r"no column named z\. The columns are: a, b, c"):
-        data.read(tmp_path / "t.parquet", columns=["a", "z"])
+        readers.read(tmp_path / "t.parquet", columns=["a", "z"])
     with pytest.raises(InvalidData, match="No column is left"):
-        data.read(tmp_path / "t.parquet", exclude=["a", "b", "c"])
+        readers.read(tmp_path / "t.parquet", exclude=["a", "b", "c"])
 
 
 def _write(path, content):
@@ -126,33 +126,33 @@ def test_a_bad_file_is_refused_with_what_where_and_the_mend(name, tmp_path):
     content, message = BAD_FILES[name]
     _write(tmp_path / name, content)
     with pytest.raises(InvalidData, match=message) as caught:
-        data.read(tmp_path / name, wanted=None)
+        readers.read(tmp_path / name, wanted=None)
     assert name in str(caught.value)
 
 
 def test_what_is_not_there_or_does_not_match_is_refused(frame, tmp_path):
     with pytest.raises(InvalidData, match="no such file"):
-        data.read(tmp_path / "nowhere.csv")
+        readers.read(tmp_path / "nowhere.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidData, match="empty folder"):
-        data.read(tmp_path / "empty")
+        readers.read(tmp_path / "empty")
     mixed = tmp_path / "mixed"
     mixed.mkdir()
     _csv(frame, mixed / "a.csv")
     np.save(mixed / "b.npy", ROWS)
     with pytest.raises(InvalidData, match="several kinds"):
-        data.read(mixed)
+        readers.read(mixed)
     _csv(frame.drop(columns="b"), tmp_path / "p1.csv")
     _csv(frame, tmp_path / "p2.csv")
     with pytest.raises(InvalidData, match="do not have the same columns: b"):
-        data.read(f"{tmp_path}/p*.csv")
+        readers.read(f"{tmp_path}/p*.csv")
     Image.new("L", (3, 4)).save(tmp_path / "a.png")
     Image.new("L", (4, 4)).save(tmp_path / "b.png")
     with pytest.raises(InvalidData, match=r"b\.png is 4×4 grey, but a\.png is 3×4 grey"):
-        data.read(f"{tmp_path}/*.png")
+        readers.read(f"{tmp_path}/*.png")
     np.save(tmp_path / "flat.npy", np.arange(3.0))
     with pytest.raises(InvalidData, match=r"shape \(3,\)"):
-        data.read(tmp_path / "flat.npy")
+        readers.read(tmp_path / "flat.npy")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InvalidData, match="plain numbers"):
-        data.read(tmp_path / "objects.npy")
+        readers.read(tmp_path / "objects.npy")

@@ -13,8 +13,8 @@ from scipy import integrate, special, stats
 
 import examples
 from diabolo import parts
-from diabolo.activations import softplus
-from diabolo.distributions import (
+from diabolo.core.activations import softplus
+from diabolo.core.distributions import (
     Bernoulli,
     Categorical,
     Dirac,

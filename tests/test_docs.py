@@ -1,12 +1,15 @@
 """The documentation is true: its Python runs, its links lead somewhere, and what it names is there."""
 
 import importlib
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-from diabolo import estimators, learner, part
+import diabolo
+from diabolo.core import component
+from diabolo.estimators import autoencoders, trainable
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -27,12 +30,12 @@ NEED_ALL_STEPS = ("generation",)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     """Of all but the Korean README, whose code is the other's: see test_readme."""
     monkeypatch.chdir(tmp_path)
-    own = {name: cls for name, cls in part._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
-    monkeypatch.setattr(part, "_REGISTRY", own)  # as for a reader, who has not imported these tests
+    own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
+    monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests
     if page.stem not in NEED_ALL_STEPS:
-        monkeypatch.setattr(learner.Learner, "_steps", 1000)
-        monkeypatch.setattr(estimators.VariationalAutoencoder, "_steps", 2500)
-        monkeypatch.setattr(learner, "_LEAST_EPOCHS", 5)
+        monkeypatch.setattr(trainable.Learner, "_steps", 1000)
+        monkeypatch.setattr(autoencoders.VariationalAutoencoder, "_steps", 2500)
+        monkeypatch.setattr(trainable, "_LEAST_EPOCHS", 5)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
 
@@ -68,9 +71,11 @@ def test_every_row_of_the_lecture_names_code_and_a_test_that_exist():
 
 
 def _resolve(dotted):
-    """`module.Name.attribute` within diabolo; dataclass fields count as attributes."""
-    module, name, *rest = dotted.split(".")
-    thing = getattr(importlib.import_module(f"diabolo.{module}"), name)
+    """`Name.attribute` or `package.module.Name.attribute` within diabolo; dataclass fields count as attributes."""
+    thing, rest = diabolo, dotted.split(".")
+    while hasattr(thing, "__path__") and importlib.util.find_spec(f"{thing.__name__}.{rest[0]}"):
+        thing = importlib.import_module(f"{thing.__name__}.{rest.pop(0)}")
+    thing = getattr(thing, rest.pop(0))
     for attribute in rest:
         fields = {*getattr(thing, "__dataclass_fields__", ()), *getattr(thing, "__annotations__", ())}
         documented = attribute in (thing.__doc__ or "")

@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 import diabolo
 from diabolo import parts
 from diabolo.errors import LossRose, NoImprovement
-from diabolo.report import doctor, evidence, reported
+from diabolo.report import collect, diagnostics, reported
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=(300, 6))
@@ -25,8 +25,8 @@ def evaluation(kept, by_pca, rows="held-out", n_rows=30):
 
 def examined(model, rows=None, **changes):
     """The findings by title."""
-    found = dataclasses.replace(evidence.gathered(model, rows), **changes)
-    return {finding.what: finding for finding in doctor.examine(found)}
+    found = dataclasses.replace(collect.gathered(model, rows), **changes)
+    return {finding.what: finding for finding in diagnostics.examine(found)}
 
 
 @cache
@@ -113,9 +113,9 @@ def test_without_held_out_rows_a_model_that_generalises_does_not_overfit():
 @pytest.mark.parametrize("make", [diabolo.DenoisingAutoencoder, diabolo.VariationalAutoencoder])
 def test_the_reconstruction_term_of_the_training_rows_is_that_of_the_learning_curve(make):
     model = make(n_latent=2, max_epochs=60, validation_fraction=0, random_state=0).fit(NORMAL)
-    found = evidence.gathered(model, NORMAL).seen.reconstruction
+    found = collect.gathered(model, NORMAL).seen.reconstruction
     assert found[:, 0].mean() == pytest.approx(np.mean(model.history_["reconstruction"][-6:]), rel=0.05)
-    assert evidence.gathered(fitted(), NORMAL).seen.reconstruction is None
+    assert collect.gathered(fitted(), NORMAL).seen.reconstruction is None
 
 
 def test_overfitting_and_too_short_a_training_exclude_one_another():
@@ -176,7 +176,7 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
         warnings.simplefilter("ignore", LossRose)
         warnings.simplefilter("ignore", NoImprovement)
         model.fit(rows)
-    assert evidence.gathered(model, rows).seen.explained < -4
+    assert collect.gathered(model, rows).seen.explained < -4
     model.evaluation_ = evaluation(-4.57, 0.55)
     for found in (examined(model, rows), examined(model), examined(model, rows, evaluation=None)):
         assert found["Divergence"].serious
@@ -186,7 +186,7 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
 
 
 def test_divergence_is_seen_in_the_reports_rows_alone():
-    found = evidence.gathered(fitted(), NORMAL)
+    found = collect.gathered(fitted(), NORMAL)
     far = dataclasses.replace(found.seen, rebuilt=3 * NORMAL[::-1].astype(np.float32))
     assert "Divergence" in examined(fitted(), NORMAL, seen=far, untrained=-0.3, evaluation=None)
     assert "Divergence" not in examined(fitted(), NORMAL, seen=far, untrained=-12.0, evaluation=None)
@@ -255,12 +255,12 @@ def test_an_absurd_cell_is_named_by_row_and_column(trained_on):
     ],
 )
 def test_ordinary_columns_have_no_extreme_cells(cells):
-    assert not len(evidence._extremes(cells)[0])
+    assert not len(collect._extremes(cells)[0])
 
 
 def test_an_absurd_cell_in_a_column_of_one_value_is_found():
-    assert evidence._extremes(np.r_[np.ones(50), 1e6])[0].tolist() == [50]
-    assert evidence._extremes(np.r_[np.zeros(40), np.ones(9), np.nan, 1e6])[0].tolist() == [50]
+    assert collect._extremes(np.r_[np.ones(50), 1e6])[0].tolist() == [50]
+    assert collect._extremes(np.r_[np.zeros(40), np.ones(9), np.nan, 1e6])[0].tolist() == [50]
 
 
 def table(n=120):
@@ -286,7 +286,7 @@ def test_columns_that_say_nothing_new_are_named():
     assert found["Constant columns"].figure.startswith("version: one value in all 120 rows")
     assert found["Duplicate columns"].figure.startswith("weight = pounds, site = place:")
     few = examined(model, table().slice(0, 30))
-    assert "patient" not in few.get("Identifier columns", doctor.Finding("", "", "")).figure  # a sample with gaps
+    assert "patient" not in few.get("Identifier columns", diagnostics.Finding("", "", "")).figure  # a sample with gaps
 
 
 def test_a_category_with_as_many_values_as_rows_is_an_identifier():
@@ -317,22 +317,22 @@ def test_columns_of_plain_rows_and_pixels_are_left_alone():
     assert not {"Identifier columns", "Constant columns", "Duplicate columns"} & set(examined(fitted(), NORMAL))
     pixels = np.hstack([NORMAL, np.zeros((300, 3))])
     model = diabolo.BasicAutoencoder(n_latent=2, **FEW).fit(pixels)
-    seen = evidence.gathered(model, pixels, image_shape=(3, 3))
-    assert not {"Constant columns", "Duplicate columns"} & {finding.what for finding in doctor.examine(seen)}
+    seen = collect.gathered(model, pixels, image_shape=(3, 3))
+    assert not {"Constant columns", "Duplicate columns"} & {finding.what for finding in diagnostics.examine(seen)}
 
 
 def test_rare_flags_that_coincide_are_no_duplicates():
     flags = np.zeros((300, 4))
     flags[:3, :] = 1
-    columns = [doctor._Column(str(i), "number", cells) for i, cells in enumerate(flags.T)]
-    assert not list(doctor._equal_numbers(columns))
+    columns = [diagnostics._Column(str(i), "number", cells) for i, cells in enumerate(flags.T)]
+    assert not list(diagnostics._equal_numbers(columns))
 
 
 def test_columns_with_equal_gaps_are_duplicates():
     cells = NORMAL[:, 0].copy()
     cells[:20] = np.nan
-    columns = [doctor._Column(name, "number", values) for name, values in (("a", cells), ("b", 1.8 * cells + 32))]
-    assert list(doctor._equal_numbers(columns)) == [["a", "b"]]
+    columns = [diagnostics._Column(name, "number", values) for name, values in (("a", cells), ("b", 1.8 * cells + 32))]
+    assert list(diagnostics._equal_numbers(columns)) == [["a", "b"]]
 
 
 # -- few rows ---------------------------------------------------------------------------------------------------------
@@ -356,7 +356,7 @@ def test_few_rows_show_nothing_about_how_values_vary(make, n):
 
 
 def test_constant_columns_of_a_code_that_is_the_restored_row_are_no_dead_units():
-    seen = evidence.gathered(fitted(), NORMAL).seen
+    seen = collect.gathered(fitted(), NORMAL).seen
     codes = NORMAL * [1, 1, 1, 0, 0, 0]
     assert "Dead units" in examined(fitted(), NORMAL, seen=dataclasses.replace(seen, codes=codes))
     assert "Dead units" not in examined(fitted(), NORMAL, seen=dataclasses.replace(seen, codes=codes, rebuilt=codes))

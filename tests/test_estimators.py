@@ -21,11 +21,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import examples
-from diabolo import checkpoint, parts
-from diabolo.base import ESTIMATORS, BaseAutoencoder
-from diabolo.corruptions import Corruption
+from diabolo import parts
+from diabolo.core.corruptions import Corruption
+from diabolo.core.model import Model
+from diabolo.data.scaler import Survey
+from diabolo.engine import checkpoints
+from diabolo.engine.splits import from_array
 from diabolo.errors import InvalidData, InvalidPart, TrainingDiverged
-from diabolo.estimators import (
+from diabolo.estimators.autoencoders import (
     CORRUPTIONS,
     Autoencoder,
     BasicAutoencoder,
@@ -34,10 +37,8 @@ from diabolo.estimators import (
     StackedAutoencoder,
     VariationalAutoencoder,
 )
+from diabolo.estimators.base import ESTIMATORS, BaseAutoencoder
 from diabolo.metrics import explained_variance
-from diabolo.model import Model
-from diabolo.preparation import from_array
-from diabolo.scaling import Survey
 
 SMALL = examples.SMALL
 every_estimator = pytest.mark.parametrize("name", examples.ESTIMATORS)
@@ -365,7 +366,7 @@ def test_a_training_that_diverges_leaves_the_last_good_weights_to_go_on_from(tab
     kept = sorted(tmp_path.glob("*.checkpoint"))
     assert kept
     for file in kept:
-        _, arrays = checkpoint._read(file)
+        _, arrays = checkpoints._read(file)
         assert all(
             np.isfinite(array).all() for name, array in arrays.items() if "arrays" in name and "best" not in name
         )
@@ -377,7 +378,7 @@ def test_nothing_is_printed_where_there_is_no_terminal(table, capsys):
 
 
 def test_a_progress_bar_shows_on_a_terminal(table, monkeypatch):
-    from diabolo import progress
+    from diabolo.engine import progress
 
     class Terminal(io.StringIO):
         def isatty(self):

@@ -5,10 +5,10 @@ import inspect
 import pytest
 
 import examples
-from diabolo import recipes
-from diabolo.base import ESTIMATORS
-from diabolo.model import Recipe
-from diabolo.part import registered
+from diabolo.core import recipes
+from diabolo.core.component import registered
+from diabolo.core.model import Recipe
+from diabolo.estimators.base import ESTIMATORS
 
 MODULES = examples.own_modules()
 

@@ -19,10 +19,12 @@ from sklearn.datasets import load_wine
 
 import diabolo
 import examples
-from diabolo import exporting, inference, parts, traced
-from diabolo.activations import ACTIVATIONS
+from diabolo import parts
+from diabolo.core.activations import ACTIVATIONS
+from diabolo.engine import inference, jaxpr
 from diabolo.errors import ExportError, InvalidParameter, MissingExtra, NotCovered
-from diabolo.onnx_graph import Graph
+from diabolo.export import onnx
+from diabolo.export.onnx_graph import Graph
 
 CLIENT = Path(__file__).parents[1] / "examples" / "deploy" / "score_csv.py"
 X, Y = load_wine(return_X_y=True)
@@ -96,8 +98,8 @@ def test_every_network_is_covered(name):
     _, part, n_in, n_out = next(some for some in examples.networks() if some[0] == name)
     network = part.build(np.random.default_rng(0), n_in, n_out)
     graph = Graph("network")
-    mark = traced.any_number(network)
-    value = graph.carried_out(traced.program(network, (mark, n_in), mark), graph.input("X", np.float32, ("n", n_in)))
+    mark = jaxpr.any_number(network)
+    value = graph.carried_out(jaxpr.program(network, (mark, n_in), mark), graph.input("X", np.float32, ("n", n_in)))
     graph.output("out", value, np.float32, ("n", n_out))
     session = onnxruntime.InferenceSession(graph.model({}).SerializeToString())
     for n_rows in (1, 7):
@@ -122,9 +124,9 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_as_onnx(name):
-    f, mark = FUNCTIONS[name], traced.any_number(())
+    f, mark = FUNCTIONS[name], jaxpr.any_number(())
     graph = Graph("f")
-    value = graph.carried_out(traced.program(f, (mark, 4), mark), graph.input("X", np.float32, ("n", 4)))
+    value = graph.carried_out(jaxpr.program(f, (mark, 4), mark), graph.input("X", np.float32, ("n", 4)))
     graph.output("out", value, np.float32, ("n", None))
     rows = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
     (found,) = onnxruntime.InferenceSession(graph.model({}).SerializeToString()).run(None, {"X": rows})
@@ -209,7 +211,7 @@ def test_flags_and_p_values_follow_the_scores(tmp_path):
 
 def test_rows_to_compare_on_are_like_those_seen():
     model = VAE.fit(table(holes=True))
-    drawn = exporting._checked_on(model, None)
+    drawn = onnx._checked_on(model, None)
     assert drawn.num_rows == 1000
     assert drawn.schema.names == table().schema.names
     assert 0 < drawn["kind"].null_count < 500

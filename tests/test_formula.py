@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 import examples
-from diabolo import inference, parts, recipes
-from diabolo.activations import ACTIVATIONS, activate
-from diabolo.distributions import Bernoulli, Normal
+from diabolo import parts
+from diabolo.core import recipes
+from diabolo.core.activations import ACTIVATIONS, activate
+from diabolo.core.distributions import Bernoulli, Normal
+from diabolo.core.layers import Dense, Fixed, Layers
+from diabolo.core.model import Model, loss
+from diabolo.core.objectives import Draws
+from diabolo.core.penalties import ForwardPass
+from diabolo.engine import inference
 from diabolo.errors import InvalidPart
-from diabolo.layers import Dense, Fixed, Layers
-from diabolo.model import Model, loss
-from diabolo.objectives import Draws
-from diabolo.penalties import ForwardPass
 
 N, D, K = 5, 4, 2
 LOG_PI = math.log(math.pi)

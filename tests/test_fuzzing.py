@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import diabolo
-from diabolo import cli, parts
+from diabolo import parts
+from diabolo.cli import app
 from diabolo.errors import DiaboloError
-from diabolo.learner import LEARNERS
+from diabolo.estimators.trainable import LEARNERS
 
 N_INPUTS = 120
 SOME = settings(
@@ -235,7 +236,7 @@ TOML = st.recursive(
     max_leaves=6,
 )
 KNOWN = ("data", "model", "out", "seed", "key", "columns", "exclude", "schema", "parameters")
-MODELS = st.sampled_from([*cli.MODELS, "Variational", ""])
+MODELS = st.sampled_from([*app.MODELS, "Variational", ""])
 
 
 @SOME
@@ -253,8 +254,8 @@ def test_a_config_may_hold_anything(options, parameters, model, tmp_path_factory
     file.write_text(text, encoding="utf-8")
 
     def act():
-        found = cli._options_from(file)
-        cli._make(model, found.get("parameters", {}))._validate_params()
+        found = app._options_from(file)
+        app._make(model, found.get("parameters", {}))._validate_params()
 
     ended_well(act)
 

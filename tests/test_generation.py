@@ -9,7 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diabolo
-from diabolo import AutoencoderGenerator, BasicAutoencoder, VariationalAutoencoder, stores
+from diabolo import AutoencoderGenerator, BasicAutoencoder, VariationalAutoencoder
+from diabolo.data import blocks
 from diabolo.errors import InvalidData
 
 UNTRAINED = VariationalAutoencoder(n_latent=2, max_epochs=0, validation_fraction=None)
@@ -175,9 +176,9 @@ def test_a_saved_generator_makes_the_same_to_the_bit(which, request, tmp_path):
 
 
 def test_rows_larger_than_memory_are_drawn_from(monkeypatch, tmp_path):
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr(stores, "BLOCK_BYTES", 1 << 11)
-    monkeypatch.setattr("diabolo.ensembles.CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 11)
+    monkeypatch.setattr("diabolo.estimators.ensemble.CHUNK_BYTES", 1 << 14)
     np.save(tmp_path / "rows.npy", of_two_kinds(3000).astype(np.float32))
     generator = AutoencoderGenerator(UNTRAINED, random_state=0).fit(str(tmp_path / "rows.npy"))
     assert generator.n_samples_ == 3000

@@ -17,9 +17,9 @@ from diabolo import (
     StackedAutoencoder,
     VariationalAutoencoder,
     parts,
-    stores,
-    streams,
 )
+from diabolo.data import blocks
+from diabolo.engine import loader
 from diabolo.errors import InvalidPart
 
 SMALL = examples.SMALL
@@ -201,9 +201,9 @@ def test_empty_cells_of_a_file_are_missing(suffix, holed, told, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
 def test_rows_that_do_not_fit_in_memory_may_have_holes(suffix, monkeypatch, tmp_path):
-    for room in (stores, streams):
+    for room in (blocks, loader):
         monkeypatch.setattr(room, "CHUNK_BYTES", 30_000)
-    monkeypatch.setattr(stores, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2_000)
     rng = np.random.default_rng(0)
     whole = rng.normal(size=(3000, 2)) @ rng.normal(size=(2, 6))
     holed = np.where(rng.uniform(size=whole.shape) < 0.1, np.nan, whole)

@@ -15,13 +15,15 @@ from sklearn.base import clone
 
 import diabolo
 import examples
-from diabolo import artifact, base, parts
-from diabolo.base import BaseAutoencoder
-from diabolo.distributions import Distribution, Normal
+from diabolo import parts
+from diabolo.core.component import Part, registered
+from diabolo.core.distributions import Distribution, Normal
 from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
-from diabolo.estimators import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
-from diabolo.learner import load
-from diabolo.part import Part, registered
+from diabolo.estimators import base
+from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
+from diabolo.estimators.base import BaseAutoencoder
+from diabolo.estimators.trainable import load
+from diabolo.persistence import files
 
 SMALL = examples.SMALL
 
@@ -374,10 +376,10 @@ def test_an_own_network_differs_by_seed(own):
 
 
 def test_a_number_of_an_own_part_compiles_nothing(own, table):
-    from diabolo import training
+    from diabolo.engine import trainer
 
     def count():
-        return sum(thing._cache_size() for thing in vars(training).values() if hasattr(thing, "_cache_size"))
+        return sum(thing._cache_size() for thing in vars(trainer).values() if hasattr(thing, "_cache_size"))
 
     for slot in ("corruption", "penalty", "latent"):
         clone(own[slot]).fit(table)
@@ -411,7 +413,7 @@ def test_a_part_that_is_not_given_is_not_made_even_if_it_is_imported(what, own, 
     others = [cls for cls in OWN_CLASSES if cls.__name__ != name]
     with pytest.raises(UnknownPart, match=f"'{name}'.*Give its class"):
         load(tmp_path / "m", classes=others)
-    assert artifact.read_manifest(tmp_path / "m")["estimator"] == type(own[what]).__name__
+    assert files.read_manifest(tmp_path / "m")["estimator"] == type(own[what]).__name__
 
 
 def test_an_estimator_that_is_not_given_is_not_made(own, tmp_path):

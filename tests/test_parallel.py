@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from diabolo import BasicAutoencoder, load, use_devices
+from diabolo.engine.sharding import Placement
 from diabolo.errors import InvalidPlacement
-from diabolo.placement import Placement
 
 CHILD = Path(__file__).parent / "parallel_child.py"
 

@@ -14,10 +14,10 @@ import pytest
 from sklearn.base import clone
 
 import examples
-from diabolo import part as part_module
 from diabolo import parts
+from diabolo.core import component as part_module
+from diabolo.core.component import Interval, Part, from_json, registered, to_json
 from diabolo.errors import ArtifactError, InvalidPart, UnknownPart
-from diabolo.part import Interval, Part, from_json, registered, to_json
 
 every_part = pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts()])
 every_class = pytest.mark.parametrize("cls", [registered()[name] for name in examples.PARTS])
@@ -389,7 +389,7 @@ def test_the_weight_of_the_kl_term_is_a_schedule(beta):
 
 
 def test_a_second_part_of_the_same_name_is_refused():
-    with pytest.raises(InvalidPart, match=r"already a part named Masking \(in diabolo\.corruptions\)"):
+    with pytest.raises(InvalidPart, match=r"already a part named Masking \(in diabolo\.core\.corruptions\)"):
 
         @dataclass(frozen=True)
         class Masking(parts.Corruption):

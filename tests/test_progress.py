@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from diabolo import progress
+from diabolo.engine import progress
 
 RECORD = {"loss": 1.25, "validation_loss": 2.5}
 

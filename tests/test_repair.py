@@ -9,8 +9,9 @@ from sklearn.datasets import load_wine
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diabolo
-from diabolo import AnomalyDetector, AutoencoderImputer, BasicAutoencoder, VariationalAutoencoder, stores
-from diabolo.tasks import repair
+from diabolo import AnomalyDetector, AutoencoderImputer, BasicAutoencoder, VariationalAutoencoder
+from diabolo.data import blocks
+from diabolo.estimators import imputer as repair
 
 UNTRAINED = BasicAutoencoder(n_latent=1, max_epochs=0, validation_fraction=None)
 """What holds for any network holds for one that has learned nothing, and such a one is made in no time."""
@@ -201,9 +202,9 @@ def test_a_saved_imputer_fills_the_same_to_the_bit(which, request, wine, tmp_pat
 def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_filled(monkeypatch, tmp_path):
     rows = holed(correlated(4000)).astype(np.float32)
     np.save(tmp_path / "rows.npy", rows)
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr(stores, "BLOCK_BYTES", 1 << 11)
-    monkeypatch.setattr("diabolo.ensembles.CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 11)
+    monkeypatch.setattr("diabolo.estimators.ensemble.CHUNK_BYTES", 1 << 14)
     imputer = AutoencoderImputer(UNTRAINED, random_state=0).fit(str(tmp_path / "rows.npy"))
     assert imputer.n_samples_ == 4000
     np.testing.assert_array_equal(imputer.transform(str(tmp_path / "rows.npy")), imputer.transform(rows))
@@ -239,7 +240,9 @@ def test_nothing_is_said_where_nothing_is_wrong(few_steps):
 @pytest.mark.parametrize("kind", [AutoencoderImputer, AnomalyDetector])
 def test_a_bar_shows_how_far_the_training_is_and_changes_nothing(kind, monkeypatch):
     shown = []
-    monkeypatch.setattr("diabolo.progress.Bar.show", lambda self, done, text="": shown.append((self._label, done)))
+    monkeypatch.setattr(
+        "diabolo.engine.progress.Bar.show", lambda self, done, text="": shown.append((self._label, done))
+    )
     rows = correlated(200)
     loud = kind(BasicAutoencoder(max_epochs=3), random_state=0, verbose=1).fit(rows)
     assert shown[-1] == (f"{kind.__name__} training", 1.0)

@@ -19,11 +19,12 @@ import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import diabolo
-from diabolo import inference, parts, traced
-from diabolo.base import BaseAutoencoder
-from diabolo.data import labels
+from diabolo import parts
+from diabolo.data.readers import labels
+from diabolo.engine import inference, jaxpr
 from diabolo.errors import InvalidData
-from diabolo.report import doctor, evidence, reported
+from diabolo.estimators.base import BaseAutoencoder
+from diabolo.report import collect, diagnostics, reported
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:400] / 16, DIGITS.target[:400]
@@ -154,12 +155,12 @@ def test_missing_cells_are_shown_as_missing(tmp_path):
 
 def test_rows_in_chunks_are_looked_at_here_and_there(tmp_path, monkeypatch):
     many = np.random.default_rng(0).normal(size=(7_000, 3)).astype(np.float32)
-    monkeypatch.setattr("diabolo.stores.CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr("diabolo.stores.BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr("diabolo.data.blocks.CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr("diabolo.data.blocks.BLOCK_BYTES", 1 << 12)
     np.save(tmp_path / "rows.npy", many)
     model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(many)
-    seen = evidence.gathered(model, tmp_path / "rows.npy").seen
-    assert len(seen.rows) == evidence.MOST_ROWS
+    seen = collect.gathered(model, tmp_path / "rows.npy").seen
+    assert len(seen.rows) == collect.MOST_ROWS
     assert seen.n_given == len(many)
     np.testing.assert_array_equal(seen.rows, many[seen.numbers])
 
@@ -214,7 +215,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
 
 def test_the_evidence_is_what_the_estimator_says():
     model = fitted("variational")
-    seen = evidence.gathered(model, X).seen
+    seen = collect.gathered(model, X).seen
     np.testing.assert_allclose(seen.scores, model.score_samples(X), rtol=1e-5)
     np.testing.assert_allclose(seen.kl, model.kl(X), rtol=1e-5)
     np.testing.assert_allclose(seen.codes, model.transform(X), rtol=1e-5)
@@ -224,7 +225,7 @@ def test_the_evidence_is_what_the_estimator_says():
 
 
 def test_the_error_of_a_denoiser_grows_with_the_noise_and_its_own_level_is_among_them():
-    found = evidence.gathered(fitted("denoising"), X).seen.noise
+    found = collect.gathered(fitted("denoising"), X).seen.noise
     assert found.before[0] == 0
     assert list(found.before) == sorted(found.before)
     at = found.factors.index(1.0)
@@ -263,7 +264,7 @@ def test_no_corruption_has_no_level():
 
 
 def said(model, rows):
-    return {finding.what: finding for finding in doctor.examine(evidence.gathered(model, rows))}
+    return {finding.what: finding for finding in diagnostics.examine(collect.gathered(model, rows))}
 
 
 def with_history(model, **curves):
@@ -462,9 +463,9 @@ def _forms(z):
 @needs_a_browser
 def test_every_step_that_is_covered_is_carried_out_rightly(chromium, tmp_path):
     opened(chromium, page("basic"), tmp_path)
-    found = traced.program(_forms, (1, 4))
+    found = jaxpr.program(_forms, (1, 4))
     used = {step["op"] for step in found.steps}
-    known = set(traced.OPS) - {*traced._SAME, *traced._RESHAPES, "dot_general", "conv_general_dilated", "split"}
+    known = set(jaxpr.OPS) - {*jaxpr._SAME, *jaxpr._RESHAPES, "dot_general", "conv_general_dilated", "split"}
     assert known - used <= {"convert_element_type", "clamp", "square", "rem"} | {"convert"}
     told = {
         "steps": found.steps,
@@ -580,7 +581,7 @@ def test_the_command_writes_the_page_and_says_what_is_amiss(run, tmp_path, monke
     assert status == 0, err
     assert "the report is page.html" in out
     assert set(bundle((tmp_path / "page.html").read_text())["map"]["colors"]["label"]) == {"a", "b", "c"}
-    findings = doctor.examine(evidence.gathered(fitted("table"), iris()))
+    findings = diagnostics.examine(collect.gathered(fitted("table"), iris()))
     assert all(finding.figure in out for finding in findings)
 
 

@@ -14,10 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import diabolo
-from diabolo import AutoencoderClassifier, BasicAutoencoder, StackedAutoencoder, VariationalAutoencoder, stores, sweep
+from diabolo import AutoencoderClassifier, BasicAutoencoder, StackedAutoencoder, VariationalAutoencoder, sweep
+from diabolo.data import blocks
+from diabolo.data.schema import MOST_CATEGORIES, Schema
 from diabolo.errors import InvalidData
 from diabolo.parts import Bernoulli, Count, Gaussian, LearnedGaussian
-from diabolo.schema import MOST_CATEGORIES, Schema
 
 DAY = dt.date(2024, 2, 29)
 NOON = dt.datetime(2024, 2, 29, 12, 30, 15, 250_000)
@@ -275,7 +276,7 @@ def test_the_empty_cells_of_a_table_are_filled_and_the_rest_is_as_it_was(model, 
         whole = model.impute(files / f"rows.{kind}", n_samples=64)
         assert whole.column_names == list(frame)
         with monkeypatch.context() as small:
-            small.setattr(stores, "CHUNK_BYTES", 4_000)
+            small.setattr(blocks, "CHUNK_BYTES", 4_000)
             pieces = model.impute(files / f"rows.{kind}", n_samples=64)
         assert pieces.drop_columns("income").equals(whole.drop_columns("income"))
         np.testing.assert_allclose(pieces["income"].to_numpy(), whole["income"].to_numpy(), rtol=1e-5)
@@ -357,10 +358,10 @@ def test_the_mass_of_a_tables_discrete_columns_is_one():
 @pytest.mark.parametrize("chunked", [False, True])
 def test_files_in_memory_and_in_chunks_are_the_same_rows(kind, chunked, frame, files, model, monkeypatch):
     if chunked:
-        monkeypatch.setattr(stores, "CHUNK_BYTES", 4_000)
-        monkeypatch.setattr(stores, "BLOCK_BYTES", 2_000)
-    opened = stores.open_store(str(files / f"rows.{kind}"))
-    assert isinstance(opened, stores.Store) == chunked
+        monkeypatch.setattr(blocks, "CHUNK_BYTES", 4_000)
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", 2_000)
+    opened = blocks.open_store(str(files / f"rows.{kind}"))
+    assert isinstance(opened, blocks.Store) == chunked
     assert opened.schema.names == model.schema_.names
     rows = np.concatenate(list(opened.spans())) if chunked else opened.rows
     np.testing.assert_array_equal(rows, model.schema_.encode(pa.Table.from_pandas(frame)))
@@ -370,7 +371,7 @@ def test_files_in_memory_and_in_chunks_are_the_same_rows(kind, chunked, frame, f
 
 def test_a_data_set_in_parts_and_its_scores_by_a_known_schema(frame, files, model, tmp_path, monkeypatch):
     pa.dataset.write_dataset(pa.Table.from_pandas(frame), tmp_path / "parts", format="feather")
-    monkeypatch.setattr(stores, "CHUNK_BYTES", 4_000)
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 4_000)
     parts = pa.dataset.dataset(tmp_path / "parts", format="feather")
     np.testing.assert_allclose(model.score_samples(parts), model.score_samples(frame), rtol=1e-6)
     assert BasicAutoencoder(**SMALL).fit(parts).schema_.names == model.schema_.names

@@ -12,7 +12,7 @@ import pytest
 
 from diabolo import VariationalAutoencoder
 from diabolo.errors import UsageError
-from diabolo.scoring import Scorer, score_with_ray
+from diabolo.serving.ray import Scorer, score_with_ray
 
 
 @pytest.fixture(scope="module")

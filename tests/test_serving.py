@@ -22,10 +22,10 @@ from sklearn.datasets import load_wine
 from starlette.testclient import TestClient
 
 import diabolo
-from diabolo import answers
 from diabolo.errors import InvalidParameter, MissingExtra, UsageError
+from diabolo.estimators import predictions
 from diabolo.serving import Limits, create_app
-from diabolo.serving.wire import ARROW, JSON, InvalidData, Wire
+from diabolo.serving.codec import ARROW, JSON, InvalidData, Wire
 
 X, Y = load_wine(return_X_y=True)
 FRAME = load_wine(as_frame=True).data
@@ -120,7 +120,7 @@ def every_question():
 @pytest.mark.parametrize(("name", "what"), every_question())
 def test_an_answer_is_pythons_to_the_bit(name, what):
     model, rows = made(name)
-    expected = answers.questions(model)[what](model, rows)
+    expected = predictions.questions(model)[what](model, rows)
     ask = client(name)
     told = ask.post(f"/{what}", json={"rows": as_json(rows)})
     assert told.status_code == 200, told.text
@@ -140,7 +140,7 @@ def test_an_answer_is_pythons_to_the_bit(name, what):
 
 
 def test_every_question_is_tried():
-    assert {(name, what) for name in MODELS for what in answers.questions(made(name)[0])} == set(every_question())
+    assert {(name, what) for name in MODELS for what in predictions.questions(made(name)[0])} == set(every_question())
 
 
 def test_what_only_draws_is_not_served():
@@ -458,7 +458,7 @@ def test_openapi_says_what_there_is_and_its_examples_are_true(name):
     about = ask.get("/openapi.json").json()
     assert about["openapi"] == "3.1.0"
     posts = {path: methods["post"] for path, methods in about["paths"].items() if "post" in methods}
-    assert {path[1:] for path in posts} == set(answers.questions(made(name)[0]))
+    assert {path[1:] for path in posts} == set(predictions.questions(made(name)[0]))
     for path, told in posts.items():
         answer = ask.post(path, json=told["requestBody"]["content"][JSON]["example"])
         assert answer.status_code == 200, answer.text

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diabolo import BasicAutoencoder, VariationalAutoencoder, sql, stores, streams
+from diabolo import BasicAutoencoder, VariationalAutoencoder
+from diabolo.data import blocks, sql
+from diabolo.data.blocks import open_store
+from diabolo.engine import loader
 from diabolo.errors import InvalidData
-from diabolo.stores import open_store
 
 N = 400
 SMALL = {"max_epochs": 3, "random_state": 0}
@@ -46,12 +48,12 @@ def shop(orders, tmp_path):
 @pytest.mark.parametrize("in_chunks", [False, True])
 def test_a_query_over_files_is_a_table(in_chunks, shop, orders, monkeypatch):
     if in_chunks:
-        for room in (stores, streams):
+        for room in (blocks, loader):
             monkeypatch.setattr(room, "CHUNK_BYTES", 2_000)
-        monkeypatch.setattr(stores, "BLOCK_BYTES", 1_000)
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", 1_000)
     query = f"SELECT price, kind, paid FROM '{shop}/orders-*.parquet' ORDER BY id"
     opened = open_store(query)
-    assert isinstance(opened, stores.Store) == in_chunks
+    assert isinstance(opened, blocks.Store) == in_chunks
     assert [column.kind for column in opened.schema.columns] == ["number", "category", "boolean"]
     model = VariationalAutoencoder(**SMALL).fit(query)
     assert model.n_samples_ == N

@@ -17,21 +17,15 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
-from diabolo import (
-    BasicAutoencoder,
-    SparseAutoencoder,
-    StackedAutoencoder,
-    VariationalAutoencoder,
-    data,
-    inference,
-    stores,
-    streams,
-)
-from diabolo.data import Table
+from diabolo import BasicAutoencoder, SparseAutoencoder, StackedAutoencoder, VariationalAutoencoder
+from diabolo.data import blocks as stores
+from diabolo.data import readers
+from diabolo.data.blocks import Sliced, Store, open_store
+from diabolo.data.readers import Table
+from diabolo.data.scaler import Scaler, Survey
+from diabolo.engine import inference, loader
+from diabolo.engine.loader import HeldOut, Stream, ahead
 from diabolo.errors import InvalidData
-from diabolo.scaling import Scaler, Survey
-from diabolo.stores import Sliced, Store, open_store
-from diabolo.streams import HeldOut, Stream, ahead
 
 N, D = 3000, 6
 NAMES = tuple(f"c{i}" for i in range(D))
@@ -41,7 +35,7 @@ DEEP = StackedAutoencoder(hidden_layer_sizes=(8,), max_epochs=4, batch_size=32, 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Thirty kilobytes stand for what does not fit in memory."""
-    for room in (stores, streams):
+    for room in (stores, loader):
         monkeypatch.setattr(room, "CHUNK_BYTES", 30_000)
     monkeypatch.setattr(stores, "BLOCK_BYTES", 2_000)
 
@@ -198,7 +192,7 @@ def numbers_of(chunks):
 @settings(deadline=None, max_examples=30)
 @given(n_rows=st.integers(20, 4000), length=st.integers(1, 40), fraction=st.sampled_from([0.0, 0.1, 0.5]))
 def test_each_epoch_has_every_row_once_and_no_row_that_is_held_out(n_rows, length, fraction):
-    stores.CHUNK_BYTES = streams.CHUNK_BYTES = 4000
+    stores.CHUNK_BYTES = loader.CHUNK_BYTES = 4000
     stream, held_out = stream_of(n_rows, length, fraction)
     apart = np.concatenate([held_out.split(i, stream._store.block(i))[1] for i in range(len(stream._store.sizes))])
     assert len(apart) == held_out.n_rows
@@ -409,7 +403,7 @@ def test_a_plan_is_printed_before_the_first_row_is_learned_from(rows, tmp_path, 
 
 
 def test_a_terminal_sees_how_far_the_reading_is(rows, tmp_path, monkeypatch):
-    from diabolo.progress import Bar
+    from diabolo.engine.progress import Bar
     from test_progress import Terminal
 
     shown, real = [], Bar.show
@@ -466,7 +460,7 @@ def pictures(tmp_path_factory):
 
 
 def test_a_folder_of_images_is_read_a_few_at_a_time(pictures):
-    whole = data.read(pictures)
+    whole = readers.read(pictures)
     store = open_store(str(pictures))
     assert isinstance(store, stores.Pictures)
     assert store.sizes == (3,) * 20

@@ -10,14 +10,13 @@ from diabolo import (
     SparseAutoencoder,
     StackedAutoencoder,
     VariationalAutoencoder,
+    jax_config,
     parts,
-    program,
-    runtime,
     sweep,
-    training,
 )
+from diabolo.engine import compiled, trainer
 from diabolo.errors import InvalidPart, TrainingDiverged
-from diabolo.sweeps import fitted_together
+from diabolo.estimators.sweep import fitted_together
 
 SMALL = {"max_epochs": 6, "batch_size": 16, "random_state": 0}
 # At PCA the encoder's gradient is rounding only, which Adam brings to full steps: nothing to compare by.
@@ -73,10 +72,10 @@ def test_every_outcome_is_that_of_fitting_alone(table, name):
 
 
 def test_settings_that_change_numbers_share_a_program(table):
-    before = program.stretch_many._cache_size(), program.stretch._cache_size()
+    before = compiled.stretch_many._cache_size(), compiled.stretch._cache_size()
     grid = {"learning_rate": np.geomspace(1e-4, 1e-2, 5).tolist(), "random_state": [0, 1]}
     sweep(BasicAutoencoder(n_latent=3, **AT_RANDOM), grid, table)
-    after = program.stretch_many._cache_size(), program.stretch._cache_size()
+    after = compiled.stretch_many._cache_size(), compiled.stretch._cache_size()
     assert 1 <= after[0] - before[0] <= 2  # arrays of NumPy's at first, of JAX's from then on
     assert after[1] == before[1]
 
@@ -121,10 +120,10 @@ def test_what_fit_refuses_a_sweep_refuses(table):
 @pytest.mark.parametrize("n_cores", [None, 1, 2, 3], ids=lambda n: "accelerator" if n is None else f"{n} cores")
 @pytest.mark.parametrize(("n", "alone"), [(5, False), (7, False), (5, True)])
 def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, alone, monkeypatch):
-    monkeypatch.setattr(runtime, "n_cores", lambda: n_cores)
-    monkeypatch.setattr(training, "_TOGETHER_BYTES", 3_000)  # two or three of them
+    monkeypatch.setattr(jax_config, "n_cores", lambda: n_cores)
+    monkeypatch.setattr(trainer, "_TOGETHER_BYTES", 3_000)  # two or three of them
     if alone:
-        monkeypatch.setattr(training, "_ALONE_PRODUCTS", 1)
+        monkeypatch.setattr(trainer, "_ALONE_PRODUCTS", 1)
     grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
     early = BasicAutoencoder(**AT_RANDOM | {"max_epochs": 40, "early_stopping": True, "patience": 2})
     found = sweep(early, grid, table)
@@ -136,7 +135,7 @@ def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n,
 
 
 def test_one_that_diverges_ends_all(table, monkeypatch):
-    monkeypatch.setattr(runtime, "n_cores", lambda: 2)
+    monkeypatch.setattr(jax_config, "n_cores", lambda: 2)
     rates = [1e9, *np.geomspace(1e-4, 1e-2, 5).tolist()]
     with pytest.raises(TrainingDiverged, match="1e\\+09"):
         sweep(BasicAutoencoder(optimizer="sgd", **SMALL | {"max_epochs": 100_000}), {"learning_rate": rates}, table)

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import examples
-from diabolo import inference, parts, program, training
+from diabolo import parts
+from diabolo.core.model import Model
+from diabolo.engine import compiled, inference, trainer
+from diabolo.engine.batches import Chunk, Resident, grid_size
+from diabolo.engine.trainer import Plan, train
 from diabolo.errors import TrainingDiverged
-from diabolo.model import Model
-from diabolo.sources import Chunk, Resident, grid_size
-from diabolo.training import Plan, train
 
 reproducible = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
@@ -120,7 +121,7 @@ def test_held_out_rows_do_not_change_the_training(rows):
 def test_how_many_epochs_are_run_at_once_changes_nothing(at_once, rows, monkeypatch):
     """How many epochs go into one call depends on the machine's speed; the outcome must not."""
     usual = trained(rows, VARIATIONAL, max_epochs=20)
-    monkeypatch.setattr(training, "_epochs_within", lambda seconds, n_run: at_once)
+    monkeypatch.setattr(trainer, "_epochs_within", lambda seconds, n_run: at_once)
     other = trained(rows, VARIATIONAL, max_epochs=20)
     assert same_bits(usual, other)
     assert usual.history == other.history
@@ -159,9 +160,9 @@ def test_every_row_is_used_in_the_first_epoch(n_rows, rows):
 @given(n_rows=st.integers(1, 700), batch_size=st.integers(1, 300))
 def test_every_row_is_used_about_equally_often(n_rows, batch_size):
     plan = Plan(batch_size=batch_size)
-    batch = training._batch(n_rows, plan)
+    batch = trainer._batch(n_rows, plan)
     n_steps = -(-n_rows // batch)
-    counts = np.bincount(training._order(plan.seed, 1, 0, n_rows, (n_steps, batch)).ravel(), minlength=n_rows)
+    counts = np.bincount(trainer._order(plan.seed, 1, 0, n_rows, (n_steps, batch)).ravel(), minlength=n_rows)
     assert len(counts) == n_rows
     assert counts.min() >= 1
     assert counts.max() - counts.min() <= 1
@@ -171,7 +172,7 @@ def test_every_row_is_used_about_equally_often(n_rows, batch_size):
 @pytest.mark.parametrize("change", [{"epoch": 2}, {"chunk": 1}, {"seed": 1}])
 def test_the_order_changes_with_epoch_chunk_and_seed(change):
     arguments = {"seed": 0, "epoch": 1, "chunk": 0, "n_rows": 100, "shape": (4, 25)}
-    first, again, other = (training._order(**a) for a in (arguments, arguments, arguments | change))
+    first, again, other = (trainer._order(**a) for a in (arguments, arguments, arguments | change))
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
     assert set(first.ravel()) == set(other.ravel()) == set(range(100))
@@ -275,7 +276,7 @@ def test_the_best_epoch_has_the_least_held_out_loss_and_its_weights_are_kept(awa
 @pytest.mark.parametrize("patience", [1, 3])
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_early_stopping_waits_for_its_patience(patience, at_once, away, monkeypatch):
-    monkeypatch.setattr(training, "_epochs_within", lambda seconds, n_run: at_once)
+    monkeypatch.setattr(trainer, "_epochs_within", lambda seconds, n_run: at_once)
     outcome = trained(away, max_epochs=20, learning_rate=0.05, patience=patience)
     curve = outcome.history["validation_loss"]
     assert outcome.n_epochs == outcome.best_epoch + patience < 20
@@ -479,7 +480,7 @@ def new_programs(work):
     """How many training programs ``work`` compiles."""
 
     def count():
-        return program.stretch._cache_size()
+        return compiled.stretch._cache_size()
 
     before = count()
     work()

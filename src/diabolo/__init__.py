@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import callbacks, metrics, parts
-    from .estimators import (
+    from .engine.sharding import use_devices
+    from .estimators.anomaly_detector import AnomalyDetector
+    from .estimators.autoencoders import (
         Autoencoder,
         AutoencoderClassifier,
         BasicAutoencoder,
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
         StackedAutoencoder,
         VariationalAutoencoder,
     )
-    from .exporting import export_onnx
-    from .placement import use_devices
-    from .sweeps import sweep
-    from .tasks import AnomalyDetector, AutoencoderGenerator, AutoencoderImputer, load
+    from .estimators.generator import AutoencoderGenerator
+    from .estimators.imputer import AutoencoderImputer
+    from .estimators.sweep import sweep
+    from .estimators.trainable import load
+    from .export.onnx import export_onnx
 
 __version__ = "0.1.0"
 
@@ -49,13 +52,9 @@ __all__ = [
 
 _MODULES = ("callbacks", "metrics", "parts")
 _ELSEWHERE = {
-    "AnomalyDetector": ".tasks",
-    "AutoencoderGenerator": ".tasks",
-    "AutoencoderImputer": ".tasks",
-    "export_onnx": ".exporting",
-    "load": ".tasks",
-    "sweep": ".sweeps",
-    "use_devices": ".placement",
+    "export_onnx": ".export.onnx",
+    "sweep": ".estimators.sweep",
+    "use_devices": ".engine.sharding",
 }
 
 

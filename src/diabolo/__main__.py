@@ -1,6 +1,6 @@
 """`python -m diabolo`, the same as the command."""
 
-from .cli import main
+from .cli.app import main
 
 if __name__ == "__main__":
     main()

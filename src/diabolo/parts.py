@@ -1,9 +1,10 @@
-"""Every part, in one place to import from; `part.registered` lists them, and whatever you add."""
+"""Every part, in one place to import from; `parts.registered` lists them, and whatever you add."""
 
-from .corruptions import Chain, Corruption, GaussianNoise, Masking, Missing, NoCorruption, OneOf, SaltAndPepper
-from .latents import Code, DiagonalGaussian, Latent
-from .layers import PerRow
-from .likelihoods import (
+from .core.component import choice, holds, holds_many, number, registered, whole, wholes
+from .core.corruptions import Chain, Corruption, GaussianNoise, Masking, Missing, NoCorruption, OneOf, SaltAndPepper
+from .core.latents import Code, DiagonalGaussian, Latent
+from .core.layers import PerRow
+from .core.likelihoods import (
     Bernoulli,
     Categorical,
     Count,
@@ -13,8 +14,8 @@ from .likelihoods import (
     Likelihood,
     Mixed,
 )
-from .model import Recipe
-from .networks import (
+from .core.model import Recipe
+from .core.networks import (
     MLP,
     Convolutional,
     Identity,
@@ -26,10 +27,9 @@ from .networks import (
     UNet,
     key_from,
 )
-from .objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
-from .optimizers import SGD, Adam, Muon, Optimizer
-from .part import choice, holds, holds_many, number, registered, whole, wholes
-from .penalties import (
+from .core.objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
+from .core.optimizers import SGD, Adam, Muon, Optimizer
+from .core.penalties import (
     L1,
     Contractive,
     ForwardPass,
@@ -39,8 +39,8 @@ from .penalties import (
     WeightDecay,
     mean_over_rows,
 )
-from .priors import Prior, StandardNormal
-from .schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
+from .core.priors import Prior, StandardNormal
+from .core.schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
 
 __all__ = [
     "ELBO",

@@ -14,18 +14,7 @@ from sklearn.decomposition import PCA
 
 from diabolo import Autoencoder
 from diabolo.metrics import psnr
-from diabolo.parts import (
-    MLP,
-    Code,
-    Corruption,
-    GaussianNoise,
-    Identity,
-    Masking,
-    OneOf,
-    Residual,
-    SaltAndPepper,
-    UNet,
-)
+from diabolo.parts import MLP, Code, Corruption, GaussianNoise, Identity, Masking, OneOf, Residual, SaltAndPepper, UNet
 
 from ..data import images
 from ..record import Bound, Found, Row

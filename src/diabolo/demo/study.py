@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from .. import metrics
-from ..estimators import (
+from ..estimators.autoencoders import (
     BasicAutoencoder,
     DenoisingAutoencoder,
     SparseAutoencoder,

@@ -1,7 +1,7 @@
 """One page about a fitted autoencoder: did it learn, what did it learn, can it be trusted?
 
 Data flows one way: `evidence` asks the model, `doctor` judges what was found, `figures` and `images` draw it, `page`
-sets all in one file, and ``page.js`` shows it; ``runtime.js`` runs the decoder there.
+sets all in one file, and ``page.js`` shows it; ``jax_config.js`` runs the decoder there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def reported(
     estimator: Any, X: Any = None, y: Any = None, *, image_shape: tuple[int, ...] | None = None, title: str = ""
 ) -> tuple[str, list[Any]]:
     """The page, as HTML, and what the doctor finds amiss, the serious first; see `doctor.Finding`."""
-    from . import doctor, evidence, page
+    from . import collect, diagnostics, page
 
-    found = evidence.gathered(estimator, X, y, image_shape=image_shape)
-    return page.render(found, title), doctor.examine(found)
+    found = collect.gathered(estimator, X, y, image_shape=image_shape)
+    return page.render(found, title), diagnostics.examine(found)

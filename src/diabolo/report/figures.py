@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..metrics import active_units
-from .evidence import Evidence, Seen
+from .collect import Evidence, Seen
 
 __all__ = ["curves", "density", "features", "lines", "noise", "profile", "units"]
 

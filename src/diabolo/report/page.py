@@ -15,10 +15,10 @@ import numpy as np
 import plotly
 import plotly.io
 
+from ..engine.jaxpr import Program, program
 from ..errors import NotCovered
-from ..traced import Program, program
-from . import doctor, figures, images
-from .evidence import Evidence, Seen
+from . import diagnostics, figures, images
+from .collect import Evidence, Seen
 
 __all__ = ["render"]
 
@@ -127,7 +127,7 @@ def _rows_shown(page: _Page, e: Evidence, rows: np.ndarray, what: str) -> str:
 
 
 def _findings(page: _Page, e: Evidence) -> None:
-    found = doctor.examine(e)
+    found = diagnostics.examine(e)
     items = "".join(
         f'<li class="{"serious" if one.serious else "mild"}"><b>{escape(one.what)}.</b> {escape(one.figure)} '
         f"<i>{escape(one.remedy)}</i></li>"
@@ -392,7 +392,7 @@ def _decoder(e: Evidence) -> dict[str, Any]:
 
 
 def _key() -> Any:
-    from ..randomness import key
+    from ..engine.prng import key
 
     return key(0)
 

@@ -1,4 +1,4 @@
-// Carries out a traced function, as `diabolo.traced.program` writes it down: numbers in, numbers out.
+// Carries out a traced function, as `diabolo.engine.jaxpr.program` writes it down: numbers in, numbers out.
 // Every value is a flat array in row-major order; its shape stands in the program.
 "use strict";
 

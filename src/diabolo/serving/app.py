@@ -13,11 +13,11 @@ from http import HTTPStatus
 from typing import Any
 
 from .. import __version__
-from ..answers import like_those_seen, named, questions
 from ..errors import DiaboloError, InvalidParameter, MissingExtra, UsageError
+from ..estimators.predictions import like_those_seen, named, questions
 from .batching import Batches
-from .described import described, page
-from .wire import ARROW, JSON, Malformed, Wire
+from .codec import ARROW, JSON, Malformed, Wire
+from .openapi import described, page
 
 try:
     from starlette.applications import Starlette

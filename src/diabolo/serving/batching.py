@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..answers import Answer
-from ..data import Table
-from ..inference import SIZES
+from ..data.readers import Table
+from ..engine.inference import SIZES
+from ..estimators.predictions import Answer
 
 __all__ = ["Batches"]
 

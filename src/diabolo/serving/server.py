@@ -8,10 +8,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..answers import like_those_seen, named, questions
+from ..engine.inference import SIZES
+from ..engine.progress import Bar
 from ..errors import MissingExtra, UsageError
-from ..inference import SIZES
-from ..progress import Bar
+from ..estimators.predictions import like_those_seen, named, questions
 from .app import Limits, create_app
 
 try:

@@ -1,0 +1,5 @@
+"""The command `diabolo`."""
+
+from .app import main
+
+__all__ = ["main"]

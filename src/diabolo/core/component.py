@@ -1,0 +1,342 @@
+"""What every replaceable part has in common: it is a value.
+
+A part is a frozen dataclass of hyper-parameters: hashable, comparable, JSON both ways, and a JAX pytree whose
+*numbers* are leaves. Structure (sizes, names, counts) decides which program is compiled; numbers (a noise level, a
+weight, a rate) are arguments of that program. Changing β or σ therefore compiles nothing, and a sweep over them is
+one `vmap`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from abc import ABC
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import jax
+import numpy as np
+
+from ..errors import InvalidParameter, InvalidPart, UnknownPart, meant
+
+__all__ = [
+    "Interval",
+    "Part",
+    "choice",
+    "from_json",
+    "holds",
+    "holds_many",
+    "number",
+    "registered",
+    "require_number",
+    "to_json",
+    "whole",
+    "wholes",
+]
+
+_REGISTRY: dict[str, type[Part]] = {}
+
+
+# -- declaring hyper-parameters ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A range of numbers in mathematical notation: ``Interval("(0, 1]")``.
+
+    >>> 0.0 in Interval("(0, 1]"), 1.0 in Interval("(0, 1]")
+    (False, True)
+    """
+
+    text: str
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        low, high = self.text[1:-1].split(",")
+        return float(low), float(high)
+
+    def __contains__(self, value: float) -> bool:
+        low, high = self.bounds
+        above = value >= low if self.text[0] == "[" else value > low
+        below = value <= high if self.text[-1] == "]" else value < high
+        return above and below
+
+
+def number(default: Any, within: str = "(-inf, inf)") -> Any:
+    """A field that holds a real number: a leaf of the part's pytree, never a reason to compile again.
+
+    It may also hold an array (what a part has learned from data, or a tracer), and None if that is the default.
+    """
+    return dataclasses.field(default=default, metadata={"number": True, "within": Interval(within)})
+
+
+_COUNTS = f"[1, {2**31 - 1}]"
+"""Beyond it, nothing that is counted fits in memory or ends."""
+
+
+def whole(default: int, within: str = _COUNTS) -> Any:
+    """A field that holds a whole number: structure, part of what is compiled."""
+    return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
+
+
+def wholes(default: Any = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
+    """A field that holds whole numbers, as a tuple: any number of them, or ``length``. Required without a default."""
+    return dataclasses.field(
+        default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}
+    )
+
+
+def choice(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
+    """A field that holds one of a few names."""
+    return dataclasses.field(default=default, metadata={"options": tuple(options)})
+
+
+def holds(base: type[Part], default: Any) -> Any:
+    """A field that holds a part of the slot that ``base`` opens."""
+    return dataclasses.field(default=default, metadata={"base": base})
+
+
+def holds_many(base: type[Part], default: tuple[Any, ...] = ()) -> Any:
+    """A field that holds any number of parts of one slot, as a tuple."""
+    return dataclasses.field(default=default, metadata={"each": base})
+
+
+def _is_number(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("number")) or field.type in (float, "float")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def require_number(name: str, value: Any, within: str) -> None:
+    """Refuse what is no number of a range, given to a method.
+
+    Raises
+    ------
+    InvalidParameter
+        If it is none.
+    """
+    if not _is_real(value) or value not in Interval(within):
+        raise InvalidParameter(f"{name} must be a number in {within}; got {value!r}.")
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray)
+
+
+def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
+    """NumPy's scalars as Python's, lists as tuples, whole numbers as real ones where a real one belongs."""
+    if field.metadata.get("wholes") and isinstance(value, np.ndarray | list | tuple):
+        return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if _is_number(field) and _is_real(value) else value
+
+
+def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
+    meta, where = field.metadata, f"{owner}.{field.name}"
+    if "options" in meta and value not in meta["options"]:
+        raise InvalidPart(f"{where} must be one of {', '.join(map(repr, meta['options']))}; got {value!r}.")
+    if "within" in meta:
+        fits = isinstance(value, int) if meta.get("whole") else isinstance(value, float)
+        is_learned = meta.get("number") and (_is_array(value) or (value is None and field.default is None))
+        if not is_learned and (isinstance(value, bool) or not fits or value not in meta["within"]):
+            kind = "a whole number" if meta.get("whole") else "a number"
+            raise InvalidPart(f"{where} must be {kind} in {meta['within'].text}; got {value!r}.")
+    if meta.get("wholes") and not (
+        isinstance(value, tuple)
+        and meta["length"] in (None, len(value))
+        and all(type(item) is int and item in meta["each within"] for item in value)
+    ):
+        count = "" if meta["length"] is None else f"{meta['length']} "
+        within = meta["each within"].text
+        raise InvalidPart(f"{where} must be a tuple of {count}whole numbers in {within}; got {value!r}.")
+    if "base" in meta and not isinstance(value, meta["base"]):
+        raise InvalidPart(f"{where} must be a {meta['base'].__name__}; got {value!r}.")
+    if "each" in meta:
+        if not isinstance(value, tuple):
+            raise InvalidPart(f"{where} must be a tuple of parts; got {value!r}.")
+        for i, item in enumerate(value):
+            if not isinstance(item, meta["each"]):
+                raise InvalidPart(f"{where}[{i}] must be a {meta['each'].__name__}; got {item!r}.")
+
+
+# -- the base class ---------------------------------------------------------------------------------------------------
+
+
+class Part(ABC):
+    """Base of every replaceable part of the formula.
+
+    ``class Corruption(Part, slot="corruption")`` opens a slot and is abstract; every class below it is a part, is
+    entered in one table (see `registered`) and must be a frozen dataclass.
+    Fields annotated ``float`` are numbers; other fields are structure. `number`, `whole`, `wholes`, `choice`, `holds`
+    and `holds_many` declare what a field may hold, which is checked when the part is made.
+    """
+
+    slot: ClassVar[str]
+
+    def __init_subclass__(cls, slot: str | None = None) -> None:
+        super().__init_subclass__()
+        if slot is not None:
+            cls.slot = slot
+            return
+        if not hasattr(cls, "slot"):
+            raise InvalidPart(f"{cls.__name__} has no slot: derive it from Corruption, Likelihood or another of them.")
+        other = _REGISTRY.get(cls.__name__)
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InvalidPart(
+                f"There is already a part named {cls.__name__} (in {other.__module__}); "
+                "saved models find parts by name, so give this one another."
+            )
+        _REGISTRY[cls.__name__] = cls
+        jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, partial(_unflatten, cls), _flatten)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = _plain(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            _check(type(self).__name__, field, value)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values; ``a__b`` reaches field ``b`` of the part in field ``a``.
+
+        >>> from diabolo.core.corruptions import Masking
+        >>> Masking(0.1).replace(p=0.5)
+        Masking(p=0.5)
+        """
+        names = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        direct: dict[str, Any] = {}
+        for key in sorted(changes, key=lambda key: key.count("__")):  # a new part first, then its fields
+            value = changes[key]
+            name, _, rest = key.partition("__")
+            if name not in names:
+                raise InvalidPart(
+                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(sorted(names)) or 'none'}."
+                )
+            if not rest:
+                direct[name] = value
+                continue
+            inner = direct.get(name, getattr(self, name))
+            if not isinstance(inner, Part):
+                raise InvalidPart(f"{type(self).__name__}.{name} is {inner!r}, which has no parameter {rest!r}.")
+            direct[name] = inner.replace(**{rest: value})
+        return dataclasses.replace(self, **direct)  # type: ignore[type-var]
+
+    # scikit-learn's protocols, by name only: nested parameters are listed, and a value needs no copy.
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The hyper-parameters by name; with ``deep`` also those of parts within, as ``a__b``."""
+        out: dict[str, Any] = {}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = out[field.name] = getattr(self, field.name)
+            if deep and isinstance(value, Part):
+                out.update({f"{field.name}__{name}": inner for name, inner in value.get_params().items()})
+        return out
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+
+def registered(slot: str | None = None) -> dict[str, type[Part]]:
+    """Every part that has been imported, by name; one slot's only, where one is given.
+
+    >>> import diabolo.core.corruptions
+    >>> "Masking" in registered("corruption")
+    True
+    """
+    return {name: cls for name, cls in sorted(_REGISTRY.items()) if slot in (None, cls.slot)}
+
+
+# -- a part is a pytree -----------------------------------------------------------------------------------------------
+
+
+def _is_branch(field: dataclasses.Field[Any], value: Any) -> bool:
+    holds_parts = isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value))
+    return holds_parts or _is_number(field)
+
+
+def _split(part: Part) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    branches, structure = {}, []
+    for field in dataclasses.fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
+        if _is_branch(field, value):
+            branches[field.name] = value
+        else:
+            structure.append((field.name, value))
+    return branches, tuple(structure)
+
+
+def _flatten(part: Part) -> tuple[tuple[Any, ...], Any]:
+    branches, structure = _split(part)
+    return tuple(branches.values()), (tuple(branches), structure)
+
+
+def _flatten_with_keys(part: Part) -> tuple[tuple[tuple[Any, Any], ...], Any]:
+    branches, structure = _split(part)
+    keyed = tuple((jax.tree_util.GetAttrKey(name), value) for name, value in branches.items())
+    return keyed, (tuple(branches), structure)
+
+
+def _unflatten(cls: type[Part], aux: Any, children: Iterator[Any]) -> Part:
+    # Not through __init__: the leaves may be tracers, arrays or placeholders, which no range check could read.
+    names, structure = aux
+    part = object.__new__(cls)
+    for name, value in (*zip(names, children, strict=True), *structure):
+        object.__setattr__(part, name, value)
+    return part
+
+
+# -- a part is JSON ---------------------------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> Any:
+    """A part, or a tuple or plain value that may hold parts, as JSON.
+
+    >>> from diabolo.core.corruptions import Masking
+    >>> to_json(Masking(0.25))
+    {'part': 'Masking', 'p': 0.25}
+    """
+    if isinstance(value, Part):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
+        return {"part": type(value).__name__, **fields}
+    if isinstance(value, tuple | list | np.ndarray):
+        return [to_json(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def from_json(value: Any, known: Mapping[str, type] | None = None) -> Any:
+    """The inverse of `to_json`; lists come back as tuples.
+
+    Parameters
+    ----------
+    value : JSON
+    known : mapping of str to type, default=None
+        The parts that may be made, by name; None: all that have been imported.
+
+    Raises
+    ------
+    UnknownPart
+        If a part is named that is not among them.
+    InvalidPart
+        If it has no such parameter, or not with this value.
+    """
+    if isinstance(value, dict) and "part" in value:
+        parts, name = _REGISTRY if known is None else known, value["part"]
+        cls = parts.get(name) if isinstance(name, str) else None
+        if cls is None or not issubclass(cls, Part):
+            mend = "Import the module that defines it" if known is None else "Give its class: load(path, classes=[...])"
+            raise UnknownPart(f"There is no part named {name!r}. {meant(name, parts)} Is it your own? {mend}.")
+        given = {name: from_json(inner, known) for name, inner in value.items() if name != "part"}
+        fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for name in given:
+            if name not in fields:
+                raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {meant(name, fields)}")
+        return cls(**given)
+    if isinstance(value, list):
+        return tuple(from_json(item, known) for item in value)
+    return value

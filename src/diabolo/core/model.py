@@ -1,0 +1,320 @@
+r"""The formula, once.
+
+    x ──g──► x̃ ──F──► h ──► q(z | x̃) ──► z ──G──► η ──► p(x | z)        loss = objective + Σ weightᵢ · penaltyᵢ
+
+A `Recipe` says which part stands in each slot; a `Model` is a recipe with weights; `loss` is the formula read from
+left to right. Every system of the lecture is a value of `Recipe`, and no code below asks which.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..errors import InvalidPart
+from .component import Part, choice, holds, holds_many, whole
+from .corruptions import Corruption, NoCorruption
+from .distributions import Distribution
+from .latents import Code, Latent
+from .layers import Fixed
+from .likelihoods import Gaussian, Likelihood
+from .networks import MLP, Network
+from .objectives import Draws, Objective, Reconstruction, Terms
+from .penalties import ForwardPass, Penalty, mean_over_rows
+from .priors import Prior, StandardNormal
+
+__all__ = ["Model", "Recipe", "Skeleton", "Weights", "loss"]
+
+_PACKED_SIZE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Recipe(Part):
+    """One autoencoder as a value: a part for every slot of the formula.
+
+    Raises
+    ------
+    InvalidPart
+        If a slot holds a part of another slot, or two parts do not fit each other.
+
+    Examples
+    --------
+    >>> Recipe(encoder=MLP((32, 16)), latent=Code(4)).decoder.hidden
+    (16, 32)
+    """
+
+    slot: ClassVar[str] = "recipe"
+
+    corruption: Corruption = holds(Corruption, NoCorruption())
+    encoder: Network = holds(Network, MLP())
+    latent: Latent = holds(Latent, Code())
+    prior: Prior = holds(Prior, StandardNormal())
+    decoder: Network | None = holds(Network, None)
+    """None: the encoder, mirrored."""
+    likelihood: Likelihood = holds(Likelihood, Gaussian())
+    objective: Objective = holds(Objective, Reconstruction())
+    penalties: tuple[Penalty, ...] = holds_many(Penalty)
+    n_targets: int = whole(0, "[0, 2147483647]")
+    """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
+    them, p(y | z). 0: the row itself is told, p(x | z)."""
+    missing: str = choice("refused", ("refused", "told"))
+    """Whether a cell may be NaN, that is, not known; "told", whatever is given, if the corruption hides cells.
+
+    "told": the encoder reads 0 in its place and, beside the row, as many numbers more that say which cells are missing;
+    the likelihood is that of the known ones, p(x_known | z), which leaves out the others exactly (Nazábal et al. 2020,
+    eq. 2; Mattei & Frellsen 2019, eq. 4)."""
+
+    def __post_init__(self) -> None:
+        if self.decoder is None and isinstance(self.encoder, Network):
+            object.__setattr__(self, "decoder", self.encoder.mirrored())
+        if isinstance(self.corruption, Corruption) and self.corruption.hides:
+            object.__setattr__(self, "missing", "told")
+        super().__post_init__()
+        if self.objective.needs_posterior and not self.latent.stochastic:
+            raise InvalidPart(
+                f"{type(self.objective).__name__} needs a posterior with a density, but {self.latent!r} has none. "
+                f"Use DiagonalGaussian({self.latent.n_latent}), or the objective Reconstruction()."
+            )
+        for penalty in self.penalties:
+            if penalty.needs_unit_code and not self.latent.in_unit_interval:
+                raise InvalidPart(
+                    f"{type(penalty).__name__} is defined for codes in (0, 1), but {self.latent!r} leaves them. "
+                    'Use Code(n_latent, activation="sigmoid").'
+                )
+
+    @property
+    def judging(self) -> Self:
+        """The recipe by which held-out rows are judged: this one, but clean rows where there are targets.
+
+        A denoiser's rows stay corrupted, since on clean ones the identity would be the best.
+        """
+        return self.replace(corruption=NoCorruption()) if self.n_targets else self
+
+    def parted(self, rows: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, "n t"]]:
+        """What the encoder reads of the rows, and what the likelihood is asked about."""
+        if not self.n_targets:
+            return rows, rows
+        return rows[:, : -self.n_targets], rows[:, -self.n_targets :]
+
+    def corrupted(self, key: PRNGKeyArray, x: Float[Array, "n r"]) -> Float[Array, "n r"]:
+        """x̃ = g(x); what is missing stays missing."""
+        noisy = self.corruption(key, x)
+        if self.missing == "refused":
+            return noisy
+        if self.corruption.hides and not self.n_targets:
+            hidden = jnp.isnan(noisy)
+            noisy = jnp.where(self.likelihood.cells(hidden), jnp.nan, jnp.where(hidden, x, noisy))
+        return jnp.where(jnp.isnan(x), x, noisy)
+
+    def shown(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
+        """What the encoder reads of rows."""
+        shown = x if self.n_targets else self.likelihood.shown(x)
+        if self.missing == "refused":
+            return shown
+        unknown = jnp.isnan(x)
+        return jnp.concatenate([jnp.where(unknown, 0, shown), unknown.astype(x.dtype)], axis=-1)
+
+    def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
+        """A copy whose corruption has learned the training data's bounds per feature."""
+        return self.replace(corruption=self.corruption.bind(low, high))
+
+
+class Weights(eqx.Module):
+    """Everything that is trained."""
+
+    encoder: eqx.Module
+    decoder: eqx.Module
+    likelihood: dict[str, Any]
+    penalties: tuple[dict[str, Any], ...] = ()
+
+    def apart(self) -> tuple[Any, Skeleton]:
+        """Split into the arrays, which a program takes as arguments, and the rest, which decides which one it is."""
+        arrays, rest = eqx.partition(self, eqx.is_inexact_array)
+        leaves, tree = jax.tree.flatten(rest)
+        return arrays, Skeleton(tree, tuple(leaves))
+
+    def trainable(self, *, packed: bool = False) -> tuple[Any, Any, Skeleton]:
+        """Split into the arrays that are trained, those that are `core.layers.Fixed`, and the rest.
+
+        ``packed``: the trained arrays as one vector, if they are small, so that one kernel updates all of them. Large
+        ones stay separate, since taking them out of the vector would cost a copy.
+        """
+        trained = jax.tree.map(
+            lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
+        )
+        of_training, others = eqx.partition(self, trained)
+        arrays, rest = eqx.partition(of_training, eqx.is_inexact_array)
+        fixed, _ = eqx.partition(others, eqx.is_inexact_array)
+        leaves, tree = jax.tree.flatten(rest)
+        some, inner = jax.tree.flatten(arrays)
+        small = sum(array.size for array in some) <= _PACKED_SIZE and all(a.dtype == np.float32 for a in some)
+        if not (packed and small and some):
+            return arrays, fixed, Skeleton(tree, tuple(leaves))
+        vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
+        return vector, fixed, Skeleton(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
+
+
+class _Packing(NamedTuple):
+    """How arrays lie in one vector."""
+
+    tree: Any
+    shapes: tuple[tuple[int, ...], ...]
+
+    def unpack(self, vector: Any) -> Any:
+        """The arrays again, of NumPy or JAX as the vector is."""
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1].tolist()
+        # One split, whose gradient is one concatenation; that of slices would be a sum of padded vectors.
+        split: Any = np.split if isinstance(vector, np.ndarray) else jnp.split
+        pieces = zip(split(vector, ends), self.shapes, strict=True)
+        return jax.tree.unflatten(self.tree, [piece.reshape(shape) for piece, shape in pieces])
+
+
+class Skeleton(NamedTuple):
+    """Weights without their arrays; hashable."""
+
+    tree: Any
+    leaves: tuple[Any, ...]
+    packing: _Packing | None = None
+
+    def with_arrays(self, arrays: Any, fixed: Any = None) -> Weights:
+        """Put the weights together again: the inverse of `Weights.apart` and `Weights.trainable`."""
+        if self.packing is not None:
+            arrays = self.packing.unpack(arrays)
+        pieces = (arrays, jax.tree.unflatten(self.tree, self.leaves))
+        weights: Weights = eqx.combine(*pieces if fixed is None else (*pieces, fixed))
+        return weights
+
+
+def _is_fixed(leaf: Any) -> bool:
+    return isinstance(leaf, Fixed)
+
+
+class Model(eqx.Module):
+    """A recipe and the weights that fit it."""
+
+    recipe: Recipe
+    weights: Weights
+
+    @classmethod
+    def build(cls, recipe: Recipe, n_features: int, seed: int | np.random.Generator) -> Model:
+        """Draw the weights for reading ``n_features`` columns; the same seed gives the same bits."""
+        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng([seed, 0])
+        latent, likelihood, n_told = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
+        weights = Weights(
+            encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "told")), latent.n_outputs),
+            decoder=(recipe.decoder or recipe.encoder.mirrored()).build(
+                rng, latent.n_latent, likelihood.n_outputs(n_told)
+            ),
+            likelihood=likelihood.build(n_told),
+            penalties=tuple(penalty.build() for penalty in recipe.penalties),
+        )
+        return cls(recipe, weights)
+
+    def bind(self, low: np.ndarray, high: np.ndarray) -> Model:
+        """A copy whose corruption has learned the training data's bounds per feature."""
+        return Model(self.recipe.bind(jax.device_put(low), jax.device_put(high)), self.weights)
+
+    @property
+    def prior(self) -> Distribution:
+        """π(z)."""
+        return self.recipe.prior(self.recipe.latent.n_latent)
+
+    def encode(self, x: Float[Array, "n d"]) -> Distribution:
+        """q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
+        return self.recipe.latent(self.weights.encoder(self.recipe.shown(x)))  # type: ignore[operator]
+
+    def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
+        """p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
+        return self.recipe.likelihood(self.weights.decoder(z), self.weights.likelihood)  # type: ignore[operator]
+
+    def log_likelihood(self, told: Float[Array, "..."], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
+        """log p(x | z) of each row, in nats: of the cells that are known."""
+        density = self.decode(z)
+        if self.recipe.missing == "refused":
+            return density.log_prob(told).sum(-1)
+        known = ~jnp.isnan(told)  # what is not is 0 on the way, since the gradient of an unused NaN is NaN
+        return jnp.where(known, density.log_prob(jnp.where(known, told, 0)), 0).sum(-1)
+
+    def code(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """The deterministic code: the posterior's mean."""
+        return self.encode(x).mean
+
+    def reconstruct(self, x: Float[Array, "n r"]) -> Float[Array, "n t"]:
+        """x̂ = E[x | z] (or E[y | z], if the recipe has targets) at the deterministic code."""
+        return self.decode(self.code(x)).mean
+
+
+def _borne_by_some(
+    model: Model,
+    told: Float[Array, "n t"],
+    z: Float[Array, "s n k"],
+    q: Distribution,
+    beta: Float[Array, ""],
+    key: PRNGKeyArray,
+) -> tuple[Terms, Float[Array, "m n k"]]:
+    """An objective's terms, whose gradient is that of a few draws for each row; and those draws."""
+    objective = model.recipe.objective
+    fixed, fixed_z, fixed_q = jax.lax.stop_gradient((eqx.filter(model, eqx.is_array), z, q))
+    fixed = eqx.combine(fixed, model)
+    seen = Draws(fixed.log_likelihood(told, fixed_z), fixed_z, fixed_q, model.prior)
+    terms: Terms = objective(seen, beta)
+    chosen = objective.bearers(jax.random.fold_in(key, 1), seen)
+    some = jnp.take_along_axis(z, chosen[..., None], axis=0)
+    bearer = -Draws(model.log_likelihood(told, some), some, q, model.prior).log_weights().mean(0)
+    return terms._replace(loss=terms.loss + bearer - jax.lax.stop_gradient(bearer)), some
+
+
+def loss(
+    model: Model,
+    rows: Float[Array, "n d"],
+    key: PRNGKeyArray,
+    beta: Float[Array, ""],
+    row_weight: Float[Array, " n"],
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The formula: one number to make small, and its terms by name (means over rows, in nats).
+
+    Parameters
+    ----------
+    model : Model
+    rows : (n, d)
+        Clean; they are corrupted here, and they (or their targets) are what the likelihood is asked about.
+    key
+        Of the corruption and of the draws of z.
+    beta
+        The KL term's weight at this moment.
+    row_weight : (n,)
+        1 for a row that counts, 0 for padding.
+    """
+    recipe = model.recipe
+    x, told = recipe.parted(rows)
+    corruption_key, latent_key = jax.random.split(key)
+    corrupted = recipe.corrupted(corruption_key, x)
+    q = model.encode(corrupted)
+    z = q.sample(latent_key, (recipe.objective.n_samples,))
+    if recipe.objective.n_bearers:
+        terms, z = _borne_by_some(model, told, z, q, beta, latent_key)
+    else:
+        terms = recipe.objective(Draws(model.log_likelihood(told, z), z, q, model.prior), beta)
+
+    seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
+    penalty = jnp.zeros(())
+    named: dict[str, Any] = {}
+    owns = (
+        *model.weights.penalties,
+        *({} for _ in recipe.penalties),
+    )  # a penalty may be added to a model that is built
+    for part, own in zip(recipe.penalties, owns, strict=False):
+        value, numbers = part.weighted(seen, own)
+        named |= {type(part).__name__: value, **numbers}
+        penalty = penalty + value
+
+    total = mean_over_rows(terms.loss, row_weight) + penalty
+    named |= {name: mean_over_rows(value, row_weight) for name, value in terms.parts.items()}
+    return total, {"loss": total, **named}

@@ -1,0 +1,130 @@
+r"""How a number changes over the epochs: β in [0, 1] (KL annealing) and the factor on the learning rate.
+
+Time t is measured in epochs, as a real number: step 3 of 12 in the first epoch is t = 0.25.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .component import Part, number, whole, wholes
+
+__all__ = ["Constant", "Cosine", "Cyclical", "LinearWarmup", "Schedule", "Steps"]
+
+Time = Float[Array, ""] | float
+
+
+class Schedule(Part, slot="schedule"):
+    """A number in [0, 1] (or, for `Constant`, any) as a function of time."""
+
+    @abstractmethod
+    def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
+        """The value at epoch ``t`` of a training planned for ``n_epochs``."""
+
+    @abstractmethod
+    def settled_after(self, n_epochs: int) -> float:
+        """The epoch from which the value no longer rises; "best epoch" is chosen among those after it."""
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Always ``value``.
+
+    >>> float(Constant(0.5)(3.0, 10))
+    0.5
+    """
+
+    value: float = number(1.0, "[0, inf)")
+
+    def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
+        return jnp.asarray(self.value, jnp.float32)
+
+    def settled_after(self, n_epochs: int) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class LinearWarmup(Schedule):
+    r"""From ``start`` to 1 in a straight line over ``epochs``, then 1: β(t) = start + (1 − start)·min(1, t / epochs).
+
+    KL annealing as in Bowman et al. (2016), section 3.1, and Sønderby et al. (2016), section 2.3.
+
+    >>> [float(LinearWarmup(10)(t, 100)) for t in (0.0, 5.0, 10.0, 50.0)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+
+    epochs: float = number(10.0, "(0, inf)")
+    start: float = number(0.0, "[0, 1]")
+
+    def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
+        return self.start + (1.0 - self.start) * jnp.minimum(1.0, jnp.asarray(t, jnp.float32) / self.epochs)
+
+    def settled_after(self, n_epochs: int) -> float:
+        return self.epochs
+
+
+@dataclass(frozen=True)
+class Cyclical(Schedule):
+    r"""``cycles`` times from 0 to 1 in a straight line and a rest at 1, spread over the whole training.
+
+    With τ the place within a cycle, in [0, 1): β = min(1, τ / ramp) (Fu et al. 2019, eq. 6, their R = ramp).
+
+    >>> [round(float(Cyclical(4, ramp=0.5)(t, 40)), 6) for t in (0.0, 2.5, 5.0, 9.0, 10.0)]
+    [0.0, 0.5, 1.0, 1.0, 0.0]
+    """
+
+    cycles: int = whole(4)
+    ramp: float = number(0.5, "(0, 1]")
+
+    def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
+        turns = jnp.asarray(t, jnp.float32) * self.cycles / n_epochs
+        return jnp.where(turns >= self.cycles, 1.0, jnp.minimum(1.0, jnp.mod(turns, 1.0) / self.ramp))
+
+    def settled_after(self, n_epochs: int) -> float:
+        return n_epochs * (self.cycles - 1 + self.ramp) / self.cycles
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    r"""A warm-up over the fraction ``warmup`` of the training, then half a cosine from 1 down to ``floor``.
+
+    Loshchilov & Hutter (2017), eq. 5, without restarts.
+
+    >>> [round(float(Cosine(warmup=0.0)(t, 10)), 3) for t in (0.0, 5.0, 10.0)]
+    [1.0, 0.5, 0.0]
+    """
+
+    warmup: float = number(0.02, "[0, 1)")
+    floor: float = number(0.0, "[0, 1]")
+
+    def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
+        done = jnp.asarray(t, jnp.float32) / n_epochs
+        rise = jnp.where(self.warmup > 0, done / jnp.maximum(self.warmup, 1e-9), 1.0)
+        fall = jnp.clip((done - self.warmup) / (1.0 - self.warmup), 0.0, 1.0)
+        return jnp.minimum(rise, self.floor + (1.0 - self.floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * fall)))
+
+    def settled_after(self, n_epochs: int) -> float:
+        return self.warmup * n_epochs
+
+
+@dataclass(frozen=True)
+class Steps(Schedule):
+    """Multiplied by ``factor`` each time an epoch of ``at`` is reached.
+
+    >>> [round(float(Steps((2, 4), factor=0.1)(t, 6)), 6) for t in (0.0, 2.0, 5.0)]
+    [1.0, 0.1, 0.01]
+    """
+
+    at: tuple[int, ...] = wholes(())
+    factor: float = number(0.1, "(0, 1]")
+
+    def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
+        passed = sum((jnp.asarray(t, jnp.float32) >= epoch).astype(jnp.float32) for epoch in self.at)
+        return jnp.asarray(self.factor, jnp.float32) ** passed
+
+    def settled_after(self, n_epochs: int) -> float:
+        return 0.0

@@ -1,0 +1,344 @@
+"""From the user's units to those the network works in, and back: one affine map per feature.
+
+The statistics are scikit-learn's. They are kept with the fitted model, so everything that comes out is in the user's
+units again, densities included.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from ..errors import InvalidData
+
+__all__ = ["FAR", "KINDS", "Scaler", "Single", "Survey", "have_one_unit", "refuse_far", "scaled"]
+
+Support = Literal["real", "unit", "count"]
+_CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
+KINDS = ("auto", "standard", "global", "minmax", "range")
+NOTHING_KNOWN = "X has no cell that is known: all are missing, so there is nothing to learn. Give rows with values."
+
+
+Single = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The offset as a sum of two 32-bit numbers, the larger first, and the scale."""
+
+
+def scaled(rows: Any, by: tuple[Any, Any, Any]) -> Any:
+    """Rows, NumPy's or JAX's, into the network's units.
+
+    In 32 bits with the offset in two parts, the error is a few units in the last place, however large the offset.
+    """
+    high, low, scale = by
+    return ((rows - high) - low) / scale
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """x ↦ (x − offset) / scale, feature by feature.
+
+    Examples
+    --------
+    >>> scaler = Scaler.fit("minmax", np.array([[0.0, 10.0], [4.0, 30.0]]), "unit")
+    >>> scaler.apply(np.array([[2.0, 20.0]])).tolist(), scaler.invert(np.array([[0.5, 0.5]])).tolist()
+    ([[0.5, 0.5]], [[2.0, 20.0]])
+    """
+
+    kind: str
+    offset: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, kind: str | None, rows: np.ndarray, support: Support | Sequence[Support]) -> Scaler:
+        """Learn the map from training rows; `Survey.scaler` says what of."""
+        survey = Survey(kind, support)
+        survey.see(rows)
+        return survey.scaler()
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Into the network's units, float32; large offsets lose nothing.
+
+        32-bit rows stay so on the way (see `single`), others are computed in 64 bits.
+        """
+        if self.kind == "none":
+            return rows.astype(np.float32)
+        out = np.empty(rows.shape, np.float32)
+        step = max(1, _CELLS // max(1, rows.shape[1]))
+        single = self.single if rows.dtype == np.float32 else None
+        for start in range(0, len(rows), step):
+            here = slice(start, start + step)
+            with np.errstate(over="ignore"):  # of what becomes infinite see `refuse_far`
+                out[here] = scaled(rows[here], single) if single else (rows[here] - self.offset) / self.scale
+        return out
+
+    @cached_property
+    def single(self) -> Single | None:
+        """The map for `scaled` in 32 bits; None if they cannot hold it."""
+        with np.errstate(over="ignore"):
+            high, scale = self.offset.astype(np.float32), self.scale.astype(np.float32)
+        if not (np.isfinite(2 * scale) & (scale > np.finfo(np.float32).tiny)).all():
+            return None
+        return high, (self.offset - high).astype(np.float32), scale
+
+    def invert(self, rows: np.ndarray) -> np.ndarray:
+        """Into the user's units, float64."""
+        return rows.astype(np.float64) * self.scale + self.offset
+
+    def log_volume(self, rows: np.ndarray) -> Any:
+        """Σ log scale over a row's known cells: what its log-density loses, in nats, when read in the user's units."""
+        each = np.log(self.scale)
+        unknown = np.isnan(rows)
+        return ~unknown @ each if unknown.any() else each.sum()
+
+
+_EXACT, _TOLD = 2.0**53, 2.0**29
+"""Up to where a 64-bit float has every whole number. Beyond a column's range times 2²⁹ it is coarser, seen from this
+range, than the 32-bit floats that networks read."""
+_STEPS = 256 / 2**23
+"""A range in which a 32-bit float has fewer than 256 steps, as a share of the largest value."""
+
+
+def refuse_lost(least: np.ndarray, most: np.ndarray) -> None:
+    """Refuse columns from the least to the greatest that lie too far from 0 to be told apart in 64 bits.
+
+    Whole numbers such as identifiers can; each has become the nearest float, and perhaps all the same one.
+
+    Raises
+    ------
+    InvalidData
+        If a column is one.
+    """
+    furthest = np.maximum(np.abs(least), np.abs(most))
+    lost = np.flatnonzero(furthest > np.maximum(_EXACT, _TOLD * (most - least)))
+    if len(lost):
+        i = int(lost[0])
+        raise InvalidData(
+            f"Feature {i} spans [{least[i]:.17g}, {most[i]:.17g}], where 64-bit floats, in which rows are read, are "
+            "too coarse for its differences. Subtract its least value first, or leave the column out."
+        )
+
+
+FAR = 1e18
+"""In scaled units; the squares of 32-bit numbers end a little above."""
+
+
+def refuse_far(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any]) -> None:
+    """If not all of what was found of rows is a number, and a cell is so far off that 32 bits cannot tell: refuse it.
+
+    Raises
+    ------
+    InvalidData
+        If there is such a cell.
+    """
+    if all(np.isfinite(array.sum(dtype=np.float64)) for array in (found if isinstance(found, tuple) else (found,))):
+        return
+    with np.errstate(over="ignore"):
+        far = np.abs((rows - scaler.offset) / scaler.scale) > FAR
+    if far.any():
+        row, column = np.argwhere(far)[0]
+        raise InvalidData(
+            f"Column {name_of(int(column))} holds {rows[row, column]:g}, so far from the rows that were fitted that "
+            "32-bit numbers cannot tell what to make of it. If it stands for a missing cell, empty it; or drop the row."
+        )
+
+
+def _refuse_coarse(scaler: Scaler, least: np.ndarray, most: np.ndarray) -> None:
+    """Refuse columns whose differences the scaled numbers, of 32 bits, would lose."""
+    low, high = ((ends - scaler.offset) / scaler.scale for ends in (least, most))
+    furthest = np.maximum(np.abs(low), np.abs(high))
+    coarse = np.flatnonzero((high > low) & (high - low < _STEPS * furthest))
+    if len(coarse):
+        i = int(coarse[0])
+        raise InvalidData(
+            f"Feature {i} spans [{least[i]:.9g}, {most[i]:.9g}], and scaling={scaler.kind!r} leaves it so far from 0 "
+            'that 32-bit numbers lose its differences. Use scaling="standard", or "minmax" for a likelihood on [0, 1].'
+        )
+
+
+_MOST_DEVIATIONS = 30.0
+"""So many standard deviations a feature's range is at most, once it is standardised."""
+_FEWEST_ALIKE = 12
+"""With fewer features, no unit is inferred."""
+_SHARE_OF_RANGE, _CORRELATED = 1 / 3, 0.5
+
+
+def have_one_unit(rows: np.ndarray, least: np.ndarray, most: np.ndarray) -> bool:
+    """Decide whether all features are measurements of one quantity in one unit: pixels, samples of a signal, bands.
+
+    They are if there are at least 12 that vary, and most of them
+    1. span a third or more of the range that all span together, and
+    2. have another feature with which they correlate by 0.5 or more, and by more than columns of noise would.
+
+    The order of rows and of columns does not matter.
+
+    Parameters
+    ----------
+    rows : (n, d)
+        A sample.
+    least, most : (d,)
+        Of all rows.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 6, 20) + np.linspace(0, 6, 50)[:, None])
+    >>> have_one_unit(wave, wave.min(axis=0), wave.max(axis=0))
+    True
+    >>> mixed = wave * np.geomspace(1, 1000, 20)
+    >>> have_one_unit(mixed, mixed.min(axis=0), mixed.max(axis=0))
+    False
+    """
+    span = most - least
+    varies = span > 0
+    d, n = int(varies.sum()), len(rows)
+    if d < _FEWEST_ALIKE or n < 3:
+        return False
+    if np.median(span[varies]) < _SHARE_OF_RANGE * (most[varies].max() - least[varies].min()):
+        return False
+    known = rows[:, varies]
+    count = np.maximum((~np.isnan(known)).sum(axis=0), 1)
+    centred = np.nan_to_num(known - np.nansum(known, axis=0) / count)
+    length = np.sqrt(np.square(centred).sum(axis=0))
+    centred /= np.where(length > 0, length, 1.0)
+    correlation = np.abs(centred.T @ centred)
+    np.fill_diagonal(correlation, 0)
+    by_chance = 2 * np.sqrt(2 * np.log(d) / n)
+    return bool(np.median(correlation.max(axis=0)) >= max(_CORRELATED, by_chance))
+
+
+class _Sample:
+    """Some of the rows that pass by: most of them from the first piece, and a few of each later one."""
+
+    def __init__(self) -> None:
+        self._pieces: list[np.ndarray] = []
+        self._n = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take some of these."""
+        room = int(np.clip(2e10 / max(1, rows.shape[1]) ** 2, 256, 4096))
+        wanted = room if not self._pieces else min(32, 2 * room - self._n)
+        if wanted > 0 and len(rows):
+            at = np.linspace(0, len(rows) - 1, min(wanted, len(rows))).astype(int)
+            self._pieces.append(rows[at].astype(np.float64))
+            self._n += len(at)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Those taken."""
+        return np.concatenate(self._pieces)
+
+
+class Survey:
+    """One pass over training rows, in pieces of any size: what a scaler needs to know of them.
+
+    Parameters
+    ----------
+    kind : {"auto", "standard", "minmax", "range"} or None
+        "standard": mean 0, standard deviation 1 per feature; less than 1 if its range is more than 30 standard
+        deviations, so that a nearly constant feature is not blown up. "global": all features by one map, with a mean
+        variance of 1; 0 stays 0 if it is the least value, otherwise the mean of all cells becomes 0. "minmax": each
+        feature onto [0, 1]. "range": all features onto [0, 1] by one map. None: as they are. "auto": what ``support``
+        needs: for real numbers "global" if all features have one unit (see `have_one_unit`), else "standard"; for
+        [0, 1] None if all rows lie there, else "minmax".
+    support : {"real", "unit", "count"}, or a sequence of them
+        The values that the likelihood is defined for: one for all features, or each feature's. Counts are never scaled;
+        where supports differ, only real numbers are.
+    one_unit : bool or None, default=None
+        Whether all features have one unit, as pixels have. None: found out, where it matters.
+    """
+
+    def __init__(self, kind: str | None, support: Support | Sequence[Support], one_unit: bool | None = None) -> None:
+        supports = [support] if isinstance(support, str) else list(support)
+        self._supports = np.array(supports)
+        self._all = supports[0] if len(set(supports)) == 1 else None
+        self._kind = kind
+        self._sample = _Sample()
+        if kind == "auto":
+            of_real = {None: "found", True: "global", False: "standard"}[one_unit]
+            self._kind = {"real": of_real, "unit": "auto", "count": None}.get(self._all or "mixed", "standard")
+        self._moments, self._bounds = StandardScaler(), MinMaxScaler()
+        self._whole: np.ndarray | None = None
+        self._single = True
+
+    def see(self, rows: np.ndarray) -> None:
+        """The next rows."""
+        if not len(rows):
+            return
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a feature may have no value at all
+            self._bounds.partial_fit(rows)
+            if self._kind in ("standard", "global", "found"):
+                self._moments.partial_fit(rows)
+        if self._kind == "found":
+            self._sample.add(rows)
+        self._single &= rows.dtype == np.float32
+        if "count" in self._supports:
+            whole = (np.isnan(rows) | (rows == np.floor(rows))).all(axis=0)
+            self._whole = whole if self._whole is None else self._whole & whole
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest known value of each feature; 0 where none is."""
+        return np.nan_to_num(self._bounds.data_min_), np.nan_to_num(self._bounds.data_max_)
+
+    def scaler(self) -> Scaler:
+        """The map for the rows seen.
+
+        Raises
+        ------
+        InvalidData
+            If the likelihood needs [0, 1] and the scaled rows leave it, or counts and the rows hold other numbers.
+        """
+        if np.isnan(self._bounds.data_min_).all():
+            raise InvalidData(NOTHING_KNOWN)
+        least, most = self.bounds
+        width = len(least)
+        supports = np.broadcast_to(self._supports, width)
+        scaled = np.full(width, True) if self._all in ("real", "unit") else supports == "real"
+        refuse_lost(least, most)
+        low, high = least[scaled].min(initial=np.inf), most[scaled].max(initial=-np.inf)
+        within = low >= 0 and high <= 1
+        kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
+        if kind == "found":
+            kind = "global" if have_one_unit(self._sample.rows, least, most) else "standard"
+        offset, scale = np.zeros(width), np.ones(width)
+        if kind == "standard":
+            # Of one value many times the mean may be another, by rounding.
+            offset = np.where(least == most, least, np.nan_to_num(self._moments.mean_))
+            scale = np.maximum(np.nan_to_num(self._moments.scale_, nan=1.0), (most - least) / _MOST_DEVIATIONS)
+        elif kind == "global":
+            spread = np.sqrt(np.nanmean(self._moments.var_))
+            offset = np.full(width, 0.0 if low == 0 else np.nanmean(self._moments.mean_))
+            scale = np.full(width, spread if spread > 0 else 1.0)
+        elif kind == "minmax":
+            offset, scale = least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0)
+        elif kind == "range":
+            offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
+        if self._all == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
+            raise InvalidData(
+                f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
+                'leaves them there. Use scaling="minmax" (each feature by itself) or "range" (all by one map).'
+            )
+        self._check(supports, scaled)
+        offset, scale = np.where(scaled, offset, 0.0), np.where(scaled, scale, 1.0)
+        scaler = Scaler(kind or "none", np.asarray(offset, np.float64), np.asarray(scale, np.float64))
+        if not self._single:
+            _refuse_coarse(scaler, least, most)
+        return scaler
+
+    def _check(self, supports: np.ndarray, scaled: np.ndarray) -> None:
+        """See that features which are not scaled can be told by the likelihood as they are."""
+        least, most = self.bounds
+        outside = ~scaled & ((least < 0) | ((supports == "unit") & (most > 1)))
+        if self._whole is not None:
+            outside |= (supports == "count") & ~self._whole
+        if outside.any():
+            i = int(np.flatnonzero(outside)[0])
+            needs = "numbers in [0, 1]" if supports[i] == "unit" else "counts (0, 1, 2, …)"
+            raise InvalidData(
+                f"This likelihood needs {needs} in feature {i}, which spans [{least[i]:g}, {most[i]:g}]. "
+                "Use another likelihood for it, LearnedGaussian() say."
+            )

@@ -1,0 +1,69 @@
+"""Rows that are the answer to an SQL query: DuckDB reads files and databases, and gives Arrow's batches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import InvalidData
+
+__all__ = ["answer", "is_query"]
+
+_ROWS = 1 << 14  # in a batch
+_DATABASES = ("sqlite_scanner", "postgres_scanner")
+
+
+def is_query(text: str) -> bool:
+    """Whether this is a query, not the name of a file.
+
+    >>> is_query("SELECT * FROM 'orders/*.parquet'"), is_query("selected.csv"), is_query("select.csv")
+    (True, False, False)
+    """
+    return re.match(r"\s*(select|with|from|attach)\s", text, re.IGNORECASE) is not None and not _is_there(text)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a file's name can be
+        return False
+
+
+def answer(query: str) -> Iterator[pa.RecordBatch]:
+    """The rows that a query gives, in batches; at least one, which may be empty.
+
+    Parameters
+    ----------
+    query : str
+        DuckDB's SQL. Files are tables, ``FROM 'orders/*.parquet'``; so are those of a database that an ``ATTACH``
+        before the query names: ``ATTACH 'shop.db' AS shop (TYPE sqlite); SELECT * FROM shop.orders``.
+
+    Raises
+    ------
+    InvalidData
+        If DuckDB is not installed, or refuses the query.
+    """
+    try:
+        import duckdb
+        from duckdb_extensions import import_extension
+    except ImportError:
+        raise InvalidData("A query needs DuckDB. Install it with: pip install 'diabolo[sql]'") from None
+    with duckdb.connect() as connection:
+        try:
+            _know_databases(connection, import_extension, query)
+            reader = connection.execute(query).to_arrow_reader(_ROWS)
+            yield pa.RecordBatch.from_pylist([], reader.schema)
+            yield from reader
+        except duckdb.Error as error:
+            raise InvalidData(f"The query cannot be answered: {error}.") from error
+
+
+def _know_databases(connection: Any, import_extension: Any, query: str) -> None:
+    """What reads databases comes with the extra; DuckDB by itself would fetch it from the network."""
+    if re.search(r"\battach\b", query, re.IGNORECASE):
+        for name in _DATABASES:
+            import_extension(name, con=connection)

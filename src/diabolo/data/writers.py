@@ -1,0 +1,230 @@
+"""Where rows are written: piece by piece, so that they need not fit in memory, and whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ..errors import InvalidData
+from .readers import Images, Table, numeric, numeric_columns
+
+__all__ = ["Sink", "check_output", "open_sink", "write", "write_text"]
+
+
+class Sink(ABC):
+    """A place that rows are added to; `close` when there are no more."""
+
+    @abstractmethod
+    def add(self, rows: Table | pa.Table) -> None:
+        """The next rows, of the same columns."""
+
+    def close(self) -> None:  # noqa: B027  most have nothing left to do
+        """Finish what was begun."""
+
+
+class _Csv(Sink):
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._is_begun = stream, False
+
+    def add(self, rows: Table | pa.Table) -> None:
+        table = rows if isinstance(rows, pa.Table) else rows.as_arrow()
+        if not self._is_begun:
+            head = io.StringIO()
+            csv.writer(head, lineterminator="\n").writerow(table.column_names)  # Arrow's own quotes every name
+            self._stream.write(head.getvalue().encode())
+            self._is_begun = True
+        pa.csv.write_csv(table, self._stream, pa.csv.WriteOptions(include_header=False))
+
+
+class _Parquet(Sink):
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._writer: Any = None
+
+    def add(self, rows: Table | pa.Table) -> None:
+        table = rows if isinstance(rows, pa.Table) else rows.as_arrow()
+        if self._writer is None:
+            self._writer = pa.parquet.ParquetWriter(self._stream, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _Array(Sink):
+    """A .npy file, whose first line leaves room for the number of rows."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._n = stream, 0
+        self._like = np.empty((0, 0))
+
+    def add(self, rows: Table | pa.Table) -> None:
+        if isinstance(rows, pa.Table):
+            numeric_columns(rows.schema, "A .npy file")
+        array = numeric(rows) if isinstance(rows, pa.Table) else rows.rows
+        if not self._n:
+            self._like = array[:0]
+            self._head()
+        self._stream.write(np.ascontiguousarray(array, self._like.dtype).data)
+        self._n += len(array)
+
+    def close(self) -> None:
+        self._stream.seek(0)
+        self._head()
+
+    def _head(self) -> None:
+        about = np.lib.format.header_data_from_array_1_0(self._like)
+        about["shape"] = (self._n, *self._like.shape[1:])
+        np.lib.format.write_array_header_1_0(self._stream, about)
+
+
+class _Pictures(Sink):
+    """A folder of images, each row one, under the names of those that were read."""
+
+    def __init__(self, folder: Path, images: Images) -> None:
+        self._folder, self._names, self._shape = folder, iter(images.files), images.shape
+
+    def add(self, rows: Table | pa.Table) -> None:
+        from PIL import Image
+
+        assert isinstance(rows, Table)
+        for row in rows.rows:
+            pixels = np.rint(255 * np.clip(row, 0, 1)).astype(np.uint8).reshape(self._shape)
+            Image.fromarray(pixels).save(self._folder / next(self._names).name)
+
+
+_LONGEST_NAME = 240
+"""In bytes: what file systems take, less what the name is lengthened by while the file is not whole."""
+_SINKS: dict[str, Callable[[BinaryIO], Sink]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
+
+
+def check_output(where: str | None, *, images: bool = False) -> None:
+    """Refuse, before any work, a place that could not be written to.
+
+    Parameters
+    ----------
+    where : path, "-" or None
+    images : bool, default=False
+        Whether the rows are images, so that a folder will do.
+
+    Raises
+    ------
+    InvalidData
+        If the kind is unknown, the folder is not there, the folder for images is, or a folder has the file's name.
+    """
+    if where is None or where == "-":
+        return
+    path = Path(where)
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InvalidData(f"{where[:100]}… is too long for the name of a file.")
+    if images and not path.suffix:
+        if path.exists():
+            raise InvalidData(f"{where} exists already. Choose another name for the folder of images.")
+    elif path.is_dir():
+        raise InvalidData(f"{where} is a folder. Choose the name of a file.")
+    elif path.suffix.lower() not in _SINKS:
+        folder = ", or be that of a folder for images that come of images" if not path.suffix else ""
+        raise InvalidData(f"{where}: the output's name must end in {', '.join(_SINKS)}{folder}.")
+    if not path.parent.is_dir():
+        raise InvalidData(f"{where}: there is no folder {path.parent}.")
+
+
+@contextmanager
+def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]:
+    """A place for rows: .csv, .parquet, .npy, a folder of images, or standard output as CSV for None or "-".
+
+    Under its name it is there only once all rows are.
+
+    Raises
+    ------
+    InvalidData
+        As `check_output`; or if it cannot be written to, or not all of it.
+    """
+    check_output(where, images=images is not None)
+    if where is None or where == "-":
+        yield from _to_standard_output()
+        return
+    path = Path(where)
+    scratch = path.with_name(f".{path.name}.part")
+    into = _as_folder(scratch, images) if images is not None and not path.suffix else _as_file(scratch, path.suffix)
+    try:
+        with into as sink:
+            yield sink
+        scratch.replace(path)
+    except OSError as error:
+        raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink()
+
+
+@contextmanager
+def _as_folder(scratch: Path, images: Images) -> Iterator[Sink]:
+    scratch.mkdir()
+    try:
+        yield _Pictures(scratch, images)
+    except BaseException:
+        shutil.rmtree(scratch)
+        raise
+
+
+@contextmanager
+def _as_file(scratch: Path, suffix: str) -> Iterator[Sink]:
+    with scratch.open("wb") as stream:
+        sink = _SINKS[suffix.lower()](stream)
+        try:
+            yield sink
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                sink.close()
+            raise
+        sink.close()
+
+
+def _to_standard_output() -> Iterator[Sink]:
+    try:
+        yield _Csv(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough; spare Python's own flush at exit, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InvalidData(f"Standard output cannot be written: {error.strerror or error}.") from error
+
+
+def write(where: str | None, rows: Any, images: Images | None = None) -> None:
+    """All rows at once: see `open_sink`."""
+    with open_sink(where, images) as sink:
+        sink.add(rows)
+
+
+def write_text(where: str | os.PathLike[str], text: str) -> None:
+    """A file of text, whole or not at all.
+
+    Raises
+    ------
+    InvalidData
+        If its folder is not there, or it cannot be written.
+    """
+    path = Path(where)
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise InvalidData(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""The compiled loop and what it needs: batches, noise, devices, checkpoints, inference."""

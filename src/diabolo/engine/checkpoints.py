@@ -1,0 +1,250 @@
+"""Trainings under way, kept in a folder: written whole or not at all, checked when read, one process at a time.
+
+FOLDER/
+  lock                          held by the process that trains
+  training-00000007.checkpoint  the newest two states of each stage; a stage is one call of `train`
+
+A checkpoint is one file: a line with the hash of all that follows, a line of JSON, and the arrays as safetensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+from filelock import FileLock, Timeout
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from ..errors import CheckpointError, DamagedCheckpoint
+from .trainer import State
+
+__all__ = ["Checkpoints"]
+
+_SUFFIX, _SCRATCH = ".checkpoint", ".part"
+_KEPT = 2
+
+
+class Checkpoints:
+    """A folder of states.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    every : float
+        Seconds between two states.
+    resume : bool
+        Whether to go on from what is there. If not, and something is there, it is left alone and refused.
+    writes : bool
+        False for all but one of the processes that train together: they only read.
+
+    Raises
+    ------
+    CheckpointError
+        When entered: if another process trains into the folder, it cannot be written, or there are checkpoints and
+        ``resume`` is False.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, every: float = 30.0, resume: bool = False, writes: bool = True
+    ) -> None:
+        self.folder, self.every, self.resume, self.writes = Path(folder), every, resume, writes
+        self._identity: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        if not self.writes:
+            return self
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / "lock")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"Another process is training into {self.folder}. Wait for it, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise CheckpointError(f"Checkpoints cannot be kept in {self.folder}: {error}.") from error
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.writes:
+            self._lock.release()
+
+    def _open(self) -> None:
+        for scratch in self.folder.glob(f"*{_SCRATCH}"):  # of a process that was killed while it wrote
+            scratch.unlink()
+        found = self._found("*")
+        if found and not self.resume:
+            raise CheckpointError(
+                f"{self.folder} holds {len(found)} checkpoint{'s' * (len(found) > 1)} of an earlier training. "
+                "Go on from there with resume=True (--resume), choose another folder, or delete it."
+            )
+
+    def _found(self, stage: str) -> list[Path]:
+        """The checkpoints of a stage, the newest first."""
+        return sorted(self.folder.glob(f"{stage}-*{_SUFFIX}"), key=_number, reverse=True)
+
+    def identity(self) -> dict[str, Any] | None:
+        """What the kept training was identified by; None if nothing is kept."""
+        for file in self._found("*"):
+            with contextlib.suppress(_Damaged):
+                return _read(file)[0]["identity"]
+        return None
+
+    def identify(self, identity: dict[str, Any]) -> None:
+        """Say which training this is: by JSON that must be equal if it is to go on.
+
+        Raises
+        ------
+        CheckpointError
+            If the kept one was another; the message names everything that differs.
+        """
+        self._identity = json.loads(json.dumps(identity))
+        kept = self.identity()
+        if kept is not None and (differences := list(_differences(kept, self._identity))):
+            raise CheckpointError(
+                f"{self.folder} keeps another training, which this one cannot go on with. "
+                f"Different are: {'; '.join(differences)}. Give it what it had, or choose another folder."
+            )
+
+    def stage(self, name: str) -> Stage:
+        """The keeper for one call of `train`."""
+        return Stage(self, name)
+
+    def write(self, stage: str, state: State) -> None:
+        """Write a state under the stage's next number, then remove those that are too old."""
+        found = self._found(stage)
+        file = self.folder / f"{stage}-{_number(found[0]) + 1 if found else 1:08d}{_SUFFIX}"
+        scratch = file.with_suffix(_SCRATCH)
+        try:
+            with scratch.open("wb") as stream:
+                stream.write(_encoded(state, self._identity))
+                stream.flush()
+                os.fsync(stream.fileno())
+            scratch.replace(file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+            kept = f"The one before, {found[0].name}, is whole." if found else "None was kept before."
+            raise CheckpointError(
+                f"A checkpoint cannot be written to {self.folder}: {error.strerror or error}. {kept} "
+                "Make room, then go on with resume=True (--resume)."
+            ) from error
+        for old in found[_KEPT - 1 :]:
+            old.unlink(missing_ok=True)
+
+    def read(self, stage: str, like: Any) -> State | None:
+        """The newest state of a stage that can be read."""
+        damaged = []
+        for file in self._found(stage):
+            try:
+                head, arrays = _read(file)
+            except _Damaged as error:
+                damaged.append(f"{file.name} {error}")
+                continue
+            state = _decoded(head, arrays, like)
+            if damaged:
+                warnings.warn(
+                    f"{self.folder}: {'; '.join(damaged)}. Going on from {file.name}, in epoch {state.epoch}.",
+                    DamagedCheckpoint,
+                    stacklevel=2,
+                )
+            return state
+        if damaged:
+            raise CheckpointError(
+                f"No checkpoint in {self.folder} can be read: {'; '.join(damaged)}. Delete the folder to start afresh."
+            )
+        return None
+
+
+@dataclass
+class Stage:
+    """The keeper of one stage; see `diabolo.engine.trainer.Keeper`."""
+
+    checkpoints: Checkpoints
+    name: str
+    _kept: State | None = None
+    _since: float = field(default_factory=time.monotonic)
+
+    def latest(self, like: Any) -> State | None:
+        """The newest readable state."""
+        self._kept = self.checkpoints.read(self.name, like)
+        return self._kept
+
+    def offer(self, state: State) -> None:
+        """Keep it, if the last one is old enough."""
+        if time.monotonic() - self._since >= self.checkpoints.every:
+            self.keep(state)
+
+    def keep(self, state: State) -> None:
+        """Keep it, unless it is kept already."""
+        if self.checkpoints.writes and state is not self._kept:
+            self.checkpoints.write(self.name, state)
+            self._kept, self._since = state, time.monotonic()
+
+
+# -- a file -----------------------------------------------------------------------------------------------------------
+
+
+class _Damaged(Exception):
+    """A file is not what was written."""
+
+
+def _number(file: Path) -> int:
+    digits = file.stem.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
+
+
+def _encoded(state: State, identity: dict[str, Any]) -> bytes:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state.carry)
+    arrays = {jax.tree_util.keystr(at): np.asarray(leaf, order="C") for at, leaf in leaves}
+    head = {name: getattr(state, name) for name in ("epoch", "chunk", "sums", "history", "stopped")}
+    content = json.dumps({"identity": identity, "state": head}).encode() + b"\n" + save_arrays(arrays)
+    return _digest(content) + b"\n" + content
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        digest, _, content = file.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise _Damaged(f"cannot be read ({error.strerror})") from error
+    if digest != _digest(content):
+        raise _Damaged("is damaged (its hash differs)")
+    head, _, arrays = content.partition(b"\n")
+    return json.loads(head), load_arrays(arrays)
+
+
+def _decoded(head: dict[str, Any], arrays: dict[str, np.ndarray], like: Any) -> State:
+    leaves, tree = jax.tree_util.tree_flatten_with_path(like)
+    carry = jax.tree.unflatten(tree, [arrays[jax.tree_util.keystr(at)] for at, _ in leaves])
+    return State(carry, **head["state"])
+
+
+def _differences(kept: Any, given: Any, name: str = "") -> Iterator[str]:
+    """What differs between two values of JSON, a phrase each."""
+    if isinstance(kept, dict) and isinstance(given, dict):
+        for key in sorted(kept.keys() | given.keys()):
+            yield from _differences(kept.get(key), given.get(key), f"{name} {key}".strip())
+    elif kept != given:
+        yield f"{name} (was {json.dumps(kept, ensure_ascii=False)}, is {json.dumps(given, ensure_ascii=False)})"

@@ -1,0 +1,535 @@
+r"""Where training starts: the best linear model, in closed form.
+
+The optimum of a linear system is known: PCA for reconstruction, a linear regression of clean rows on corrupted ones for
+denoising, factor analysis for a density. Networks with a linear path (`parts.SkipMLP`, or an `MLP` without hidden
+layers) are put there before the first step, so that training only has to learn what is not linear, and the start can be
+kept where it learns nothing.
+
+Baldi & Hornik (1989) for PCA; Tipping & Bishop (1999) and Lucas et al. (2019), "Don't Blame the ELBO!", for the linear
+variational model; Chen et al. (2012), "Marginalized Denoising Autoencoders", for denoising.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import linalg
+from scipy.special import expit
+
+from ..core.corruptions import NoCorruption
+from ..core.latents import Code, DiagonalGaussian
+from ..core.layers import Dense, Filter, Fixed, Layers, Neighbors, Skip
+from ..core.likelihoods import Gaussian, LearnedGaussian
+from ..core.model import Model
+from ..core.networks import Identity
+from ..core.objectives import ELBO, Reconstruction
+from ..core.penalties import SparsityConstraint
+from . import inference
+from .sharding import current
+from .splits import Rows
+
+__all__ = ["Start", "finish", "pieces", "prepared", "principal", "resolutions", "start"]
+
+_MOST_COLUMNS = 2048
+"""Up to so many columns, a covariance matrix is decomposed; more need passes over the rows."""
+_PASSES, _OVERSAMPLED = 8, 16
+_CORRUPTED = 1 << 14
+"""So many corrupted rows, at least one copy of each row that is used, suffice for a regression."""
+_COPIES, _MANY_COLUMNS = 40, 1024
+_RIDGE = 1e-3
+"""Of the regression on corrupted rows, as a share of the mean variance."""
+_SOLVED_ROWS, _HALVINGS = 1 << 16, 40
+_MOSTLY_NOISE, _KEPT_NOISE = 0.5, 0.5
+_COMPARED_VALUES, _REPEATED, _SAME, _CONSTANT = 4096, 0.75, 1e-5, 1e-3
+_COMPARED = 512
+"""Rows to find neighbours by."""
+_FACTOR_STEPS, _LEAST_SHRINKING = 300, 0.25
+_FEW_ROWS, _FEW_COLUMNS = 1000, 32
+"""Of so few, ten parts choose the number of factors."""
+_FEW_TO_RESTORE = 512
+"""Of so few rows, a regression is tried on rows left out."""
+
+
+class Start(NamedTuple):
+    """A model to begin training with.
+
+    Attributes
+    ----------
+    model : Model
+    is_linear : bool
+        Whether its linear path was put at the best linear model.
+    is_optimum : bool
+        Whether this is the optimum of the whole system, so that nothing is left to train.
+    """
+
+    model: Model
+    is_linear: bool = False
+    is_optimum: bool = False
+
+
+def start(model: Model, rows: Rows, seed: int) -> Start:
+    """Put the model's linear path at the best linear model of all rows, held-out ones included."""
+    model = prepared(model, rows)
+    recipe, paths = model.recipe, _paths(model)
+    if paths is None or recipe.n_targets or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian):
+        return Start(model)
+    is_clean = isinstance(recipe.corruption, NoCorruption)
+    if isinstance(recipe.latent, DiagonalGaussian):
+        is_known = is_clean and recipe.missing != "told" and isinstance(recipe.objective, ELBO)
+        return _factors(model, rows) if is_known else Start(model)
+    if recipe.latent.in_unit_interval:
+        return _inactive(model, rows)
+    if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Code(recipe.latent.n_latent)):
+        return Start(model)
+    if is_clean and recipe.missing == "told":  # what a cell is worth that is missing, such a regression cannot tell
+        return Start(model)
+    return _components(model, rows) if is_clean else _restoring(model, rows, seed)
+
+
+def prepared(model: Model, rows: Rows) -> Model:
+    """The model with what it has to know of the rows: the bounds of each column, and its resolution."""
+    return _resolved(_bounded(model, rows), rows)
+
+
+# -- a model's linear paths -------------------------------------------------------------------------------------------
+
+
+def _path(module: Any) -> Any:
+    """The linear map of a network, if it has one."""
+    if isinstance(module, Skip):
+        return module.linear
+    if isinstance(module, Filter):
+        return module.neighbors
+    if isinstance(module, Layers) and len(module.layers) == 1 and module.output_activation == "identity":
+        return module.layers[0]
+    return None
+
+
+def _paths(model: Model) -> tuple[Any, Any] | None:
+    """The encoder's and the decoder's linear maps; None, if there is not one in each. An `Identity` needs none."""
+    encoder = _path(model.weights.encoder)
+    decoder = model.recipe.decoder if isinstance(model.recipe.decoder, Identity) else _path(model.weights.decoder)
+    if encoder is None or decoder is None or not isinstance(model.recipe.latent, Code | DiagonalGaussian):
+        return None
+    return encoder, decoder
+
+
+def _with_path(module: Any, linear: Any) -> Any:
+    if isinstance(module, Skip):
+        return eqx.tree_at(lambda m: m.linear, module, linear)
+    if isinstance(module, Filter):
+        return eqx.tree_at(lambda m: m.neighbors, module, linear)
+    return eqx.tree_at(lambda m: m.layers[0], module, linear)
+
+
+def _dense(weight: np.ndarray, bias: np.ndarray) -> Dense:
+    return Dense(*(jax.device_put(np.ascontiguousarray(array, np.float32)) for array in (weight, bias)))
+
+
+def _placed(model: Model, encoder: Any, decoder: Any, likelihood: Any = None) -> Model:
+    """The model with other linear maps; None leaves one as it is.
+
+    What a decoder gives beyond the mean of each column, it gives as 0.
+    """
+    weights = model.weights
+    if encoder is not None:
+        weights = eqx.tree_at(lambda w: w.encoder, weights, _with_path(weights.encoder, encoder))
+    if decoder is not None:
+        beyond = len(_path(weights.decoder).bias) - len(decoder.bias)
+        decoder = _dense(np.pad(decoder.weight, ((0, 0), (0, beyond))), np.pad(decoder.bias, (0, beyond)))
+        weights = eqx.tree_at(lambda w: w.decoder, weights, _with_path(weights.decoder, decoder))
+    if likelihood is not None:
+        weights = eqx.tree_at(lambda w: w.likelihood, weights, likelihood)
+    return Model(model.recipe, weights)
+
+
+def _bounded(model: Model, rows: Rows) -> Model:
+    """The model whose encoder's nonlinear path reads rows within the bounds of the training rows."""
+    if not isinstance(model.weights.encoder, Skip | Filter):
+        return model
+    recipe, (low, high) = model.recipe, (np.asarray(bound, np.float32) for bound in rows.bounds)
+    if recipe.n_targets:
+        low, high = low[: -recipe.n_targets], high[: -recipe.n_targets]
+    shown = np.array(recipe.shown(jnp.asarray(np.stack([low, high]))))
+    if recipe.missing == "told":
+        shown[:, len(low) :] = [[0], [1]]
+    return _within(model, *shown)
+
+
+def _within(model: Model, low: np.ndarray, high: np.ndarray) -> Model:
+    new = tuple(Fixed(jax.device_put(np.ascontiguousarray(bound, np.float32))) for bound in (low, high))
+    weights = eqx.tree_at(lambda w: (w.encoder.low, w.encoder.high), model.weights, new)
+    return Model(model.recipe, weights)
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+
+def pieces(rows: Rows) -> Iterator[np.ndarray]:
+    """Read all rows in scaled units, 32-bit, chunk by chunk, held-out ones last; every process reads all."""
+    for source in (rows.training, rows.held_out):
+        for chunk in source.chunks() if source is not None else ():
+            whole = current().gathered(chunk.rows) if isinstance(chunk.rows, np.ndarray) else chunk.rows
+            yield np.asarray(whole)[: chunk.n_rows]
+
+
+def _pieces(rows: Rows) -> Iterator[np.ndarray]:
+    return (piece.astype(np.float64) for piece in pieces(rows))
+
+
+def _known_mean(rows: np.ndarray) -> np.ndarray:
+    """The mean of each column's known cells; 0, if it has none."""
+    mean: np.ndarray = np.nansum(rows, axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
+    return mean
+
+
+def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance matrix of all rows."""
+    d, n = rows.training.n_features, 0
+    shift, total, product = _known_mean(next(_pieces(rows))), np.zeros(d), np.zeros((d, d))
+    for piece in _pieces(rows):
+        centred = np.nan_to_num(piece - shift)
+        n += len(centred)
+        total += centred.sum(axis=0)
+        product += centred.T @ centred
+    mean = total / n
+    return shift + mean, product / n - np.outer(mean, mean)
+
+
+def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean, the first k principal components (k, d), and the variance along each.
+
+    Exact up to 2,048 columns, and for fewer rows in memory than columns; by subspace iteration over the rows otherwise
+    (Halko, Martinsson & Tropp 2011, algorithm 4.4).
+    """
+    d = rows.training.n_features
+    if d <= _MOST_COLUMNS:
+        mean, covariance = _moments(rows)
+        return mean, *_leading(covariance, k)
+    mean, n = np.zeros(d), 0
+    for piece in _pieces(rows):
+        mean += piece.sum(axis=0)
+        n += len(piece)
+    mean /= n
+    if n <= _MOST_COLUMNS:
+        _, s, axes = linalg.svd(np.concatenate(list(_pieces(rows))) - mean, full_matrices=False)
+        return mean, axes[:k], np.square(s[:k]) / n
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((d, min(k + _OVERSAMPLED, d))))[0]
+    for _ in range(_PASSES):
+        image = sum(centred.T @ (centred @ basis) for centred in (piece - mean for piece in _pieces(rows)))
+        basis = np.linalg.qr(image)[0]
+    inner = sum((part := (piece - mean) @ basis).T @ part for piece in _pieces(rows)) / n
+    axes, variances = _leading(inner, k)
+    return mean, axes @ basis.T, variances
+
+
+def _leading(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first k axes, as rows, and the variance along each."""
+    d = len(covariance)
+    variances, axes = linalg.eigh(covariance, subset_by_index=(d - min(k, d), d - 1))
+    return axes.T[::-1], np.maximum(variances[::-1], 0)
+
+
+def _filled_up(axes: np.ndarray, variances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """k axes: where rows have fewer, the others are 0."""
+    missing = k - len(axes)
+    return np.pad(axes, ((0, missing), (0, 0))), np.pad(variances, (0, missing))
+
+
+# -- the best linear models -------------------------------------------------------------------------------------------
+
+
+def _components(model: Model, rows: Rows) -> Start:
+    """PCA."""
+    k = model.recipe.latent.n_latent
+    mean, axes, variances = principal(rows, k)
+    axes, variances = _filled_up(axes, variances, k)
+    is_all = isinstance(model.weights.encoder, Layers) and isinstance(model.weights.decoder, Layers)
+    unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
+    placed = _placed(model, _dense(axes.T / unit, -mean @ axes.T / unit), _dense(axes * unit[:, None], mean))
+    likelihood = model.recipe.likelihood
+    if not is_all or not isinstance(likelihood, Gaussian) or model.recipe.penalties:
+        return Start(_with_sigma(placed, rows, mean, axes), is_linear=True)
+    return Start(placed, is_linear=True, is_optimum=True)
+
+
+def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) -> Model:
+    """The model whose σ, if it is learned, is the error of the linear reconstruction."""
+    if not isinstance(model.recipe.likelihood, LearnedGaussian):
+        return model
+    total, n = 0.0, 0
+    for piece in _pieces(rows):
+        centred = piece - mean
+        total = total + np.square(centred - centred @ axes.T @ axes).sum(axis=0)
+        n += len(piece)
+    return _placed(model, None, None, _spread(model, np.sqrt(total / n)))
+
+
+def _spread(model: Model, sigma: np.ndarray) -> dict[str, Any]:
+    """The likelihood's own weights whose σ are these."""
+    own = model.weights.likelihood
+    above = np.maximum(sigma - np.asarray(own["floor"].value, np.float64), 1e-4)
+    return own | {"spread": jax.device_put((above + np.log(-np.expm1(-above))).astype(np.float32))}
+
+
+def _resolved(model: Model, rows: Rows) -> Model:
+    """The model whose σ is nowhere below what the features' resolution allows.
+
+    A feature of repeated values is a rounded one: a density could be as high as it likes at these values, and would say
+    nothing. Rounding to steps of δ is an error of standard deviation δ/√12, below which σ does not go, nor below the
+    feature's own standard deviation, if that is less. A constant feature may differ by a step in one row beyond the n
+    that were seen, of a standard deviation of δ/√n, by the least δ of the others; by 1e-3, if values do not repeat.
+    """
+    likelihood = model.recipe.likelihood
+    if not isinstance(likelihood, LearnedGaussian) or model.recipe.n_targets:
+        return model
+    some = next(_pieces(rows))
+    some = some[:: max(1, len(some) // _COMPARED_VALUES)]
+    std, steps = np.nan_to_num(some - _known_mean(some)).std(axis=0), resolutions(some)
+    constant = max(_CONSTANT, float(steps[steps > 0].min(initial=1)) / np.sqrt(rows.n_samples) if steps.any() else 0.0)
+    lowest = np.maximum(np.where(std > 0, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
+    own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
+    return Model(model.recipe, eqx.tree_at(lambda w: w.likelihood, model.weights, own))
+
+
+def resolutions(rows: np.ndarray) -> np.ndarray:
+    """Find the step to which each feature is rounded: the least distance of two values; 0 if values do not repeat.
+
+    >>> resolutions(np.array([[0.1, 1.0], [0.3, 2.25], [0.1, 3.5], [0.3, 4.125], [0.7, 5.0]])).round(3).tolist()
+    [0.2, 0.0]
+    """
+    found = np.zeros(rows.shape[1])
+    for j, column in enumerate(rows.T):
+        values = np.unique(column[~np.isnan(column)])
+        gaps = np.diff(values)
+        real = gaps > _SAME * max(1.0, float(np.abs(values).max(initial=0)))
+        if real.any() and real.sum() + 1 <= _REPEATED * len(column):
+            found[j] = gaps[real].min()
+    return found
+
+
+def _restoring(model: Model, rows: Rows, seed: int) -> Start:
+    """The linear map from corrupted rows, as the encoder reads them, to clean ones."""
+    recipe = model.recipe
+    clean = next(_pieces(rows)) if rows.training.n_rows > _CORRUPTED else np.concatenate(list(_pieces(rows)))
+    clean = clean[:_CORRUPTED].astype(np.float32)
+    d = clean.shape[1]
+    n_wanted = _CORRUPTED if d <= _MANY_COLUMNS else _CORRUPTED // 4
+    n_copies = int(np.clip(n_wanted // len(clean), 1, _COPIES))
+    read = [
+        np.asarray(recipe.shown(jnp.asarray(inference.by_rows(inference.corrupt, model, clean, seed=seed + i))))
+        for i in range(n_copies)
+    ]
+    if isinstance(model.weights.encoder, Skip | Filter):
+        model = _within(
+            model, np.min([r.min(axis=0) for r in read], axis=0), np.max([r.max(axis=0) for r in read], axis=0)
+        )
+    known = ~np.isnan(clean)
+    clean = np.where(known, clean, _known_mean(clean)).astype(np.float64)
+    encoder = _path(model.weights.encoder)
+    if isinstance(encoder, Neighbors):
+        found = _neighbors(clean, read, encoder)
+        if len(clean) <= _FEW_TO_RESTORE:
+            found = found.towards_identity(1 - _share_that_holds(clean, read, encoder))
+        return Start(_placed(model, found, None), True)
+    inner, cross, shift, mean = _regression(clean, read)
+    weight = linalg.solve(inner, cross, assume_a="pos")
+    if isinstance(recipe.decoder, Identity):
+        return Start(_placed(model, _dense(weight, mean - shift @ weight), None), True)
+    axes, variances = _filled_up(*_leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
+    unit = np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
+    coded = weight @ axes.T / unit
+    return Start(_placed(model, _dense(coded, -shift @ coded), _dense(axes * unit[:, None], mean)), True)
+
+
+def _regression(clean: np.ndarray, read: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Moments of corrupted copies and of clean rows: inner (m, m), a ridge included, cross (m, d), and the means."""
+    n, mean = len(clean) * len(read), clean.mean(axis=0)
+    shift = np.mean([piece.mean(axis=0, dtype=np.float64) for piece in read], axis=0)
+    inner = sum((centred := piece - shift).T @ centred for piece in read) / n
+    cross = sum((piece - shift).T @ (clean - mean) for piece in read) / n
+    inner[np.diag_indices(len(inner))] += _RIDGE * np.trace(inner) / len(inner) + 1e-9
+    return inner, cross, shift, mean
+
+
+def _share_that_holds(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> float:
+    """How much of the change that a regression makes brings rows that were left out nearer to the clean ones."""
+    fold = np.random.default_rng(0).permutation(len(clean)) % 3
+    good = total = 0.0
+    for out in range(3):
+        kept, left = fold != out, fold == out
+        found = _neighbors(clean[kept], [piece[kept] for piece in read], like)
+        for piece in read:
+            change = _estimated(found, piece[left]) - piece[left]
+            good += float(((clean[left] - piece[left]) * change).sum())
+            total += float(np.square(change).sum())
+    return float(np.clip(good / max(total, 1e-30), 0, 1))
+
+
+def _estimated(found: Neighbors, rows: np.ndarray) -> np.ndarray:
+    """`Neighbors.estimate` of few rows, without a program to compile."""
+    inputs, weight, bias = (np.asarray(one.value, np.float64) for one in (found.inputs, found.weight, found.bias))
+    estimate: np.ndarray = np.einsum("ndm,dm->nd", rows[:, inputs.astype(int)], weight) + bias
+    return estimate
+
+
+def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Neighbors:
+    """Regress each column on the columns that vary most with it, itself among them."""
+    inner, cross, shift, mean = _regression(clean, read)
+    n_neighbors = like.weight.value.shape[1]
+    some = clean[:: max(1, len(clean) // _COMPARED)]
+    centred = some - some.mean(axis=0)
+    product = centred.T @ centred
+    spread = np.sqrt(np.diag(product).copy())
+    product /= np.maximum(spread[:, None] * spread, np.finfo(float).tiny)
+    closeness = np.abs(product)
+    np.fill_diagonal(closeness, 2)
+    inputs = np.argsort(-closeness, axis=1, kind="stable")[:, :n_neighbors]
+    sign = np.where(np.take_along_axis(product, inputs, axis=1) < 0, -1.0, 1.0)
+    among = inner[inputs[:, :, None], inputs[:, None, :]]
+    weight = np.linalg.solve(among, np.take_along_axis(cross.T, inputs, axis=1)[..., None])[..., 0]
+    bias = mean - (weight * shift[inputs]).sum(axis=1)
+    return Neighbors.of(inputs, weight, bias, sign, mean, clean.std(axis=0))
+
+
+def _inactive(model: Model, rows: Rows) -> Start:
+    """The model whose units have the mean activation that a penalty asks for, and whose decoder starts at the mean."""
+    targets = [penalty.rho for penalty in model.recipe.penalties if hasattr(penalty, "rho")]
+    encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
+    if not targets or model.recipe.missing == "told":
+        return Start(model)
+    mean = next(_pieces(rows)).mean(axis=0)
+    weight, rho = np.asarray(encoder.weight, np.float64), float(targets[0])
+    bias = np.log(rho / (1 - rho)) - mean @ weight
+    back = np.asarray(decoder.weight, np.float64)
+    return Start(_placed(model, _dense(weight, bias), _dense(back, mean - rho * back.sum(axis=0))))
+
+
+def finish(model: Model, rows: Rows) -> Model:
+    """Solve what is left after training: biases with which every mean activation is the one asked for.
+
+    Only where a `SparsityConstraint` asks; the multiplier has brought them near.
+    """
+    recipe = model.recipe
+    asked = [penalty for penalty in recipe.penalties if isinstance(penalty, SparsityConstraint)]
+    encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
+    if not asked or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "told":
+        return model
+    rho, weight = float(asked[0].rho), np.asarray(encoder.weight, np.float64)
+    some = np.concatenate(list(_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(_pieces(rows))])
+    before = some @ weight + np.asarray(encoder.bias, np.float64)
+    low, high = np.full(before.shape[1], -30.0), np.full(before.shape[1], 30.0)
+    for _ in range(_HALVINGS):
+        shift = (low + high) / 2
+        above = expit(before + shift).mean(axis=0) > rho
+        low, high = np.where(above, low, shift), np.where(above, shift, high)
+    shift = (low + high) / 2
+    moved = (expit(before + shift) - expit(before)).mean(axis=0)
+    back = np.asarray(decoder.weight, np.float64)
+    bias = np.asarray(decoder.bias, np.float64) - moved @ back
+    return _placed(model, _dense(weight, np.asarray(encoder.bias, np.float64) + shift), _dense(back, bias))
+
+
+def _factors(model: Model, rows: Rows) -> Start:
+    """Factor analysis, whose posterior is exact: the ELBO of the linear model is its log-likelihood."""
+    k = model.recipe.latent.n_latent
+    if rows.training.n_features > _MOST_COLUMNS:
+        return Start(model)
+    mean, covariance = _moments(rows)
+    d = len(mean)
+    floor = np.full(d, 1e-6)
+    if isinstance(model.recipe.likelihood, LearnedGaussian):
+        floor = np.square(np.asarray(model.weights.likelihood["floor"].value, np.float64))
+    loadings, noise = _factor_analysis(covariance, _number_of_factors(rows, min(k, d), floor), floor)
+    if k >= d and noise.sum() > _MOSTLY_NOISE * np.diag(covariance).sum():
+        loadings, noise = _informative(loadings, noise, floor)
+    if isinstance(model.recipe.likelihood, Gaussian):
+        noise = np.full(d, model.recipe.likelihood.sigma**2)
+        values, axes = linalg.eigh(covariance)
+        order = slice(None, -min(k, d) - 1, -1)
+        loadings = (axes[:, order] * np.sqrt(np.maximum(values[order] - noise[0], 0))).T
+    loadings = np.pad(loadings, ((0, k - len(loadings)), (0, 0)))
+    precision = 1 + (loadings**2 / noise).sum(axis=1)  # diagonal, as the loadings are orthogonal in the noise's units
+    coded = (loadings / noise / precision[:, None]).T
+    scale = np.sqrt(1 / precision) - 1e-6
+    spread = scale + np.log(-np.expm1(-np.maximum(scale, 1e-6)))
+    weight = np.hstack([coded, np.zeros((d, k))])
+    bias = np.concatenate([-mean @ coded, spread])
+    likelihood = _spread(model, np.sqrt(noise)) if isinstance(model.recipe.likelihood, LearnedGaussian) else None
+    return Start(_placed(model, _dense(weight, bias), _dense(loadings, mean), likelihood), True)
+
+
+def _informative(loadings: np.ndarray, noise: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same covariance with most of the noise moved into the loadings, as many as there are columns.
+
+    A code that says nothing of a column would have to be found by chance: where columns do not correlate, factor
+    analysis is a collapsed posterior.
+    """
+    covariance = loadings.T @ loadings + np.diag(noise)
+    noise = np.minimum(np.maximum(_KEPT_NOISE * noise, floor), noise)
+    return _loadings(covariance, noise, len(noise))[0], noise
+
+
+def _loadings(covariance: np.ndarray, noise: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best k loadings (k, d) for a noise, and the covariance's k largest eigenvalues in its units, ascending."""
+    d, root = len(noise), np.sqrt(noise)
+    values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
+    return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, values
+
+
+def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
+    """How many factors tell most about rows that were left out: powers of two, and as many as there may be."""
+    some = next(_pieces(rows))[:_CORRUPTED]
+    some = np.nan_to_num(some - _known_mean(some))
+    n, d = some.shape
+    candidates = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
+    n_steps, n_parts, n_tried = (30, 3, 3) if d <= 160 else (3, 3, 1)
+    if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # a third of few rows is missed: too few factors would be chosen
+        n_parts = n_tried = 10
+    fold = np.random.default_rng(0).permutation(n) % n_parts
+    total = np.zeros(len(candidates))
+    for out in range(n_tried):
+        kept, left = some[fold != out], some[fold == out]
+        mean = kept.mean(axis=0)
+        covariance = np.cov(kept.T, bias=True).reshape(d, d)
+        for i, k in enumerate(candidates):
+            loadings, noise = _factor_analysis(covariance, k, floor, n_steps)
+            total[i] += _log_density(left - mean, loadings, noise).sum()
+    return candidates[int(total.argmax())]
+
+
+def _log_density(centred: np.ndarray, loadings: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """log N(x | 0, WᵀW + Ψ) of each row, and a constant."""
+    precision = 1 + (loadings**2 / noise).sum(axis=1)
+    inside = np.square(centred @ (loadings / noise).T) / precision
+    return -0.5 * (
+        (centred**2 / noise).sum(axis=1) - inside.sum(axis=1) + np.log(precision).sum() + np.log(noise).sum()
+    )
+
+
+def _factor_analysis(
+    covariance: np.ndarray, k: int, floor: np.ndarray, n_steps: int = _FACTOR_STEPS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loadings (k, d), orthogonal in units of the noise, and the noise's variance (d,): maximum likelihood.
+
+    Rubin & Thayer's (1982) fixed point, by eigenvalues of the covariance in the noise's units.
+    """
+    d = len(covariance)
+    variance = np.maximum(np.diag(covariance), floor)
+    noise, before = variance * 0.5, np.inf
+    for _ in range(n_steps if d <= 256 else min(n_steps, 10)):
+        loadings, values = _loadings(covariance, noise, k)
+        noise = np.maximum(np.diag(covariance) - (loadings**2).sum(axis=0), floor)
+        now = float(np.log(np.maximum(values, 1)).sum() - np.maximum(values - 1, 0).sum() + np.log(noise).sum())
+        if abs(before - now) < 1e-6 * d:
+            break
+        before = now
+    if k == d:  # as many as columns tell every covariance, but the steps towards that get ever shorter
+        _, values = _loadings(covariance, noise, k)
+        noise = np.maximum(noise * np.clip(values[0], _LEAST_SHRINKING, 1), floor)
+    return _loadings(covariance, noise, k)[0], noise

@@ -1,0 +1,352 @@
+"""A function of JAX as data, that can be carried out without Python.
+
+`program` traces a function and writes down what it does to its argument, step by step; all that does not depend on the
+argument is worked out beforehand. ``report/runtime.js`` carries the steps out in a page, `onnx_graph` writes them as
+ONNX. Any network is covered, yours too, whose steps are among `OPS`: products, convolutions, arithmetic, activations,
+reductions, and moving numbers about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import NotCovered
+
+__all__ = ["OPS", "Program", "any_number", "program"]
+
+_UNARY = (
+    "abs", "ceil", "cos", "erf", "erfc", "exp", "exp2", "expm1", "floor", "is_finite", "log", "log1p", "logistic",
+    "lgamma", "neg", "not", "round", "rsqrt", "sign", "sin", "sqrt", "square", "tan", "tanh",
+)  # fmt: skip
+_BINARY = (
+    "add",
+    "and",
+    "atan2",
+    "div",
+    "eq",
+    "ge",
+    "gt",
+    "le",
+    "lt",
+    "max",
+    "min",
+    "mul",
+    "ne",
+    "or",
+    "pow",
+    "rem",
+    "sub",
+)
+_SAME = ("copy", "copy_p", "stop_gradient", "reduce_precision", "optimization_barrier")
+_REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
+_RESHAPES = ("reshape", "squeeze", "expand_dims")
+_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+_LOOPS = ("scan", "while", "cond")
+OPS = (
+    *_UNARY, *_BINARY, *_SAME, *_REDUCTIONS, *_RESHAPES, "broadcast_in_dim", "clamp", "concatenate",
+    "conv_general_dilated", "convert_element_type", "dot_general", "gather", "integer_pow", "pad", "rev", "select_n",
+    "slice", "split", "transpose",
+)  # fmt: skip
+"""The primitives of JAX that may depend on the argument."""
+
+_TRUTHS = ("eq", "ge", "gt", "is_finite", "le", "lt", "ne")
+_MARKS = (7919, 7907, 7901, 7883)
+
+
+class Program(NamedTuple):
+    """What a function does.
+
+    Attributes
+    ----------
+    steps : list of dict
+        Each with ``op``, the numbers of the values it takes (``in``) and gives (``out``), and its settings.
+    shapes : dict
+        The shape of each value.
+    kinds : dict
+        What each value holds: "f" 32-bit floats, "b" truth values, "i" 32-bit whole numbers.
+    constants : dict of int to array
+        Values that are known beforehand.
+    argument, result : int
+        The values' numbers.
+    rows : int
+        Stands for any number of rows: a size that is a multiple of it is as many times their number. 0: all sizes are
+        what they are.
+    """
+
+    steps: list[dict[str, Any]]
+    shapes: dict[int, tuple[int, ...]]
+    kinds: dict[int, str]
+    constants: dict[int, np.ndarray]
+    argument: int
+    result: int
+    rows: int = 0
+
+    @property
+    def n_constants(self) -> int:
+        """How many numbers it carries."""
+        return sum(array.size for array in self.constants.values())
+
+
+class _Value(NamedTuple):
+    """A value of which nothing is known beforehand but its shape."""
+
+    number: int
+    shape: tuple[int, ...]
+    kind: str
+
+
+class _Writer:
+    """Walks through a traced function."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.steps: list[dict[str, Any]] = []
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.kinds: dict[int, str] = {}
+        self.constants: dict[int, np.ndarray] = {}
+        self._numbers: dict[int, tuple[int, Any]] = {}
+
+    def new(self, shape: Sequence[int], kind: str = "f") -> _Value:
+        number = len(self.shapes)
+        self.shapes[number], self.kinds[number] = tuple(shape), kind
+        return _Value(number, tuple(shape), kind)
+
+    def number(self, value: Any) -> int:
+        """Of a value; what is known beforehand is kept, once."""
+        if isinstance(value, _Value):
+            return value.number
+        known = self._numbers.get(id(value))
+        if known is None:
+            array: np.ndarray = np.asarray(value).astype(_TYPES[_kind(value)])
+            made = self.new(array.shape, _kind(value))
+            self.constants[made.number] = array
+            known = self._numbers[id(value)] = made.number, value  # held, lest another get its id
+        return known[0]
+
+    def step(self, op: str, given: Sequence[Any], shapes: Sequence[Sequence[int]], **settings: Any) -> list[_Value]:
+        held = given[1] if op == "select_n" else given[0]
+        kind = "b" if op in _TRUTHS else settings["kind"] if op == "convert" else _kind(held)
+        made = [self.new([int(size) for size in shape], kind) for shape in shapes]
+        settings = {name: list(map(int, v)) if isinstance(v, list) else v for name, v in settings.items()}
+        numbers = {"in": [self.number(value) for value in given], "out": [value.number for value in made]}
+        self.steps.append({"op": op, **numbers, **settings})
+        return made
+
+    def run(self, jaxpr: Any, constants: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+        """What a traced function gives: arrays where nothing depends on the argument."""
+        values: dict[Any, Any] = dict(zip(jaxpr.constvars, constants, strict=True))
+        values.update(zip(jaxpr.invars, given, strict=True))
+
+        def read(atom: Any) -> Any:
+            return atom.val if hasattr(atom, "val") else values[atom]
+
+        for equation in jaxpr.eqns:
+            inputs = [read(atom) for atom in equation.invars]
+            inner = next((equation.params[key] for key in _CALLS if key in equation.params), None)
+            if inner is not None and equation.primitive.name not in _LOOPS:
+                closed = hasattr(inner, "consts")
+                outs = self.run(inner.jaxpr if closed else inner, inner.consts if closed else (), inputs)
+            elif not (
+                any(isinstance(value, _Value) for value in inputs)
+                or any(self._is_of_rows(variable.aval.shape) for variable in equation.outvars)
+            ):
+                out = equation.primitive.bind(*inputs, **equation.params)
+                outs = list(out) if equation.primitive.multiple_results else [out]
+            else:
+                outs = self._equation(equation, inputs)
+            values.update(zip(equation.outvars, outs, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _is_of_rows(self, shape: Sequence[int]) -> bool:
+        return bool(self._rows) and any(size and size % self._rows == 0 for size in shape)
+
+    def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        op, params = equation.primitive.name, equation.params
+        shapes = [variable.aval.shape for variable in equation.outvars]
+        if op in _SAME:
+            return inputs
+        op = "add" if op == "add_any" else op  # what derivatives are added up with
+        if op in _UNARY or op in _BINARY or op in ("clamp", "select_n"):
+            return list(self.step(op, [self._spread(value, shapes[0]) for value in inputs], shapes))
+        if op in _RESHAPES:
+            return list(self.step("reshape", inputs, shapes))
+        special = getattr(self, f"_{op}", None)
+        if special is not None:
+            return list(special(inputs, shapes, params))
+        if op in _REDUCTIONS:
+            return list(self.step(op, inputs, shapes, axes=list(params["axes"])))
+        raise NotCovered(f"the step {op!r} of JAX is not among those that a page can carry out")
+
+    # -- steps with settings ------------------------------------------------------------------------------------------
+
+    def _integer_pow(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        return self.step("integer_pow", inputs, shapes, y=int(params["y"]))
+
+    def _convert_element_type(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
+        kind = _kind_of(params["new_dtype"])
+        is_same = kind == _kind(inputs[0]) and kind != "i"
+        return inputs if is_same else self.step("convert", inputs, shapes, kind=kind)
+
+    def _broadcast_in_dim(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        return self.step("broadcast_in_dim", inputs[:1], shapes, axes=list(params["broadcast_dimensions"]))
+
+    def _gather(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        """Whole slices along the first axis, by numbers that are known beforehand."""
+        (x, which), how, n_axes = inputs, params["dimension_numbers"], len(inputs[0].shape)
+        is_whole = tuple(params["slice_sizes"]) == (1, *x.shape[1:]) and tuple(how.start_index_map) == (0,)
+        is_first = tuple(how.collapsed_slice_dims) == (0,) and tuple(how.offset_dims) == tuple(range(1, n_axes))
+        if isinstance(which, _Value) or not (is_whole and is_first and not how.operand_batching_dims):
+            raise NotCovered("a choice by numbers, other than of whole slices along the first axis, is not covered")
+        return self.step("gather", [x, np.asarray(which).reshape(-1).astype(np.int32)], shapes)
+
+    def _transpose(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        return self.step("transpose", inputs, shapes, axes=list(params["permutation"]))
+
+    def _rev(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        return self.step("rev", inputs, shapes, axes=list(params["dimensions"]))
+
+    def _concatenate(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        return self.step("concatenate", inputs, shapes, axis=int(params["dimension"]))
+
+    def _slice(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        start = list(params["start_indices"])
+        return self.step("slice", inputs, shapes, start=start, strides=list(params["strides"] or [1] * len(start)))
+
+    def _split(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        pieces, at, axis = [], 0, int(params["axis"])
+        for shape in shapes:
+            start = [0] * len(shape)
+            start[axis], at = at, at + shape[axis]
+            pieces += self.step("slice", inputs, [shape], start=start, strides=[1] * len(shape))
+        return pieces
+
+    def _pad(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+        low, _, inside = zip(*params["padding_config"], strict=True)
+        return self.step("pad", inputs, shapes, low=list(low), inside=list(inside))
+
+    def _spread(self, value: Any, shape: Sequence[int]) -> Any:
+        """A value whose axes of length 1 are repeated as others need it; one number alone stays as it is."""
+        given = value.shape if isinstance(value, _Value) else np.shape(value)
+        if given == tuple(shape) or np.prod(given, dtype=int) == 1 or self._rows:  # ONNX repeats by itself
+            return value
+        if not isinstance(value, _Value):
+            return np.broadcast_to(np.asarray(value), shape)
+        return self.step("broadcast_in_dim", [value], [shape], axes=list(range(len(shape))))[0]
+
+    def _moved(self, value: Any, axes: Sequence[int], shape: Sequence[int] | None = None) -> Any:
+        """A value with its axes in another order, and perhaps another shape then; worked out, if it is known."""
+        if not isinstance(value, _Value):
+            moved = np.transpose(np.asarray(value), axes)
+            return moved if shape is None else moved.reshape(shape)
+        if list(axes) != sorted(axes):
+            (value,) = self.step("transpose", [value], [[value.shape[a] for a in axes]], axes=[int(a) for a in axes])
+        if shape is not None and tuple(shape) != value.shape:
+            (value,) = self.step("reshape", [value], [shape])
+        return value
+
+    def _dot_general(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
+        """As a batch of plain products, (b, m, k)·(b, k, n)."""
+        (left, right), ((lc, rc), (lb, rb)) = inputs, params["dimension_numbers"]
+        free = [[a for a in range(np.ndim(v) if not isinstance(v, _Value) else len(v.shape)) if a not in used]
+                for v, used in ((left, (*lc, *lb)), (right, (*rc, *rb)))]  # fmt: skip
+        sizes = [np.shape(v) if not isinstance(v, _Value) else v.shape for v in inputs]
+
+        def size(of: int, axes: Sequence[int]) -> int:
+            return int(np.prod([sizes[of][a] for a in axes], dtype=int))
+
+        b, m, k, n = size(0, lb), size(0, free[0]), size(0, lc), size(1, free[1])
+        made = self.step(
+            "product",
+            [
+                self._moved(left, [*lb, *free[0], *lc], (b, m, k)),
+                self._moved(right, [*rb, *rc, *free[1]], (b, k, n)),
+            ],
+            [(b, m, n)],
+        )
+        return [self._moved(made[0], range(3), shapes[0])]
+
+    def _conv_general_dilated(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
+        """With two dimensions in space at most, channels last."""
+        order = params["dimension_numbers"]
+        if len(order.lhs_spec) != 4 or params["batch_group_count"] != 1:
+            raise NotCovered("convolutions other than those of images are not among the steps that a page carries out")
+        x, kernel = inputs
+        (n, c, *space), (o, i, *window), out = order.lhs_spec, order.rhs_spec, order.out_spec
+        shape = [shapes[0][out[0]], *(shapes[0][a] for a in out[2:]), shapes[0][out[1]]]
+        made = self.step(
+            "convolve",
+            [self._moved(x, [n, *space, c]), self._moved(kernel, [*window, i, o])],
+            [shape],
+            strides=list(params["window_strides"]),
+            low=[int(low) for low, _ in params["padding"]],
+            spread=list(params["lhs_dilation"]),
+            apart=list(params["rhs_dilation"]),
+            groups=int(params["feature_group_count"]),
+        )
+        back = np.argsort([out[0], *out[2:], out[1]]).tolist()
+        return [self._moved(made[0], back)]
+
+
+_TYPES = {"f": np.float32, "b": np.bool_, "i": np.int32}
+
+
+def _kind(value: Any) -> str:
+    return value.kind if isinstance(value, _Value) else _kind_of(getattr(value, "dtype", np.asarray(value).dtype))
+
+
+def _kind_of(dtype: Any) -> str:
+    kind = np.dtype(dtype).kind if dtype != jnp.bfloat16 else "f"
+    return "i" if kind == "u" else kind
+
+
+def any_number(of: Any) -> int:
+    """A number to stand for that of the rows, which no array of a model has for a size."""
+    sizes = {size for leaf in jax.tree.leaves(of) for size in np.shape(leaf)}
+    return next(mark for mark in _MARKS if not any(size and size % mark == 0 for size in sizes))
+
+
+def _needed(steps: list[dict[str, Any]], result: int) -> list[dict[str, Any]]:
+    """Those steps that the result depends on."""
+    wanted, kept = {result}, []
+    for step in reversed(steps):
+        if wanted & set(step["out"]):
+            wanted |= set(step["in"])
+            kept.append(step)
+    return kept[::-1]
+
+
+def program(f: Callable[[Any], Any], shape: Sequence[int], rows: int = 0) -> Program:
+    """What ``f`` does to a float32 array of the given shape; of any number of rows, if ``rows`` stands for it there.
+
+    Raises
+    ------
+    NotCovered
+        If a step that depends on the argument is none of `OPS`.
+
+    Examples
+    --------
+    >>> found = program(lambda z: jnp.tanh(z @ jnp.ones((2, 3))), (1, 2))
+    >>> [step["op"] for step in found.steps], found.n_constants
+    (['reshape', 'product', 'reshape', 'tanh'], 6)
+    """
+    closed = jax.make_jaxpr(f)(jax.ShapeDtypeStruct(tuple(shape), jnp.float32))  # type: ignore[no-untyped-call]
+    writer = _Writer(rows)
+    argument = writer.new(shape)
+    (found,) = writer.run(closed.jaxpr, closed.consts, [argument])
+    result = writer.number(found)
+    steps = _needed(writer.steps, result)
+    used = {argument.number, result, *(n for step in steps for n in (*step["in"], *step["out"]))}
+    return Program(
+        steps,
+        {n: shape for n, shape in writer.shapes.items() if n in used},
+        {n: kind for n, kind in writer.kinds.items() if n in used},
+        {n: array for n, array in writer.constants.items() if n in used},
+        argument.number,
+        result,
+        rows,
+    )

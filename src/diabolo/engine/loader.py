@@ -1,0 +1,175 @@
+"""Rows on their way from a store to the device: mixed, scaled, and read ahead by a thread while the device works.
+
+In each epoch the store's blocks are taken in a fresh order and dealt into chunks of nearly equal size; the loop then
+shuffles the rows of a chunk. Which blocks make a chunk is a function of (seed, epoch), so a stopped run goes on to the
+bit.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..data.blocks import CHUNK_BYTES, Store
+from .batches import Chunk, blank, grid_size
+from .sharding import current
+
+__all__ = ["HeldOut", "Stream", "ahead", "n_held_out_of"]
+
+Mapping = Callable[[np.ndarray], np.ndarray]
+
+
+def n_held_out_of(n_rows: int, fraction: float) -> int:
+    """How many rows a share is: at least one, unless it is 0, and never all."""
+    return min(max(1, round(n_rows * fraction)), n_rows - 1) if fraction else 0
+
+
+class HeldOut:
+    """Which rows of a store are kept for validation: a fixed share of them, as many as fit in memory.
+
+    Parameters
+    ----------
+    store : Store
+    fraction : float
+    seed : int
+    """
+
+    def __init__(self, store: Store, fraction: float, seed: int) -> None:
+        n_rows = store.n_rows
+        room = max(1024, CHUNK_BYTES // (16 * store.n_features))
+        n_held_out = min(n_held_out_of(n_rows, fraction), room)
+        chosen = np.sort(np.random.default_rng([seed, 2]).choice(n_rows, n_held_out, replace=False, shuffle=False))
+        ends = np.cumsum(store.sizes)
+        starts = ends - store.sizes
+        bounds = np.searchsorted(chosen, [0, *ends])
+        self._within = [chosen[a:b] - start for a, b, start in zip(bounds, bounds[1:], starts, strict=False)]
+        self.n_rows = n_held_out
+
+    def count(self, i: int) -> int:
+        """How many rows of block i are held out."""
+        return len(self._within[i])
+
+    def split(self, i: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Block i's rows to train on, and those held out."""
+        here = self._within[i]
+        # A copy also of no rows: a view would keep the block in memory for as long as the held-out rows are kept.
+        return (np.delete(rows, here, axis=0) if len(here) else rows), rows[here]
+
+
+class Stream:
+    """A source of many chunks.
+
+    Parameters
+    ----------
+    store : Store
+    held_out : HeldOut
+        Rows that are never given.
+    seed : int
+    through : function or None
+        What rows go through, (n, d) → (n, k): the scaling, the layers below one that is pre-trained.
+    """
+
+    def __init__(self, store: Store, held_out: HeldOut, seed: int, through: Mapping | None = None) -> None:
+        self._store, self._held_out, self._seed, self._through = store, held_out, seed, through
+        self.n_features = store.n_features
+        if through is not None:
+            self.n_features = through(np.zeros((1, store.n_features), np.float32)).shape[1]
+        self._sizes = np.array([size - held_out.count(i) for i, size in enumerate(store.sizes)])
+        self.n_rows = int(self._sizes.sum())
+        self.n_chunks = -(-self.n_rows * store.n_features * 4 // CHUNK_BYTES)
+        self._part, n_parts = current().share
+        self._share = -(-grid_size(-(-self.n_rows // self.n_chunks) + int(self._sizes.max())) // n_parts)
+        self._room = self._share * n_parts
+
+    @property
+    def n_given(self) -> int:
+        """How many rows there are, held-out ones included."""
+        return self._store.n_rows
+
+    @property
+    def chunk_bytes(self) -> int:
+        """What one chunk takes on the device."""
+        return 4 * self._room * self.n_features
+
+    def mapped(self, through: Mapping) -> Stream:
+        """The same rows, sent through a function as well."""
+        before = self._through
+        both = through if before is None else lambda rows: through(before(rows))
+        return Stream(self._store, self._held_out, self._seed, both)
+
+    def once(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Every block as it lies in the store, in its order: all its rows, those to train on, those held out."""
+        for i in range(len(self._store.sizes)):
+            rows = self._store.checked(i)
+            yield rows, *self._held_out.split(i, rows)
+            self._store.release()
+
+    def _dealt(self, epoch: int) -> list[np.ndarray]:
+        """The blocks of each chunk: cut where the rows before a block pass the next equal share."""
+        order = np.random.default_rng([self._seed, 5, epoch]).permutation(len(self._sizes))
+        before = np.cumsum(self._sizes[order]) - self._sizes[order]
+        chunk = before * self.n_chunks // self.n_rows
+        return [blocks for k in range(self.n_chunks) if len(blocks := order[chunk == k])]
+
+    def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
+        """The number of rows of each chunk in an epoch."""
+        return tuple(int(self._sizes[blocks].sum()) for blocks in self._dealt(epoch))
+
+    def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
+        """The chunks of an epoch from number ``start`` on, the next one being read meanwhile."""
+        return ahead(self._filled(blocks) for blocks in self._dealt(epoch)[start:])
+
+    def _filled(self, blocks: np.ndarray) -> Chunk:
+        """A chunk, or this process's share of it: as many of its rows as lie between two marks."""
+        low, high = self._part * self._share, (self._part + 1) * self._share
+        rows, ends = blank((self._share, self.n_features)), np.cumsum(self._sizes[blocks])
+        for i, end in zip(blocks, ends, strict=True):
+            start = end - self._sizes[i]
+            first, last = max(start, low), min(end, high)
+            if first < last:
+                new = self._held_out.split(i, self._store.checked(i))[0][first - start : last - start]
+                rows[first - low : last - low] = new if self._through is None else self._through(new)
+        self._store.release()
+        return Chunk(rows if self._share < self._room else jax.device_put(rows), int(ends[-1]))
+
+
+def ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items, each made by a thread while the one before is used; an error comes out where its item would."""
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
+    is_wanted, end = threading.Event(), object()
+    is_wanted.set()
+
+    def offer(item: Any, error: BaseException | None = None) -> None:
+        while is_wanted.is_set():
+            try:
+                ready.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        try:
+            for item in items:
+                offer(item)
+                if not is_wanted.is_set():
+                    return
+            offer(end)
+        except BaseException as error:
+            offer(None, error)
+
+    threading.Thread(target=work, daemon=True, name="diabolo-reader").start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        is_wanted.clear()

@@ -1,0 +1,110 @@
+"""Greedy layer-wise pre-training: a good place to start a deep autoencoder from.
+
+Layer by layer, a one-layer autoencoder is trained on the codes of the layers below it, by the same formula and the same
+loop; its two halves become the deep network's layers. Hinton & Salakhutdinov (2006); Bengio et al. (2007), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import equinox as eqx
+
+from ..core.corruptions import Corruption, NoCorruption
+from ..core.latents import Code
+from ..core.layers import Dense, Layers
+from ..core.likelihoods import Bernoulli, Gaussian
+from ..core.model import Model, Recipe, Weights
+from ..core.networks import MLP
+from ..errors import InvalidPart
+from . import inference
+from .batches import Resident, Source
+from .trainer import Keeper, OnEpoch, Plan, train
+
+__all__ = ["layerwise"]
+
+History = dict[str, list[float]]
+
+
+def layerwise(
+    model: Model,
+    training: Source,
+    held_out: Resident | None,
+    plan: Plan,
+    on_epoch: OnEpoch | None = None,
+    keeper: Callable[[str], Keeper | None] = lambda stage: None,
+    corruptions: Sequence[Corruption] = (),
+) -> tuple[Model, list[History]]:
+    """The model with every layer pre-trained, from the input inwards, and each layer's learning curves.
+
+    Parameters
+    ----------
+    model, training, held_out, plan, on_epoch
+        As for `diabolo.engine.trainer.train`.
+    keeper
+        From a layer's name to what keeps its training.
+    corruptions
+        What each layer's input is corrupted with while it is trained (Vincent et al. 2010, section 3.5); none: nothing.
+        Above the first layer there are no bounds of features to learn, so `SaltAndPepper` needs its own.
+
+    Raises
+    ------
+    InvalidPart
+        If encoder and decoder are not mirror images of dense layers around a `Code`.
+    """
+    sizes, encoder, decoder = _layers(model)
+    corruptions = corruptions or [NoCorruption()] * len(encoder)
+    histories = []
+    for depth in range(len(encoder)):
+        seed = plan.seed + 1 + depth
+        missing = "refused" if depth else model.recipe.missing
+        recipe = _one_layer(model.recipe, depth, sizes).replace(corruption=corruptions[depth], missing=missing)
+        shallow = Model.build(recipe, training.n_features, seed)
+        trained = train(shallow, training, replace(plan, seed=seed), held_out, on_epoch, keeper(f"layer-{depth + 1}"))
+        encoder[depth] = trained.model.weights.encoder.layers[0]  # type: ignore[attr-defined]
+        decoder[-1 - depth] = trained.model.weights.decoder.layers[0]  # type: ignore[attr-defined]
+        histories.append(trained.history)
+        code = partial(inference.by_rows, inference.code, trained.model)
+        training = training.mapped(code)
+        held_out = None if held_out is None else held_out.mapped(code)
+    return Model(model.recipe, _with_layers(model.weights, encoder, decoder)), histories
+
+
+def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
+    recipe, weights = model.recipe, model.weights
+    if not (
+        isinstance(recipe.encoder, MLP)
+        and recipe.decoder == recipe.encoder.mirrored()
+        and isinstance(recipe.latent, Code)
+    ):
+        raise InvalidPart(
+            "Layer-wise pre-training needs dense layers mirrored around a Code; got "
+            f"{recipe.encoder!r}, {recipe.latent!r}, {recipe.decoder!r}."
+        )
+    assert isinstance(weights.encoder, Layers)
+    assert isinstance(weights.decoder, Layers)
+    sizes = (*recipe.encoder.hidden, recipe.latent.n_latent)
+    return sizes, list(weights.encoder.layers), list(weights.decoder.layers)
+
+
+def _one_layer(recipe: Recipe, depth: int, sizes: tuple[int, ...]) -> Recipe:
+    """The autoencoder of one layer: what is above the data is a number in (0, 1), or one behind another activation."""
+    assert isinstance(recipe.encoder, MLP)
+    assert isinstance(recipe.latent, Code)
+    hidden, last, first = recipe.encoder.activation, depth == len(sizes) - 1, depth == 0
+    in_unit_interval = hidden == "sigmoid"
+    return Recipe(
+        encoder=MLP(()),
+        latent=Code(sizes[depth], recipe.latent.activation if last else hidden),
+        decoder=MLP((), output_activation="identity" if first or in_unit_interval else hidden),
+        likelihood=recipe.likelihood if first else Bernoulli() if in_unit_interval else Gaussian(),
+    )
+
+
+def _with_layers(weights: Weights, encoder: list[Dense], decoder: list[Dense]) -> Weights:
+    new: Weights = eqx.tree_at(
+        lambda w: (w.encoder.layers, w.decoder.layers), weights, (tuple(encoder), tuple(decoder))
+    )
+    return new

@@ -1,0 +1,83 @@
+"""From the user's rows to what training takes: one pass to learn the scaling, some rows held out, the rest a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..data.scaler import Scaler, Survey
+from ..persistence import files
+from .batches import Resident, Source
+from .loader import Stream, n_held_out_of
+
+__all__ = ["Rows", "from_array", "from_stream"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scaled rows to train on and to judge by, and what is known of all."""
+
+    training: Source
+    held_out: Resident | None
+    scaler: Scaler
+    bounds: tuple[np.ndarray, np.ndarray]
+    """The least and the greatest scaled value of each feature, among the training rows."""
+    n_samples: int
+    """How many rows were given, held-out ones included."""
+    fingerprint: str
+    """A hash of them."""
+    missing: bool = False
+    """Whether a cell is not known."""
+
+    def judged_by(self, rows: np.ndarray) -> Rows:
+        """The same with other rows held out, given in the user's units."""
+        return replace(
+            self,
+            held_out=Resident(self.scaler.apply(rows)),
+            n_samples=self.n_samples + len(rows),
+            fingerprint=f"{self.fingerprint}+{files.fingerprint(rows)}",
+        )
+
+
+def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int) -> Rows:
+    """Rows in memory."""
+    order = np.random.default_rng([seed, 2]).permutation(len(rows))
+    n_held_out = n_held_out_of(len(rows), validation_fraction)
+    training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
+    survey.see(training)
+    scaler = survey.scaler()
+    training_rows, missing = Resident(scaler.apply(training)), bool(np.isnan(rows).any())
+    return _rows(survey, scaler, training_rows, held_out, len(rows), files.fingerprint(rows), missing)
+
+
+def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) -> Rows:
+    """Rows that are read in blocks, in every epoch and once before; ``on_rows`` is told how many have been read."""
+    held_out, whole, n_samples, missing = [], None, 0, False
+    for rows, training, some in stream.once():
+        whole = whole or files.Fingerprint((stream.n_given, rows.shape[1]), rows.dtype)
+        whole.update(rows)
+        held_out.append(some)
+        survey.see(training)
+        n_samples += len(rows)
+        missing |= bool(np.isnan(rows).any())
+        on_rows(n_samples)
+    assert whole is not None
+    scaler = survey.scaler()
+    through, fingerprint = stream.mapped(scaler.apply), whole.hexdigest()
+    return _rows(survey, scaler, through, np.concatenate(held_out), n_samples, fingerprint, missing)
+
+
+def _rows(
+    survey: Survey,
+    scaler: Scaler,
+    training: Source,
+    held_out: np.ndarray,
+    n_samples: int,
+    fingerprint: str,
+    missing: bool,
+) -> Rows:
+    low, high = scaler.apply(np.stack(survey.bounds))
+    judged = Resident(scaler.apply(held_out)) if len(held_out) else None
+    return Rows(training, judged, scaler, (low, high), n_samples, fingerprint, missing)

@@ -1,0 +1,586 @@
+"""The compiled loop: chunks of rows in, weights and learning curves out. It knows no variant by name.
+
+There is one program, a *stretch* (see `engine.compiled`): some epochs over one chunk of rows. Metrics leave the device
+once per stretch. Rows in memory are one chunk, and a stretch is as many epochs as take half a second; a source of many
+chunks makes stretches of one pass each, the last of which closes the epoch.
+
+All that happens is a function of (seed, epoch, chunk, step), never of a hidden generator or the clock:
+
+- the order of rows: `default_rng([seed, 1, epoch, chunk])` on the host, an argument of the program;
+- noise: the key (stream of the seed, step) inside the program, step counted over the whole training.
+
+So a training under way is one small value, a `State`, and a run that starts from it goes on to the bit.
+
+Shapes are few: rows are padded to a coarse grid of sizes and counts are arguments, so data sets of nearby sizes share a
+program. Numbers of the recipe, the optimiser and the schedules are arguments as well. Small weights lie in one vector
+while they are trained, which makes the optimiser one kernel in place of one for each array.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import jax_config
+from ..core.model import Model, Recipe
+from ..core.optimizers import Adam, Optimizer
+from ..core.schedules import Cosine, Schedule
+from ..errors import TrainingDiverged
+from .batches import Chunk, Resident, Source, grid_size
+from .compiled import Best, Carry, Clock, Curves, Pass, Setup, Streams, stretch, stretch_many
+from .prng import stream
+from .sharding import current
+
+__all__ = ["Keeper", "Plan", "State", "Trained", "final_beta", "train", "train_many"]
+
+_STRETCH_SECONDS = 0.5
+_STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
+_TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
+_ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
+_TRAINING_NOISE, _JUDGING_NOISE = 3, 4
+_LOOKED_AT = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Passes over the training rows; 0 for none.
+    batch_size : int
+        Rows per step. Every row is used at least once per epoch; the last batch is filled with rows drawn again.
+    learning_rate : float
+        The peak rate.
+    learning_rate_schedule : Schedule
+        The factor on it over time.
+    optimizer : Optimizer
+    patience : int or None
+        Stop when so many epochs have not improved on the best held-out one. None: never.
+    seed : int
+    keep_start : bool
+        Whether the weights that training begins with are judged on the held-out rows as well, and kept if no epoch is
+        better.
+    """
+
+    max_epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    learning_rate_schedule: Schedule = Cosine()
+    optimizer: Optimizer = Adam()
+    patience: int | None = None
+    seed: int = 0
+    keep_start: bool = False
+
+
+# -- what goes out ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome: the best epoch's model, and the curves."""
+
+    model: Model
+    history: dict[str, list[float]]
+    """One number per epoch under each name; held-out figures are named ``validation_…``."""
+    best_epoch: int
+    """Counted from 1; the last one where there are no held-out rows; 0: none was run, or none better than the start."""
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs were run."""
+        return len(self.history.get("loss", ()))
+
+
+@dataclass(frozen=True)
+class State:
+    """A training under way: all that changes in it, and all that it takes to go on to the same bits."""
+
+    carry: Any
+    """A pytree of arrays: weights, the optimiser's memory, the number of steps, the best weights so far."""
+    epoch: int = 1
+    """The epoch under way, counted from 1,"""
+    chunk: int = 0
+    """how many of its chunks are done,"""
+    sums: dict[str, float] = field(default_factory=dict)
+    """and the sums of their training terms over steps."""
+    history: dict[str, list[float]] = field(default_factory=dict)
+    stopped: bool = False
+    """Whether patience has run out."""
+
+
+class Keeper(Protocol):
+    """Where states are kept, so that a training that was stopped can go on."""
+
+    def latest(self, like: Any) -> State | None:
+        """The last state that was kept, its carry a pytree like this one; None if there is none."""
+
+    def offer(self, state: State) -> None:
+        """Keep this state, if it is time to."""
+
+    def keep(self, state: State) -> None:
+        """Keep this state."""
+
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+# -- the loop ---------------------------------------------------------------------------------------------------------
+
+
+def train(
+    model: Model,
+    training: Source,
+    plan: Plan,
+    validation: Resident | None = None,
+    on_epoch: OnEpoch | None = None,
+    keeper: Keeper | None = None,
+    on_chunk: Callable[[float], None] | None = None,
+) -> Trained:
+    """Make the formula's loss small on ``training``; keep the weights that are best on ``validation``.
+
+    Held-out rows are judged by the objective at β's final value, corrupted by the same noise in every epoch, and only
+    from the epoch on at which β's schedule has settled. Without held-out rows the last epoch is the best.
+
+    ``on_epoch`` is told each epoch's number and record; ``on_chunk``, in the midst of an epoch of many chunks, how many
+    epochs are done.
+
+    With a keeper, training goes on from the latest state that it has, offers it each new one, and hands it the last one
+    whatever ends the training, an interruption included.
+
+    Raises
+    ------
+    TrainingDiverged
+        If the loss is no longer finite.
+    """
+    run = _Run(model, training, plan, validation)
+    if keeper is not None:
+        run.resume(keeper.latest(run.state.carry))
+    good = run.state
+    try:
+        while run.goes_on:
+            for epoch, record in run.stretch():
+                if on_epoch is not None:
+                    on_epoch(epoch, record)
+            if on_chunk is not None and run.state.chunk:
+                on_chunk(run.epochs_done)
+            if keeper is not None:
+                good = run.state if run.is_sound else good
+                keeper.offer(good)
+        return run.outcome()
+    finally:
+        if keeper is not None:
+            keeper.keep(run.state if run.is_sound else good)
+
+
+def train_many(
+    jobs: Sequence[tuple[Model, Source, Plan, Resident | None]], on_share: Callable[[float], None] | None = None
+) -> list[Trained]:
+    """Many trainings at once, each with the outcome that it would have alone.
+
+    Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
+    one such group for each core; the others are trained one after the other.
+
+    Parameters
+    ----------
+    jobs : sequence of (model, training, plan, validation)
+        As for `train`.
+    on_share : function or None
+        Told the share of all epochs that is done, now and then, from any thread.
+
+    Raises
+    ------
+    TrainingDiverged
+        If a loss is no longer finite.
+    """
+    runs = [_Run(*job) for job in jobs]
+    groups: dict[Any, list[_Run]] = {}
+    for number, run in enumerate(runs):
+        if not run.goes_on:
+            continue
+        groups.setdefault(run.likeness() or number, []).append(run)
+    for group in groups.values():
+        n_together, n_workers = _division(group)
+        if n_together == 1:
+            shards: Sequence[_Run | _Together] = group
+        else:
+            shards = [_Together(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
+        _finish(shards, n_workers, partial(_tell, runs, on_share))
+    return [run.outcome() for run in runs]
+
+
+def _tell(runs: Sequence[_Run], on_share: Callable[[float], None] | None) -> None:
+    """The share of all epochs that is done; those that a training leaves out, because it has stopped, are."""
+    if on_share is not None:
+        done = sum(run.epochs_done if run.goes_on else run.plan.max_epochs for run in runs)
+        on_share(done / max(1, sum(run.plan.max_epochs for run in runs)))
+
+
+def _division(group: Sequence[_Run]) -> tuple[int, int]:
+    """How many trainings one program does together, and how many such programs run at a time."""
+    n_cores, one = jax_config.n_cores(), group[0]
+    if n_cores is None:
+        return len(group), 1
+    most = _TOGETHER_BYTES // sum(leaf.nbytes for leaf in jax.tree.leaves(one.state.carry))
+    if most < 2:
+        return 1, 1
+    if one.batch * sum(leaf.size for leaf in jax.tree.leaves(one.state.carry.arrays)) >= _ALONE_PRODUCTS:
+        return 1, n_cores
+    rounds = -(-len(group) // (n_cores * most))
+    return -(-len(group) // (n_cores * rounds)), n_cores
+
+
+def _finish(shards: Sequence[_Run | _Together], n_workers: int, tell: Callable[[], None]) -> None:
+    """Train them all; the first compiles for all, then each worker takes one after another."""
+    stop = threading.Event()
+
+    def work(shard: _Run | _Together) -> None:
+        while shard.goes_on and not stop.is_set():
+            shard.stretch()
+            tell()
+
+    shards[0].stretch()
+    with ThreadPoolExecutor(n_workers) as pool:
+        try:
+            list(pool.map(work, shards))
+        finally:
+            stop.set()
+
+
+class _Run:
+    """A training under way: its state, and everything that does not change."""
+
+    def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
+        self.training, self.plan = training, plan
+        arrays, fixed, skeleton = model.weights.trainable(packed=plan.optimizer.elementwise)
+        self.batch, self.placement = _batch(training.n_rows, plan), current()
+        self.placement.require_batches(self.batch)
+        self.held_out = self.placement.copied(None if validation is None else next(validation.chunks()))
+        self._moved: tuple[Any, Any] = (None, None)
+        self.n_steps = self._steps_in(1)
+        clock = Clock(
+            steps_per_epoch=np.float32(sum(self.n_steps)),
+            n_epochs=np.float32(plan.max_epochs),
+            learning_rate=np.float32(plan.learning_rate),
+            settled_after=np.float32(_settled_after(model.recipe, plan.max_epochs)),
+            patience=np.float32(np.inf if plan.patience is None else plan.patience),
+            final_beta=final_beta(model.recipe, plan),
+        )
+        noise = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
+        self.setup = Setup(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
+        best = None if validation is None else Best(arrays, np.float32(np.inf), np.int32(0))
+        self.state = State(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
+        self.wanted = 1
+        self._chunks: Iterator[Chunk] | None = None
+
+    def _steps_in(self, epoch: int) -> list[int]:
+        """The number of steps for each chunk of an epoch."""
+        return [-(-n // self.batch) for n in self.training.chunk_sizes(epoch)]
+
+    @property
+    def epochs_done(self) -> float:
+        return self.state.epoch - 1 + self.state.chunk / len(self.n_steps)
+
+    @property
+    def goes_on(self) -> bool:
+        return self.state.epoch <= self.plan.max_epochs and not self.state.stopped
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the weights are numbers: those of a step whose loss was the last one to be are not."""
+        return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.carry.arrays))
+
+    def likeness(self) -> Any:
+        """What is equal for trainings that one program can do together; None if it cannot."""
+        if len(self.n_steps) != 1 or self.placement.n_devices > 1:
+            return None
+        arguments = (self.state.carry, self.setup, self.way()._replace(rows=None), self.held_out)
+        leaves, tree = jax.tree.flatten(arguments)
+        shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        chunk = self.training.chunk_sizes()
+        return tree, shapes, chunk, self.plan.max_epochs, self.batch
+
+    def resume(self, state: State | None) -> None:
+        """Go on from there, if there is such a state."""
+        self.state = state or self.state
+
+    def stretch(self) -> list[tuple[int, dict[str, float]]]:
+        """One call of the program; the epochs that it has closed, with a record of each.
+
+        Raises
+        ------
+        TrainingDiverged
+            If a loss is not finite; the state stays the one before.
+        """
+        started = time.perf_counter()
+        way, place = self.way(), self.placement
+        there = way._replace(rows=self._placed(way.rows), orders=place.dealt(way.orders))
+        carry, *reports = stretch(place.copied(self.state.carry), self.setup, there, self.held_out)
+        try:
+            records = self.advance(carry, way, *jax.device_get(reports))
+        except TrainingDiverged as error:
+            epoch = error.epoch or self.state.epoch
+            step, term, sigma = self._blamed(there, epoch)
+            raise _diverged(epoch, np.nan, self.plan, step, term, sigma) from None
+        self.wanted = _epochs_within(time.perf_counter() - started, len(records))
+        return records
+
+    def _blamed(self, way: Pass, epoch: int) -> tuple[int, str, np.ndarray | None]:
+        """The step of a stretch's epoch after which the loss was no number, its term that was none, and σ before it.
+
+        The epochs before are run again, then half of the epoch, a half of that, and so on: the same steps each time.
+        """
+        n_steps, before = int(way.n_steps), epoch - self.state.epoch
+
+        @cache
+        def after_epochs(n_epochs: int) -> Any:
+            carry = self.placement.copied(self.state.carry)
+            if n_epochs:
+                carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
+            return carry
+
+        def run(n_epochs: int, then: int) -> tuple[Any, Curves]:
+            """The weights after so many epochs and steps of the stretch, and the last epoch's sums."""
+            one = way._replace(
+                orders=jnp.roll(way.orders, -n_epochs, axis=0),
+                n_steps=np.int32(then),
+                first_epoch=np.int32(self.state.epoch + n_epochs),
+                n_epochs=np.int32(1),
+                closes_epoch=np.bool_(False),
+                judges_start=np.bool_(False),
+            )
+            after, sums, *_ = stretch(after_epochs(n_epochs), self.setup, one, self.held_out)
+            return after.arrays, sums
+
+        low, high = 0, n_steps
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if np.isfinite(run(before, middle)[1]["loss"][0]) else (low, middle)
+        found = run(before, high)[1]
+        terms = [name for name in found.names if name not in _NO_TERMS and not np.isfinite(found[name][0])]
+        sigma = None
+        for done in range(before * n_steps + high - 1, max(-1, before * n_steps + high - 3), -1):
+            # The step before has left weights that are no numbers, if its loss was one and its gradient not.
+            sigma = _sigma(self.setup.model(run(*divmod(done, n_steps))[0]), way.rows[:_LOOKED_AT])
+            if sigma is None or np.isfinite(sigma).all():
+                break
+        return high, ", ".join(terms) or "loss", sigma
+
+    def _placed(self, rows: Any) -> Any:
+        """A chunk's rows where they are needed; those that stay from call to call are moved once."""
+        if rows is not self._moved[0]:
+            move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.copied
+            self._moved = rows, move(rows)
+        return self._moved[1]
+
+    def way(self) -> Pass:
+        """The next chunk, and how many epochs to spend on it: one, or as many as take half a second of the only one."""
+        epoch, chunk = self.state.epoch, self.state.chunk
+        if self._chunks is None:
+            self._chunks, self.n_steps = self.training.chunks(epoch, chunk), self._steps_in(epoch)
+        here = next(self._chunks)
+        wanted = min(self.wanted, self.plan.max_epochs - epoch + 1) if len(self.n_steps) == 1 else 1
+        orders = _orders(self.plan.seed, epoch, chunk, here, self.batch, wanted)
+        closes = chunk == len(self.n_steps) - 1
+        if closes:
+            self._chunks = None
+        return Pass(
+            rows=here.rows,
+            orders=orders,
+            n_steps=np.int32(self.n_steps[chunk]),
+            first_epoch=np.int32(epoch),
+            n_epochs=np.int32(min(wanted, len(orders))),
+            closes_epoch=np.bool_(closes),
+            judges_start=np.bool_(self.plan.keep_start and epoch == 1 and chunk == 0),
+        )
+
+    def advance(
+        self, carry: Any, way: Pass, sums: Curves, means: Curves | None, n_run: Any
+    ) -> list[tuple[int, dict[str, float]]]:
+        """Enter what the program has done into the state."""
+        before, records = self.state, []
+        history = {name: list(values) for name, values in before.history.items()}
+        totals: dict[str, float] = before.sums
+        for i in range(int(n_run)):
+            totals = {name: totals.get(name, 0.0) + float(sums[name][i]) for name in sums.names}
+            if not np.isfinite(totals["loss"]):
+                raise _diverged(before.epoch + i, totals["loss"], self.plan)
+            if way.closes_epoch:
+                record = _record(totals, means, i, sum(self.n_steps))
+                records.append((before.epoch + i, record))
+                totals = {}
+                for name, value in record.items():
+                    history.setdefault(name, []).append(value)
+        self.state = State(
+            carry=carry,
+            epoch=before.epoch + len(records),
+            chunk=0 if way.closes_epoch else before.chunk + 1,
+            sums=totals,
+            history=history,
+            stopped=bool(n_run < way.n_epochs),
+        )
+        return records
+
+    def outcome(self) -> Trained:
+        """The weights to keep, those of the best held-out epoch, else of the last, and the curves."""
+        carry, history = self.state.carry, self.state.history
+        last_epoch = self.state.epoch - 1
+        chosen = carry.best is not None and bool(np.isfinite(carry.best.value))
+        arrays = jax.device_get(carry.best.arrays if chosen else carry.arrays)
+        if carry.best and last_epoch and not chosen:
+            warnings.warn(
+                f"β reaches its final value after epoch {self.setup.clock.settled_after:g}, but training ended at "
+                f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
+                stacklevel=5,
+            )
+        if not chosen and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
+            raise _diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
+        return Trained(
+            jax.tree.map(_on_device, self.setup.model(arrays)), history, int(carry.best.epoch) if chosen else last_epoch
+        )
+
+
+class _Together:
+    """Trainings under way whose programs are the same: one program, mapped over all of them.
+
+    ``room`` of them, the last one many times if need be, so that groups of nearly one size share a program.
+    """
+
+    def __init__(self, runs: Sequence[_Run], room: int) -> None:
+        self._runs, self._room = runs, room
+        ways = [run.way() for run in runs]
+        self._rows, self._rows_axis = _shared_or_stacked(self._filled([way.rows for way in ways]))
+        self._held_out, self._held_out_axis = _shared_or_stacked(self._filled([run.held_out for run in runs]))
+        self._setup = _stacked(self._filled([run.setup for run in runs]))
+        self._carry = _stacked(self._filled([run.state.carry for run in runs]))
+
+    def _filled(self, values: list[Any]) -> list[Any]:
+        return values + values[-1:] * (self._room - len(values))
+
+    @property
+    def goes_on(self) -> bool:
+        return any(run.goes_on for run in self._runs)
+
+    def stretch(self) -> None:
+        """One call of the program, for all that go on."""
+        started, runs = time.perf_counter(), self._runs
+        for run in runs:
+            run.wanted = max(run.wanted for run in runs)
+        ways = [run.way() for run in runs]
+        n_epochs = np.zeros(self._room, np.int32)  # none of those that fill the room
+        n_epochs[: len(runs)] = [way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)]
+        orders = np.stack(self._filled([way.orders for way in ways]))
+        way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
+        self._carry, *reports = stretch_many(
+            self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
+        )
+        going = [i for i, run in enumerate(runs) if run.goes_on]
+        reports = jax.device_get(reports)
+        for i in going:
+            runs[i].advance(None, way._replace(n_epochs=n_epochs[i]), *_member(reports, i))
+        if done := [i for i in going if not runs[i].goes_on]:
+            carries = jax.device_get(self._carry)
+            for i in done:
+                runs[i].state = replace(runs[i].state, carry=_member(carries, i))
+        took, most = time.perf_counter() - started, int(n_epochs.max())
+        for run in runs:
+            run.wanted = _epochs_within(took, most)
+
+
+def _member(many: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], many)
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(jax.device_get(leaves)), *values)
+
+
+def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
+    """One value for all, if it is the same, else all of them along a new axis; and that axis, or None."""
+    if all(value is values[0] for value in values):
+        return values[0], None
+    return jax.device_put(_stacked(values)), 0
+
+
+def _on_device(leaf: Any) -> Any:
+    return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def final_beta(recipe: Recipe, plan: Plan) -> np.float32:
+    """Give β where its schedule ends: held-out rows are judged by it."""
+    return np.float32(recipe.objective.annealing(float(plan.max_epochs), plan.max_epochs))
+
+
+def _settled_after(recipe: Recipe, n_epochs: int) -> float:
+    """The epoch after which losses may be compared: β no longer rises, and penalties have found their weights."""
+    of_penalties = max((penalty.settles_after for penalty in recipe.penalties), default=0.0)
+    return max(recipe.objective.annealing.settled_after(n_epochs), np.floor(of_penalties * n_epochs))
+
+
+def _batch(n_rows: int, plan: Plan) -> int:
+    return min(plan.batch_size, 1 << (n_rows - 1).bit_length())
+
+
+def _orders(seed: int, epoch: int, chunk: int, here: Chunk, batch: int, n_epochs: int) -> np.ndarray:
+    """The orders of a chunk's rows in ``n_epochs`` epochs from ``epoch`` on, in an array whose size its room sets."""
+    room = max(here.rows.shape[0], grid_size(here.n_rows))  # of a share of a chunk, the whole chunk's
+    n_steps = grid_size(-(-room // batch))
+    capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, _STRETCH_EPOCHS))
+    orders = np.zeros((capacity, n_steps, batch), np.int32)
+    for i in range(min(n_epochs, len(orders))):
+        orders[i] = _order(seed, epoch + i, chunk, here.n_rows, orders.shape[1:])
+    return orders
+
+
+def _order(seed: int, epoch: int, chunk: int, n_rows: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A fresh order of the rows, in batches; the last batch and the padding begin the order again."""
+    shuffled = np.random.default_rng([seed, 1, epoch, chunk]).permutation(n_rows).astype(np.int32)
+    return np.resize(shuffled, shape)
+
+
+def _record(totals: dict[str, float], means: Curves | None, i: int, n_steps: int) -> dict[str, float]:
+    """Epoch i's means: over its steps, and over the held-out rows."""
+    record = {name: total / n_steps for name, total in totals.items()}
+    if means is not None:
+        record |= {f"validation_{name}": float(means[name][i]) for name in means.names}
+    return record
+
+
+def _epochs_within(seconds: float, n_run: int) -> int:
+    """How many epochs the next stretch should have, if ``n_run`` took so long. It changes no result."""
+    return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
+
+
+_NO_TERMS = ("loss", "beta", "learning_rate")
+
+
+def _diverged(
+    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None, sigma: Any = None
+) -> TrainingDiverged:
+    where = "" if step is None else f", step {step}, by its term {term}"
+    error = TrainingDiverged(
+        f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
+        "or scale the data to a spread near 1."
+    )
+    error.epoch, error.step, error.term, error.sigma = epoch, step, term, sigma
+    return error
+
+
+def _sigma(model: Model, rows: Any) -> np.ndarray | None:
+    """The least σ of each column, or of all, that the likelihood tells these rows with; None, if it has none."""
+    density = model.decode(model.code(model.recipe.parted(rows)[0]))
+    found = [
+        leaf for at, leaf in jax.tree_util.tree_leaves_with_path(density) if getattr(at[-1], "name", "") == "scale"
+    ]
+    return np.concatenate([np.atleast_2d(leaf).min(axis=0) for leaf in found]) if found else None

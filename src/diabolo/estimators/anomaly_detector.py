@@ -1,0 +1,343 @@
+"""Rows that are unlike the rows one has: scores, a threshold that keeps its word, and reasons.
+
+A denoising autoencoder that has seen ordinary rows rebuilds an ordinary row and pulls others towards them: with noise
+of variance σ², the best one's residual is −σ²·∇ log p_σ(x) (Alain & Bengio 2014, theorem 1). Several σ look at several
+distances.
+"""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import OutlierMixin
+from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..core.corruptions import GaussianNoise
+from ..engine import inference
+from ..errors import InvalidData
+from .autoencoders import DenoisingAutoencoder
+from .base import BaseAutoencoder
+from .ensemble import Ensemble, known_range
+
+__all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation"]
+
+NOISE_LEVELS: dict[str, tuple[float, ...]] = {"ensemble": (0.1, 0.4), "single": (0.25,)}
+"""σ of the denoisers, in standard deviations of a column."""
+_BATCH, _STEPS = 128, 300
+_SHARE, _FOLDS = 0.2, 3
+_WIDTHS = (16, 64, 256, 1024)
+_JUDGED = 4096
+"""How many of its training rows say what is usual for a network."""
+_TIE = 1 + 1e-6
+"""A row that is equal to one kept apart has its score but for rounding, and must not count as stranger."""
+_MOST = np.finfo(np.float32).max
+_FLOOR = 0.01
+"""Of the mean over columns: the least deviance that is usual for a column."""
+
+
+class Explanation(NamedTuple):
+    """Why rows are strange."""
+
+    scores: np.ndarray
+    """(n,): how strange each row is; −`AnomalyDetector.score_samples`."""
+    contributions: np.ndarray
+    """(n, columns): each column's share in the score; a row's sum is its score."""
+    columns: tuple[Any, ...]
+    """Their names, or numbers if they have none."""
+    seen: Any
+    """The rows,"""
+    expected: Any
+    """and what they were expected to be, given all of their columns: in the user's units, as `reconstruct` gives it."""
+
+    def leading(self, n: int = 3) -> np.ndarray:
+        """The names of the ``n`` columns that contribute most to each row's score, the first one most: (n_rows, n)."""
+        order = np.argsort(-self.contributions, axis=1, kind="stable")[:, :n]
+        return np.array(self.columns, object)[order]
+
+
+@dataclass(eq=False, repr=False)
+class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
+    r"""Learns from ordinary rows; flags others, of ordinary ones no more than ``false_alarm_rate``.
+
+    A row's score is the root of its mean deviance from what a network expects it to be, over the network's median; and
+    of that the mean over all networks. Each column's deviance is in units of what is usual for it, unless the scaling
+    leaves all in a common unit. What the networks read is kept within the range of the rows learned from. The unit is
+    the median score of the rows that a network has not seen.
+
+    Rows that a network has not seen say how large a score an ordinary row may have: the p-value of a new row is the
+    share of them, and of itself, with at least its score. It is flagged if that is no more than ``false_alarm_rate``.
+
+    Parameters
+    ----------
+    estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
+        "ensemble": denoising autoencoders d → 128 → 64 → 128 → d for Gaussian noise of 0.1 and 0.4 standard deviations,
+        trained side by side by 300 steps of Adam, however many rows there are. "single": one, for 0.25. Or any
+        autoencoder; it is cloned.
+    false_alarm_rate : float in (0, 1), default=0.01
+        α: how many ordinary rows may be flagged. It may be set anew after `fit`.
+    calibration : int, float or None, default=None
+        Which rows say what an ordinary score is. A share in (0, 1): these are held out, and for new rows drawn as they
+        were the false-alarm rate is at most α, exactly (Vovk, Gammerman & Shafer 2005, proposition 4.1). A number of
+        folds: each is held out once and the others trained on, so that all rows are of use to both; the rate then holds
+        nearly (cross-conformal prediction, Vovk 2015). None: a fifth, if that is enough for any row to be flagged, else
+        three folds.
+    scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
+        As for an autoencoder; "auto" is "standard" for numbers. Columns that are one quantity, such as a signal's
+        samples, are better left in their common unit: None, once that is near 1. Not used with an ``estimator`` of your
+        own, which brings its own.
+    schema : "auto", dict or None, default="auto"
+        As for an autoencoder: what the columns of a table are.
+    random_state : int, RandomState or None, default=None
+        Fixes the folds and the networks. Two fits with one int give the same bits.
+    verbose : int, default=0
+        1: a progress bar, if standard error is a terminal.
+
+    Attributes
+    ----------
+    estimators_ : list of list of BaseAutoencoder
+        The networks, fold by fold. They may read columns of zeros after yours.
+    calibration_scores_ : array
+        The scores of the rows held out, sorted.
+    offset_ : float
+        `score_samples` below it are flagged. −inf, with a warning by `fit`, if there are too few rows for the rate.
+    n_features_in_ : int
+    feature_names_in_ : array of str
+        Only if `fit` was given names.
+    schema_ : Schema or None
+        What the columns are; None, if all are plain numbers.
+    n_samples_ : int
+    data_fingerprint_ : str
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import AnomalyDetector
+    >>> X, y = load_iris(return_X_y=True)
+    >>> detector = AnomalyDetector("single", false_alarm_rate=0.1, random_state=0).fit(X[y == 0])
+    >>> bool((detector.predict(X[y == 2]) == -1).all())
+    True
+    """
+
+    estimator: str | BaseAutoencoder = "ensemble"
+    false_alarm_rate: float = 0.01
+    calibration: int | float | None = None
+    scaling: str | None = "auto"
+    schema: str | dict[str, Any] | None = "auto"
+    random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [StrOptions(set(NOISE_LEVELS)), BaseAutoencoder],
+        "false_alarm_rate": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "calibration": [
+            Interval(numbers.Integral, 2, None, closed="left"),
+            Interval(numbers.Real, 0, 1, closed="neither"),
+            None,
+        ],
+        **Ensemble._shared_constraints,
+    }
+    _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what is ordinary.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or rows that need not fit in memory
+            As for an autoencoder's `fit`. Of rows that take more than 64 MB as 32-bit floats, as many are learned from
+            as 64 MB hold, drawn at random.
+        y : ignored
+
+        Raises
+        ------
+        ValueError, InvalidPart, InvalidData, TrainingDiverged
+            As an autoencoder's `fit`.
+        """
+        rows = self._learned_from(X)
+        self._missing = bool(np.isnan(rows).any())
+        folds = list(self._folds(len(rows)))
+        self._ranges = np.stack([known_range(rows[training]) for training, _ in folds])
+        pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(rows[training], i)]
+        fitted = self._fitted(pairs)
+        each = len(fitted) // len(folds)
+        self.estimators_ = [fitted[i * each : (i + 1) * each] for i in range(len(folds))]
+        self._judge(rows, folds)
+        if self.offset_ == -np.inf:
+            least = int(np.ceil(1 / self.false_alarm_rate)) - 1
+            warnings.warn(
+                f"With {len(self.calibration_scores_)} rows to compare with, no p-value is below "
+                f"{1 / (len(self.calibration_scores_) + 1):.2g}: nothing will be flagged at a false-alarm rate of "
+                f"{self.false_alarm_rate:g}. Give at least {least} such rows, or raise the rate.",
+                stacklevel=2,
+            )
+        return self
+
+    def _folds(self, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        wanted = self.calibration
+        if wanted is None:
+            wanted = _SHARE if self._n_flagged(int(np.ceil(_SHARE * n_rows))) else _FOLDS
+        splitter: Any = ShuffleSplit(1, test_size=wanted, random_state=self._seed)
+        if wanted >= 1:
+            splitter = KFold(int(wanted), shuffle=True, random_state=self._seed)
+        try:
+            yield from splitter.split(np.empty((n_rows, 0)))
+        except ValueError as error:
+            raise InvalidData(
+                f"{n_rows} rows are too few for calibration={wanted!r}: {error} Give more rows."
+            ) from error
+
+    def _n_flagged(self, n: int) -> int:
+        """Of n ordinary rows, as many as one more may be stranger than to be flagged."""
+        return int(np.floor(self.false_alarm_rate * (n + 1) + 1e-9))
+
+    def _members(self, training: np.ndarray, fold: int) -> list[tuple[BaseAutoencoder, Any]]:
+        """The unfitted networks of a fold, each with its rows."""
+        if self._missing and not np.isnan(training).any():  # in this fold; a network that has met none refuses them
+            training = training.copy()
+            training[0, 0] = np.nan
+        if (own := self._own(fold)) is not None:
+            return [(own, self._as_given(training))]
+        rng = np.random.default_rng([self._seed, 7, fold])
+        rounds = -(-_BATCH * _STEPS // len(training))
+        drawn = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])[: _BATCH * _STEPS]
+        rows = self._as_given(self._padded(training)[drawn])
+        levels, scaling = NOISE_LEVELS[str(self.estimator)], "standard" if self.scaling == "auto" else self.scaling
+        seeds = range(self._seed + fold * len(levels), self._seed + (fold + 1) * len(levels))
+        return [(_denoiser(sigma, scaling, seed), rows) for sigma, seed in zip(levels, seeds, strict=True)]
+
+    def _padded(self, rows: np.ndarray) -> np.ndarray:
+        """Rows with columns of zeros after theirs, so that tables of nearly one width share their programs."""
+        if isinstance(self.estimator, BaseAutoencoder) or self.schema_ is not None:
+            return rows
+        width = next((width for width in _WIDTHS if width >= rows.shape[1]), rows.shape[1])
+        return np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
+
+    def _judge(self, rows: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Learn what is usual for each network, of rows that it knows; and what is ordinary, of those it does not."""
+        usual, typical = [], []
+        for (training, _), members, span in zip(folds, self.estimators_, self._ranges, strict=True):
+            known = rows[training[np.linspace(0, len(training) - 1, min(_JUDGED, len(training))).astype(int)]]
+            for member in members:
+                deviance = self._deviances(member, span, known)[1]
+                mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
+                if self.schema_ is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
+                    mean = np.full_like(mean, mean.mean())
+                usual.append(mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny)
+                typical.append(np.median(_strangeness(deviance / usual[-1], known)))
+        self._usual, self._typical = np.stack(usual), np.maximum(typical, np.finfo(np.float32).tiny)
+        held_out = np.concatenate([self._scores(rows[some], (i,)) for i, (_, some) in enumerate(folds)])
+        one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
+        self._typical *= one
+        self.calibration_scores_ = np.sort(held_out / one) * _TIE
+
+    # -- using --------------------------------------------------------------------------------------------------------
+
+    @property
+    def offset_(self) -> float:
+        """`score_samples` below it are flagged."""
+        k = self._n_flagged(len(self.calibration_scores_))
+        return -float(self.calibration_scores_[-k]) if k else -np.inf
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How ordinary each row is, (n,): at most 0, and −1 for the median of ordinary ones. Deterministic.
+
+        Of a row with missing cells, which there must have been in `fit` as well, the others are judged.
+        """
+        scores: np.ndarray = -self._mapped(X, lambda rows, _: self._scores(rows, range(len(self.estimators_))))
+        return scores
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` − ``offset_``: negative for rows that are flagged."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """−1 for rows that are flagged, 1 for others."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """For each row, (n,), how often an ordinary one would be at least as strange; in (0, 1]."""
+        return self.p_values_of(-self.score_samples(X))
+
+    def p_values_of(self, scores: np.ndarray) -> np.ndarray:
+        """Those of rows whose scores are known already."""
+        known = self.calibration_scores_
+        below = np.searchsorted(known, scores, side="left")
+        found: np.ndarray = (1 + len(known) - below) / (len(known) + 1)
+        return found
+
+    def explain(self, X: Any) -> Explanation:
+        """Which columns make each row strange, and what they were expected to be."""
+
+        def why(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
+            expected, shares = np.zeros(rows.shape), np.zeros(rows.shape)
+            for member, span, usual, typical in self._all():
+                mean, deviance = self._deviances(member, span, rows)
+                relative = deviance / usual
+                total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
+                shares += (_strangeness(relative, rows) / typical / total)[:, None] * relative
+                expected += mean
+            return shares / len(self._typical), expected / len(self._typical), rows
+
+        shares, expected, rows = self._mapped(X, why)
+        if self.schema_ is None:
+            names = tuple(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+            return Explanation(shares.sum(axis=1), shares, names, rows, expected.astype(rows.dtype))
+        places = self.schema_.places
+        by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in self.schema_.names], axis=1)
+        return Explanation(
+            shares.sum(axis=1), by_column, self.schema_.names, self._told(rows, X), self._told(expected, X)
+        )
+
+    def _all(self) -> Iterator[tuple[BaseAutoencoder, np.ndarray, np.ndarray, float]]:
+        """Each network, the range of the rows it has learned from, what is usual for it, and its unit."""
+        members = [member for fold in self.estimators_ for member in fold]
+        ranges = np.repeat(self._ranges, len(self.estimators_[0]), axis=0)
+        return zip(members, ranges, self._usual, self._typical, strict=True)
+
+    def _scores(self, rows: np.ndarray, folds: Any) -> np.ndarray:
+        """How strange rows are to the networks of these folds, (n,)."""
+        each = len(self.estimators_[0])
+        chosen = [one for i, one in enumerate(self._all()) if i // each in folds]
+        found = np.zeros(len(rows))
+        for member, span, usual, typical in chosen:
+            found += _strangeness(self._deviances(member, span, rows)[1] / usual, rows) / typical
+        return found / len(chosen)
+
+    def _deviances(self, member: BaseAutoencoder, span: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What a network expects rows to be, in the user's units, and how far off each cell is; both (n, d)."""
+        width, scaler = rows.shape[1], member.scaler_
+        read = np.clip(rows, *span)  # so that one absurd cell does not spoil what is expected of the others
+        beside = np.hstack([scaler.apply(self._padded(some)) for some in (read, rows)])
+        mean, deviance = inference.by_rows(inference.deviances, member.model_, beside)
+        deviance = np.minimum(deviance[:, :width], _MOST)  # a cell may be so far off that its square is infinite
+        return scaler.invert(mean)[:, :width], deviance.astype(np.float64)
+
+
+def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoencoder:
+    return DenoisingAutoencoder(
+        n_latent=64,
+        hidden_layer_sizes=(128,),
+        skip=False,
+        corruption=GaussianNoise(sigma, features="varying"),
+        max_epochs=1,
+        batch_size=_BATCH,
+        learning_rate=1e-2,
+        validation_fraction=None,
+        scaling=scaling,
+        random_state=seed,
+    )
+
+
+def _strangeness(relative: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The root of the mean over a row's known cells, (n, d) → (n,)."""
+    n_known = np.maximum(1, (~np.isnan(rows)).sum(axis=1))
+    found: np.ndarray = np.sqrt(relative.sum(axis=1) / n_known)
+    return found

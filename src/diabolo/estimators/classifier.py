@@ -1,0 +1,237 @@
+"""Supervised fine-tuning: a fitted encoder, a layer of class scores on its code, all trained by the labels.
+
+The same formula with p(y | z) in place of p(x | z): the likelihood is `Categorical`, the decoder one linear layer.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+import numpy as np
+from sklearn.base import ClassifierMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from ..callbacks import Callback
+from ..core.corruptions import Corruption, NoCorruption
+from ..core.likelihoods import Categorical
+from ..core.model import Model, Recipe
+from ..core.networks import MLP
+from ..data.scaler import Survey, refuse_far
+from ..engine import inference
+from ..engine.checkpoints import Checkpoints
+from ..engine.splits import from_array
+from ..errors import InvalidData, InvalidParameter, InvalidPart
+from .base import BaseAutoencoder
+from .input import CELLS, validated
+from .trainable import Job, Learner, documented
+
+__all__ = ["AutoencoderClassifier"]
+
+
+@documented
+@dataclass(eq=False, repr=False)
+class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
+    r"""A classifier that begins with an autoencoder's encoder: x → z(x) → softmax(W·z + b), all of it trained.
+
+    Unlabelled rows teach the encoder, labelled ones the classes: the fine-tuning of Hinton & Salakhutdinov (2006),
+    Bengio et al. (2007) and Vincent et al. (2010), section 3.5. The loss is the cross-entropy −log p(y | x), in nats.
+    If the autoencoder has a posterior, codes are drawn from it in training; predictions use its mean.
+
+    Parameters
+    ----------
+    autoencoder : BaseAutoencoder, or FrozenEstimator around a fitted one
+        A plain one is cloned and fitted, without labels, to the rows that `fit` is given. One that is fitted already,
+        to more rows perhaps, is begun with as it is if `sklearn.frozen.FrozenEstimator` holds it; it is not changed.
+        Its scaling is used, and this one's seed if it has none.
+    corruption : Corruption or None, default=None
+        What is done to rows in fine-tuning, before the encoder sees them. Held-out rows are judged clean.
+    {training parameters}
+
+    Attributes
+    ----------
+    classes_ : array of shape (c,)
+    autoencoder_ : BaseAutoencoder
+        The one begun with. Not saved.
+    {training attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import AutoencoderClassifier, StackedAutoencoder
+    >>> sae = StackedAutoencoder(hidden_layer_sizes=(16,), n_latent=8, random_state=0)
+    >>> model = AutoencoderClassifier(sae, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> model.score(*load_iris(return_X_y=True)) > 0.9
+    True
+    """
+
+    autoencoder: BaseAutoencoder | FrozenEstimator
+    corruption: Corruption | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Learner._parameter_constraints,
+        "autoencoder": [BaseAutoencoder, FrozenEstimator],
+        "corruption": [Corruption, None],
+    }
+    _fitted_json: ClassVar[tuple[str, ...]] = ("_classes",)
+
+    def _begins_with(self) -> BaseAutoencoder:
+        given = self.autoencoder
+        inner = given.estimator if isinstance(given, FrozenEstimator) else given
+        if not isinstance(inner, BaseAutoencoder):
+            raise InvalidParameter(
+                f"The 'autoencoder' parameter must hold one of diabolo's autoencoders; got {inner!r}."
+            )
+        return inner
+
+    def _given(self) -> dict[str, Any]:
+        return super()._given() | {"autoencoder": self._begins_with()}
+
+    def _recipe(self, n_features: int) -> Recipe:
+        begun = self._begins_with()._recipe(n_features)
+        return Recipe(
+            corruption=self.corruption or NoCorruption(),
+            encoder=begun.encoder,
+            latent=begun.latent,
+            decoder=MLP(()),
+            likelihood=Categorical(),
+            n_targets=len(self._classes),
+        )
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        checkpoint_every: float = 30.0,
+        resume: bool = False,
+        callback: Callback | None = None,
+    ) -> Self:
+        """Fit the autoencoder to ``X``, unless it is frozen, then all of the encoder to the labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : array-like of shape (n,)
+            Labels.
+        X_val, y_val : the same of other rows, or None, default=None
+            Rows to choose the best epoch by, in place of a share of ``X``.
+        checkpoint_dir, checkpoint_every, resume, callback
+            As for an autoencoder's `fit`.
+
+        Raises
+        ------
+        ValueError
+            If rows or labels are too few, not numbers or infinite, ``y_val`` has labels that ``y`` has not, or a
+            parameter is out of range.
+        InvalidPart, InvalidData, TrainingDiverged, CheckpointError
+            As for an autoencoder's `fit`.
+        """
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+
+        def begun(seed: int, kept: Checkpoints | None) -> Job:
+            rows, labels = validated(self, X, y, **CELLS, ensure_min_samples=2)
+            classes, positions = _classes_of(labels)
+            self._seed, self._classes = seed, classes.tolist()
+            if (X_val is None) != (y_val is None):
+                raise InvalidData("X_val and y_val belong together: give both, or neither.")
+            ahead = None if X_val is None else (validated(self, X_val, **CELLS, reset=False), y_val)
+            apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
+            self.autoencoder_ = self._begun_with(rows, None if ahead is None else ahead[0], apart, checkpoint_every)
+            return self._job(rows, positions, ahead, kept)
+
+        return self._trained(begun, folder, checkpoint_every, resume, callback)
+
+    def _begun_with(self, rows: np.ndarray, ahead: Any, apart: dict[str, Any], every: float) -> BaseAutoencoder:
+        given = self._begins_with()
+        if isinstance(self.autoencoder, FrozenEstimator):
+            check_is_fitted(given)
+            for some in (rows,) if ahead is None else (rows, ahead):
+                given._read(some)
+            return given
+        one: BaseAutoencoder = clone(given)
+        if one.random_state is None:
+            one.set_params(random_state=self._seed)
+        return one.fit(rows, X_val=ahead, checkpoint_every=every, **apart)
+
+    def _job(self, rows: np.ndarray, positions: np.ndarray, ahead: Any, kept: Checkpoints | None) -> Job:
+        """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
+        begun, width = self.autoencoder_, self.n_features_in_
+        self.scaler_, self._missing = begun.scaler_, begun._missing
+        together, fraction = self._beside(rows, positions), self._share_held_out(ahead, len(rows))
+        prepared = from_array(together, Survey(None, "real"), fraction, self._seed)
+        if ahead is not None:
+            prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1], len(ahead[0]))))
+        if kept is not None:
+            kept.identify(self._identity(f"{prepared.fingerprint}+{begun.data_fingerprint_}"))
+        formula = self._formula()
+        if formula.missing == "told" and not self._missing:
+            raise InvalidPart(
+                f"{self.corruption!r} hides cells, but the autoencoder has learned from rows without missing ones. "
+                "Give it the same corruption."
+            )
+        model = Model.build(formula, width, self._seed)
+        weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
+        low, high = prepared.bounds
+        model = Model(model.recipe, weights).bind(low[:width], high[:width])
+        return Job(model, prepared, self._plan(prepared.training.n_rows, model))
+
+    def _beside(self, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Scaled rows, and each one's class as a row of zeros and a one."""
+        return np.hstack([self.scaler_.apply(rows), np.eye(len(self._classes), dtype=np.float32)[positions]])
+
+    def _positions(self, labels: Any, n_rows: int) -> np.ndarray:
+        """Where labels stand among the classes."""
+        labels = np.asarray(labels)
+        if labels.shape != (n_rows,):
+            raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each.")
+        if unknown := sorted(set(np.unique(labels).tolist()) - set(self._classes)):
+            raise InvalidData(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
+        return np.searchsorted(self.classes_, labels)
+
+    # -- using --------------------------------------------------------------------------------------------------------
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted."""
+        return np.asarray(self._classes)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """p(y | x): rows (n, d) → probabilities (n, c) of the classes in the order of ``classes_``."""
+        check_is_fitted(self)
+        rows = self._read(X)
+        told = inference.by_rows(inference.reconstruct, self.model_, rows, scaler=self.scaler_)
+        refuse_far(told, self.scaler_, rows, self._name_of)
+        found = told.astype(np.float64)
+        shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # they sum to 1 in 32 bits only
+        return shares
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """log p(y | x), as `predict_proba`, in nats."""
+        return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable label of each row, (n,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: np.ndarray = self.classes_[best]
+        return labels
+
+
+def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels that there are, sorted, and where each row's stands among them."""
+    try:
+        check_classification_targets(labels)
+        classes, positions = np.unique(labels, return_inverse=True)
+    except (ValueError, TypeError) as error:
+        raise InvalidData(f"y does not hold labels: {error} Give one kind of label, none of them missing.") from error
+    return classes, positions

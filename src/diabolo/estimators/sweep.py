@@ -1,0 +1,146 @@
+"""Many settings of one estimator, trained together where their shapes allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid
+
+from ..data.blocks import open_store
+from ..data.readers import Wanted
+from ..engine.progress import Bar
+from ..engine.trainer import train_many
+from ..errors import InvalidParameter
+from .base import BaseAutoencoder, Preparations
+from .trainable import Job
+
+__all__ = ["Sweep", "fitted_together", "sweep"]
+
+Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found."""
+
+    table: list[dict[str, Any]]
+    """For each setting its parameters, ``loss`` and ``validation_loss`` at the best epoch, ``best_epoch`` and
+    ``n_epochs``; ``score``, if there were rows to score."""
+    estimators_: list[BaseAutoencoder]
+    """The fitted estimators, in the order of the table."""
+    best_index_: int
+
+    @property
+    def best_estimator_(self) -> BaseAutoencoder:
+        """That of the best row: the highest score; without rows to score, the lowest held-out or training loss."""
+        return self.estimators_[self.best_index_]
+
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """The parameters of the best row."""
+        named = ("loss", "validation_loss", "best_epoch", "n_epochs", "score")
+        return {name: value for name, value in self.table[self.best_index_].items() if name not in named}
+
+
+def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -> Sweep:
+    """Fit an estimator with every setting of a grid to the same rows, many of them at a time.
+
+    Settings that change numbers only (seeds, learning rates, noise levels, the weights of penalties) leave every shape
+    as it is, and are trained together; others, such as the width of a layer, group by group. Each outcome is that of
+    ``clone(estimator).set_params(**setting).fit(X)``, but for rounding.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+        Not changed.
+    grid : dict of str to sequence, or sequence of such
+        Parameters, and the values to try: all combinations, as `sklearn.model_selection.ParameterGrid` makes them.
+        ``a__b`` reaches a part's field.
+    X : array-like of shape (n, d), or rows that need not fit in memory
+    X_valid : the same, or None, default=None
+        Rows to choose the best setting by, with `score`. None: by the loss on the rows that each holds out itself,
+        which says something only as long as the likelihood and the scaling are the same.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ValueError, InvalidPart, InvalidData, TrainingDiverged
+        As `fit`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import BasicAutoencoder, sweep
+    >>> estimator = BasicAutoencoder(max_epochs=5, init="random", random_state=0)
+    >>> sweep(estimator, {"learning_rate": [1e-3, 1e-2]}, load_iris().data).best_params_
+    {'learning_rate': 0.01}
+    """
+    if not isinstance(estimator, BaseAutoencoder):
+        raise InvalidParameter(f"sweep takes one of diabolo's autoencoders; got {estimator!r}.")
+    try:
+        settings = list(ParameterGrid(grid))
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter(str(error)) from error
+    if not settings:
+        raise InvalidParameter("The grid holds no setting. Give a dict of parameters, each with the values to try.")
+    X = _opened_once(X, estimator.schema)
+    X_valid = _opened_once(X_valid, getattr(X, "schema", None))
+    with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
+        unfitted = [clone(estimator).set_params(**setting) for setting in settings]
+        fitted = fitted_together([(one, X) for one in unfitted], bar.show, evaluate=True)
+    table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
+    return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
+
+
+def fitted_together(
+    pairs: Sequence[tuple[BaseAutoencoder, Any]],
+    on_share: Callable[[float], None] | None = None,
+    evaluate: bool = False,
+) -> list[BaseAutoencoder]:
+    """Fit each estimator to the rows beside it, as many at a time as their shapes allow; what is the same for several
+    is prepared once. ``on_share`` is told the share of all epochs that is done.
+
+    Raises
+    ------
+    ValueError, InvalidPart, InvalidData, TrainingDiverged
+        As `fit`.
+    """
+    prepared: dict[int, Preparations] = {}
+    jobs: list[tuple[BaseAutoencoder, Job]] = []
+    for one, X in pairs:
+        one._validate_params()
+        job = one._begun(X, one._drawn_seed(None), prepared=prepared.setdefault(id(X), {}))
+        jobs.append((one, one._start(job, lambda stage: None)))
+    trainings = [(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs]
+    outcomes = train_many(trainings, on_share)
+    for (one, job), outcome in zip(jobs, outcomes, strict=True):
+        one._ended(job, outcome)
+        if evaluate:
+            one._evaluate(job.rows)
+    return [one for one, _ in jobs]
+
+
+def _opened_once(rows: Any, wanted: Wanted) -> Any:
+    """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
+    opened = open_store(rows, wanted=wanted)
+    return rows if opened is None else opened
+
+
+def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: Any) -> dict[str, Any]:
+    best, history = max(fitted.best_epoch_, 1) - 1, fitted.history_
+    row: dict[str, Any] = dict(setting)
+    row |= {name: history[name][best] for name in ("loss", "validation_loss") if name in history}
+    row |= {"best_epoch": fitted.best_epoch_, "n_epochs": fitted.n_epochs_}
+    return row if X_valid is None else row | {"score": fitted.score(X_valid)}
+
+
+def _badness(row: dict[str, Any]) -> float:
+    badness: float = -row["score"] if "score" in row else row.get("validation_loss", row.get("loss", np.inf))
+    return badness

@@ -1,0 +1,448 @@
+"""A fitted estimator as ONNX: what it says of rows, without Python.
+
+Each file is one question, from rows in the user's units to the answer in those units: scaling, and a table's words and
+numbers, are part of the graph. Numbers are given and told in 64 bits, the network computes in 32. What is written has
+been run by ONNX Runtime beside Python before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .. import __version__
+from ..core import layers
+from ..data.blocks import Store, open_store
+from ..data.scaler import Scaler
+from ..data.schema import Column, Schema
+from ..engine import inference, jaxpr
+from ..engine.inference import Noise
+from ..errors import ExportError, InvalidParameter, MissingExtra, NotCovered
+from ..estimators.anomaly_detector import AnomalyDetector
+from ..estimators.base import _CODES, _DRAWS, BaseAutoencoder
+from ..estimators.classifier import AutoencoderClassifier
+from ..estimators.imputer import AutoencoderImputer
+from ..estimators.predictions import in_order, like_those_seen, named
+from .onnx_graph import Graph
+
+__all__ = ["Exported", "export_onnx"]
+
+_N_CHECKED = 1000
+_AT_A_TIME = 50
+_CLOSE = 1e-5
+_FIXED = Noise(0, 0)
+
+
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes
+    ----------
+    files : tuple of str
+    differences : dict of str to float
+        For each file and output, how far ONNX Runtime was from Python at most, relative to the largest number of the
+        output; of words and truth values, the share that differed.
+    """
+
+    files: tuple[str, ...]
+    differences: dict[str, float]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.differences))
+        return "\n".join(f"{name:<{width}}  {far:.1e}" for name, far in self.differences.items())
+
+
+class _Question(NamedTuple):
+    """One file: the graph, and what Python says."""
+
+    graph: Graph
+    asked: Callable[[Any], dict[str, Any]]
+    of_codes: bool = False
+
+
+def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, force: bool = False) -> Exported:
+    """Write a folder of ONNX files that say of rows what ``estimator`` does, for any number of rows.
+
+    Of an autoencoder: ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a classifier
+    ``classify.onnx``, of an anomaly detector ``score.onnx`` (the higher, the stranger; 1 is the median of ordinary
+    rows), of an imputer ``impute.onnx``. They take ``X``, (n, d) and 64 bits, NaN for what is missing; of a table with
+    a schema one input (n, 1) for each column by its name: strings for categories, with "" for what is missing, and
+    64-bit numbers for all others, dates as days since 1970 (UTC).
+    ``export.json`` and the files' metadata say what is what.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    path : path
+        The folder to write.
+    X : array-like of shape (n, d), or rows as for `fit`; default=None
+        Rows to compare ONNX Runtime with Python on, the first 1,000 of them. None: 1,000 rows drawn as the scaling and
+        the schema have seen them.
+    force : bool, default=False
+        Replace a folder that is there.
+
+    Raises
+    ------
+    MissingExtra
+        Without the extra ``onnx``.
+    NotCovered
+        If a network uses a step of JAX that has no form in ONNX, or the estimator draws at random.
+    ExportError
+        If ONNX Runtime gives something else than Python, by more than 1e-5 of the largest number. Nothing is written.
+    InvalidParameter
+        If the folder is there already.
+
+    Examples
+    --------
+    >>> import tempfile, diabolo
+    >>> from sklearn.datasets import load_iris
+    >>> X = load_iris().data
+    >>> model = diabolo.BasicAutoencoder(max_epochs=1, random_state=0).fit(X)
+    >>> diabolo.export_onnx(model, tempfile.mkdtemp() + "/iris", X).files
+    ('encoder.onnx', 'decoder.onnx', 'reconstruct.onnx', 'score.onnx', 'export.json')
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra(f"ONNX needs the extra `onnx`: pip install 'diabolo[onnx]' ({error}).") from error
+    check_is_fitted(estimator)
+    folder = Path(path)
+    if folder.exists() and not force:
+        raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it.")
+    questions = _questions(estimator)
+    rows = _checked_on(estimator, X)
+    given_rows = named(estimator, rows)
+    codes = estimator.transform(given_rows) if isinstance(estimator, BaseAutoencoder) else None
+    differences, contents = {}, {}
+    for name, question in questions.items():
+        contents[f"{name}.onnx"] = question.graph.model(_metadata(estimator, name)).SerializeToString()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(contents[f"{name}.onnx"], options, ["CPUExecutionProvider"])
+        given = {"Z": np.asarray(codes, np.float64)} if question.of_codes else _fed(estimator, rows)
+        found = _run(session, given)
+        for output, expected in question.asked(codes if question.of_codes else given_rows).items():
+            differences[f"{name}.onnx {output}"] = _far(found[output], expected)
+    if wrong := {name: far for name, far in differences.items() if not far < _CLOSE}:
+        name, far = max(wrong.items(), key=lambda item: item[1])
+        raise ExportError(
+            f"ONNX Runtime differs from Python by {far:.2g} in {name}; 1e-5 is allowed. Nothing is written."
+        )
+    told = {"files": list(contents), "differences": differences, **_metadata(estimator, "")}
+    contents["export.json"] = json.dumps(told, indent=1, ensure_ascii=False).encode()
+    _write(folder, contents)
+    return Exported(tuple(contents), differences)
+
+
+def _write(folder: Path, contents: dict[str, bytes]) -> None:
+    """All files, or none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, content in contents.items():
+            (made / name).write_bytes(content)
+        made.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _metadata(estimator: Any, question: str) -> dict[str, str]:
+    names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
+    return {
+        "diabolo": __version__,
+        "estimator": type(estimator).__name__,
+        "question": question,
+        "features": json.dumps([str(name) for name in names], ensure_ascii=False),
+        "inputs": "rows" if _schema(estimator) is None else "columns",
+        "data_fingerprint": estimator.data_fingerprint_,
+    }
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _questions(estimator: Any) -> dict[str, _Question]:
+    if isinstance(estimator, BaseAutoencoder):
+        return {
+            "encoder": _encoder(estimator),
+            "decoder": _decoder(estimator),
+            "reconstruct": _reconstruct(estimator),
+            "score": _score(estimator),
+        }
+    if isinstance(estimator, AutoencoderClassifier):
+        return {"classify": _classify(estimator)}
+    if isinstance(estimator, AnomalyDetector):
+        return {"score": _strangeness(estimator)}
+    if isinstance(estimator, AutoencoderImputer):
+        return {"impute": _impute(estimator)}
+    raise NotCovered(f"a {type(estimator).__name__} draws at random, which ONNX cannot do by a seed")
+
+
+def _encoder(model: Any) -> _Question:
+    graph = Graph("encoder")
+    codes = _said(graph, model, lambda one, x: one.code(x), _scaled(graph, model.scaler_, _rows(graph, model)))
+    graph.output("codes", graph.cast(codes, np.float64), np.float64, ("n", model._n_features_out))
+    return _Question(graph, lambda X: {"codes": model.transform(X)})
+
+
+def _decoder(model: Any) -> _Question:
+    graph = Graph("decoder")
+    codes = graph.input("Z", np.float64, ("n", model._n_features_out))
+    found = _said(graph, model, lambda one, z: one.decode(z).mean, graph.cast(codes, np.float32), model._n_features_out)
+    _tell(graph, model, _in_units(graph, model.scaler_, found))
+    return _Question(graph, lambda Z: _columns(model, model.inverse_transform(Z)), of_codes=True)
+
+
+def _reconstruct(model: Any) -> _Question:
+    graph = Graph("reconstruct")
+    found = _said(graph, model, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model)))
+    _tell(graph, model, _in_units(graph, model.scaler_, found))
+    return _Question(graph, lambda X: _columns(model, model.reconstruct(X)))
+
+
+def _score(model: Any) -> _Question:
+    graph = Graph("score")
+
+    def score(one: Any, x: Any) -> Any:
+        if one.recipe.latent.stochastic:
+            return inference.log_densities(one, x, _FIXED, _DRAWS)
+        return inference.log_likelihood(one, x, _FIXED)
+
+    rows = _rows(graph, model)
+    density = graph.cast(_said(graph, model, score, _scaled(graph, model.scaler_, rows)), np.float64)
+    if not model.model_.recipe.likelihood.discrete:
+        volume = np.log(model.scaler_.scale)[None]
+        counted = graph.node("Where", graph.node("IsNaN", rows), np.float64(0), volume)
+        density = graph.node("Sub", density, graph.node("ReduceSum", counted, np.array([1]), keepdims=0))
+    graph.output("log_density", density, np.float64, ("n",))
+    return _Question(graph, lambda X: {"log_density": model.score_samples(X)})
+
+
+def _classify(model: Any) -> _Question:
+    graph = Graph("classify")
+    found = _said(graph, model, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model)))
+    wide = graph.cast(found, np.float64)
+    shares = graph.node("Div", wide, graph.node("ReduceSum", wide, np.array([1]), keepdims=1))
+    labels = model.classes_
+    labels = labels.astype(str if labels.dtype.kind in "UO" else labels.dtype)
+    kind = str if labels.dtype.kind == "U" else labels.dtype
+    best = graph.node("Gather", labels, graph.node("ArgMax", shares, axis=1, keepdims=0))
+    graph.output("label", best, kind, ("n",))
+    graph.output("probabilities", shares, np.float64, ("n", len(labels)))
+    return _Question(graph, lambda X: {"label": model.predict(X), "probabilities": model.predict_proba(X)})
+
+
+def _strangeness(model: Any) -> _Question:
+    graph = Graph("score")
+    node, rows = graph.node, _rows(graph, model)
+    unknown = node("IsNaN", rows)
+    n_known = node("ReduceSum", node("Where", unknown, np.float64(0), np.float64(1)), np.array([1]), keepdims=0)
+    n_known, width = node("Max", n_known, np.float64(1)), model._width
+    total: Any = np.float64(0)
+    for member, span, usual, typical in model._all():
+        clipped = node("Min", node("Max", rows, span[:1]), span[1:])
+        read = node("Where", unknown, np.float64(np.nan), clipped)
+        beside = [_scaled(graph, member.scaler_, _padded(graph, some, member._width - width)) for some in (read, rows)]
+        both = node("Concat", *beside, axis=1)
+
+        def off(one: Any, x: Any) -> Any:
+            return inference.deviances(one, x, _FIXED)[1][:, :width]
+
+        most = np.finfo(np.float32).max
+        deviance = graph.cast(node("Min", _said(graph, member, off, both, 2 * member._width), most), np.float64)
+        relative = node("ReduceSum", node("Div", deviance, usual[None]), np.array([1]), keepdims=0)
+        strange = node("Div", node("Sqrt", node("Div", relative, n_known)), np.float64(typical))
+        total = node("Add", total, strange)
+    scores = node("Div", total, np.float64(len(model._typical)))
+    ordinary = model.calibration_scores_
+    below = graph.cast(
+        node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", scores, np.array([1]))), np.float64
+    )
+    n_above = node("Sub", np.float64(1 + len(ordinary)), node("ReduceSum", below, np.array([1]), keepdims=0))
+    graph.output("score", scores, np.float64, ("n",))
+    graph.output("p_value", node("Div", n_above, np.float64(len(ordinary) + 1)), np.float64, ("n",))
+    graph.output("flagged", node("Less", np.float64(-model.offset_), scores), np.bool_, ("n",))
+
+    # Ranks are steps: of p-values and flags nothing is asked but that they follow from the scores.
+    return _Question(graph, lambda X: {"score": -model.score_samples(X)})
+
+
+def _impute(model: Any) -> _Question:
+    graph = Graph("impute")
+    node, rows = graph.node, _rows(graph, model)
+    members = [member for group in model.estimators_ for member in group]
+    total: Any = np.float64(0)
+    low, high = (np.asarray(end, np.float64)[None] for end in model._range)
+
+    def expected(one: Any, x: Any) -> Any:
+        if one.recipe.latent.stochastic:
+            return inference.means_given(one, x, _FIXED, _CODES)
+        return one.reconstruct(x)
+
+    for member in members:
+        found = _said(graph, member, expected, _scaled(graph, member.scaler_, rows))
+        total = node("Add", total, node("Min", node("Max", _in_units(graph, member.scaler_, found), low), high))
+    mean = node("Div", total, np.float64(len(members)))
+    _tell(graph, model, node("Where", node("IsNaN", rows), mean, rows))
+    return _Question(graph, lambda X: _columns(model, model.transform(X)))
+
+
+# -- rows in, rows out ------------------------------------------------------------------------------------------------
+
+
+def _said(graph: Graph, member: Any, op: Callable[[Any, Any], Any], rows: str, width: int | None = None) -> str:
+    """What a model says of rows in its own units."""
+    model = member.model_
+    mark = jaxpr.any_number(model)
+    shape = (mark, member._width if width is None else width)
+    token = layers.UNROLLED.set(True)
+    try:
+        program = jaxpr.program(lambda x: op(model, x), shape, mark)
+    finally:
+        layers.UNROLLED.reset(token)
+    return graph.carried_out(program, rows)
+
+
+def _scaled(graph: Graph, scaler: Scaler, rows: str) -> str:
+    """Into the network's units, 32 bits."""
+    if scaler.kind != "none":
+        rows = graph.node("Div", graph.node("Sub", rows, scaler.offset[None]), scaler.scale[None])
+    return graph.cast(rows, np.float32)
+
+
+def _in_units(graph: Graph, scaler: Scaler, found: str) -> str:
+    """Into the user's units, 64 bits."""
+    wide = graph.cast(found, np.float64)
+    return graph.node("Add", graph.node("Mul", wide, scaler.scale[None]), scaler.offset[None])
+
+
+def _padded(graph: Graph, rows: str, n_more: int) -> str:
+    """Rows with as many columns of zeros after theirs."""
+    return graph.node("Concat", rows, graph.repeated(np.zeros((1, n_more))), axis=1) if n_more else rows
+
+
+def _schema(model: Any) -> Schema | None:
+    return getattr(model, "schema_", None)
+
+
+def _rows(graph: Graph, model: Any) -> str:
+    """The graph's inputs as rows of numbers, (n, width), 64 bits: `Schema.encode`, in ONNX."""
+    schema = _schema(model)
+    if schema is None:
+        return graph.input("X", np.float64, ("n", model.n_features_in_))
+    given = {c.name: graph.input(c.name, _kind(c), ("n", 1)) for c in schema.used}
+    pieces = [_encoded(graph, column, given[column.name]) for column, _ in in_order(schema)]
+    return graph.node("Concat", *pieces, axis=1)
+
+
+def _kind(column: Column) -> Any:
+    return str if column.kind == "category" else np.float64
+
+
+def _encoded(graph: Graph, column: Column, cells: str) -> str:
+    if column.kind != "category":
+        return cells
+    node = graph.node
+    same = graph.cast(node("Equal", cells, np.array([column.categories], dtype=object)), np.float64)
+    other = node("Sub", np.float64(1), node("ReduceSum", same, np.array([1]), keepdims=1))
+    unknown = node("Equal", cells, np.array([[""]], dtype=object))
+    return node("Where", unknown, np.float64(np.nan), node("Concat", same, other, axis=1))
+
+
+def _tell(graph: Graph, model: Any, rows: str) -> None:
+    """Rows as the graph's outputs: `Schema.decode`, in ONNX."""
+    schema = _schema(model)
+    if schema is None:
+        graph.output("rows", rows, np.float64, ("n", model.n_features_in_))
+        return
+    places = schema.places
+    for column in schema.used:
+        place = places[column.name]
+        ends = [np.array([number]) for number in (place.start, place.stop - (column.kind == "category"), 1)]
+        cells = graph.node("Slice", rows, *ends)
+        graph.output(f"{column.name}_told", _decoded(graph, column, cells), _kind(column), ("n", 1))
+
+
+def _decoded(graph: Graph, column: Column, cells: str) -> str:
+    node = graph.node
+    if column.kind == "category":
+        return node("Gather", np.array(column.categories, dtype=object), node("ArgMax", cells, axis=1, keepdims=1))
+    if column.kind == "boolean":
+        return graph.cast(node("GreaterOrEqual", cells, np.float64(0.5)), np.float64)
+    if column.low is not None and column.high is not None:
+        cells = node("Min", node("Max", cells, np.float64(column.low)), np.float64(column.high))
+    return node("Round", cells) if column.kind == "count" or column.whole else cells
+
+
+# -- the check --------------------------------------------------------------------------------------------------------
+
+
+def _checked_on(model: Any, X: Any) -> Any:
+    """Rows to compare on: those given, or such as the model has seen."""
+    schema = _schema(model)
+    if X is not None:
+        opened: Any = open_store(X, wanted=schema) if isinstance(model, BaseAutoencoder) or schema else None
+        rows = next(iter(opened.tables())) if isinstance(opened, Store) else opened
+        if schema is not None:
+            return schema.decode(rows.rows[:_N_CHECKED])
+        return np.asarray(X if rows is None else rows.rows, np.float64)[:_N_CHECKED]
+    return like_those_seen(model, _N_CHECKED)
+
+
+def _fed(model: Any, rows: Any) -> dict[str, np.ndarray]:
+    """Rows as the graphs take them."""
+    schema = _schema(model)
+    if schema is None:
+        return {"X": rows}
+    given = {}
+    for column in schema.used:
+        cells = rows.column(column.name)
+        if column.kind == "category":
+            given[column.name] = np.array([text or "" for text in cells.to_pylist()], dtype=object)[:, None]
+        else:
+            given[column.name] = column.encode(cells)
+    return given
+
+
+def _columns(model: Any, found: Any) -> dict[str, Any]:
+    """What Python says, as the graphs' outputs are called."""
+    schema = _schema(model)
+    if schema is None:
+        return {"rows": found}
+    return {f"{name}_told": cells for name, cells in _fed(model, found).items()}
+
+
+def _run(session: Any, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A few rows at a time, since all draws of a posterior are in memory at once."""
+    names = [output.name for output in session.get_outputs()]
+    n_rows = len(next(iter(given.values())))
+    pieces = [
+        session.run(names, {name: values[i : i + _AT_A_TIME] for name, values in given.items()})
+        for i in range(0, n_rows, _AT_A_TIME)
+    ]
+    return {name: np.concatenate([piece[i] for piece in pieces]) for i, name in enumerate(names)}
+
+
+def _far(found: np.ndarray, expected: Any) -> float:
+    expected = np.asarray(expected)
+    if found.shape != expected.shape:
+        return np.inf
+    if expected.dtype.kind not in "fiu":
+        return float((found != expected).mean())
+    if (np.isnan(found) != np.isnan(expected)).any():
+        return np.inf
+    largest = np.nanmax(np.abs(expected), initial=np.finfo(np.float32).tiny)
+    return float(np.nanmax(np.abs(found - expected), initial=0) / largest)

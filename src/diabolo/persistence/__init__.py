@@ -1,0 +1,1 @@
+"""An estimator and a folder: atomic files, the manifest, serialization."""

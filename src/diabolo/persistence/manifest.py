@@ -1,0 +1,128 @@
+"""The form of model.json: which entries there are, and of what type. Whoever reads one may rely on it.
+
+A form is a type; a list of one form, for a list of such; a dict, for an object with these entries, those with "?" at
+the end of their names perhaps absent, and under "*" all others; a set, for one of its texts; a tuple, for any of
+several. `ANYTHING` is any JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+from ..data.schema import KINDS
+
+__all__ = ["ANYTHING", "MANIFEST", "Misformed", "require"]
+
+ANYTHING = object
+_NUMBER = (int, float)
+_NOTHING = type(None)
+_KINDS = frozenset(KINDS)
+
+_COLUMN = {
+    "name": str,
+    "kind": _KINDS,
+    "type": str,
+    "low?": (*_NUMBER, _NOTHING),
+    "high?": (*_NUMBER, _NOTHING),
+    "whole?": bool,
+    "categories?": [str],
+    "why?": str,
+}
+_TABLE = {"schema?": ([_COLUMN], _NOTHING), "image_shape?": ([int], _NOTHING), "seed": int, "missing": bool}
+_EVALUATION = {
+    "rows": str,
+    "n_rows": int,
+    "explained_variance": _NUMBER,
+    "pca_explained_variance": (*_NUMBER, _NOTHING),
+}
+_ALONE = {
+    "evaluation_?": (_EVALUATION, _NOTHING),
+    "n_features_in_": int,
+    "n_samples_": int,
+    "history_": {"*": [_NUMBER]},
+    "best_epoch_": int,
+    "n_epochs_": int,
+    "data_fingerprint_": str,
+    "scaling": str,
+    **_TABLE,
+    "*": ANYTHING,
+}
+_TOGETHER = {"n_features_in_": int, "n_samples_": int, "data_fingerprint_": str, **_TABLE, "*": ANYTHING}
+_COMMON = {"estimator": str, "parameters": {"*": ANYTHING}, "feature_names": ([str], _NOTHING)}
+_PROBE = {"n_rows": int, "fingerprint": str, "threads?": (int, _NOTHING)}
+_ONE = {**_COMMON, "fitted": _ALONE, "probe?": _PROBE, "*": ANYTHING}
+_SEVERAL = {**_COMMON, "fitted": _TOGETHER, "groups": int, "members": [_ONE], "*": ANYTHING}
+
+MANIFEST = {"versions": {"*": str}, "*": ANYTHING}
+"""Of all; `require` looks further by what it is of."""
+
+
+class Misformed(ValueError):
+    """Something is not of its form; says where, and what it is."""
+
+
+def require(manifest: dict[str, Any]) -> None:
+    """See that a manifest is of its form.
+
+    Raises
+    ------
+    Misformed
+        If it is not.
+    """
+    _look(manifest, MANIFEST, "")
+    _look(manifest, _SEVERAL if "members" in manifest else _ONE, "")
+    for one in manifest.get("members", [manifest]):
+        fitted = one["fitted"]
+        lengths = {len(curve) for curve in fitted["history_"].values()}
+        if len(lengths) > 1 or not lengths <= {fitted["n_epochs_"]}:
+            raise Misformed(f"curves have {', '.join(map(str, sorted(lengths)))} epochs, of {fitted['n_epochs_']}")
+        if not 0 <= fitted["best_epoch_"] <= fitted["n_epochs_"]:
+            raise Misformed(f"the best epoch is {fitted['best_epoch_']}, of {fitted['n_epochs_']}")
+    if "members" in manifest:
+        n, groups = len(manifest["members"]), manifest["groups"]
+        if not 0 < groups <= n or n % groups:
+            raise Misformed(f"there are {n} networks in {groups} groups")
+
+
+def _look(value: Any, form: Any, where: str) -> None:
+    if form is ANYTHING:
+        return
+    if isinstance(form, tuple):
+        kinds = [one for one in form if isinstance(one, type)]
+        others = [one for one in form if not isinstance(one, type)]
+        if type(value) in kinds and (type(value) is not float or math.isfinite(value)):
+            return
+        if not others:
+            _refuse(value, where)
+        _look(value, others[0], where)
+    elif isinstance(form, frozenset):
+        if not isinstance(value, str) or value not in form:
+            _refuse(value, where)
+    elif isinstance(form, list):
+        if type(value) is not list:
+            _refuse(value, where)
+        for i, item in enumerate(value):
+            _look(item, form[0], f"{where}[{i}]")
+    elif isinstance(form, dict):
+        _look_into(value, form, where)
+    elif type(value) is not form:
+        _refuse(value, where)
+
+
+def _look_into(value: Any, form: dict[str, Any], where: str) -> None:
+    if type(value) is not dict:
+        _refuse(value, where)
+    known = {name.rstrip("?"): (inner, name.endswith("?")) for name, inner in form.items() if name != "*"}
+    if absent := [name for name, (_, may_be_absent) in known.items() if name not in value and not may_be_absent]:
+        raise Misformed(f"there is no {absent[0]} in {where or 'it'}")
+    for name, item in value.items():
+        inner, _ = known.get(name, (form.get("*"), True))
+        if inner is None:
+            raise Misformed(f"{where} has an unknown {name[:40]!r}")
+        _look(item, inner, f"{where}.{name[:40]}" if where else name[:40])
+
+
+def _refuse(value: Any, where: str) -> NoReturn:
+    kinds = {dict: "an object", list: "a list", str: f"the text {str(value)[:20]!r}", _NOTHING: "null"}
+    raise Misformed(f"{where} is {kinds.get(type(value), str(value)[:20])}")

@@ -1,0 +1,436 @@
+"""Collect everything that a report shows or judges from a fitted autoencoder.
+
+The report knows no kind of autoencoder by name: its contents follow from the model's parts and methods.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Array, Float
+from sklearn.decomposition import PCA
+
+from ..core.model import Model, loss
+from ..data.blocks import Store
+from ..data.schema import Schema
+from ..engine import inference
+from ..errors import InvalidData
+
+__all__ = ["DIVERGED", "LEAST_ROWS", "MOST_ROWS", "Evidence", "Noise", "Seen", "gathered"]
+
+MOST_ROWS = 5_000
+"""The report samples at most this many of the rows given."""
+LEAST_ROWS = 20
+"""Statements about how values vary over rows need at least this many rows."""
+DIVERGED = -0.5
+"""An explained variance below this is worse than the mean row by half."""
+_EXTREME = 1e3
+"""A cell is extreme if its distance from the median is this many times the column's spread."""
+_FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+_STEPS = 9
+_DRAWS = 64
+_SAMPLES = 24
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the mean of the known values along an axis; 0 where none is known."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=axis, dtype=np.float64)
+    return np.divide(total, np.maximum(known.sum(axis=axis), 1))
+
+
+def _explained(scaled: np.ndarray, rebuilt: np.ndarray) -> float:
+    """Return the share of the total variance that reconstructions keep."""
+    spread = _mean(np.square(scaled - _mean(scaled, axis=0)), axis=0)
+    return float(1 - _mean(np.square(scaled - rebuilt), axis=0).sum() / max(spread.sum(), 1e-30))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How well rows are restored, by the level of the noise."""
+
+    factors: tuple[float, ...]
+    """Noise levels, in multiples of the level in training."""
+    before: tuple[float, ...]
+    """Mean squared error per feature of the corrupted rows, in scaled units."""
+    after: tuple[float, ...]
+    """Mean squared error per feature of the restored rows, in scaled units."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The report's rows, and the model's outputs for them."""
+
+    rows: np.ndarray
+    """(n, d), in the user's units; rows of a table with a schema are encoded."""
+    scaled: np.ndarray
+    """(n, d), the rows in the network's units."""
+    rebuilt: np.ndarray
+    """(n, d), the reconstructions, in the network's units."""
+    codes: np.ndarray
+    """(n, K)"""
+    scores: np.ndarray
+    """(n,), the log-density in nats and the user's units."""
+    numbers: np.ndarray
+    """(n,), the position of each row among the rows given, from 0."""
+    n_given: int
+    labels: np.ndarray | None
+    """(n,), the user's label of each row."""
+    kl: np.ndarray | None
+    """(n, K), in nats; None without a posterior."""
+    noise: Noise | None
+    reconstruction: np.ndarray | None = None
+    """(n, 2), −log p(x | z) in nats with the corruption of training: by the model, and with initial weights. None if
+    training had held-out rows, whose learning curve says more."""
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """(n,), the mean squared error of each row's known cells, in scaled units."""
+        return _mean(np.square(self.scaled - self.rebuilt), axis=1)
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """(d,), each feature's variance, in scaled units."""
+        return _mean(np.square(self.scaled - _mean(self.scaled, axis=0)), axis=0)
+
+    @cached_property
+    def unexplained(self) -> np.ndarray:
+        """(d,), the share of each feature's variance that the reconstruction lacks; 0 for constant features."""
+        lacking = _mean(np.square(self.scaled - self.rebuilt), axis=0)
+        return np.divide(lacking, self.spread, out=np.zeros_like(lacking), where=self.spread > 1e-12)
+
+    @cached_property
+    def explained(self) -> float:
+        """The share of the total variance that the reconstruction keeps."""
+        return _explained(self.scaled, self.rebuilt)
+
+    @cached_property
+    def extremes(self) -> list[tuple[int, int]]:
+        """Row and column of each extreme cell, the most extreme first; none if the rows are few."""
+        found: list[tuple[float, int, int]] = []
+        for j in range(self.rows.shape[1]):
+            at, factors = _extremes(self.rows[:, j].astype(np.float64))
+            found += [(-float(factor), int(i), j) for i, factor in zip(at, factors, strict=True)]
+        return [(i, j) for _, i, j in sorted(found)]
+
+    @cached_property
+    def usual(self) -> np.ndarray:
+        """(n,), whether a row has no extreme cell."""
+        found = np.ones(len(self.rows), bool)
+        found[[i for i, _ in self.extremes]] = False
+        return found
+
+    def explained_by(self, rebuilt: np.ndarray) -> float:
+        """Return the share of the variance that reconstructions keep, over rows without extreme cells."""
+        return _explained(self.scaled[self.usual], rebuilt[self.usual])
+
+    @cached_property
+    def explained_usual(self) -> float:
+        """The share of the variance that the reconstruction keeps, over rows without extreme cells."""
+        return self.explained_by(self.rebuilt)
+
+    @cached_property
+    def plane(self) -> tuple[np.ndarray, tuple[float, ...]]:
+        """(n, 2), the codes' first two principal components, and the share of variance of each."""
+        found = PCA(2, random_state=0).fit(self.codes)
+        return found.transform(self.codes), tuple(float(share) for share in found.explained_variance_ratio_)
+
+    def at_rank(self, shares: tuple[float, ...], each: int) -> Iterator[np.ndarray]:
+        """Yield ``each`` rows around each quantile of the reconstruction error."""
+        order = np.argsort(self.errors, kind="stable")
+        for share in shares:
+            middle = max(0, round(share * (len(order) - each)))
+            yield order[middle : middle + each]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A fitted autoencoder, its training, and its outputs."""
+
+    name: str
+    model: Model
+    scaler: Any
+    schema: Schema | None
+    history: dict[str, list[float]]
+    best_epoch: int
+    n_epochs: int
+    n_samples: int
+    fingerprint: str
+    seed: int
+    columns: tuple[str, ...]
+    """The user's columns, in their order."""
+    owners: tuple[str, ...]
+    """The column that each number of a row belongs to."""
+    labels: tuple[str, ...]
+    """The name of each number of a row: the column, with the category if it is one of a category's."""
+    image: tuple[int, ...] | None
+    """(height, width) or (height, width, 3), if rows are images."""
+    parameters: dict[str, Any]
+    versions: dict[str, str]
+    seen: Seen | None
+    """None: no rows were given."""
+    samples: np.ndarray | None
+    """New rows from the prior, in the user's units: E[x | z] for images, samples of x for other rows; None without a
+    posterior."""
+    between: np.ndarray | None
+    """(steps, d), an interpolation of two rows' codes, decoded, in the user's units."""
+    evaluation: dict[str, Any] | None = None
+    """The estimator's ``evaluation_``: explained variance of held-out (or training) rows, and that of PCA fitted to the
+    training rows; None if there is none."""
+    untrained: float | None = None
+    """Explained variance of the report's rows with the initial weights; only computed if that of the trained weights is
+    below `DIVERGED`."""
+
+    @property
+    def recipe(self) -> Any:
+        """The model's parts."""
+        return self.model.recipe
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether the model has a posterior."""
+        return bool(self.recipe.latent.stochastic)
+
+    @property
+    def targets(self) -> tuple[float, ...]:
+        """The target activations ρ of the penalties that have one."""
+        return tuple(penalty.rho for penalty in self.recipe.penalties if hasattr(penalty, "rho"))
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the user named the columns; pixels and columns of plain arrays are numbered."""
+        return self.image is None and (self.schema is not None or self.columns[0] != "0")
+
+    @property
+    def anneals(self) -> bool:
+        """Whether β changed during training."""
+        return len(set(self.curve("beta"))) > 1
+
+    @property
+    def rows_per_step(self) -> int:
+        """The size of a batch."""
+        return int(self.parameters["batch_size"] or self.recipe.encoder.rows_per_step(len(self.owners)))
+
+    @property
+    def rate(self) -> float:
+        """The peak of the learning rate; 0 if nothing was trained."""
+        return self.parameters["learning_rate"] or max(self.curve("learning_rate"), default=0.0)
+
+    def curve(self, name: str) -> list[float]:
+        """Return a learning curve; empty if there is none."""
+        return self.history.get(name, [])
+
+
+def _drawn(n: int, seed: int) -> np.ndarray:
+    """Return the positions of the rows that are sampled from n."""
+    if n <= MOST_ROWS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng([seed, 9]).choice(n, MOST_ROWS, replace=False))
+
+
+def _some(estimator: Any, X: Any, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return a sample of the rows, checked, with their positions and the number of rows given."""
+    opened = estimator._opened_again(X)
+    if not isinstance(opened, Store):
+        chosen = _drawn(len(opened), seed)
+        return opened[chosen], chosen, len(opened)
+    chosen, pieces, first = _drawn(opened.n_rows, seed), [], 0
+    for span in opened.spans():
+        here = chosen[(chosen >= first) & (chosen < first + len(span))]
+        estimator._refuse_holes(span, first)
+        pieces.append(span[here - first])
+        first += len(span)
+        opened.release()
+    return np.concatenate(pieces), chosen, opened.n_rows
+
+
+def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of a column's extreme cells, and each one's distance from the median in units of the spread.
+
+    The spread is the distance between the 5th and the 95th percentile. A column whose cells are mostly one value has
+    none: there it is the median distance of the other cells, or, if these are fewer than five, the value itself.
+    """
+    none = np.empty(0, int), np.empty(0)
+    known = np.flatnonzero(~np.isnan(cells))
+    if len(known) < LEAST_ROWS:
+        return none
+    ordered = np.sort(cells[known])
+    n, middle = len(ordered), float(np.median(ordered))
+    spread = float(ordered[int(0.95 * (n - 1))] - ordered[n - 1 - int(0.95 * (n - 1))])
+    far = np.abs(cells[known] - middle)
+    if not spread:
+        others = far[far > 0]
+        spread = float(np.median(others)) if len(others) >= 5 else abs(middle)
+    spread = max(spread, 1e-6 * abs(middle))
+    if not spread:
+        return none
+    at = np.flatnonzero(far > _EXTREME * spread)
+    if len(at) > max(2, n // 100):  # a second mode of the column, not a wrong cell
+        return none
+    return known[at], far[at] / spread
+
+
+def _reconstruction(model: Model, x: Float[Array, "n d"], noise: inference.Noise) -> Float[Array, " n"]:
+    """Return the reconstruction term of each row's loss, as it is in training."""
+
+    def one_row(row: Float[Array, " d"], key: Any) -> Float[Array, ""]:
+        term: Float[Array, ""] = loss(model, row[None], key, jnp.ones(()), jnp.ones(1))[1]["reconstruction"]
+        return term
+
+    return jax.vmap(one_row)(x, jax.random.split(noise.fresh(), len(x)))
+
+
+def _initial(estimator: Any, width: int) -> Model:
+    """Return the model with weights as they are drawn."""
+    return Model.build(estimator.model_.recipe, width, estimator._seed)
+
+
+def _reconstructions(estimator: Any, scaled: np.ndarray, seed: int) -> np.ndarray | None:
+    """Return the reconstruction term of rows by the model and with initial weights, if no rows were held out."""
+    history = estimator.history_
+    if "reconstruction" not in history or "validation_loss" in history:
+        return None
+    models = (estimator.model_, _initial(estimator, scaled.shape[1]))
+    return np.stack([inference.by_rows(_reconstruction, model, scaled, seed=seed) for model in models], axis=1)
+
+
+def _labels(y: Any, numbers: np.ndarray, n: int) -> np.ndarray | None:
+    if y is None:
+        return None
+    values = np.asarray(y.to_pylist() if isinstance(y, pa.Array | pa.ChunkedArray) else y)
+    if values.shape != (n,):
+        raise InvalidData(f"y has shape {values.shape}, but there are {n:,} rows: give one value for each.")
+    chosen: np.ndarray = values[numbers]
+    return chosen
+
+
+def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> Noise | None:
+    levels = [corruption.times(factor) for factor in _FACTORS]
+    if any(level is None for level in levels) or np.isnan(scaled).any():
+        return None
+    before, after = [], []
+    for level in levels:
+        noisier = Model(model.recipe.replace(corruption=level), model.weights)
+        noisy = inference.by_rows(inference.corrupt, noisier, scaled, seed=seed)
+        found = inference.by_rows(inference.reconstruct, model, noisy)
+        # Hidden cells have no value before restoration: count the column's mean in their place.
+        shown = np.where(np.isnan(noisy), scaled.mean(axis=0), noisy)
+        before.append(float(np.square(shown - scaled).mean()))
+        after.append(float(np.square(found - scaled).mean()))
+    return Noise(_FACTORS, tuple(before), tuple(after))
+
+
+def _seen(estimator: Any, X: Any, y: Any, seed: int) -> Seen:
+    model, scaler = estimator.model_, estimator.scaler_
+    rows, numbers, n = _some(estimator, X, seed)
+    scaled = scaler.apply(rows)
+    codes = inference.by_rows(inference.code, model, scaled)
+    stochastic = model.recipe.latent.stochastic
+    if stochastic:
+        log_p = inference.by_rows(inference.log_weight_sums, model, scaled, _DRAWS)[1]
+    else:
+        log_p = inference.by_rows(inference.log_likelihood, model, scaled)
+    return Seen(
+        rows=rows,
+        scaled=scaled,
+        rebuilt=inference.by_rows(inference.decode, model, codes),
+        codes=codes,
+        scores=estimator._in_units(rows, log_p),
+        numbers=numbers,
+        n_given=n,
+        labels=_labels(y, numbers, n),
+        kl=inference.by_rows(inference.kl, model, scaled) if stochastic else None,
+        noise=_restored(model, scaled, model.recipe.corruption, seed),
+        reconstruction=_reconstructions(estimator, scaled, seed),
+    )
+
+
+def _untrained(estimator: Any, seen: Seen) -> float | None:
+    """Return the explained variance with the initial weights, if that of the trained weights is far below 0."""
+    if not estimator.n_epochs_ or len(seen.rows) < LEAST_ROWS or seen.explained_usual >= DIVERGED:
+        return None
+    model = _initial(estimator, seen.scaled.shape[1])
+    return seen.explained_by(inference.by_rows(inference.reconstruct, model, seen.scaled))
+
+
+def _between(model: Model, seen: Seen) -> np.ndarray:
+    """Interpolate from the best reconstructed row to the one, of the better half, with the furthest code."""
+    better = np.argsort(seen.errors, kind="stable")[: max(2, len(seen.errors) // 2)]
+    codes = seen.codes[better]
+    furthest = np.square(codes - codes[0]).sum(axis=1).argmax()
+    along = np.linspace(0, 1, _STEPS, dtype=codes.dtype)[:, None]
+    found: np.ndarray = inference.by_rows(inference.decode, model, codes[0] + along * (codes[furthest] - codes[0]))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    names = ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+def _image_shape(estimator: Any, given: tuple[int, ...] | None, width: int) -> tuple[int, ...] | None:
+    encoder = getattr(estimator.model_.recipe.encoder, "shape", None)
+    shape = given or estimator.image_shape_ or encoder
+    if shape is None:
+        return None
+    shape = tuple(int(size) for size in shape)
+    if len(shape) not in (2, 3) or int(np.prod(shape)) != width or (len(shape) == 3 and shape[2] not in (1, 3)):
+        if given is None:
+            return None
+        raise InvalidData(
+            f"image_shape is {given}, but rows have {width} features. Give (height, width) or (height, width, 3), "
+            "whose product is their number."
+        )
+    return shape[:2] if len(shape) == 3 and shape[2] == 1 else shape
+
+
+def gathered(
+    estimator: Any, X: Any = None, y: Any = None, *, image_shape: tuple[int, ...] | None = None, seed: int = 0
+) -> Evidence:
+    """Collect a fitted autoencoder's training and its outputs for rows.
+
+    Raises
+    ------
+    InvalidData
+        If ``y`` does not have one value for each row, or ``image_shape`` does not fit the rows.
+    """
+    model, schema, scaler = estimator.model_, estimator.schema_, estimator.scaler_
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = tuple(map(str, range(estimator.n_features_in_) if names is None else names))
+    image = _image_shape(estimator, image_shape, estimator._width)
+    seen = None if X is None else _seen(estimator, X, y, seed)
+    samples = None
+    if model.recipe.latent.stochastic:
+        samples = estimator._decoded(estimator._from_prior(_SAMPLES, seed), seed, noise=image is None)
+    return Evidence(
+        name=type(estimator).__name__,
+        model=model,
+        scaler=scaler,
+        schema=schema,
+        history=estimator.history_,
+        best_epoch=estimator.best_epoch_,
+        n_epochs=estimator.n_epochs_,
+        n_samples=estimator.n_samples_,
+        fingerprint=estimator.data_fingerprint_,
+        seed=estimator._seed,
+        columns=columns,
+        owners=columns if schema is None else schema.owners,
+        labels=columns if schema is None else schema.labels,
+        image=image,
+        parameters=estimator.get_params(deep=False),
+        versions=_versions(),
+        seen=seen,
+        samples=samples,
+        between=None if seen is None or len(seen.rows) < 2 else scaler.invert(_between(model, seen)),
+        evaluation=getattr(estimator, "evaluation_", None),
+        untrained=None if seen is None else _untrained(estimator, seen),
+    )

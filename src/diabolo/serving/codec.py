@@ -1,0 +1,367 @@
+"""Between the bytes of a request and rows: JSON, and Arrow's streaming format.
+
+``{"rows": [...]}`` is both ways the same: a row is an object by the columns' names, or a list of numbers where columns
+have none; null is a missing cell. Nothing that is read is run, and no more is made of it than its length allows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from ..data.readers import Table, numeric, numeric_columns
+from ..data.schema import Column, arrow_type, is_numeric
+from ..errors import InvalidData, meant
+from ..estimators.predictions import reach
+
+__all__ = ["ARROW", "JSON", "Malformed", "Wire"]
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_NOTHING = type(None)
+
+
+class Malformed(InvalidData):
+    """The bytes are not of the format that they are said to be."""
+
+
+class Cells:
+    """What a column's cells are in JSON, and how they are read.
+
+    Parameters
+    ----------
+    name : str
+    column : Column or None
+        What the schema says of it; None: a number.
+    may_be_missing : bool
+    least, most : float
+        Between which numbers must lie.
+    """
+
+    def __init__(
+        self, name: str, column: Column | None, may_be_missing: bool, least: float = -np.inf, most: float = np.inf
+    ) -> None:
+        self.name, self._least, self._most = name, least, most
+        self._kind = "number" if column is None else column.kind
+        self._type: pa.DataType = pa.float64()
+        if column is not None and self._kind not in ("number", "count"):
+            self._type = _read_as(column)
+        self.json_type, self._of = self._read_by()
+        self._missing = may_be_missing
+        self._categories = () if column is None else column.categories
+
+    def _read_by(self) -> tuple[dict[str, Any], tuple[type, ...]]:
+        """How JSON Schema calls a cell, and Python's types of it."""
+        if self._kind == "date":
+            return {"type": "string", "format": "date" if pa.types.is_date(self._type) else "date-time"}, (str,)
+        if pa.types.is_boolean(self._type):
+            return {"type": "boolean"}, (bool,)
+        if self._kind == "category" and not is_numeric(self._type):
+            return {"type": "string"}, (str,)
+        if pa.types.is_integer(self._type):
+            return {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, (int,)
+        return {"type": "number", "minimum": self._least, "maximum": self._most}, (int, float)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Of JSON."""
+        told: dict[str, Any] = {"anyOf": [self.json_type, {"type": "null"}]} if self._missing else dict(self.json_type)
+        if self._categories:
+            told["description"] = f"Known are {', '.join(map(repr, self._categories[:20]))}."
+        return told
+
+    def read(self, values: list[Any]) -> pa.Array:
+        """Cells of all rows.
+
+        Raises
+        ------
+        InvalidData
+            If one is of another type, or no date.
+        """
+        if not set(map(type, values)) <= {*self._of, _NOTHING}:
+            row = next(i for i, value in enumerate(values) if type(value) not in (*self._of, _NOTHING))
+            self._refuse(row, values[row])
+        if self._kind == "date":
+            return pa.array([self._moment(i, value) for i, value in enumerate(values)], self._type)
+        try:
+            found = pa.array(values, self._type)
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            raise InvalidData(f"Column {self.name}: {error}.") from error
+        if pa.types.is_floating(self._type):
+            numbers = found.to_numpy(zero_copy_only=False)
+            if (beyond := (numbers < self._least) | (numbers > self._most)).any():
+                row = int(beyond.argmax())
+                self._refuse(row, values[row])
+        return found
+
+    def _moment(self, row: int, text: str | None) -> Any:
+        """A date, or a moment in universal time where no zone is told."""
+        if text is None:
+            return None
+        try:
+            if pa.types.is_date(self._type):
+                if not _DATE.fullmatch(text):
+                    raise ValueError(text)
+                return date.fromisoformat(text)
+            moment = datetime.fromisoformat(text)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self._refuse(row, text)
+        return moment if self._type.tz is not None else moment.replace(tzinfo=None)
+
+    def _refuse(self, row: int, value: Any) -> NoReturn:
+        wanted = {"number": "a number", "integer": "a whole number", "boolean": "true or false"}.get(
+            self.json_type["type"], "a text"
+        )
+        if self._kind == "date":
+            wanted = "a date such as 2024-05-31" if self.json_type["format"] == "date" else "a date and time (RFC 3339)"
+        if type(value) in self._of and self._kind != "date":
+            wanted = f"between {self._least:.6g} and {self._most:.6g}"
+        shown = json.dumps(value, default=str)[:40]
+        raise InvalidData(f"Row {row + 1}, column {self.name} must be {wanted}; got {shown}.")
+
+
+def _read_as(column: Column) -> pa.DataType:
+    """The type that cells are read as, of those that JSON can tell."""
+    found = arrow_type(column.type)
+    if pa.types.is_timestamp(found):  # no text is finer than that
+        return pa.timestamp("us", found.tz)
+    if column.kind == "boolean":
+        return found if pa.types.is_boolean(found) else pa.float64()
+    return pa.string() if column.kind == "category" and not is_numeric(found) else found
+
+
+class Wire:
+    """Reads and writes the rows of one model.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    most_rows : int
+        Of one request.
+    """
+
+    def __init__(self, model: Any, most_rows: int) -> None:
+        schema = getattr(model, "schema_", None)
+        self.names = tuple(map(str, model.feature_names_in_)) if hasattr(model, "feature_names_in_") else None
+        self.n_features = int(model.n_features_in_)
+        self.most_rows = most_rows
+        missing = bool(model._missing)
+        used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
+        names = self.names or tuple(map(str, range(self.n_features)))
+        self._least, self._most = low, high = reach(model)
+        places = range(self.n_features) if schema is None else [schema.places[name].start for name in names]
+        self.cells = [
+            Cells(name, column, missing, float(low[at]), float(high[at]))
+            for name, column, at in zip(names, used, places, strict=True)
+        ]
+        self._has_schema = schema is not None
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, kind: str, body: bytes) -> Any:
+        """A request's rows: an array, or an Arrow table where columns have names.
+
+        Raises
+        ------
+        Malformed
+            If the bytes are not of this format.
+        InvalidData
+            If the rows are too many, none, or lack a column, or a cell is of another type.
+        """
+        return self._of_json(body) if kind == JSON else self._of_arrow(body)
+
+    def _of_json(self, body: bytes) -> Any:
+        try:
+            told = json.loads(body, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise Malformed(f"The body is not JSON: {error}.") from error
+        if not isinstance(told, dict) or not isinstance(rows := told.get("rows"), list):
+            raise InvalidData('The body must be an object with a list of rows: {"rows": [...]}.')
+        if unknown := sorted(set(told) - {"rows"}):
+            raise InvalidData(f"The body has an entry {unknown[0]!r}. {meant(unknown[0], ['rows'])}")
+        self._require_some(len(rows))
+        return self._lists(rows) if self.names is None else self._objects(rows)
+
+    def _lists(self, rows: list[Any]) -> np.ndarray:
+        if not set(map(type, rows)) <= {list} or set(map(len, rows)) != {self.n_features}:
+            at = next(i for i, row in enumerate(rows) if type(row) is not list or len(row) != self.n_features)
+            held = f"a list of {len(rows[at])}" if type(rows[at]) is list else json.dumps(rows[at])[:40]
+            raise InvalidData(f"Row {at + 1} must be a list of {self.n_features} numbers; got {held}.")
+        if set(map(type, chain.from_iterable(rows))) <= {int, float, _NOTHING}:
+            with suppress(OverflowError):
+                found = np.array(rows, np.float64)
+                if not ((found < self._least) | (found > self._most)).any():
+                    return found
+        for cells, values in zip(self.cells, zip(*rows, strict=True), strict=True):
+            cells.read(list(values))  # one of them says what is wrong
+        raise AssertionError
+
+    def _objects(self, rows: list[Any]) -> pa.Table:
+        columns = {}
+        for cells in self.cells:
+            try:
+                values = [row[cells.name] for row in rows]
+            except (KeyError, TypeError, IndexError):
+                self._refuse_object(rows)
+            columns[cells.name] = cells.read(values)
+        return pa.table(columns)
+
+    def _refuse_object(self, rows: list[Any]) -> NoReturn:
+        for i, row in enumerate(rows, start=1):
+            if not isinstance(row, dict):
+                raise InvalidData(f"Row {i} must be an object by the columns' names; got {json.dumps(row)[:40]}.")
+            if absent := [cells.name for cells in self.cells if cells.name not in row]:
+                held = ", ".join(list(row)[:12]) or "nothing"
+                raise InvalidData(f"Row {i} has no {absent[0]}, but {held}. Of a missing cell say null.")
+        raise AssertionError
+
+    def _of_arrow(self, body: bytes) -> Any:
+        try:
+            _refuse_compressed(body)
+            with pa.ipc.open_stream(body) as stream:
+                pieces, n_rows = [], 0
+                for batch in stream:
+                    batch.validate(full=True)
+                    pieces.append(batch)
+                    n_rows += batch.num_rows  # counted as they come: there may be a batch for each row
+                    self._require_few(n_rows)
+                table = pa.Table.from_batches(pieces, stream.schema)
+            names = table.column_names  # which are only now seen to be text
+        except InvalidData:
+            raise
+        except (pa.ArrowException, OSError, struct.error, ValueError) as error:  # a name that is no UTF-8, say
+            raise Malformed(f"The body is no stream of Arrow: {str(error).splitlines()[0]}.") from error
+        self._require_some(table.num_rows)
+        if self.names is None:
+            numeric_columns(table.schema, "The body")
+            return numeric(table)
+        if absent := [name for name in self.names if names.count(name) != 1]:
+            raise InvalidData(f"There must be one column named {absent[0]}. {meant(absent[0], names)}")
+        table = table.select(list(self.names))
+        if not self._has_schema:
+            numeric_columns(table.schema, "The body")
+        return table
+
+    def _require_some(self, n_rows: int) -> None:
+        if not n_rows:
+            raise InvalidData("There are no rows; at least one is needed.")
+        self._require_few(n_rows)
+
+    def _require_few(self, n_rows: int) -> None:
+        if n_rows > self.most_rows:
+            raise InvalidData(f"There are {n_rows:,} rows; at most {self.most_rows:,} are answered at once.")
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def as_lists(self, what: str) -> bool:
+        """Whether the answers to a question are rows of the features, whose columns have no names."""
+        return self.names is None and what in ("reconstruct", "impute")
+
+    def write(self, kind: str, answer: Table | pa.Table, as_lists: bool = False) -> bytes:
+        """An answer; what is no number is null in JSON."""
+        if kind == ARROW:
+            table = answer if isinstance(answer, pa.Table) else answer.as_arrow()
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as stream:
+                stream.write_table(table)
+            return bytes(sink.getvalue())
+        columns = _columns(answer)
+        if as_lists:
+            rows: list[Any] = list(zip(*columns.values(), strict=True))
+        else:
+            rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return json.dumps({"rows": rows}, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _columns(answer: Table | pa.Table) -> dict[str, list[Any]]:
+    """Its cells, as JSON has them."""
+    if isinstance(answer, Table):
+        names = answer.names or tuple(map(str, range(answer.rows.shape[1])))
+        return {name: _plain(column) for name, column in zip(names, answer.rows.T, strict=True)}
+    return {name: _plain(column) for name, column in zip(answer.column_names, answer.columns, strict=True)}
+
+
+def _plain(column: Any) -> list[Any]:
+    if isinstance(column, np.ndarray):
+        values: list[Any] = column.tolist()
+    else:
+        values = column.to_pylist()
+        if pa.types.is_temporal(column.type):
+            return [None if value is None else _told(value) for value in values]
+        if not pa.types.is_floating(column.type):
+            return values
+    if all(map(math.isfinite, filter(None, values))):
+        return values
+    return [value if value is not None and math.isfinite(value) else None for value in values]
+
+
+def _told(moment: date | datetime | time) -> str:
+    """As RFC 3339 has it, universal time where no zone is known."""
+    if isinstance(moment, datetime) and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.isoformat()
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON; null is a missing cell")
+
+
+# -- what Arrow would unpack before it can be stopped ------------------------------------------------------------------
+
+_RECORD_BATCH, _DICTIONARY = 3, 2
+
+
+def _refuse_compressed(body: bytes) -> None:
+    """A few bytes could unpack to all memory there is, and Arrow does so while it reads (Message.fbs in its sources).
+
+    Raises
+    ------
+    Malformed
+        If a message's body is compressed.
+    struct.error, pyarrow.ArrowInvalid
+        If it is not a stream of messages.
+    """
+    for message in pa.ipc.MessageReader.open_stream(body):
+        head = bytes(message.metadata)
+        table = _Fields(head, struct.unpack_from("<I", head)[0])
+        kind, inner = table.number(1), table.table(2)
+        batch = inner.table(1) if kind == _DICTIONARY and inner is not None else inner
+        if kind in (_RECORD_BATCH, _DICTIONARY) and batch is not None and batch.at(3):
+            raise Malformed("The body is compressed Arrow. Write it without compression.")
+
+
+class _Fields:
+    """A table of a FlatBuffer: its fields by their numbers."""
+
+    def __init__(self, content: bytes, start: int) -> None:
+        self._content, self._start = content, start
+        self._map = start - struct.unpack_from("<i", content, start)[0]
+
+    def at(self, field: int) -> int:
+        """Where a field lies; 0, if it is not there."""
+        (size,) = struct.unpack_from("<H", self._content, self._map)
+        place = 4 + 2 * field
+        offset = struct.unpack_from("<H", self._content, self._map + place)[0] if place + 2 <= size else 0
+        return self._start + offset if offset else 0
+
+    def number(self, field: int) -> int:
+        """One byte."""
+        return self._content[at] if (at := self.at(field)) else 0
+
+    def table(self, field: int) -> _Fields | None:
+        """A table within."""
+        at = self.at(field)
+        return _Fields(self._content, at + struct.unpack_from("<I", self._content, at)[0]) if at else None

@@ -1,0 +1,96 @@
+"""Scoring on a cluster: a class that Ray's workers make once and call for each batch of rows."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..data.readers import files_in, kind_of, numeric
+from ..errors import UsageError
+from ..estimators.trainable import load
+from ..persistence.files import read_manifest
+
+__all__ = ["Scorer", "score_with_ray"]
+
+
+class Scorer:
+    """The log-density of each row of a batch, by a saved model; for `ray.data.Dataset.map_batches`.
+
+    Parameters
+    ----------
+    run : path
+        A folder that `save` wrote, which every worker can read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn.datasets import load_iris
+    >>> from diabolo import BasicAutoencoder
+    >>> X = load_iris(as_frame=True).data
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     BasicAutoencoder(max_epochs=2, random_state=0).fit(X).save(f"{folder}/run")
+    ...     scorer = Scorer(f"{folder}/run")
+    >>> scorer(pa.Table.from_pandas(X)).column_names
+    ['log_density']
+    """
+
+    def __init__(self, run: str | os.PathLike[str]) -> None:
+        self._model = load(run)
+        self._names = list(getattr(self._model, "feature_names_in_", ()))
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """From an Arrow table (``batch_format="pyarrow"``) with the model's columns to one with ``log_density``."""
+        if self._names:
+            batch = batch.select(self._names)
+        if not batch.num_rows:
+            return pa.table({"log_density": np.zeros(0)})
+        rows: Any = batch if self._names else numeric(batch)
+        return pa.table({"log_density": self._model.score_samples(rows)})
+
+
+def score_with_ray(
+    run: str | os.PathLike[str], where: str, out: str | os.PathLike[str], batch_size: int = 8192
+) -> None:
+    """Score Parquet or CSV files on Ray: a folder of Parquet with ``log_density``, in the order of the rows.
+
+    Ray is started on this machine, unless ``RAY_ADDRESS`` names a cluster, whose machines must see all three paths.
+
+    Raises
+    ------
+    UsageError
+        If Ray is not installed, the files are of another kind, or ``out`` is there already.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("Ray is not installed. Install it with: pip install 'diabolo[ray]'") from None
+    out, files = Path(out), [str(file.resolve()) for file in files_in(where)]
+    readers = {".parquet": ray.data.read_parquet, ".csv": ray.data.read_csv}
+    kinds = {kind_of(Path(file)) for file in files}
+    if len(kinds) > 1 or not kinds <= set(readers):
+        raise UsageError(
+            f"{where}: Ray scores .parquet or .csv files, of one kind; these are {', '.join(sorted(kinds))}."
+        )
+    if out.exists():
+        raise UsageError(f"{out} exists already. Choose another name for the folder of results.")
+    read_manifest(run)  # fails here, with its own words, and not in a worker
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not begun to work here
+        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    scratch = out.resolve().with_name(f".{out.name}.part")
+    scored = readers[kinds.pop()](files).map_batches(
+        Scorer,
+        fn_constructor_args=(str(Path(run).resolve()),),
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        concurrency=(1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
+    )
+    scored.write_parquet(str(scratch))
+    scratch.rename(out)
