@@ -92,8 +92,8 @@ class Autoencoder(BaseAutoencoder):
     corruption : Corruption or None, default=None
     prior : Prior or None, default=None
         None: ``StandardNormal()``.
-    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
-default="gaussian"
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
     objective : {"reconstruction", "elbo"} or Objective, default="reconstruction"
     penalties : tuple of Penalty, default=()
     {common parameters}
@@ -160,8 +160,8 @@ class BasicAutoencoder(BaseAutoencoder):
         K, the width of the code.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
         s, on the code.
-    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
-default="gaussian"
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -207,8 +207,8 @@ class StackedAutoencoder(BaseAutoencoder):
         Of the hidden layers.
     latent_activation : the same names, default="identity"
         Of the code.
-    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
-default="gaussian"
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     skip : bool, default=True
         Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`; not
@@ -316,8 +316,8 @@ class SparseAutoencoder(BaseAutoencoder):
         ρ.
     sparsity_weight : float in [0, inf) or None, default=None
         β. None: found while training, such that every ρ̂ⱼ comes to ρ; see ``sparsity_weight_``.
-    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
-default="gaussian"
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
         "gaussian" makes the reconstruction term ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -401,8 +401,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
     skip : bool, default=True
         Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
-    likelihood : {"gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count"} or Likelihood, \
-default="gaussian"
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
         "gaussian" makes the loss ‖x − x̂‖² and a constant.
     {common parameters}
 
@@ -474,10 +474,10 @@ class VariationalAutoencoder(BaseAutoencoder):
     hidden_layer_sizes : tuple of int, default=(128, 128)
         From the input inwards.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-    likelihood : {"heteroscedastic_gaussian", "learned_gaussian", "gaussian", "bernoulli", "count"} or Likelihood, \
-default="heteroscedastic_gaussian"
-        p(x | z): normal with σ(z) learned per feature and row, or per feature only, normal with σ² = ½
-        (``Gaussian(sigma)`` for another), or Bernoulli.
+    likelihood : str or Likelihood, default="heteroscedastic_gaussian"
+        p(x | z). "heteroscedastic_gaussian": normal with σ(z) learned per feature and row; "learned_gaussian": with
+        σ learned per feature; "gaussian": with σ² = ½ (``Gaussian(sigma)`` for another); "bernoulli"; "count"; or a
+        part.
     beta : float, {"linear", "cyclical"} or Schedule, default=1.0
         β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).
     n_samples : int or None, default=None
