@@ -37,7 +37,8 @@ __all__ = ["Exported", "export_onnx"]
 
 _N_CHECKED = 1000
 _AT_A_TIME = 50
-_CLOSE = 1e-5
+_CLOSE, _CLOSE_ESTIMATE = 1e-5, 1e-4
+"""How far ONNX Runtime may be off, relative to the largest number; an estimate of log p(x) takes steps that add up."""
 _FIXED = Noise(0, 0)
 
 
@@ -132,11 +133,12 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
         found = _run(session, given)
         for output, expected in question.asked(codes if question.of_codes else given_rows).items():
             differences[f"{name}.onnx {output}"] = _far(found[output], expected)
-    if wrong := {name: far for name, far in differences.items() if not far < _CLOSE}:
-        name, far = max(wrong.items(), key=lambda item: item[1])
-        raise ExportError(
-            f"ONNX Runtime differs from Python by {far:.2g} in {name}; 1e-5 is allowed. Nothing is written."
-        )
+    for name, far in differences.items():
+        allowed = _CLOSE_ESTIMATE if name.endswith("log_density") else _CLOSE
+        if not far < allowed:
+            raise ExportError(
+                f"ONNX Runtime differs from Python by {far:.2g} in {name}; {allowed:g} is allowed. Nothing is written."
+            )
     told = {"files": list(contents), "differences": differences, **_metadata(estimator, "")}
     contents["export.json"] = json.dumps(told, indent=1, ensure_ascii=False).encode()
     _write(folder, contents)
@@ -289,7 +291,7 @@ def _impute(model: Any) -> _Question:
 
     def expected(one: Any, x: Any) -> Any:
         if one.recipe.latent.stochastic:
-            return inference.means_given(one, x, _FIXED, _CODES)
+            return inference.expected_given(one, x, _FIXED, _CODES)
         return one.reconstruct(x)
 
     for member in members:

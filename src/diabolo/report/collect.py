@@ -336,7 +336,7 @@ def _seen(estimator: Any, X: Any, y: Any, seed: int) -> Seen:
     codes = inference.by_rows(inference.code, model, scaled)
     stochastic = model.recipe.latent.stochastic
     if stochastic:
-        log_p = inference.by_rows(inference.log_weight_sums, model, scaled, _DRAWS)[1]
+        log_p = inference.by_rows(inference.log_densities, model, scaled, _DRAWS)
     else:
         log_p = inference.by_rows(inference.log_likelihood, model, scaled)
     return Seen(
