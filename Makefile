@@ -8,7 +8,7 @@ LINES ?=
 JOBS ?= auto
 
 LOWEST := .venv-lowest
-TESTED_LOWEST := tests/test_artifact.py tests/test_data.py tests/test_exporting.py tests/test_serving.py
+TESTED_LOWEST := tests/persistence tests/data/test_readers.py tests/export tests/serving/test_app.py
 
 .PHONY: help docs test lint types demo bench format clean dist lowest audit
 

@@ -8,7 +8,7 @@ import pytest
 
 from lowest import PROJECT, bounds
 
-DESIGN = (Path(__file__).parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
+DESIGN = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
 USERS = [
     *PROJECT["dependencies"],
     *(one for name, some in PROJECT["optional-dependencies"].items() if name not in ("bench", "dev") for one in some),

@@ -11,7 +11,7 @@ import diabolo
 from diabolo.core import component
 from diabolo.estimators import autoencoders, trainable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -62,7 +62,7 @@ def test_every_row_of_the_lecture_names_code_and_a_test_that_exist():
         assert names, row
         for name in names:
             _resolve(name)
-        where = re.findall(r"`(test_\w+)::(test_\w+)`", tests)
+        where = re.findall(r"`([\w/]+)::(test_\w+)`", tests)
         assert where, row
         for file, test in where:
             assert f"def {test}(" in (ROOT / "tests" / f"{file}.py").read_text(), f"{file}::{test}"

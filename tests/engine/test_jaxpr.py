@@ -1,4 +1,4 @@
-"""A traced function, and what it becomes as data; that it gives the same in a browser is shown in test_report."""
+"""A traced function, and what it becomes as data; tests of the report show that a browser computes the same."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""One process of a job that trains together: `python parallel_child.py JOB`, JOB as JSON; see `test_parallel.py`."""
+"""One process of a job that trains together: `python parallel_child.py JOB`, JOB as JSON; see `test_sharding.py`."""
 
 import contextlib
 import json

@@ -5,13 +5,9 @@ import io
 import pytest
 
 from diabolo.engine import progress
+from helpers import Terminal
 
 RECORD = {"loss": 1.25, "validation_loss": 2.5}
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def _shown(stream, monkeypatch, enabled=True, record=RECORD):

@@ -210,7 +210,7 @@ def bodies():
 
 
 def test_the_page_of_errors_lists_what_is_refused():
-    page = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
     section = page.split("## Requests to the server\n")[1].split("\n## ")[0]
     listed = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     tried = [(what, status, words) for what, (_, status, words) in (bodies() | ARROWS).items()]

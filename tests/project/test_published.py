@@ -15,7 +15,7 @@ from benchmarks.published.study import Study, written
 
 from diabolo import AutoencoderClassifier, BasicAutoencoder, parts
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("DIABOLO_DATA")
 
 

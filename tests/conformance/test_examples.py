@@ -23,7 +23,7 @@ def test_every_registered_part_has_an_example():
 
 
 def test_every_recipe_has_an_example():
-    of_one_width = {"restoring"}  # tests/test_closed_form.py tries it
+    of_one_width = {"restoring"}  # tests/engine/test_closed_form.py tries it
     assert set(recipes.__all__) - of_one_width == set(examples.RECIPES), "tests/examples.py and recipes.__all__ differ"
 
 

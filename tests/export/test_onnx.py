@@ -26,7 +26,7 @@ from diabolo.errors import ExportError, InvalidParameter, MissingExtra, NotCover
 from diabolo.export import onnx
 from diabolo.export.onnx_graph import Graph
 
-CLIENT = Path(__file__).parents[1] / "examples" / "deploy" / "score_csv.py"
+CLIENT = Path(__file__).parents[2] / "examples" / "deploy" / "score_csv.py"
 X, Y = load_wine(return_X_y=True)
 HOLES = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 FEW = {"max_epochs": 1, "random_state": 0}

@@ -122,7 +122,7 @@ def test_imports_go_down_only(tmp_path):
     """By the contracts in pyproject.toml: packages are layers, and parts do not import each other."""
     command = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
-        [command, "--no-cache"], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
+        [command, "--no-cache"], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
     )
     assert done.returncode == 0, done.stdout
 

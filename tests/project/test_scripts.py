@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda file: file.stem)
@@ -29,5 +29,5 @@ def test_an_example_runs_says_its_figures_and_leaves_a_picture(script, tmp_path)
 
 def test_there_are_examples_and_the_documentation_names_them():
     assert len(EXAMPLES) == 5
-    page = (Path(__file__).parents[1] / "docs" / "examples.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "examples.md").read_text()
     assert all(f"examples/{file.name}" in page for file in EXAMPLES)

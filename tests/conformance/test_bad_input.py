@@ -22,7 +22,7 @@ from diabolo.data import blocks
 from diabolo.errors import DiaboloError
 from diabolo.persistence import files
 
-PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 
 
 def tables(page):

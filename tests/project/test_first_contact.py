@@ -14,7 +14,7 @@ from benchmarks.published import page as results
 from scipy import stats
 from sklearn.decomposition import PCA, FactorAnalysis
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 # -- sets -------------------------------------------------------------------------------------------------------------

@@ -375,7 +375,7 @@ def test_noise_does_not_repeat_from_span_to_span(rows, tmp_path):
 
 
 def test_a_stopped_training_on_chunks_goes_on_to_the_bit(rows, tmp_path):
-    from test_checkpoint import same_bits, stopped
+    from helpers import same_bits, stopped
 
     path = as_npy(rows, tmp_path)
     whole = clone(DEEP).fit(path)
@@ -404,7 +404,7 @@ def test_a_plan_is_printed_before_the_first_row_is_learned_from(rows, tmp_path, 
 
 def test_a_terminal_sees_how_far_the_reading_is(rows, tmp_path, monkeypatch):
     from diabolo.engine.progress import Bar
-    from test_progress import Terminal
+    from helpers import Terminal
 
     shown, real = [], Bar.show
 
