@@ -1,7 +1,9 @@
-"""What tests of several files share: trainings that are stopped, in this process and in others, and a terminal."""
+"""What tests of several files share: many cases in one test, trainings that are stopped, and a terminal."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import io
 import os
 import resource
@@ -17,6 +19,42 @@ from diabolo import StackedAutoencoder, VariationalAutoencoder
 from diabolo.engine import trainer
 from diabolo.engine.checkpoints import Checkpoints
 from diabolo.errors import CheckpointError
+
+
+def over(names, cases):
+    """Try all cases in one test: `pytest.mark.parametrize` for thousands of cases of one mechanism.
+
+    Every case is tried, and the failure names each one that does not hold. Fixtures are shared by all cases, so they
+    must be only read, or made anew by the test itself.
+    """
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    labelled = list(cases.items() if isinstance(cases, dict) else ((repr(case), case) for case in cases))
+    assert labelled, "there is no case to try"
+
+    def decorate(test):
+        @functools.wraps(test)
+        def tried(**fixtures):
+            failures = []
+            for label, case in labelled:
+                values = (case,) if len(names) == 1 else case
+                try:
+                    test(**fixtures, **dict(zip(names, values, strict=True)))
+                except (Exception, pytest.fail.Exception) as failure:
+                    failure.add_note(f"case: {label}")
+                    failures.append(failure)
+            if len(failures) == 1:
+                raise failures[0]
+            if failures:
+                labels = "; ".join(str(failure.__notes__[-1]) for failure in failures)
+                raise BaseExceptionGroup(f"{len(failures)} of {len(labelled)} cases: {labels}", failures)
+
+        signature = inspect.signature(test)
+        others = [parameter for name, parameter in signature.parameters.items() if name not in names]
+        tried.__signature__ = signature.replace(parameters=others)
+        return tried
+
+    return decorate
+
 
 VAE = VariationalAutoencoder(
     hidden_layer_sizes=(4,),

@@ -18,9 +18,10 @@ from diabolo import parts
 from diabolo.core import component as part_module
 from diabolo.core.component import Interval, Part, from_json, registered, to_json
 from diabolo.errors import ArtifactError, InvalidPart, UnknownPart
+from helpers import over
 
-every_part = pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts()])
-every_class = pytest.mark.parametrize("cls", [registered()[name] for name in examples.PARTS])
+every_part = over("part", dict(examples.all_parts()))
+every_class = over("cls", {name: registered()[name] for name in examples.PARTS})
 
 
 def first(cls):
@@ -51,9 +52,7 @@ def test_a_part_is_frozen(part):
 
 
 @every_part
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p)), clone, dataclasses.replace]
-)
+@over("copied", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p)), clone, dataclasses.replace])
 def test_copies_are_equal_and_hash_alike(part, copied):
     other = copied(part)
     assert type(other) is type(part)
@@ -88,7 +87,7 @@ def test_a_whole_number_and_its_float_are_the_same_part():
     assert hash(parts.Masking(1)) == hash(parts.Masking(1.0))
 
 
-@pytest.mark.parametrize(
+@over(
     ("listed", "tupled"),
     [
         (parts.MLP([3, 2]), parts.MLP((3, 2))),
@@ -119,12 +118,12 @@ def test_json_names_the_class_and_every_field(cls):
     assert set(to_json(first(cls))) == {"part", *(f.name for f in dataclasses.fields(cls))}
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 0.5, "text", (), (1, (2, "x")), {"a": 1}])
+@over("value", [None, True, 3, 0.5, "text", (), (1, (2, "x")), {"a": 1}])
 def test_plain_values_survive_json(value):
     assert from_json(json.loads(json.dumps(to_json(value)))) == value
 
 
-@pytest.mark.parametrize("wrap", [lambda p: p, lambda p: [p], lambda p: {"part": "Chain", "steps": [p]}])
+@over("wrap", [lambda p: p, lambda p: [p], lambda p: {"part": "Chain", "steps": [p]}])
 def test_an_unknown_part_is_named(wrap):
     with pytest.raises(UnknownPart, match="'NeverDefined'.*[Ii]mport") as caught:
         from_json(wrap({"part": "NeverDefined", "p": 0.5}))
@@ -219,14 +218,14 @@ def test_replace_reaches_several_fields_of_one_part():
     assert part == parts.ELBO(parts.LinearWarmup(4.0, 0.5), 2)
 
 
-@pytest.mark.parametrize("names", [("corruption", "corruption__p"), ("corruption__p", "corruption")])
+@over("names", [("corruption", "corruption__p"), ("corruption__p", "corruption")])
 def test_replace_takes_a_new_part_and_a_field_of_it_in_any_order(names):
     values = {"corruption": parts.Masking(), "corruption__p": 0.9}
     recipe = parts.Recipe(corruption=parts.Masking(0.5)).replace(**{name: values[name] for name in names})
     assert recipe.corruption == parts.Masking(0.9)
 
 
-@pytest.mark.parametrize(
+@over(
     ("changes", "message"),
     [
         ({"q": 1}, "Masking has no parameter 'q'; it has p"),
@@ -296,23 +295,23 @@ def inside(field):
 
 
 def ranged(values):
-    return [
-        pytest.param(cls, field.name, value, id=f"{name}.{field.name}={value!r}")
+    return {
+        f"{name}.{field.name}={value!r}": (cls, field.name, value)
         for name, cls in registered().items()
         if name in examples.PARTS
         for field in dataclasses.fields(cls)
         if "within" in field.metadata or "options" in field.metadata
         for value in values(field)
-    ]
+    }
 
 
-@pytest.mark.parametrize(("cls", "name", "value"), ranged(outside))
+@over(("cls", "name", "value"), ranged(outside))
 def test_a_value_outside_its_range_is_refused_by_name(cls, name, value):
     with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.{name} must be"):
         first(cls).replace(**{name: value})
 
 
-@pytest.mark.parametrize(("cls", "name", "value"), ranged(inside))
+@over(("cls", "name", "value"), ranged(inside))
 def test_a_value_within_its_range_is_kept(cls, name, value):
     assert getattr(first(cls).replace(**{name: value}), name) == value
 
@@ -322,7 +321,7 @@ def test_invalid_parts_are_value_errors():
         parts.Masking(2.0)
 
 
-@pytest.mark.parametrize(
+@over(
     ("part", "plain"),
     [
         (lambda: parts.Masking(np.float64(0.5)), parts.Masking(0.5)),
@@ -344,7 +343,7 @@ def test_a_numpy_number_outside_its_range_is_refused():
         parts.Masking(np.float32(1.5))
 
 
-@pytest.mark.parametrize(
+@over(
     ("text", "within", "without"),
     [
         ("[0, 1]", [0.0, 0.5, 1.0], [-0.1, 1.1]),
@@ -358,14 +357,14 @@ def test_an_interval_holds_what_its_notation_says(text, within, without):
     assert not any(value in Interval(text) for value in without)
 
 
-@pytest.mark.parametrize("hidden", [(0,), (-3,), (4, 0), (2.5,), ("4",), 8, None])
+@over("hidden", [(0,), (-3,), (4, 0), (2.5,), ("4",), 8, None])
 def test_hidden_layers_are_a_tuple_of_positive_whole_numbers(hidden):
     with pytest.raises(InvalidPart, match=r"MLP\.hidden"):
         parts.MLP(hidden)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0, 1), ("8", 8, 1), 64, None])
-@pytest.mark.parametrize("cls", [parts.Convolutional, parts.TransposedConvolutional])
+@over("shape", [(8, 8), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0, 1), ("8", 8, 1), 64, None])
+@over("cls", [parts.Convolutional, parts.TransposedConvolutional])
 def test_a_shape_is_three_positive_whole_numbers(cls, shape):
     with pytest.raises(
         InvalidPart, match=rf"{cls.__name__}\.shape must be a tuple of 3 whole numbers in \[1, 2147483647\]"
@@ -373,13 +372,13 @@ def test_a_shape_is_three_positive_whole_numbers(cls, shape):
         cls(shape)
 
 
-@pytest.mark.parametrize("steps", [("masking",), (0.3,), (parts.Code(),), parts.Masking()])
+@over("steps", [("masking",), (0.3,), (parts.Code(),), parts.Masking()])
 def test_a_chain_holds_corruptions_only(steps):
     with pytest.raises(InvalidPart, match=r"Chain\.steps"):
         parts.Chain(steps)
 
 
-@pytest.mark.parametrize("beta", [0.5, "linear", None, parts.Masking()])
+@over("beta", [0.5, "linear", None, parts.Masking()])
 def test_the_weight_of_the_kl_term_is_a_schedule(beta):
     with pytest.raises(InvalidPart, match=r"ELBO\.beta"):
         parts.ELBO(beta)
@@ -447,7 +446,7 @@ def test_a_part_without_a_slot_is_refused():
 # -- recipes: parts that fit each other -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slot", ["corruption", "encoder", "latent", "prior", "decoder", "likelihood", "objective"])
+@over("slot", ["corruption", "encoder", "latent", "prior", "decoder", "likelihood", "objective"])
 def test_a_slot_refuses_a_part_of_another(slot):
     with pytest.raises(InvalidPart, match=f"{slot} must be a"):
         parts.Recipe(**{slot: parts.L1()})
@@ -460,13 +459,13 @@ def test_penalties_must_be_penalties():
         parts.Recipe(penalties=(parts.L1(), parts.Masking()))
 
 
-@pytest.mark.parametrize("latent", [parts.Code(2), parts.Code(2, "relu"), parts.DiagonalGaussian(2)])
+@over("latent", [parts.Code(2), parts.Code(2, "relu"), parts.DiagonalGaussian(2)])
 def test_the_kl_sparsity_penalty_is_refused_where_the_code_leaves_the_unit_interval(latent):
     with pytest.raises(InvalidPart, match='KLSparsity is defined for codes in.*activation="sigmoid"'):
         parts.Recipe(latent=latent, penalties=(parts.KLSparsity(),))
 
 
-@pytest.mark.parametrize("objective", [parts.ELBO(), parts.ImportanceWeighted()])
+@over("objective", [parts.ELBO(), parts.ImportanceWeighted()])
 def test_an_objective_of_the_posterior_is_refused_where_the_code_is_deterministic(objective):
     with pytest.raises(InvalidPart, match=f"{type(objective).__name__}.*DiagonalGaussian"):
         parts.Recipe(latent=parts.Code(2), objective=objective)
