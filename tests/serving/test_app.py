@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from diabolo.errors import InvalidParameter, MissingExtra, UsageError
 from diabolo.estimators import predictions
 from diabolo.serving import Limits, create_app
 from diabolo.serving.codec import ARROW, JSON, InvalidData, Wire
+from helpers import over
 
 X, Y = load_wine(return_X_y=True)
 FRAME = load_wine(as_frame=True).data
@@ -179,73 +181,76 @@ def bodies():
 
     without = {name: cell for name, cell in row().items() if name != "kind"}
     return {
-        "no JSON": ("[", 400, "not JSON"),
-        "no bytes": ("", 400, "not JSON"),
-        "not UTF-8": (b'{"rows": ["\xff"]}', 400, "not JSON"),
-        "NaN": ('{"rows": [{"length": NaN}]}', 400, "null is a missing cell"),
-        "nested without end": ("[" * 100_000, 400, "not JSON"),
-        "a number without end": ('{"rows": [' + "9" * 5000 + "]}", 400, "not JSON"),
-        "a list": ("[]", 422, 'with a list of rows: {"rows": [...]}'),
-        "no rows": (ask([]), 422, "no rows"),
-        "rows that are none": (ask({}), 422, "list of rows"),
-        "an entry more": ('{"rows": [], "row": 1}', 422, "an entry 'row'. Did you mean rows?"),
-        "a list for a row": (ask([row(), [1, 2]]), 422, "Row 2 must be an object by the columns' names; got [1, 2]"),
-        "a number for a row": (ask([5]), 422, "Row 1 must be an object"),
-        "a column that lacks": (ask([row(), without]), 422, "Row 2 has no kind, but length, is new"),
-        "a word for a number": (ask([row(length="x")]), 422, 'Row 1, column length must be a number; got "x"'),
-        "truth for a number": (ask([row(length=True)]), 422, "column length must be a number; got true"),
-        "a number for truth": (ask([row(**{"is new": 1})]), 422, "column is new must be true or false; got 1"),
-        "a number for a word": (ask([row(kind=3)]), 422, "column kind must be a text; got 3"),
-        "half a letter": (ask([row(kind="\ud800")]), 422, "Column kind"),
-        "no date": (ask([row(day="yesterday")]), 422, "column day must be a date such as 2024-05-31"),
-        "a day that there is not": (ask([row(day="2021-02-29")]), 422, "column day must be a date"),
-        "a moment for a day": (ask([row(day="2021-02-28T00:00:00Z")]), 422, "column day must be a date"),
-        "a day before all others": (ask([row(day="0000-01-01")]), 422, "column day must be a date"),
-        "no moment": (ask([row(at="noon")]), 422, "column at must be a date and time"),
-        "a number beyond 32 bits": (ask([row(), row(length=1e300)]), 422, "Row 2, column length must be between"),
-        "a number beyond 64 bits": (ask([row(length=10**400)]), 422, "Column length"),
-        "a missing cell, none in fit": (ask([row(), row(length=None)]), 422, "first in row 2, column length"),
-        "too many rows": (ask([row()] * 101), 422, "There are 101 rows; at most 100"),
+        "no JSON": ("[", 400),
+        "no bytes": ("", 400),
+        "not UTF-8": (b'{"rows": ["\xff"]}', 400),
+        "NaN": ('{"rows": [{"length": NaN}]}', 400),
+        "nested without end": ("[" * 100_000, 400),
+        "a number without end": ('{"rows": [' + "9" * 5000 + "]}", 400),
+        "a list": ("[]", 422),
+        "no rows": (ask([]), 422),
+        "rows that are none": (ask({}), 422),
+        "an entry more": ('{"rows": [], "row": 1}', 422),
+        "a list for a row": (ask([row(), [1, 2]]), 422),
+        "a number for a row": (ask([5]), 422),
+        "a column that lacks": (ask([row(), without]), 422),
+        "a word for a number": (ask([row(length="x")]), 422),
+        "truth for a number": (ask([row(length=True)]), 422),
+        "a number for truth": (ask([row(**{"is new": 1})]), 422),
+        "a number for a word": (ask([row(kind=3)]), 422),
+        "half a letter": (ask([row(kind="\ud800")]), 422),
+        "no date": (ask([row(day="yesterday")]), 422),
+        "a day that there is not": (ask([row(day="2021-02-29")]), 422),
+        "a moment for a day": (ask([row(day="2021-02-28T00:00:00Z")]), 422),
+        "a day before all others": (ask([row(day="0000-01-01")]), 422),
+        "no moment": (ask([row(at="noon")]), 422),
+        "a number beyond 32 bits": (ask([row(), row(length=1e300)]), 422),
+        "a number beyond 64 bits": (ask([row(length=10**400)]), 422),
+        "a missing cell, none in fit": (ask([row(), row(length=None)]), 422),
+        "too many rows": (ask([row()] * 101), 422),
     }
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+SECTION = PAGE.split("## Requests to the server\n")[1].split("\n## ")[0]
+LISTED = [[cell.strip() for cell in line.strip("|").split("|")] for line in SECTION.splitlines() if line[:1] == "|"][2:]
+WORDS = {what: words for what, _, words, *_ in LISTED}
+"""What the page of errors says that each is refused with."""
+
+
 def test_the_page_of_errors_lists_what_is_refused():
-    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
-    section = page.split("## Requests to the server\n")[1].split("\n## ")[0]
-    listed = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
-    tried = [(what, status, words) for what, (_, status, words) in (bodies() | ARROWS).items()]
-    assert [row[:3] for row in listed[2:]] == [[what, str(status), words] for what, status, words in tried]
+    tried = [[what, str(status)] for what, (_, status) in (bodies() | ARROWS).items()]
+    assert [row[:2] for row in LISTED] == tried
 
 
-@pytest.mark.parametrize("what", bodies())
+@over("what", bodies().keys())
 def test_bodies_that_are_refused(what):
-    body, status, words = bodies()[what]
+    body, status = bodies()[what]
     ask = client("a table without missing cells", Limits(rows=100))
     for path in ("transform", "score"):
         told = ask.post(f"/{path}", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
         assert told.status_code == status, told.text
         assert told.headers["content-type"] == "application/problem+json"
-        assert words in told.json()["detail"]
+        assert WORDS[what] in told.json()["detail"]
         assert told.json()["status"] == status
 
 
 LISTS = {
-    "an object for a row": ([{"a": 1}], "Row 1 must be a list of 13 numbers"),
-    "a short row": ([[1.0] * 13, [1.0] * 12], "Row 2 must be a list of 13 numbers; got a list of 12"),
-    "a word": ([[1.0] * 12 + ["x"]], 'Row 1, column 12 must be a number; got "x"'),
-    "truth": ([[1.0] * 12 + [True]], "Row 1, column 12 must be a number; got true"),
-    "infinity": ([[1.0] * 12 + [1e300]], "Row 1, column 12 must be between"),
-    "a huge whole number": ([[1] * 12 + [10**400]], "Column 12:"),
-    "nothing": ([[1.0] * 12 + [None]], "missing cells"),
+    "an object for a row": ([{"a": 1}], "Row 1"),
+    "a short row": ([[1.0] * 13, [1.0] * 12], "Row 2"),
+    "a word": ([[1.0] * 12 + ["x"]], "Row 1, column 12"),
+    "truth": ([[1.0] * 12 + [True]], "Row 1, column 12"),
+    "infinity": ([[1.0] * 12 + [1e300]], "Row 1, column 12"),
+    "a huge whole number": ([[1] * 12 + [10**400]], "Column 12"),
+    "nothing": ([[1.0] * 12 + [None]], "row 1"),
 }
 
 
-@pytest.mark.parametrize("what", LISTS)
-def test_lists_that_are_refused(what):
-    rows, words = LISTS[what]
+@over("rows, place", LISTS)
+def test_lists_that_are_refused(rows, place):
     told = client().post("/score", json={"rows": rows})
     assert told.status_code == 422
-    assert words in told.json()["detail"]
+    assert place.lower() in told.json()["detail"].lower()
 
 
 def written(rows, **options):
@@ -263,30 +268,30 @@ def with_column(cells):
 
 
 ARROWS = {
-    "Arrow: no bytes": (b"", 400, "no stream of Arrow"),
-    "Arrow: noise": (bytes(range(256)) * 20, 400, "no stream of Arrow"),
-    "Arrow: half": (as_arrow(NAMED)[:-1500], 400, "no stream of Arrow"),
-    "Arrow: a file of Arrow": (b"ARROW1\0\0" + as_arrow(NAMED), 400, "no stream of Arrow"),
-    "Arrow: compressed": (written(NAMED, compression="zstd"), 400, "compressed"),
-    "Arrow: compressed otherwise": (written(NAMED, compression="lz4"), 400, "compressed"),
-    "Arrow: no rows": (as_arrow(NAMED[:0]), 422, "no rows"),
-    "Arrow: too many rows": (as_arrow(pa.concat_tables([NAMED] * 6)), 422, "at most 100"),
-    "Arrow: rows of nothing": (as_arrow(pa.table({"a": pa.nulls(10**9)})), 422, "1,000,000,000 rows"),
-    "Arrow: a column that lacks": (as_arrow(NAMED.drop_columns("hue")), 422, "one column named hue"),
-    "Arrow: a column twice": (as_arrow(NAMED.append_column("hue", NAMED["hue"])), 422, "one column named hue"),
-    "Arrow: words": (as_arrow(with_column(pa.array(["x"] * 20))), 422, "not numbers"),
-    "Arrow: lists": (as_arrow(with_column(pa.array([[1.0]] * 20))), 422, "not numbers"),
-    "Arrow: infinity": (as_arrow(with_column(pa.array([np.inf] * 20))), 422, "infinity"),
-    "Arrow: missing cells": (as_arrow(with_column(pa.nulls(20, pa.float64()))), 422, "missing cells"),
+    "Arrow: no bytes": (b"", 400),
+    "Arrow: noise": (bytes(range(256)) * 20, 400),
+    "Arrow: half": (as_arrow(NAMED)[:-1500], 400),
+    "Arrow: a file of Arrow": (b"ARROW1\0\0" + as_arrow(NAMED), 400),
+    "Arrow: compressed": (written(NAMED, compression="zstd"), 400),
+    "Arrow: compressed otherwise": (written(NAMED, compression="lz4"), 400),
+    "Arrow: no rows": (as_arrow(NAMED[:0]), 422),
+    "Arrow: too many rows": (as_arrow(pa.concat_tables([NAMED] * 6)), 422),
+    "Arrow: rows of nothing": (as_arrow(pa.table({"a": pa.nulls(10**9)})), 422),
+    "Arrow: a column that lacks": (as_arrow(NAMED.drop_columns("hue")), 422),
+    "Arrow: a column twice": (as_arrow(NAMED.append_column("hue", NAMED["hue"])), 422),
+    "Arrow: words": (as_arrow(with_column(pa.array(["x"] * 20))), 422),
+    "Arrow: lists": (as_arrow(with_column(pa.array([[1.0]] * 20))), 422),
+    "Arrow: infinity": (as_arrow(with_column(pa.array([np.inf] * 20))), 422),
+    "Arrow: missing cells": (as_arrow(with_column(pa.nulls(20, pa.float64()))), 422),
 }
 
 
-@pytest.mark.parametrize("what", ARROWS)
+@over("what", ARROWS.keys())
 def test_arrow_that_is_refused(what):
-    body, status, words = ARROWS[what]
+    body, status = ARROWS[what]
     told = client("names", Limits(rows=100)).post("/score", content=body, headers={"Content-Type": ARROW})
     assert told.status_code == status, told.text
-    assert words in told.json()["detail"], told.text
+    assert WORDS[what] in told.json()["detail"], told.text
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -325,7 +330,7 @@ def test_a_body_that_is_too_long_is_refused_whether_it_says_so_or_not():
     body = json.dumps({"rows": X.tolist()}).encode()
     told = ask.post("/score", content=body, headers={"Content-Type": JSON})
     assert told.status_code == 413
-    assert "more than 1,000 bytes" in told.json()["detail"]
+    assert "1,000" in told.json()["detail"]
     pieces = (body[i : i + 100] for i in range(0, len(body), 100))
     assert ask.post("/score", content=pieces, headers={"Content-Type": JSON}).status_code == 413
     assert ask.post("/score", json={"rows": X[:2].tolist()}).status_code == 200
@@ -412,7 +417,7 @@ def test_a_request_that_is_refused_does_no_harm_to_those_beside_it():
     holes = [[None] * 13]
     found, _ = together(model, [X[:1].tolist(), X[:2].tolist(), holes, X[2:4].tolist(), holes])
     assert [told.status_code for told in found] == [200, 200, 422, 200, 422]
-    assert "first in row 1," in found[4].json()["detail"]
+    assert "row 1" in found[4].json()["detail"]
 
 
 def test_more_requests_than_may_be_under_way_are_told_to_come_again():
@@ -504,8 +509,9 @@ def begin(saved, *options, **environment):
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
     )
     line = process.stdout.readline()
-    assert "answers on http://127.0.0.1:" in line, line + process.stderr.read()
-    return process, line.split("answers on ")[1].split(";")[0]
+    address = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert address, line + process.stderr.read()
+    return process, address[0]
 
 
 def ended(process):
@@ -632,17 +638,17 @@ def test_the_command_refuses(saved, tmp_path, run, monkeypatch):
         assert len(err.splitlines()) == 1
 
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-        refused("a token is needed", saved, "--host", host)
-    refused("cannot be read", saved, "--token-file", tmp_path / "none")
+        refused("token", saved, "--host", host)
+    refused("none", saved, "--token-file", tmp_path / "none")
     (tmp_path / "empty").touch()
-    refused("must hold a token", saved, "--token-file", tmp_path / "empty")
+    refused("empty", saved, "--token-file", tmp_path / "empty")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused("cannot be listened on: Address already in use", saved, "--port", taken.getsockname()[1])
+        refused(str(taken.getsockname()[1]), saved, "--port", taken.getsockname()[1])
     refused("--max-body", saved, "--max-body", "0")
     refused("--timeout", saved, "--timeout", "-1")
-    refused("not a saved model", tmp_path)
+    refused(tmp_path.name, tmp_path)
     diabolo.AutoencoderGenerator(vae(), random_state=0).fit(X).save(tmp_path / "generator")
-    refused("is not served", tmp_path / "generator")
+    refused("AutoencoderGenerator", tmp_path / "generator")
 
 
 def test_without_the_extra_it_says_so(saved, run, monkeypatch):
@@ -653,4 +659,4 @@ def test_without_the_extra_it_says_so(saved, run, monkeypatch):
         __import__("diabolo.serving")
     status, _, err = run("serve", saved)
     assert status == 2
-    assert "pip install 'diabolo[serve]'" in err
+    assert "diabolo[serve]" in err

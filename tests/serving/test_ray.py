@@ -56,14 +56,14 @@ def test_ray_scores_a_folder_to_a_folder_as_one_machine_does(run, tmp_path):
 
 def test_what_ray_cannot_do_is_refused_before_it_starts(run, tmp_path):
     folder, _ = run
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError):
         score_with_ray(folder / "run", str(folder / "rows"), tmp_path)
     np.save(tmp_path / "rows.npy", np.ones((3, 6)))
-    with pytest.raises(UsageError, match=r"Ray scores .parquet or .csv files.* \.npy\."):
+    with pytest.raises(UsageError, match=r"\.npy"):
         score_with_ray(folder / "run", str(tmp_path / "rows.npy"), tmp_path / "out")
 
 
 def test_without_ray_it_is_said_how_to_get_it(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'diabolo\[ray\]'"):
+    with pytest.raises(UsageError, match=r"diabolo\[ray\]"):
         score_with_ray(run[0] / "run", str(run[0] / "rows"), tmp_path / "out")
