@@ -2,13 +2,12 @@
 
 import inspect
 
-import pytest
-
 import examples
 from diabolo.core import recipes
 from diabolo.core.component import registered
 from diabolo.core.model import Recipe
 from diabolo.estimators.base import ESTIMATORS
+from helpers import over
 
 MODULES = examples.own_modules()
 
@@ -40,21 +39,21 @@ def test_every_estimator_has_an_example():
     assert set(own(ESTIMATORS)) == set(examples.ESTIMATORS), "tests/examples.py and ESTIMATORS differ"
 
 
-@pytest.mark.parametrize("name", examples.PARTS)
+@over("name", list(examples.PARTS))
 def test_examples_are_of_the_class_that_they_are_entered_under(name):
     assert {type(part) for part in examples.PARTS[name]} == {registered()[name]}
 
 
-@pytest.mark.parametrize("name", examples.RECIPES)
+@over("name", list(examples.RECIPES))
 def test_example_recipes_are_recipes(name):
     assert type(examples.RECIPES[name]) is Recipe
 
 
-@pytest.mark.parametrize("name", examples.ESTIMATORS)
+@over("name", list(examples.ESTIMATORS))
 def test_examples_are_of_the_estimator_that_they_are_entered_under(name):
     assert type(examples.ESTIMATORS[name]) is ESTIMATORS[name]
 
 
-@pytest.mark.parametrize("name", examples.ESTIMATORS)
+@over("name", list(examples.ESTIMATORS))
 def test_the_table_knows_which_estimators_have_a_posterior(name):
     assert hasattr(examples.ESTIMATORS[name], "sample") == (name in examples.STOCHASTIC)

@@ -10,6 +10,7 @@ import pytest
 import diabolo
 from diabolo.core import component
 from diabolo.estimators import autoencoders, trainable
+from helpers import over
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -40,7 +41,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+@over("page", {_name(page): page for page in PAGES})
 def test_links_within_the_project_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{_name(page)} links to {target}"

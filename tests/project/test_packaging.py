@@ -4,8 +4,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-import pytest
-
+from helpers import over
 from lowest import PROJECT, bounds
 
 DESIGN = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
@@ -17,21 +16,21 @@ BY_DATE = ("fsspec",)
 """Versions that are dates promise nothing, so there is none to stop before."""
 
 
-@pytest.mark.parametrize("requirement", USERS)
+@over("requirement", USERS)
 def test_every_dependency_is_bounded(requirement):
     name, lowest, beyond = bounds(requirement)
     assert lowest
     assert beyond or name in BY_DATE
 
 
-@pytest.mark.parametrize("requirement", USERS)
+@over("requirement", USERS)
 def test_every_dependency_has_its_reason(requirement):
     name, *_ = bounds(requirement)
     section = DESIGN.split("## Dependencies")[1]
     assert re.search(rf"^\|[^|]*\b{re.escape(name)}\b[^|]*\|", section, flags=re.MULTILINE | re.IGNORECASE), name
 
 
-@pytest.mark.parametrize("requirement", PROJECT["dependencies"])
+@over("requirement", PROJECT["dependencies"])
 def test_what_is_installed_is_allowed(requirement):
     name, lowest, beyond = bounds(requirement)
 
