@@ -24,18 +24,26 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and page.
 
 
 NEED_ALL_STEPS = ("generation",)
-"""What other pages claim holds after a quarter of the steps that are the default."""
+"""What other pages claim holds after an eighth of the steps that are the default."""
+QUICK = ("README", "start", "stacked", "basic", "sparse", "variational", "report", "anomalies", "scaling")
+QUICK_TASKS = ("deploy", "new-part", "own-network", "own-images", "own-csv", "resume", "scale-out")
+"""Pages that need no more than some ten seconds; the others are run with `-m slow`."""
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=_name)
+def _marked(page):
+    marks = () if page.stem in QUICK + QUICK_TASKS else pytest.mark.slow
+    return pytest.param(page, id=_name(page), marks=marks)
+
+
+@pytest.mark.parametrize("page", [_marked(page) for page in WITH_CODE])
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     """Of all but the Korean README, whose code is the other's: see test_readme."""
     monkeypatch.chdir(tmp_path)
     own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
     monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests
     if page.stem not in NEED_ALL_STEPS:
-        monkeypatch.setattr(trainable.Learner, "_steps", 1000)
-        monkeypatch.setattr(autoencoders.VariationalAutoencoder, "_steps", 2500)
+        monkeypatch.setattr(trainable.Learner, "_steps", 500)
+        monkeypatch.setattr(autoencoders.VariationalAutoencoder, "_steps", 1200)
         monkeypatch.setattr(trainable, "_LEAST_EPOCHS", 5)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
