@@ -1,9 +1,6 @@
-"""Bad input, as docs/errors.md lists it: each row is made and refused, in Python and by the command, in its words."""
+"""Bad rows, calls and files, as docs/errors.md lists them: each is made and refused, in Python and by the command."""
 
-import json
-import re
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
@@ -17,54 +14,27 @@ import scipy.sparse
 from PIL import Image
 
 import diabolo
-from diabolo import errors, parts
-from diabolo.data import blocks
+from diabolo import errors
 from diabolo.errors import DiaboloError
-from diabolo.persistence import files
-
-PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
-
-
-def tables(page):
-    """The tables of a page, in their order, each with its rows by their first cells."""
-    found, inside = [], False
-    for line in page.splitlines():
-        is_row = line[:1] == "|"
-        if is_row and not inside:
-            found.append({})
-        elif is_row and not set(line) <= set("|-"):
-            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            assert name not in found[-1], name
-            found[-1][name] = cells
-        inside = is_row
-    return found
-
-
-ROWS, CALLS, FILES, PARAMETERS, SETTINGS, MODELS, WRITING, REQUESTS, TRAININGS, RESULTS = tables(PAGE)
-
-GOOD = np.random.default_rng(0).normal(size=(30, 4))
-NAMES = ["a", "b", "c", "d"]
-LABELS = [0, 1] * 15
-FAR = 2**60 + np.arange(120).reshape(30, 4)
-SMALL = {"n_latent": 2, "max_epochs": 1, "random_state": 0}
-
-
-def changed(row, column, value):
-    rows = GOOD.copy()
-    rows[row, column] = value
-    return rows
-
-
-def named(rows, names=NAMES):
-    return pa.table({name: rows[:, i] for i, name in enumerate(names[: rows.shape[1]])})
-
-
-def twins():
-    return pa.Table.from_arrays([pa.array(GOOD[:, 0]), pa.array(GOOD[:, 1])], names=["a", "a"])
-
-
-def basic(**parameters):
-    return diabolo.BasicAutoencoder(**SMALL | parameters)
+from errors_page import (
+    CALLS,
+    FAR,
+    FILES,
+    GOOD,
+    LABELS,
+    LINES,
+    NAMES,
+    ROWS,
+    SMALL,
+    WAYS_IN,
+    basic,
+    changed,
+    folder_of,
+    named,
+    refused,
+    refused_by_the_command,
+    twins,
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,33 +50,6 @@ def fitted_by_name():
 @pytest.fixture(scope="module")
 def variational():
     return diabolo.VariationalAutoencoder(hidden_layer_sizes=8, **SMALL).fit(GOOD)
-
-
-# -- what is looked for -----------------------------------------------------------------------------------------------
-
-
-def holds(message, told):
-    """Whether a message has the words; several ways of saying it are apart by a semicolon."""
-    return any(words.strip().lower() in message.lower() for words in told.split(";"))
-
-
-def refused(row, act):
-    """That it is, as a row of the page says."""
-    kind, words = row[0], row[1]
-    name = re.search(r"`(\w+)`", kind).group(1)
-    with pytest.raises(getattr(errors, name, None) or TypeError) as caught:
-        act()
-    assert isinstance(caught.value, DiaboloError) or name == "TypeError"
-    assert holds(str(caught.value), words), str(caught.value)
-
-
-def refused_by_the_command(words, run, folder, arguments):
-    before = sorted(folder.rglob("*"))
-    status, _, err = run(*arguments)
-    assert status == 2, err
-    assert holds(err, words), err
-    assert len(err.strip().splitlines()) == 1
-    assert sorted(folder.rglob("*")) == before, "a file was left behind"
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------
@@ -132,23 +75,12 @@ GIVEN = {
 }
 IN_FILES = [what for what, row in ROWS.items() if row[2] != "not a file's"]
 CAN_BE_SCORED = ("one row", "whole numbers beyond 2⁵³ that differ by little")
-WAYS_IN = {
-    **{name: getattr(diabolo, name) for name in diabolo.__all__ if name.endswith(("Autoencoder", "Detector"))},
-    "AutoencoderGenerator": diabolo.AutoencoderGenerator,
-    "AutoencoderImputer": diabolo.AutoencoderImputer,
-    "AutoencoderClassifier": lambda: diabolo.AutoencoderClassifier(basic()),
-}
 
 
 def test_every_row_of_the_page_is_tried():
     assert list(ROWS) == list(GIVEN)
     assert list(CALLS) == list(SOME)
     assert list(FILES) == list(BAD_FILES)
-    assert list(PARAMETERS) == list(SET)
-    assert list(SETTINGS) == list(TOML)
-    assert list(MODELS) == list(DAMAGE)
-    assert list(WRITING) == list(WRITTEN)
-    assert list(RESULTS) == [what for what, _ in ACCEPTED]
 
 
 def test_every_estimator_is_tried():
@@ -383,15 +315,6 @@ def without_width(folder):
     return "0.png"
 
 
-def folder_of(name):
-    def make(folder):
-        (folder / name).mkdir(parents=True)
-        return name.split("/")[0]
-
-    return make
-
-
-LINES = "".join(f"{i},{i * i % 7}\n" for i in range(30))
 BAD_FILES = {
     "no such file": lambda folder: "nowhere.csv",
     "a link to nothing": link("bad.csv", "nowhere"),
@@ -468,434 +391,3 @@ def test_what_the_page_calls_no_file_s_is_what_the_command_is_not_tried_with():
     assert {what for what, (_, command) in SOME.items() if not command} == {
         what for what, row in CALLS.items() if row[2].startswith("not ")
     }
-
-
-# -- parameters -------------------------------------------------------------------------------------------------------
-
-SET = {
-    "a wrong type": (lambda: basic(n_latent="two"), ("-m", "basic", "-s", "n_latent=two")),
-    "out of range": (lambda: basic(learning_rate=-1.0), ("-m", "basic", "-s", "learning_rate=-1.0")),
-    "not a number": (lambda: basic(learning_rate=np.nan), ("-m", "basic", "-s", "learning_rate=NaN")),
-    "an unknown word": (lambda: basic(activation="rellu"), ("-m", "basic", "-s", "activation=rellu")),
-    "a misspelt name": (lambda: basic(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
-    "a misspelt name, set later": (lambda: basic().set_params(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
-    "more units than there is memory for": (
-        lambda: diabolo.StackedAutoencoder(hidden_layer_sizes=(2**31 - 1, 2**31 - 1)),
-        ("-m", "stacked", "-s", "hidden_layer_sizes=2147483647,2147483647"),
-    ),
-    "a field of a part that is a word": (
-        lambda: basic().set_params(optimizer__b1=0.5),
-        ("-m", "basic", "-s", "optimizer__b1=0.5"),
-    ),
-    "parts that contradict each other": (
-        lambda: diabolo.Autoencoder(latent=parts.DiagonalGaussian(2), penalties=(parts.KLSparsity(),)),
-        ("-m", "autoencoder", "-s", 'latent={"part": "DiagonalGaussian"}', "-s", 'penalties=[{"part": "KLSparsity"}]'),
-    ),
-    "an objective that the latent cannot serve": (
-        lambda: diabolo.Autoencoder(objective="elbo"),
-        ("-m", "autoencoder", "-s", "objective=elbo"),
-    ),
-    "a part out of its range": (
-        lambda: diabolo.Autoencoder(corruption=parts.Masking(2.0)),
-        ("-m", "autoencoder", "-s", 'corruption={"part": "Masking", "p": 2.0}'),
-    ),
-    "an image that is not the rows' shape": (
-        lambda: diabolo.Autoencoder(encoder=parts.Convolutional((5, 5, 1))),
-        ("-m", "autoencoder", "-s", 'encoder={"part": "Convolutional", "shape": [5, 5, 1]}'),
-    ),
-}
-
-
-@pytest.mark.parametrize("what", SET)
-def test_parameters_that_cannot_be_are_refused(what):
-    refused(PARAMETERS[what], lambda: SET[what][0]().fit(GOOD))
-
-
-@pytest.mark.parametrize("what", SET)
-def test_the_command_refuses_parameters_that_cannot_be(what, run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.save(tmp_path / "rows.npy", GOOD)
-    refused_by_the_command(PARAMETERS[what][2], run, tmp_path, ("fit", "rows.npy", *SET[what][1], "-o", "run"))
-
-
-@pytest.mark.parametrize("grid", [5, {"n_latent": 2}, {"n_latent": []}, [], {"n_latnet": [2]}, {"optimizer__b1": [0]}])
-def test_a_grid_that_cannot_be_is_refused(grid):
-    with pytest.raises(errors.InvalidParameter):
-        diabolo.sweep(basic(), grid, GOOD)
-
-
-@pytest.mark.parametrize("more", [{"callback": 5}, {"checkpoint_every": "often"}, {"checkpoint_every": -1.0}])
-def test_options_of_fit_that_cannot_be_are_refused(more):
-    with pytest.raises(errors.InvalidParameter, match=next(iter(more))):
-        basic().fit(GOOD, **more)
-
-
-def test_only_an_autoencoder_is_swept():
-    with pytest.raises(errors.InvalidParameter):
-        diabolo.sweep(WAYS_IN["AutoencoderClassifier"](), {"learning_rate": [1.0]}, GOOD)
-
-
-@pytest.mark.parametrize("more", [{"random_state": "x"}, {"given": [1]}, {"given": {0: np.inf}}, {"given": {9: 1.0}}])
-def test_samples_that_cannot_be_are_refused(more, variational):
-    with pytest.raises(DiaboloError):
-        variational.sample(2, **more)
-
-
-BASE = 'data = "rows.npy"\nmodel = "basic"\n'
-TOML = {
-    "no TOML": "data = ",
-    "a folder in its place": None,
-    "a misspelt option": 'data = "rows.npy"\nmodle = "basic"',
-    "a misspelt table": BASE + "[parameter]\nn_latent = 2",
-    "a misspelt parameter": BASE + "[parameters]\nn_latnet = 2",
-    "a misspelt part": BASE + '[parameters]\noptimizer = {part = "Adm"}',
-    "a misspelt field of a part": BASE + '[parameters]\noptimizer = {part = "Adam", bb1 = 0.5}',
-    "a number for a text": 'data = 5\nmodel = "basic"',
-    "a text for a number": BASE + 'seed = "x"',
-    "a number for a table": BASE + "parameters = 3",
-    "numbers for names": BASE + "columns = [1, 2]",
-    "a text for a parameter that is a number": BASE + '[parameters]\nmax_epochs = "many"',
-}
-
-
-@pytest.mark.parametrize("what", TOML)
-def test_settings_in_a_file_that_cannot_be_are_refused(what, run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.save(tmp_path / "rows.npy", GOOD)
-    if TOML[what] is None:
-        (tmp_path / "run.toml").mkdir()
-    else:
-        (tmp_path / "run.toml").write_text(TOML[what])
-    refused_by_the_command(SETTINGS[what][0], run, tmp_path, ("fit", "--config", "run.toml", "-o", "run"))
-
-
-# -- saved models -----------------------------------------------------------------------------------------------------
-
-
-def edited(change):
-    """The manifest, changed in place."""
-
-    def make(path):
-        manifest = json.loads((path / "model.json").read_text())
-        change(manifest)
-        (path / "model.json").write_text(json.dumps(manifest))
-
-    return make
-
-
-def with_arrays(change):
-    """Other arrays, with the checksum that they have."""
-
-    def make(path):
-        manifest, arrays = files.read(path)
-        files.write(path, manifest, {name: change(array) for name, array in arrays.items()})
-
-    return make
-
-
-def in_place_of(name, put):
-    def make(path):
-        content = (path / name).read_bytes()
-        (path / name).unlink()
-        put(path / name, content)
-
-    return make
-
-
-def linked(path, content):
-    (path.parent.parent / "elsewhere").write_bytes(content)
-    path.symlink_to("../elsewhere")
-
-
-def replaced(path):
-    for inside in path.iterdir():
-        inside.unlink()
-    path.rmdir()
-    path.write_text("three years of work")
-
-
-ARRAYS, MANIFEST = "arrays.safetensors", "model.json"
-DAMAGE = {
-    "no folder": lambda path: path.rename(path.with_name("elsewhere")),
-    "a file in place of the folder": replaced,
-    "no manifest": lambda path: (path / MANIFEST).unlink(),
-    "no arrays": lambda path: (path / ARRAYS).unlink(),
-    "half a manifest": in_place_of(MANIFEST, lambda path, content: path.write_bytes(content[:200])),
-    "a manifest that is not text": in_place_of(MANIFEST, lambda path, _: path.write_bytes(b"\xff\xfe\x00")),
-    "a manifest of another program": in_place_of(MANIFEST, lambda path, _: path.write_text('{"hello": 1}')),
-    "a manifest that lacks an entry": edited(lambda manifest: manifest.pop("fitted")),
-    "an entry of another type": edited(lambda manifest: manifest.update(parameters=[])),
-    "a newer format": edited(lambda manifest: manifest.update(format_version=99)),
-    "half the arrays": in_place_of(ARRAYS, lambda path, content: path.write_bytes(content[:-20])),
-    "a bit that flipped": in_place_of(
-        ARRAYS, lambda path, content: path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    ),
-    "a wrong checksum": edited(lambda manifest: manifest.update(checksums={ARRAYS: "sha256:0"})),
-    "a link in place of a file": in_place_of(ARRAYS, linked),
-    "a folder in place of a file": in_place_of(ARRAYS, lambda path, _: path.mkdir()),
-    "a pickle in place of a file": in_place_of(MANIFEST, lambda path, _: path.write_bytes(b"\x80\x05N.")),
-    "an unknown class": edited(lambda manifest: manifest.update(estimator="Nope")),
-    "an unknown part": edited(lambda manifest: manifest["parameters"].update(optimizer={"part": "Nope"})),
-    "an unknown parameter": edited(lambda manifest: manifest["parameters"].update(nope=1)),
-    "a parameter out of range": edited(lambda manifest: manifest["parameters"].update(n_latent=0)),
-    "weights of another shape": edited(lambda manifest: manifest["parameters"].update(n_latent=3)),
-    "weights that are not numbers": with_arrays(lambda array: array * np.nan),
-    "more weights than there are": edited(lambda manifest: manifest["parameters"].update(n_latent=10**9)),
-}
-
-
-@pytest.mark.parametrize("what", DAMAGE)
-def test_saved_models_that_cannot_be_read_are_refused(what, run, tmp_path, monkeypatch, fitted):
-    monkeypatch.chdir(tmp_path)
-    fitted.save(tmp_path / "model")
-    np.save(tmp_path / "rows.npy", GOOD)
-    DAMAGE[what](tmp_path / "model")
-    words = MODELS[what][0]
-    refused(["`ArtifactError`", words], lambda: diabolo.load(tmp_path / "model"))
-    refused_by_the_command(words, run, tmp_path, ("transform", "model", "rows.npy", "-o", "codes.csv"))
-    if run("info", "model")[0]:
-        refused_by_the_command(words, run, tmp_path, ("info", "model"))
-
-
-# -- writing ----------------------------------------------------------------------------------------------------------
-
-
-def bad_in_the_midst(folder):
-    rows = np.tile(GOOD, (100, 1))
-    rows[2500, 1] = 1e300
-    np.save(folder / "long.npy", rows)
-    (folder / "codes.csv").write_text("of yesterday")
-    return "transform", "model", "long.npy", "-o", "codes.csv"
-
-
-FIT, TRANSFORM = ("fit", "rows.npy", "-m", "basic", "-q", "-o"), ("transform", "model", "rows.npy", "-o")
-WRITTEN = {
-    "a RUN that is there": lambda folder: (*FIT, "model"),
-    "a folder that is no RUN, with `--force`": lambda folder: (*FIT, folder_of("thesis")(folder), "--force"),
-    "a file in place of RUN's folder": lambda folder: (*FIT, "rows.npy/run"),
-    "an output of no known kind": lambda folder: (*TRANSFORM, "codes.xlsx"),
-    "an output in no folder": lambda folder: (*TRANSFORM, "nowhere/codes.csv"),
-    "an output in a file": lambda folder: (*TRANSFORM, "rows.npy/codes.csv"),
-    "an output that is a folder": lambda folder: (*TRANSFORM, folder_of("codes.csv")(folder)),
-    "an output that the system does not write": lambda folder: (*TRANSFORM, "/proc/codes.csv"),
-    "a row in the midst that cannot be used": bad_in_the_midst,
-}
-
-
-@pytest.mark.parametrize("what", WRITTEN)
-def test_what_cannot_be_written_leaves_all_as_it_was(what, run, tmp_path, monkeypatch, fitted):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 12)
-    fitted.save(tmp_path / "model")
-    np.save(tmp_path / "rows.npy", GOOD)
-    arguments = WRITTEN[what](tmp_path)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    refused_by_the_command(WRITING[what][1], run, tmp_path, arguments)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_a_full_disk_is_told_in_one_line(run, tmp_path, fitted, monkeypatch):
-    np.save(tmp_path / "rows.npy", GOOD)
-    fitted.save(tmp_path / "model")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("diabolo.data.writers._Csv.add", full)
-    words = ("transform", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "codes.csv")
-    refused_by_the_command("cannot be written: No space left on device", run, tmp_path, words)
-
-
-def test_a_folder_that_has_the_temporary_name_is_left_alone(run, tmp_path, fitted):
-    np.save(tmp_path / "rows.npy", GOOD)
-    fitted.save(tmp_path / "model")
-    (tmp_path / ".codes.csv.part").mkdir()
-    words = ("transform", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "codes.csv")
-    refused_by_the_command("cannot be written: Is a directory", run, tmp_path, words)
-
-
-# -- trainings --------------------------------------------------------------------------------------------------------
-
-WILD = changed(2, 1, 1e25)
-LONG = {"max_epochs": 600, "validation_fraction": None, "batch_size": 8}
-
-
-def trained(rows=GOOD, **parameters):
-    with pytest.warns() as told:
-        basic(**LONG | parameters).fit(rows)
-    raise told[0].message
-
-
-def trained_variational():
-    with pytest.warns() as told:
-        diabolo.VariationalAutoencoder(hidden_layer_sizes=8, **SMALL | LONG | {"beta": 1e4, "init": "random"}).fit(GOOD)
-    raise told[0].message
-
-
-TRAINED = {
-    "the loss is no number": lambda: basic(learning_rate=1e30, optimizer="sgd", max_epochs=9).fit(GOOD),
-    "and a column has values far beyond the others": lambda: basic(scaling=None, init="random").fit(WILD),
-    "and σ has become very small": lambda: basic(likelihood=parts.Gaussian(1e-25), validation_fraction=None).fit(GOOD),
-    "the loss rises again and stays a number": lambda: trained(
-        learning_rate=10.0, optimizer="muon", learning_rate_schedule="constant"
-    ),
-    "nothing was learned": lambda: trained(learning_rate=1e-9, init="random"),
-    "the code says nothing of the row": trained_variational,
-}
-
-
-@pytest.mark.parametrize("what", TRAININGS)
-def test_trainings_that_go_wrong_say_why(what):
-    kind, words = TRAININGS[what]
-    with pytest.raises(getattr(errors, kind.strip("`"))) as caught:
-        TRAINED[what]()
-    assert holds(str(caught.value), words), str(caught.value)
-
-
-def test_a_learned_sigma_that_collapses_is_named_as_the_cause():
-    """Columns that are told exactly draw σ towards its floor, which is as good as none here."""
-    likelihood = parts.Mixed((parts.LearnedGaussian(floor=1e-44),), (4,))
-    model = basic(likelihood=likelihood, learning_rate=1.0, optimizer="sgd", validation_fraction=None, max_epochs=400)
-    with pytest.raises(errors.TrainingDiverged, match="column 0"):
-        model.fit(np.ones((30, 4)))
-
-
-def test_the_floor_of_sigma_holds_where_columns_are_told_exactly():
-    model = basic(likelihood="learned_gaussian", learning_rate=0.1, max_epochs=400, validation_fraction=None)
-    model.fit(np.ones((30, 4)))
-    assert np.isfinite(model.history_["loss"]).all()
-    np.testing.assert_array_equal(model.reconstruct(np.ones((2, 4))), 1)
-
-
-# -- what is not refused ----------------------------------------------------------------------------------------------
-
-
-def constant_column(tmp_path):
-    rows = changed(slice(None), 1, 1e15 / 3)
-    np.testing.assert_array_equal(basic().fit(rows).reconstruct(rows)[:, 1].round(-1), np.round(rows[:, 1], -1))
-
-
-def only_constant_columns(tmp_path):
-    np.testing.assert_array_equal(basic().fit(np.full((30, 4), 0.1)).reconstruct(np.full((30, 4), 0.1)), 0.1)
-
-
-def unknown_column(tmp_path):
-    rows = changed(slice(None), 1, np.nan)
-    assert np.isfinite(basic().fit(rows).reconstruct(rows)).all()
-    (tmp_path / "rows.csv").write_text("a,b,c\n" + "".join(f"{i},,{i * i % 7}\n" for i in range(30)))
-    assert list(basic().fit(tmp_path / "rows.csv").feature_names_in_) == ["a", "c"]
-
-
-def missing_cells(tmp_path):
-    rows = changed(2, 1, np.nan)
-    assert np.isfinite(basic().fit(rows).score_samples(rows)).all()
-
-
-def one_column(tmp_path):
-    assert basic().fit_transform(GOOD[:, :1]).shape == (30, 2)
-
-
-def wide_code(tmp_path):
-    assert basic(n_latent=9).fit_transform(GOOD).shape == (30, 9)
-
-
-def large_batch(tmp_path):
-    model = basic(batch_size=10**6).fit(GOOD)
-    np.testing.assert_array_equal(model.transform(GOOD), basic(batch_size=32).fit(GOOD).transform(GOOD))
-
-
-def large_whole_numbers(tmp_path):
-    rows = FAR - 2**60
-    near, far = basic().fit_transform(rows), basic().fit_transform(rows + 2**40)
-    np.testing.assert_allclose(near, far, atol=1e-5)
-
-
-def other_order(tmp_path):
-    pa.csv.write_csv(named(GOOD), tmp_path / "rows.csv")
-    pa.csv.write_csv(named(GOOD).select(NAMES[::-1]), tmp_path / "reversed.csv")
-    model = basic().fit(tmp_path / "rows.csv")
-    assert (model.transform(tmp_path / "reversed.csv") == model.transform(tmp_path / "rows.csv")).all()
-
-
-def joined_by_name(tmp_path):
-    pa.csv.write_csv(named(GOOD[:15]), tmp_path / "1.csv")
-    pa.csv.write_csv(named(GOOD[15:]).select(NAMES[::-1]), tmp_path / "2.csv")
-    np.testing.assert_array_equal(basic().fit_transform(str(tmp_path / "*.csv")), basic().fit_transform(named(GOOD)))
-
-
-def byte_order_mark(tmp_path):
-    (tmp_path / "rows.csv").write_bytes(b"\xef\xbb\xbfa,b\n" + LINES.encode())
-    assert list(basic().fit(tmp_path / "rows.csv").feature_names_in_) == ["a", "b"]
-
-
-def without_names(tmp_path):
-    model = basic().fit(named(GOOD))
-    with pytest.warns(UserWarning, match="feature names"):
-        assert (model.transform(GOOD) == model.transform(named(GOOD))).all()
-
-
-def sparse_matrix(tmp_path):
-    for kind in (scipy.sparse.csr_matrix, scipy.sparse.csc_array, scipy.sparse.coo_matrix):
-        assert (basic().fit_transform(kind(GOOD)) == basic().fit_transform(GOOD)).all()
-
-
-def one_class(tmp_path):
-    model = diabolo.AutoencoderClassifier(basic(), max_epochs=1, random_state=0).fit(GOOD, ["yes"] * 30)
-    assert set(model.predict(GOOD)) == {"yes"}
-    assert (model.predict_proba(GOOD) == 1).all()
-
-
-def numbers_as_texts(tmp_path):
-    assert (basic().fit_transform(GOOD.astype(str)) == basic().fit_transform(GOOD)).all()
-
-
-def booleans(tmp_path):
-    assert (basic().fit_transform(GOOD > 0) == basic().fit_transform((GOOD > 0).astype(float))).all()
-
-
-ACCEPTED = list(
-    zip(
-        RESULTS,
-        [
-            constant_column,
-            only_constant_columns,
-            unknown_column,
-            missing_cells,
-            one_column,
-            wide_code,
-            large_batch,
-            large_whole_numbers,
-            other_order,
-            joined_by_name,
-            byte_order_mark,
-            without_names,
-            sparse_matrix,
-            one_class,
-            numbers_as_texts,
-            booleans,
-        ],
-        strict=True,
-    )
-)
-
-
-@pytest.mark.parametrize(("what", "happens"), ACCEPTED, ids=[what for what, _ in ACCEPTED])
-def test_what_is_not_refused_does_what_the_page_says(what, happens, tmp_path):
-    with warnings.catch_warnings():
-        happens(tmp_path)
-
-
-def test_parquet_files_of_other_orders_are_read_by_name_however_large(tmp_path, monkeypatch):
-    """Even if the order is that of the first and of the last, and not of those between."""
-    for i, names in enumerate((NAMES, NAMES[::-1], NAMES)):
-        pa.parquet.write_table(named(GOOD[10 * i : 10 * i + 10]).select(names), tmp_path / f"{i}.parquet")
-    monkeypatch.setattr(blocks, "CHUNK_BYTES", 4 * 4 * 16)
-    np.testing.assert_array_equal(blocks.open_store(str(tmp_path)).table().rows, GOOD)
-
-
-def test_csv_files_of_other_orders_are_read_by_name_however_large(tmp_path, monkeypatch):
-    for i, names in enumerate((NAMES, NAMES[::-1])):
-        pa.csv.write_csv(named(GOOD[15 * i : 15 * i + 15]).select(names), tmp_path / f"{i}.csv")
-    monkeypatch.setattr(blocks, "CHUNK_BYTES", 64)
-    np.testing.assert_array_equal(blocks.open_store(str(tmp_path)).table().rows, GOOD)

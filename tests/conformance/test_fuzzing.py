@@ -154,6 +154,7 @@ def ended_well(act):
     assert said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 @SOME
 @given(data=st.data())

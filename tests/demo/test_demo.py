@@ -29,6 +29,7 @@ def results(shown):
     return json.loads((shown / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_picture_and_needs_no_network(shown):
     page = (shown / "index.html").read_text()
     for name in PICTURES:
@@ -39,6 +40,7 @@ def test_the_page_shows_every_picture_and_needs_no_network(shown):
     assert "http" not in page
 
 
+@pytest.mark.slow
 def test_the_stacked_one_beats_pca_of_the_same_width(results):
     stacked = results["reconstruction"]["stacked"]
     assert stacked["code"] == 8
@@ -46,23 +48,27 @@ def test_the_stacked_one_beats_pca_of_the_same_width(results):
     assert stacked["explained_variance"] > stacked["pca_explained_variance"] + 0.1
 
 
+@pytest.mark.slow
 def test_the_basic_one_is_pca(results):
     basic = results["reconstruction"]["basic"]
     assert basic["squared_error"] == pytest.approx(basic["pca_squared_error"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_every_denoiser_gains_at_least_four_decibels(results):
     assert set(results["denoising"]) == {"gaussian", "salt_and_pepper", "masking"}
     for noise in results["denoising"].values():
         assert noise["psnr_after"] > noise["psnr_before"] + 4
 
 
+@pytest.mark.slow
 def test_the_sparse_one_is_sparse_and_faithful(results):
     assert results["sparse"]["mean_abs_difference"] < 0.02
     assert results["sparse"]["mean_abs_difference_held_out"] < 0.02
     assert results["reconstruction"]["sparse"]["explained_variance"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_variational_one_uses_its_units_and_its_bounds_are_in_order(results):
     assert results["variational"]["active_units"] >= 6
     assert results["variational"]["log_p"] > results["variational"]["elbo"]

@@ -265,6 +265,7 @@ def test_the_command_keeps_its_state_when_it_is_stopped_and_goes_on(table, tmp_p
     assert "n_latent" in other.stderr
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_to_the_same_model(table, tmp_path):
     np.save(tmp_path / "rows.npy", table)
     short = ["--set", "max_epochs=2000", "--checkpoint-every", "0.01"]

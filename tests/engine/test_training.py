@@ -1,4 +1,4 @@
-"""The compiled loop: the same bits from the same seed, every row used, the best epoch kept, few programs."""
+"""The loop: the same bits from the same seed, every row used, the best epoch kept, divergence said."""
 
 import math
 import warnings
@@ -13,80 +13,26 @@ from hypothesis import strategies as st
 
 import examples
 from diabolo import parts
-from diabolo.core.model import Model
-from diabolo.engine import compiled, inference, trainer
-from diabolo.engine.batches import Chunk, Resident, grid_size
+from diabolo.engine import inference, trainer
+from diabolo.engine.batches import Resident, grid_size
 from diabolo.engine.trainer import Plan, train
 from diabolo.errors import TrainingDiverged
+from training import (
+    ANNEALED,
+    BASIC,
+    PLAN,
+    STEEP,
+    VARIATIONAL,
+    InPieces,
+    InTheLastStep,
+    built,
+    every_recipe,
+    leaves,
+    same_bits,
+    trained,
+)
 
 reproducible = settings(max_examples=100, deadline=None, derandomize=True, database=None)
-
-PLAN = Plan(max_epochs=16, batch_size=16, learning_rate=0.01, seed=3)
-BASIC = examples.RECIPES["basic"]
-VARIATIONAL = examples.RECIPES["variational"]
-ANNEALED = VARIATIONAL.replace(objective=parts.ELBO(parts.LinearWarmup(5)), likelihood=parts.Gaussian())
-
-every_recipe = pytest.mark.parametrize("name", examples.RECIPES)
-
-
-@pytest.fixture(scope="module")
-def rows(table):
-    return ((table - table.mean(axis=0)) / table.std(axis=0)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def away(rows):
-    """Rows whose last 16 are of another kind than those trained on: training soon hurts."""
-    return np.concatenate([rows[:64], -3 * rows[64:] + 2])
-
-
-def built(recipe, rows):
-    return Model.build(recipe.bind(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0))), rows.shape[1], 0)
-
-
-def trained(rows, recipe=BASIC, *, judged=True, **changes):
-    """Train on the first 64 rows; judge by the last 16."""
-    plan = replace(PLAN, **changes)
-    return train(built(recipe, rows), Resident(rows[:64]), plan, Resident(rows[64:]) if judged else None)
-
-
-def leaves(outcome):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(outcome.model.weights)]
-
-
-def same_bits(one, two):
-    return all(np.array_equal(a, b) for a, b in zip(leaves(one), leaves(two), strict=True))
-
-
-class InPieces:
-    """A user's own source: several chunks, each padded to 64 rows with whatever one likes."""
-
-    def __init__(self, pieces, padding=0.0):
-        self._pieces, self._padding = pieces, padding
-        self.n_features, self.n_rows = pieces[0].shape[1], sum(map(len, pieces))
-
-    def chunk_sizes(self, epoch=1):
-        return tuple(len(piece) for piece in self._pieces)
-
-    def chunks(self, epoch=1, start=0):
-        for piece in self._pieces[start:]:
-            padded = np.full((64, self.n_features), self._padding, np.float32)
-            padded[: len(piece)] = piece
-            yield Chunk(jnp.asarray(padded), len(piece))
-
-
-@dataclass(frozen=True)
-class InTheLastStep(parts.Schedule):
-    """A rate that is nothing until the very last step, and infinite there."""
-
-    steps_per_epoch: float = 4.0
-
-    def __call__(self, t, n_epochs):
-        return jnp.where(t > n_epochs - 1.5 / self.steps_per_epoch, jnp.inf, 0.0)
-
-    def settled_after(self, n_epochs):
-        return 0.0
-
 
 # -- the same seed, the same bits -------------------------------------------------------------------------------------
 
@@ -152,8 +98,9 @@ def test_every_row_is_used_in_the_first_epoch(n_rows, rows):
     for i in range(n_rows):
         poisoned = rows[:n_rows].copy()
         poisoned[i] = np.nan
-        with pytest.raises(TrainingDiverged, match="in epoch 1"):
+        with pytest.raises(TrainingDiverged) as caught:
             train(model, InPieces([poisoned]), PLAN)
+        assert caught.value.epoch == 1
 
 
 @reproducible
@@ -382,15 +329,12 @@ def test_whoever_watches_is_told_of_every_epoch(rows):
 
 # -- divergence -------------------------------------------------------------------------------------------------------
 
-STEEP = {"optimizer": parts.SGD(0.0), "learning_rate_schedule": parts.Constant()}
 
-
-def test_training_that_diverges_says_so_and_names_the_mend(rows):
-    with pytest.raises(
-        TrainingDiverged, match=r"epoch \d+, step \d+, by its term .*\. Lower the learning rate \(now 1e\+06\)"
-    ) as caught:
+def test_training_that_diverges_says_when_and_in_which_term(rows):
+    with pytest.raises(TrainingDiverged, match="rate") as caught:
         trained(rows, **STEEP, learning_rate=1e6)
     assert isinstance(caught.value, ArithmeticError)
+    assert None not in (caught.value.epoch, caught.value.step, caught.value.term)
 
 
 @dataclass(frozen=True)
@@ -415,12 +359,11 @@ def test_the_epoch_the_step_and_the_terms_that_were_no_number_are_named(step, re
     epoch, within = divmod(step + 1, 4)  # the first loss that is asked of such weights
     assert (caught.value.epoch, caught.value.step) == (epoch + 1, within + 1)
     assert set(caught.value.term.split(", ")) == terms
-    assert f"in epoch {epoch + 1}, step {within + 1}, by its term" in str(caught.value)
 
 
 def test_training_that_diverges_in_its_very_last_step_says_so(rows):
     """The last loss is a number still; the weights after it are not."""
-    with pytest.raises(TrainingDiverged, match="Lower the learning rate"):
+    with pytest.raises(TrainingDiverged):
         trained(rows, learning_rate_schedule=InTheLastStep(), judged=False)
 
 
@@ -428,227 +371,3 @@ def test_where_rows_are_held_out_divergence_at_the_end_keeps_the_best_weights(ro
     outcome = trained(rows, learning_rate_schedule=InTheLastStep())
     assert outcome.best_epoch < 16
     assert all(np.isfinite(leaf).all() for leaf in leaves(outcome))
-
-
-# -- optimisers -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("optimizer", [pytest.param(p, id=name) for name, p in examples.all_parts("optimizer")])
-def test_every_optimizer_makes_the_loss_fall(optimizer, rows):
-    history = trained(rows, optimizer=optimizer, learning_rate=3e-3, learning_rate_schedule=parts.Constant()).history
-    assert history["loss"][-1] < history["loss"][0]
-
-
-def test_gradient_descent_subtracts_the_rate_times_the_gradient(rows):
-    """Sixty-four steps of plain descent so short that the gradient stays what it was."""
-    outcome = trained(rows, **STEEP, learning_rate=1e-5, judged=False)
-    start = built(BASIC, rows)
-    x_hat = inference.by_rows(inference.reconstruct, start, rows[:64]).astype(np.float64)
-    gradient = 2 * (x_hat - rows[:64]).mean(axis=0)  # of (1/N) Σ ‖x − x̂‖² by the decoder's bias
-    moved = np.asarray(outcome.model.weights.decoder.layers[0].bias - start.weights.decoder.layers[0].bias)
-    np.testing.assert_allclose(moved, -64e-5 * gradient, rtol=0.02, atol=1e-6)
-
-
-def test_weight_decay_of_the_optimizer_shrinks_the_weights(rows):
-    norms = []
-    for decay in (0.0, 5.0):
-        outcome = trained(rows, optimizer=parts.Adam(weight_decay=decay))
-        norms.append(sum(float(np.square(leaf).sum()) for leaf in leaves(outcome)))
-    assert norms[1] < 0.9 * norms[0]
-
-
-def test_muon_moves_a_matrix_alike_in_all_directions_and_a_vector_as_adam_does():
-    rng = np.random.default_rng(0)
-    scales = np.logspace(0, -2, 8)[:, None]
-    gradient = {"matrix": jnp.asarray(scales * rng.normal(size=(8, 30))), "vector": jnp.asarray(rng.normal(size=30))}
-    muon = parts.Muon().build()
-    steps, _ = muon.update(gradient, muon.init(gradient), gradient)
-    of_matrix = np.asarray(steps["matrix"])
-    singular = np.linalg.svd(of_matrix, compute_uv=False)
-    assert np.linalg.cond(gradient["matrix"]) > 50
-    assert singular.max() / singular.min() < 2  # five of Newton and Schulz's steps end in [0.7, 1.2]
-    assert np.sqrt(np.square(of_matrix).mean()) == pytest.approx(0.2, rel=0.2)
-    assert (of_matrix * gradient["matrix"]).sum() > 0, "it is to be subtracted"
-    of_vector = np.asarray(steps["vector"]) * np.sign(gradient["vector"])  # Adam's first step, whatever the gradient
-    np.testing.assert_allclose(of_vector, of_vector[0], rtol=1e-3)
-
-
-# -- few programs -----------------------------------------------------------------------------------------------------
-
-
-def new_programs(work):
-    """How many training programs ``work`` compiles."""
-
-    def count():
-        return compiled.stretch._cache_size()
-
-    before = count()
-    work()
-    return count() - before
-
-
-EVERYTHING = parts.Recipe(
-    corruption=parts.Chain((parts.SaltAndPepper(0.1), parts.GaussianNoise(0.1))),
-    encoder=parts.MLP((4,)),
-    latent=parts.DiagonalGaussian(2),
-    likelihood=parts.LearnedGaussian(),
-    objective=parts.ELBO(parts.LinearWarmup(2)),
-    penalties=(parts.L1(0.1),),
-)
-NOISIER = parts.Chain((parts.SaltAndPepper(0.4), parts.GaussianNoise(0.2)))
-
-NUMBERS = {
-    "nothing": {},
-    "seed": {"seed": 11},
-    "learning rate": {"learning_rate": 0.002},
-    "fewer epochs": {"max_epochs": 2},
-    "more epochs": {"max_epochs": 300},
-    "patience": {"patience": 2},
-    "Adam's numbers": {"optimizer": parts.Adam(b1=0.5, eps=1e-6, weight_decay=0.1)},
-    "the rate's schedule": {"learning_rate_schedule": parts.Cosine(warmup=0.1, floor=0.2)},
-    "a noise level": {"recipe": EVERYTHING.replace(corruption=NOISIER)},
-    "the warm-up": {"recipe": EVERYTHING.replace(objective__beta__epochs=1)},
-    "a penalty's weight": {"recipe": EVERYTHING.replace(penalties=(parts.L1(0.3),))},
-    "the likelihood's floor": {"recipe": EVERYTHING.replace(likelihood__floor=0.1)},
-}
-STRUCTURES = {
-    "a hidden size": {"recipe": EVERYTHING.replace(encoder__hidden=(5,), decoder__hidden=(5,))},
-    "draws per row": {"recipe": EVERYTHING.replace(objective__n_samples=2)},
-}
-
-
-@pytest.mark.parametrize("what", NUMBERS)
-def test_changing_a_number_compiles_nothing(what, rows):
-    trained(rows, EVERYTHING)
-    assert new_programs(lambda: trained(rows, **{"recipe": EVERYTHING, **NUMBERS[what]})) == 0
-
-
-@pytest.mark.parametrize("what", STRUCTURES)
-def test_changing_structure_compiles_once(what, rows):
-    trained(rows, EVERYTHING)
-    assert new_programs(lambda: trained(rows, **STRUCTURES[what])) > 0
-    assert new_programs(lambda: trained(rows, **STRUCTURES[what])) == 0
-
-
-def test_nearby_numbers_of_rows_share_a_program(rows):
-    model = built(BASIC, rows)
-
-    def trained_on(n_rows, n_held_out):
-        train(model, Resident(rows[:n_rows]), PLAN, Resident(rows[-n_held_out:]))
-
-    trained_on(64, 16)
-    assert new_programs(lambda: [trained_on(n, h) for n, h in ((33, 16), (40, 5), (50, 1), (63, 11))]) == 0
-
-
-def test_beta_as_a_number_is_swept_without_compiling(rows):
-    trained(rows, VARIATIONAL)
-    for beta in (0.0, 0.5, 4.0):
-        recipe = VARIATIONAL.replace(objective__beta__value=beta)
-        assert new_programs(lambda recipe=recipe: trained(rows, recipe)) == 0
-
-
-# -- inference --------------------------------------------------------------------------------------------------------
-
-OPS = {
-    "code": (inference.code, (), 6),
-    "decode": (inference.decode, (), 2),
-    "reconstruct": (inference.reconstruct, (), 6),
-    "log_likelihood": (inference.log_likelihood, (), 6),
-    "kl": (inference.kl, (), 6),
-    "log_weight_sums": (inference.log_weight_sums, (3,), 6),
-}
-every_op = pytest.mark.parametrize("name", OPS)
-
-
-@pytest.fixture(scope="module")
-def model(rows):
-    return trained(rows, VARIATIONAL).model
-
-
-def applied(name, model, rows):
-    op, static, width = OPS[name]
-    return jax.tree.leaves(inference.by_rows(op, model, rows[:, :width], *static))
-
-
-@every_op
-def test_a_hundred_numbers_of_rows_need_eight_programs_at_most(name, model, rows):
-    many = np.tile(rows, (30, 1))
-    before = inference._program._cache_size()
-    for n in (*range(1, 101), 257, 300, 2100):
-        assert {len(out) for out in applied(name, model, many[:n])} == {n}
-    assert inference._program._cache_size() - before <= len(inference.SIZES) <= 8
-
-
-@every_op
-def test_a_rows_result_does_not_depend_on_its_neighbours(name, model, rows):
-    whole = applied(name, model, rows[:30])
-    some = np.array([7, 0, 29, 13])
-    for out, part in zip(whole, applied(name, model, rows[some]), strict=True):
-        np.testing.assert_array_equal(out[some], part)
-    poisoned = rows[:30].copy()
-    poisoned[:7] = 1e6
-    for out, part in zip(whole, applied(name, model, poisoned), strict=True):
-        np.testing.assert_array_equal(out[7:], part[7:])
-
-
-@every_op
-def test_blocks_of_other_sizes_give_the_same_numbers(name, model, rows):
-    whole = applied(name, model, np.tile(rows, (30, 1))[:2100])
-    for out, small in zip(whole, applied(name, model, rows[:20]), strict=True):
-        assert len(out) == 2100
-        np.testing.assert_allclose(out[:20], small, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(out[2080:], out[:20], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("width", [1, 784, 1 << 17])
-@pytest.mark.parametrize("n", [1, 31, 33, 100, 513, 1000, 2100, 10_000, 16_384, 16_385, 60_000])
-def test_rows_are_cut_into_pieces_of_standard_sizes(n, width):
-    pieces = list(inference._pieces(n, width))
-    starts, lengths, sizes = zip(*pieces, strict=True)
-    assert sum(lengths) == n
-    assert list(starts) == [0, *np.cumsum(lengths)[:-1]]
-    assert set(sizes) <= set(inference.SIZES)
-    assert all(0 < length <= size for length, size in zip(lengths, sizes, strict=True))
-    assert lengths[:-1] == sizes[:-1]  # only the last is padded
-    assert sum(sizes) <= max(4 / 3 * n, 512)
-
-
-def doubled(model, x, noise):
-    return 2 * x
-
-
-@pytest.mark.parametrize("width", [1 << 17, (1 << 17) + 1])
-def test_rows_may_be_wider_than_a_block_has_cells(model, width):
-    wide = np.arange(width, dtype=np.float32).reshape(1, width)
-    np.testing.assert_array_equal(inference.by_rows(doubled, model, wide), 2 * wide)
-
-
-@every_op
-def test_results_are_float32_arrays_of_numpy(name, model, rows):
-    for out in applied(name, model, rows[:5]):
-        assert type(out) is np.ndarray
-        assert out.dtype == np.float32
-        assert np.isfinite(out).all()
-
-
-CORRUPTIONS = (parts.GaussianNoise(5.0), parts.Masking(1.0), parts.SaltAndPepper(1.0))
-
-
-@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=repr)
-@pytest.mark.parametrize("name", ["code", "reconstruct", "log_likelihood", "log_weight_sums"])
-def test_nothing_is_corrupted_outside_training(name, corruption, model, rows):
-    bound = corruption.bind(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0)))
-    corrupting = Model(model.recipe.replace(corruption=bound), model.weights)
-    for one, two in zip(applied(name, corrupting, rows[:20]), applied(name, model, rows[:20]), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
-def test_another_seed_gives_other_noise_and_compiles_nothing(model, rows):
-    def estimates(seed):
-        return inference.by_rows(inference.log_weight_sums, model, rows[:20], 3, seed=seed)[0]
-
-    one = estimates(0)
-    before = inference._program._cache_size()
-    assert np.any(one != estimates(1))
-    np.testing.assert_array_equal(one, estimates(0))
-    assert inference._program._cache_size() == before

@@ -159,7 +159,7 @@ def test_who_repeats_rows_is_found_out_and_who_draws_from_the_law_is_not(few_tre
     assert abs(found["the law"]["accuracy"] - found["the law"]["accuracy, real rows"]) < 6
 
 
-@pytest.mark.parametrize("method", [generation.OURS, "copula"])
+@pytest.mark.parametrize("method", [pytest.param(generation.OURS, marks=pytest.mark.slow), "copula"])
 def test_generators_make_rows_of_the_same_columns(method, few_trees):
     real = generation.tumours().sample(200, random_state=0)
     new = generation.METHODS[method](real, 0)

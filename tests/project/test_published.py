@@ -37,6 +37,7 @@ def test_whatever_is_recorded_was_run_whole_and_for_a_row_that_there_is():
 
 
 @pytest.mark.filterwarnings("ignore:lbfgs failed", "ignore:β reaches its final value")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_runs(name, tmp_path, capsys):
     if ROWS[name].needs_data and DATA is None:

@@ -13,6 +13,7 @@ from PIL import Image
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_runs_says_its_figures_and_leaves_a_picture(script, tmp_path):
     command = [sys.executable, "-W", "error", str(script), "--quick", "--out", "picture.png"]
