@@ -8,13 +8,14 @@ LINES ?=
 JOBS ?= auto
 
 LOWEST := .venv-lowest
-TESTED_LOWEST := tests/test_artifact.py tests/test_data.py tests/test_exporting.py tests/test_serving.py
+TESTED_LOWEST := tests/persistence tests/data/test_readers.py tests/export tests/serving/test_app.py
 
-.PHONY: help docs test lint types demo bench format clean dist lowest audit
+.PHONY: help docs test slow lint types demo bench format clean dist lowest audit
 
 help:
 	@echo "make demo     train all five systems on handwritten digits; pictures in diabolo-demo/index.html"
-	@echo "make test     style, types and every test"
+	@echo "make test     style, types and tests, in less than eight minutes on two cores"
+	@echo "make slow     the tests that take longest: every page of the documentation, the demo, examples, published results"
 	@echo "make docs     the documentation site, in docs/_build/html; a warning is an error"
 	@echo "make dist     sdist and wheel, in dist/"
 	@echo "make lowest   the wheel with the lowest versions that it allows of all it needs: some tests, and the command"
@@ -64,8 +65,12 @@ audit: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --skip-editable
 
+# Without the slow tests, which CI runs as well.
 test: lint types
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not large'
+
+slow: $(VENV)/ready
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'slow and not large' tests
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

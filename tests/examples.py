@@ -1,6 +1,6 @@
 """The table that the conformance tests run over: example values of every part, every recipe and every estimator.
 
-Whoever adds one of them adds a line here, and is tested; `test_examples.py` fails until then.
+Whoever adds one of them adds a line here, and is tested; `conformance/test_examples.py` fails until then.
 """
 
 from __future__ import annotations

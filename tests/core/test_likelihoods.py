@@ -1,0 +1,76 @@
+"""What likelihoods claim of themselves, and blocks of several."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+import examples
+from diabolo import parts
+from diabolo.core.distributions import Bernoulli
+from diabolo.core.model import Model
+from diabolo.errors import InvalidPart
+from formula import D, K, N, built
+
+# -- likelihoods' own claims ------------------------------------------------------------------------------------------
+
+
+def test_the_bernoulli_part_is_the_bernoulli_density():
+    eta = jnp.array([[-1.0, 2.0]])
+    density = parts.Bernoulli()(eta, {})
+    assert isinstance(density, Bernoulli)
+    np.testing.assert_allclose(density.mean, special.expit([[-1.0, 2.0]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
+def test_every_likelihood_knows_how_many_numbers_it_needs(part):
+    d = examples.n_columns(part, D)
+    density = part(jnp.zeros((N, part.n_outputs(d))), part.build(d))
+    assert density.mean.shape == density.log_prob(jnp.zeros((N, d))).shape == (N, d)
+    assert part.shown(jnp.zeros((N, d))).shape == (N, d)
+    supports = part.supports(d)
+    assert len(supports) == d
+    for support, mean in zip(supports, density.mean.T, strict=True):
+        low, high = {"real": (-np.inf, np.inf), "unit": (0, 1), "count": (0, np.inf)}[support]
+        assert np.all((mean >= low) & (mean <= high))
+
+
+def test_a_count_models_encoder_reads_the_logarithm():
+    rows = jnp.array([[0.0, 1.0, 7.0, 1000.0]])
+    np.testing.assert_allclose(parts.Count().shown(rows), np.log1p(rows), rtol=1e-6)
+    assert np.isfinite(parts.Count().shown(rows - 5.0)).all(), "as noise may leave them"
+    counts, plain = (built(parts.Recipe(latent=parts.Code(K), likelihood=p)) for p in (parts.Count(), parts.Gaussian()))
+    np.testing.assert_allclose(counts.code(rows), plain.code(jnp.log1p(rows)), rtol=1e-5)
+
+
+def test_a_mixed_likelihood_is_the_sum_of_its_blocks():
+    blocks, widths = (parts.LearnedGaussian(), parts.Bernoulli(), parts.Count()), (2, 1, 1)
+    part = parts.Mixed(blocks, widths)
+    eta = jnp.asarray(np.random.default_rng(3).normal(size=(N, D)), jnp.float32)
+    rows = jnp.array([[0.3, -2.0, 1.0, 4.0]] * N)
+    each = [
+        block(e, block.build(w)).log_prob(r).sum(-1)
+        for block, w, e, r in zip(blocks, widths, jnp.split(eta, [2, 3], -1), jnp.split(rows, [2, 3], -1), strict=True)
+    ]
+    np.testing.assert_allclose(part(eta, part.build(D)).log_prob(rows).sum(-1), sum(each), rtol=1e-6)
+    np.testing.assert_allclose(part.shown(rows)[0], [0.3, -2.0, 1.0, np.log(5.0)], rtol=1e-6)
+
+
+def test_each_block_of_a_mixed_likelihood_learns_its_own_spread():
+    part = parts.Mixed((parts.LearnedGaussian(), parts.Count(), parts.LearnedGaussian()), (1, 2, 1))
+    own = part.build(D)
+    assert {name: value.shape for name, value in own.items() if not name.endswith("floor")} == {
+        "0.spread": (1,),
+        "1.concentration": (2,),
+        "2.spread": (1,),
+    }
+    wide = own | {"2.spread": own["2.spread"] + 3}
+    before, after = (part(jnp.zeros(D), some).log_prob(jnp.zeros(D)) for some in (own, wide))
+    np.testing.assert_array_equal(np.asarray(before != after), [False, False, False, True])
+
+
+def test_blocks_of_a_mixed_likelihood_must_have_widths_that_make_up_a_row():
+    with pytest.raises(InvalidPart, match="2 .*1 "):
+        parts.Mixed((parts.Gaussian(), parts.Bernoulli()), (3,))
+    with pytest.raises(InvalidPart, match="3 .*4"):
+        Model.build(parts.Recipe(likelihood=parts.Mixed((parts.Gaussian(),), (3,))), 4, 0)

@@ -1,0 +1,118 @@
+"""Training on several devices and in several processes: the weights of one, to rounding."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from diabolo import BasicAutoencoder, load, use_devices
+from diabolo.engine.sharding import Placement
+from diabolo.errors import InvalidPlacement
+
+CHILD = Path(__file__).parent / "parallel_child.py"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Rows that are streamed, and some that are not."""
+    folder = tmp_path_factory.mktemp("rows")
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(3000, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(3000, 6))).astype(np.float32)
+    np.save(folder / "many.npy", rows)
+    np.save(folder / "few.npy", rows[:500])
+    return folder
+
+
+def start(number=0, n_processes=1, port=None, **job):
+    names = {"DIABOLO_COORDINATOR": f"127.0.0.1:{port}", "DIABOLO_PROCESSES": n_processes, "DIABOLO_PROCESS": number}
+    environment = os.environ | ({k: str(v) for k, v in names.items()} if n_processes > 1 else {})
+    command = [sys.executable, str(CHILD), json.dumps(job)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def together(n_processes, **job):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [start(number, n_processes, port, **job) for number in range(n_processes)]
+
+
+def finished(processes):
+    reports = []
+    for process in processes:
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err[-2000:]
+        reports.append(json.loads(out.splitlines()[-1]))
+    return reports
+
+
+def largest_difference(one, other):
+    pairs = zip(*(jax.tree.leaves(load(path).model_.weights) for path in (one, other)), strict=True)
+    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def alone(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    for name in ("few", "many"):
+        finished([start(rows=str(files / f"{name}.npy"), epochs=3, out=str(folder / name))])
+    return folder
+
+
+@pytest.mark.parametrize("name", ["few", "many"])
+def test_two_devices_of_one_process_give_the_weights_of_one(files, alone, tmp_path, name):
+    job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run"), "devices": 2}
+    assert finished([start(**job)])[0]["devices"] == 2
+    assert largest_difference(tmp_path / "run", alone / name) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["few", "many"])
+def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alone, tmp_path, name):
+    job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run")}
+    reports = finished(together(2, **job))
+    assert largest_difference(tmp_path / "run", alone / name) < 1e-6
+    if name == "many":
+        n_blocks = -(-3000 // (2_000 // 24))
+        for report in reports:  # all blocks once before; half of them to start from, and in each of three epochs
+            assert report["read"] < n_blocks + 6 * (n_blocks / 2 + 6)
+
+
+def test_without_a_seed_all_processes_draw_the_same(files, tmp_path):
+    job = {"rows": str(files / "few.npy"), "epochs": 2, "out": str(tmp_path / "run"), "seed": None}
+    one, other = finished(together(2, **job))
+    assert one["loss"] == other["loss"]
+
+
+def test_when_one_dies_the_other_stops_and_any_number_goes_on(files, alone, tmp_path):
+    job = {"rows": str(files / "many.npy"), "epochs": 3, "out": str(tmp_path / "run"), "keep": str(tmp_path / "kept")}
+    leader, other = together(2, **job, slowly=True)
+    assert any(line.strip() == "trains" for line in other.stdout)
+    other.send_signal(signal.SIGKILL)
+    started = time.monotonic()
+    _, said = leader.communicate(timeout=90)
+    other.communicate()
+    assert leader.returncode != 0
+    assert time.monotonic() - started < 60
+    assert "rror" in said
+    assert not (tmp_path / "run").exists()
+    finished([start(**job)])
+    assert largest_difference(tmp_path / "run", alone / "many") < 1e-6
+
+
+def test_batches_that_cannot_be_dealt_are_refused(table, monkeypatch):
+    monkeypatch.setattr(Placement, "n_devices", 3)
+    with pytest.raises(InvalidPlacement, match="16.* 3 "):
+        BasicAutoencoder(batch_size=16).fit(table)
+
+
+def test_more_devices_than_there_are_are_refused():
+    with pytest.raises(InvalidPlacement, match="99"), use_devices(99):
+        pass

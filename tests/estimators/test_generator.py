@@ -1,0 +1,211 @@
+"""New rows: of the same columns and dependences as known ones, and none of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp
+from sklearn.datasets import load_wine
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import diabolo
+from diabolo import AutoencoderGenerator, BasicAutoencoder, VariationalAutoencoder
+from diabolo.data import blocks
+from diabolo.errors import InvalidData
+
+UNTRAINED = VariationalAutoencoder(n_latent=2, max_epochs=0, validation_fraction=None)
+"""What holds for any network holds for one that has learned nothing, and such a one is made in no time."""
+DECIMALS = (0, 2, None, 1, 0)
+SMALL = VariationalAutoencoder(n_latent=3, max_epochs=300, learning_rate=3e-3, validation_fraction=None)
+
+
+def of_two_kinds(n=600, seed=0):
+    """Two heaps far from each other; a column with a long tail, one that is mostly 0, and one of whole numbers."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(2, size=n)
+    x = 10 * kind + rng.normal(size=n)
+    tail = np.exp(2 * rng.normal(size=n))
+    mostly = np.where(rng.random(n) < 0.7, 0.0, rng.uniform(1, 2, n))
+    return np.stack([x, -x + 0.5 * rng.normal(size=n), tail, mostly, rng.poisson(3, n)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return AutoencoderGenerator(SMALL, random_state=0).fit(of_two_kinds())
+
+
+@pytest.fixture(scope="module")
+def new(fitted):
+    return fitted.sample(4000, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    """A table with words, yes and no, dates, and empty cells."""
+    table = load_wine(as_frame=True).data.iloc[:, :4].copy()
+    table["origin"] = np.array(["north", "south", "west"])[load_wine().target]
+    table["sweet"] = table["alcohol"] > 13
+    table["bottled"] = pd.Timestamp("2001-01-01") + pd.to_timedelta(np.round(table["ash"] * 100), unit="D")
+    table["sold"] = np.random.default_rng(0).negative_binomial(1, 0.05, len(table))
+    table.loc[3:20, "ash"] = np.nan
+    return table
+
+
+@pytest.fixture(scope="module")
+def of_wine(wine):
+    return AutoencoderGenerator(SMALL, random_state=0).fit(wine)
+
+
+@parametrize_with_checks([AutoencoderGenerator(UNTRAINED)])
+def test_scikit_learns_own_checks_pass(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("column", range(5))
+def test_each_column_is_distributed_as_the_known_one_whatever_its_kind(column, new):
+    known = of_two_kinds()
+    assert ks_2samp(new[:, column], known[:, column]).statistic < 0.04
+    assert known[:, column].min() <= new[:, column].min()
+    assert new[:, column].max() <= known[:, column].max()
+
+
+def test_even_a_network_that_has_learned_nothing_keeps_to_the_columns():
+    rows = AutoencoderGenerator(UNTRAINED, random_state=0).fit(of_two_kinds()).sample(4000, random_state=0)
+    assert max(ks_2samp(one, other).statistic for one, other in zip(rows.T, of_two_kinds().T, strict=True)) < 0.06
+
+
+def test_values_that_occur_often_are_the_same_values(new):
+    assert (new[:, 3] == 0).mean() == pytest.approx((of_two_kinds()[:, 3] == 0).mean(), abs=0.03)
+    np.testing.assert_array_equal(new[:, 4], np.rint(new[:, 4]))
+
+
+def test_values_have_as_many_decimals_as_known_ones():
+    rounded = np.stack(
+        [c if k is None else c.round(k) for c, k in zip(of_two_kinds().T, DECIMALS, strict=True)], axis=1
+    )
+    rows = AutoencoderGenerator(UNTRAINED, random_state=0).fit(rounded).sample(50)
+    for column, n_decimals in enumerate(DECIMALS):
+        same = rows[:, column] == (rows[:, column].round(4 if n_decimals is None else n_decimals))
+        assert same.all() if n_decimals is not None else not same.all()
+
+
+def test_columns_depend_on_each_other_as_known_ones_do(new):
+    both = [pd.DataFrame(rows).corr("spearman").to_numpy() for rows in (new, of_two_kinds())]
+    assert both[1][0, 1] < -0.95
+    np.testing.assert_allclose(*both, atol=0.12)
+
+
+def test_between_two_heaps_there_is_nothing(new):
+    assert ((new[:, 0] > 3.5) & (new[:, 0] < 6.5)).mean() < 0.01
+    assert (np.abs(new[:, 0] + new[:, 1]) > 4).mean() < 0.03
+
+
+def test_new_rows_are_as_far_from_known_ones_as_others_of_their_kind(new):
+    known, spread = of_two_kinds(), of_two_kinds().std(axis=0)
+    near = NearestNeighbors(n_neighbors=1).fit(known / spread)
+    mine, others = (np.median(near.kneighbors(rows / spread)[0]) for rows in (new[:600], of_two_kinds(seed=1)))
+    assert 0.7 < mine / others < 1.5
+
+
+def test_what_is_given_is_given_and_the_rest_goes_with_it(fitted):
+    low, high = (fitted.sample(500, given={0: value}, random_state=0) for value in (0.0, 10.0))
+    assert (low[:, 0] == 0).all()
+    assert (high[:, 0] == 10).all()
+    assert np.median(low[:, 1]) == pytest.approx(0, abs=0.7)
+    assert np.median(high[:, 1]) == pytest.approx(-10, abs=0.7)
+
+
+def test_without_noise_rows_vary_less_but_lie_where_known_ones_do(fitted):
+    means = fitted.sample(2000, noise=False, random_state=0)
+    apart = [np.abs(rows[:, 0] + rows[:, 1]).mean() for rows in (means, fitted.sample(2000, random_state=0))]
+    assert apart[0] < apart[1]
+    assert means[:, 2].min() >= of_two_kinds()[:, 2].min()
+
+
+def test_a_table_comes_back_in_its_own_words(wine, of_wine):
+    found = of_wine.sample(500, random_state=0)
+    rows = found.to_pandas()
+    assert list(rows.columns) == list(wine.columns)
+    assert set(rows["origin"]) == set(wine["origin"])
+    assert rows["sweet"].dtype == bool
+    assert rows["sold"].dtype == wine["sold"].dtype
+    assert rows["bottled"].between(wine["bottled"].min(), wine["bottled"].max()).all()
+    assert (rows["bottled"] == rows["bottled"].dt.normalize()).all()
+    assert not rows.isna().any().any()
+    assert rows.loc[rows["sweet"], "alcohol"].mean() > rows.loc[~rows["sweet"], "alcohol"].mean() + 0.3
+
+
+def test_a_table_is_asked_for_by_the_names_of_its_columns(wine, of_wine):
+    rows = of_wine.sample(300, given={"origin": "north", "alcohol": 13.9}, random_state=0).to_pandas()
+    assert (rows["origin"] == "north").all()
+    assert (rows["alcohol"] == 13.9).all()
+    assert rows["sweet"].mean() > 0.8
+    with pytest.raises(InvalidData, match="east"):
+        of_wine.sample(given={"origin": "east"})
+    with pytest.raises(ValueError, match="colour"):
+        of_wine.sample(given={"colour": 1})
+
+
+def test_the_rows_of_a_table_may_be_counts_alone():
+    table = pd.DataFrame({"a": np.random.default_rng(0).negative_binomial(1, 0.05, 300), "b": ["x", "y", "z"] * 100})
+    rows = AutoencoderGenerator(UNTRAINED, random_state=0).fit(table).sample(50).to_pandas()
+    assert rows["a"].dtype == table["a"].dtype
+    assert rows["a"].between(0, table["a"].max()).all()
+
+
+def test_a_column_without_a_value_is_made_of_zeros():
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    rows[:, 1] = np.nan
+    found = AutoencoderGenerator(UNTRAINED, random_state=0).fit(rows).sample(5)
+    assert (found[:, 1] == 0).all()
+    assert np.isfinite(found).all()
+
+
+def test_one_seed_gives_the_same_bits_and_another_does_not(fitted):
+    again = AutoencoderGenerator(SMALL, random_state=0).fit(of_two_kinds())
+    np.testing.assert_array_equal(again.sample(9, random_state=1), fitted.sample(9, random_state=1))
+    assert (again.sample(9, random_state=1) != fitted.sample(9, random_state=2)).any()
+
+
+@pytest.mark.parametrize("which", ["fitted", "of_wine"])
+def test_a_saved_generator_makes_the_same_to_the_bit(which, request, tmp_path):
+    generator = request.getfixturevalue(which)
+    generator.save(tmp_path / "model")
+    found, known = (one.sample(20, random_state=3) for one in (diabolo.load(tmp_path / "model"), generator))
+    assert found.equals(known) if which == "of_wine" else (found == known).all()
+
+
+def test_rows_larger_than_memory_are_drawn_from(monkeypatch, tmp_path):
+    monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 11)
+    monkeypatch.setattr("diabolo.estimators.ensemble.CHUNK_BYTES", 1 << 14)
+    np.save(tmp_path / "rows.npy", of_two_kinds(3000).astype(np.float32))
+    generator = AutoencoderGenerator(UNTRAINED, random_state=0).fit(str(tmp_path / "rows.npy"))
+    assert generator.n_samples_ == 3000
+    assert ks_2samp(generator.sample(1000, random_state=0)[:, 2], of_two_kinds(3000)[:, 2]).statistic < 0.1
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5])
+def test_as_many_rows_as_none_are_refused(n, fitted):
+    with pytest.raises(ValueError, match="n_samples"):
+        fitted.sample(n)
+
+
+def test_a_network_without_a_posterior_is_refused():
+    with pytest.raises(ValueError, match="VariationalAutoencoder"):
+        AutoencoderGenerator(BasicAutoencoder()).fit(of_two_kinds(50))
+
+
+def test_the_command_makes_rows(tmp_path, wine, run):
+    wine.to_csv(tmp_path / "wine.csv", index=False)
+    status, _, err = run("fit", tmp_path / "wine.csv", "-m", "generator", "-o", tmp_path / "run")
+    assert status == 0, err
+    status, _, err = run("sample", tmp_path / "run", "-n", 7, "-g", "origin=west", "-o", tmp_path / "new.csv")
+    assert status == 0, err
+    new = pd.read_csv(tmp_path / "new.csv")
+    assert list(new.columns) == list(wine.columns)
+    assert (new["origin"] == "west").all()
+    for verb in ("score", "detect", "transform", "reconstruct", "denoise", "impute"):
+        status, _, err = run(verb, tmp_path / "run", tmp_path / "wine.csv")
+        assert (status, "diabolo sample" in err) == (2, True)
+    assert "AutoencoderGenerator" in run("info", tmp_path / "run")[1]

@@ -1,0 +1,99 @@
+"""The formula written a second time in NumPy, and a model whose log p(x) is known; for the tests of `core`."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import special, stats
+
+from diabolo import parts
+from diabolo.core.layers import Dense, Layers
+from diabolo.core.model import Model, loss
+from diabolo.core.penalties import ForwardPass
+
+N, D, K = 5, 4, 2
+LOG_PI = math.log(math.pi)
+KEY = jax.random.key(0)
+EVERYONE = jnp.ones(N)
+
+
+def built(recipe, n_features=D):
+    """A model with every weight moved away from its start, so that no bias or spread is 0."""
+    model = Model.build(recipe, n_features, 0)
+    rng = np.random.default_rng(2)
+    arrays, fixed, skeleton = model.weights.trainable()
+    moved = jax.tree.map(lambda w: w + jnp.asarray(rng.normal(0, 0.3, w.shape), w.dtype), arrays)
+    return Model(recipe, skeleton.with_arrays(moved, fixed))
+
+
+def value_of(model, x, beta=1.0, key=KEY, row_weight=EVERYONE):
+    total, terms = loss(model, x, key, jnp.asarray(beta), row_weight)
+    return float(total), {name: float(value) for name, value in terms.items()}
+
+
+REFERENCE = {
+    "identity": lambda a: a,
+    "relu": lambda a: np.maximum(a, 0),
+    "gelu": lambda a: 0.5 * a * (1 + np.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))),
+    "silu": lambda a: a * special.expit(a),
+    "elu": lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))),
+    "softplus": lambda a: np.logaddexp(0, a),
+    "tanh": np.tanh,
+    "sigmoid": special.expit,
+}
+
+
+def forward(network, x, activation="silu"):
+    """W and b of every layer in turn, float64."""
+    h = np.asarray(x, np.float64)
+    for i, layer in enumerate(network.layers):
+        h = h @ np.asarray(layer.weight, np.float64) + np.asarray(layer.bias, np.float64)
+        if i < len(network.layers) - 1:
+            h = REFERENCE[activation](h)
+    return h
+
+
+def squared_error(x, x_hat):
+    return float(np.square(np.asarray(x, np.float64) - x_hat).sum(axis=1).mean())
+
+
+def seen(z, **others):
+    given = {"x": z[0], "z": z, "row_weight": jnp.ones(z.shape[1], z.dtype), "encode": lambda rows: rows, "weights": {}}
+    return ForwardPass(**given | others)
+
+
+W = np.array([[1.0, -0.5, 0.5, 0.0], [0.5, 1.0, 0.0, 1.0]])  # orthogonal rows: the exact posterior is diagonal
+B = np.array([0.3, -0.2, 0.0, 1.0])
+SIGMA = 0.6
+
+
+def dense(weight, bias):
+    return Layers((Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)),), "silu", "identity")
+
+
+def linear_gaussian(shift=0.0, widen=1.0, objective=None):
+    """z ~ N(0, I), x | z ~ N(W'z + b, σ²I), and the exact posterior, its mean moved and its spread stretched."""
+    precision = 1 + np.square(W).sum(axis=1) / SIGMA**2
+    mean_weight = W.T / SIGMA**2 / precision
+    mean_bias = -B @ mean_weight + shift
+    spread = np.log(np.expm1(widen / np.sqrt(precision) - 1e-6))
+    recipe = parts.Recipe(
+        encoder=parts.MLP(()),
+        latent=parts.DiagonalGaussian(K),
+        likelihood=parts.Gaussian(SIGMA),
+        objective=objective or parts.ELBO(),
+    )
+    weights = Model.build(recipe, D, 0).weights
+    encoder = dense(np.hstack([mean_weight, np.zeros((D, K))]), np.hstack([mean_bias, spread]))
+    return Model(recipe, type(weights)(encoder, dense(W, B), {}))
+
+
+def exact_log_p(x):
+    return stats.multivariate_normal(B, W.T @ W + SIGMA**2 * np.eye(D)).logpdf(x)
+
+
+def gap(x, shift, widen):
+    """KL(q‖p(z|x)) of the wrong posterior from the exact one, the distance of the ELBO from log p(x)."""
+    precision = 1 + np.square(W).sum(axis=1) / SIGMA**2
+    return (0.5 * (widen**2 + shift**2 * precision - 1) - math.log(widen)).sum()

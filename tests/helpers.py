@@ -1,0 +1,144 @@
+"""What tests of several files share: many cases in one test, trainings that are stopped, and a terminal."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import io
+import os
+import resource
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from diabolo import StackedAutoencoder, VariationalAutoencoder
+from diabolo.engine import trainer
+from diabolo.engine.checkpoints import Checkpoints
+from diabolo.errors import CheckpointError
+
+
+def over(names, cases):
+    """Try all cases in one test: `pytest.mark.parametrize` for thousands of cases of one mechanism.
+
+    Every case is tried, and the failure names each one that does not hold. Fixtures are shared by all cases, so they
+    must be only read, or made anew by the test itself.
+    """
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    labelled = list(cases.items() if isinstance(cases, dict) else ((repr(case), case) for case in cases))
+    assert labelled, "there is no case to try"
+
+    def decorate(test):
+        @functools.wraps(test)
+        def tried(**fixtures):
+            failures = []
+            for label, case in labelled:
+                values = (case,) if len(names) == 1 else case
+                try:
+                    test(**fixtures, **dict(zip(names, values, strict=True)))
+                except (Exception, pytest.fail.Exception) as failure:
+                    failure.add_note(f"case: {label}")
+                    failures.append(failure)
+            if len(failures) == 1:
+                raise failures[0]
+            if failures:
+                labels = "; ".join(str(failure.__notes__[-1]) for failure in failures)
+                raise BaseExceptionGroup(f"{len(failures)} of {len(labelled)} cases: {labels}", failures)
+
+        signature = inspect.signature(test)
+        others = [parameter for name, parameter in signature.parameters.items() if name not in names]
+        tried.__signature__ = signature.replace(parameters=others)
+        return tried
+
+    return decorate
+
+
+VAE = VariationalAutoencoder(
+    hidden_layer_sizes=(4,),
+    max_epochs=40,
+    batch_size=16,
+    beta="linear",
+    early_stopping=True,
+    init="random",
+    random_state=0,
+)
+DEEP = StackedAutoencoder(
+    hidden_layer_sizes=(5, 4), pretrain="layerwise", pretrain_epochs=6, max_epochs=12, batch_size=16, random_state=0
+)
+
+
+class Stopped(BaseException):
+    """What comes from outside: not an Exception, as Ctrl-C is none."""
+
+
+def stop_after(monkeypatch, n_stretches):
+    """Let a training be interrupted after so many calls of the program, each of few epochs."""
+    real, left = trainer.stretch, [n_stretches]
+
+    def stretch(*args):
+        if left[0] == 0:
+            raise Stopped
+        left[0] -= 1
+        return real(*args)
+
+    monkeypatch.setattr(trainer, "stretch", stretch)
+    monkeypatch.setattr(trainer, "_STRETCH_SECONDS", 0.0)
+
+
+def same_bits(one, other):
+    assert one.history_ == other.history_
+    assert one.best_epoch_ == other.best_epoch_
+    pairs = zip(jax.tree.leaves(one.model_.weights), jax.tree.leaves(other.model_.weights), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def stopped(estimator, rows, folder, n_stretches):
+    """A training that was interrupted, and kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, n_stretches)
+        with pytest.raises(Stopped):
+            clone(estimator).fit(rows, checkpoint_dir=folder, checkpoint_every=0)
+
+
+def stop_and_go_on(estimator, rows, folder, n_stretches):
+    stopped(estimator, rows, folder, n_stretches)
+    return clone(estimator).fit(rows, checkpoint_dir=folder, resume=True)
+
+
+def train_slowly(rows, folder, out, begun):
+    """Half of the time is spent in writes."""
+    real = os.fsync
+
+    def fsync(descriptor):
+        begun.set()
+        time.sleep(0.02)
+        real(descriptor)
+
+    os.fsync, trainer._STRETCH_SECONDS = fsync, 0.0
+    clone(VAE).fit(rows, checkpoint_dir=folder, checkpoint_every=0, resume=True).save(out)
+
+
+def train_until_the_disk_is_full(rows, folder, said):
+    real = Checkpoints.write
+
+    def write(self, stage, state):
+        if state.epoch == 9:  # from here on no file may grow beyond a kilobyte, which is what a full disk does
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+        real(self, stage, state)
+
+    Checkpoints.write, trainer._STRETCH_SECONDS = write, 0.0
+    try:
+        clone(VAE).fit(rows, checkpoint_dir=folder, checkpoint_every=0)
+    except CheckpointError as error:
+        said.put(str(error))
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self):
+        return True

@@ -1,0 +1,92 @@
+"""The documentation is true: its Python runs, its links lead somewhere, and what it names is there."""
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import diabolo
+from diabolo.core import component
+from diabolo.estimators import autoencoders, trainable
+from helpers import over
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def _name(page):
+    return str(page.relative_to(ROOT))
+
+
+WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and page.name != "README.ko.md"]
+
+
+NEED_ALL_STEPS = ("generation",)
+"""What other pages claim holds after an eighth of the steps that are the default."""
+QUICK = ("README", "start", "stacked", "basic", "sparse", "variational", "report", "anomalies", "scaling")
+QUICK_TASKS = ("deploy", "new-part", "own-network", "own-images", "own-csv", "resume", "scale-out")
+"""Pages that need no more than some ten seconds; the others are run with `-m slow`."""
+
+
+def _marked(page):
+    marks = () if page.stem in QUICK + QUICK_TASKS else pytest.mark.slow
+    return pytest.param(page, id=_name(page), marks=marks)
+
+
+@pytest.mark.parametrize("page", [_marked(page) for page in WITH_CODE])
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    """Of all but the Korean README, whose code is the other's: see test_readme."""
+    monkeypatch.chdir(tmp_path)
+    own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
+    monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests
+    if page.stem not in NEED_ALL_STEPS:
+        monkeypatch.setattr(trainable.Learner, "_steps", 500)
+        monkeypatch.setattr(autoencoders.VariationalAutoencoder, "_steps", 1200)
+        monkeypatch.setattr(trainable, "_LEAST_EPOCHS", 5)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
+
+
+@over("page", {_name(page): page for page in PAGES})
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{_name(page)} links to {target}"
+
+
+def _rows_of_the_lecture():
+    table = re.findall(r"^\|(.+)\|$", (ROOT / "docs" / "lecture.md").read_text(), flags=re.MULTILINE)
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in table if not set(row) <= set("-| ")]
+
+
+def test_every_row_of_the_lecture_names_code_and_a_test_that_exist():
+    checked = 0
+    for row in _rows_of_the_lecture():
+        if row[0] == "symbol":
+            assert row == ["symbol", "meaning", "name in code", "test that checks it"]
+            continue
+        _, _, code, tests = row
+        names = re.findall(r"`([^`]+)`", code)
+        assert names, row
+        for name in names:
+            _resolve(name)
+        where = re.findall(r"`([\w/]+)::(test_\w+)`", tests)
+        assert where, row
+        for file, test in where:
+            assert f"def {test}(" in (ROOT / "tests" / f"{file}.py").read_text(), f"{file}::{test}"
+        checked += 1
+    assert checked > 20
+
+
+def _resolve(dotted):
+    """`Name.attribute` or `package.module.Name.attribute` within diabolo; dataclass fields count as attributes."""
+    thing, rest = diabolo, dotted.split(".")
+    while hasattr(thing, "__path__") and importlib.util.find_spec(f"{thing.__name__}.{rest[0]}"):
+        thing = importlib.import_module(f"{thing.__name__}.{rest.pop(0)}")
+    thing = getattr(thing, rest.pop(0))
+    for attribute in rest:
+        fields = {*getattr(thing, "__dataclass_fields__", ()), *getattr(thing, "__annotations__", ())}
+        documented = attribute in (thing.__doc__ or "")
+        assert attribute in fields or hasattr(thing, attribute) or documented, dotted
+        thing = getattr(thing, attribute, None)
