@@ -10,7 +10,7 @@ from diabolo.serving import create_app
 
 X, Y = load_wine(return_X_y=True)
 FRAME = load_wine(as_frame=True).data
-FEW = {"max_epochs": 1, "random_state": 0}
+FEW = {"max_epochs": 0, "init": "random", "random_state": 0}
 
 
 def vae():
@@ -31,6 +31,10 @@ def table(holes=True, n=60):
     return pa.table({name: pa.array(cells, mask=empty[name]) for name, cells in columns.items()})
 
 
+def classifier():
+    return diabolo.AutoencoderClassifier(vae(), max_epochs=1, random_state=0)
+
+
 MODELS = {
     "numbers": (lambda: vae().fit(X), X),
     "names": (lambda: diabolo.BasicAutoencoder(n_latent=2, **FEW).fit(FRAME), pa.Table.from_pandas(FRAME)),
@@ -43,10 +47,10 @@ MODELS = {
     ),
     "an imputer": (lambda: diabolo.AutoencoderImputer(vae(), random_state=0).fit(table()), table()),
     "a classifier": (
-        lambda: diabolo.AutoencoderClassifier(vae(), **FEW).fit(FRAME, np.array(["a", "b", "c"])[Y]),
+        lambda: classifier().fit(FRAME, np.array(["a", "b", "c"])[Y]),
         pa.Table.from_pandas(FRAME),
     ),
-    "numbers for labels": (lambda: diabolo.AutoencoderClassifier(vae(), **FEW).fit(X, Y), X),
+    "numbers for labels": (lambda: classifier().fit(X, Y), X),
 }
 _made = {}
 
