@@ -86,7 +86,7 @@ def questions(model: Any) -> dict[str, Answer]:
     """What a fitted model can be asked of rows, by name; nothing, if it only draws."""
     if isinstance(model, BaseAutoencoder):
         asked = {"transform": codes, "reconstruct": rebuilt, "score": densities}
-        return asked | ({"impute": filled} if model._missing else {})
+        return asked | ({"impute": filled} if model.input_.allow_missing else {})
     if isinstance(model, AnomalyDetector):
         return {"score": strangeness}
     if isinstance(model, AutoencoderImputer):
@@ -118,7 +118,7 @@ def reach(model: Any) -> tuple[np.ndarray, np.ndarray]:
 
     They are far out (see `data.scaler.refuse_far`). A detector clips what its networks read: its limits are of 32 bits.
     """
-    most = np.full(model._width, float(np.finfo(np.float32).max))
+    most = np.full(model.input_.width, float(np.finfo(np.float32).max))
     low, high = -most, most
     if isinstance(model, AnomalyDetector):
         return low, high
@@ -135,21 +135,21 @@ def like_those_seen(model: Any, n_rows: int) -> Any:
     rng = np.random.default_rng(0)
     inner = next(member for group in getattr(model, "estimators_", [[model]]) for member in group)
     width = inner.scaler_.offset.size
-    recipe = inner._formula()
+    recipe = inner.model_.recipe
     supports = np.broadcast_to(recipe.likelihood.supports(width) if not recipe.n_targets else "real", width)
     unit = {"real": rng.normal(size=(n_rows, width)), "unit": rng.random((n_rows, width)),
             "count": rng.poisson(2.0, (n_rows, width)).astype(float)}  # fmt: skip
     drawn = np.choose([("real", "unit", "count").index(s) for s in supports], list(unit.values()))
     if inner.scaler_.kind in ("minmax", "range"):
         drawn = np.where(supports == "count", drawn, unit["unit"])
-    rows = inner.scaler_.invert(drawn)[:, : model._width]
+    rows = inner.scaler_.invert(drawn)[:, : model.input_.width]
     if schema is not None:
         for column, place in in_order(schema):
             if column.kind == "category":
                 rows[:, place] = np.eye(column.width)[rng.integers(len(column.categories), size=n_rows)]
             elif column.kind == "boolean":
                 rows[:, place] = rng.integers(2, size=(n_rows, 1))
-    if model._missing:
+    if model.input_.allow_missing:
         owners = np.array(range(rows.shape[1]) if schema is None else [schema.names.index(o) for o in schema.owners])
         rows[(rng.random((n_rows, owners.max() + 1)) < 0.2)[:, owners]] = np.nan
     return rows if schema is None else schema.decode(rows)
