@@ -24,9 +24,10 @@ from ..data.types import RowsLike
 from ..errors import InvalidData
 from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
-from .ensemble import Ensemble, Given, known_range
+from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, known_range, networks_of
 from .input import Opened
 from .predictor import Predictor
+from .trainable import store
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation", "Judge"]
 
@@ -177,7 +178,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             Interval(numbers.Real, 0, 1, closed="neither"),
             None,
         ],
-        **Ensemble._shared_constraints,
+        **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")
 
@@ -198,14 +199,14 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        given = self._given(X)
+        given = given_to(self, X)
         given = given.with_input(allow_missing=bool(np.isnan(given.rows).any()))
         folds = list(self._folds(len(given.rows), given.seed))
         pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(given, training, i)]
-        trained = self._trained(pairs)
+        trained = networks_of(self, pairs)
         each = len(trained) // len(folds)
         members = [trained[i * each : (i + 1) * each] for i in range(len(folds))]
-        self._store(given.fitted({"estimators_": members, **_judged(given, folds, members)}))
+        store(self, given.fitted({"estimators_": members, **_judged(given, folds, members)}))
         if self.offset_ == -np.inf:
             least = int(np.ceil(1 / self.false_alarm_rate)) - 1
             warnings.warn(

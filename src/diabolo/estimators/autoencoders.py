@@ -22,8 +22,9 @@ from ..core.priors import Prior, StandardNormal
 from ..core.schedules import Constant, Schedule
 from ..engine import closed_form, inference
 from ..engine.jobs import LayerwiseStart, Outcome, Start
-from .base import ESTIMATORS, BaseAutoencoder, documented
+from .base import ESTIMATORS, BaseAutoencoder
 from .classifier import AutoencoderClassifier
+from .documentation import documented
 from .input import InputSpec
 from .named_parts import (
     ANNEALINGS,
@@ -255,8 +256,9 @@ class StackedAutoencoder(BaseAutoencoder):
     def _first(self) -> Start:
         if self.pretrain is None:
             return super()._first()
-        n_layers = len(sizes_of(self.hidden_layer_sizes)) + 1
-        return LayerwiseStart(self.pretrain_epochs, layer_corruptions(self.pretrain_corruption, n_layers))
+        return LayerwiseStart(
+            self.pretrain_epochs, layer_corruptions(self.pretrain_corruption, self.hidden_layer_sizes)
+        )
 
     def _findings(self, outcome: Outcome) -> dict[str, object]:
         return {"pretrain_history_": list(outcome.pretraining)}

@@ -24,64 +24,20 @@ from ..data.blocks import Store
 from ..data.scaler import KINDS, Survey
 from ..data.types import RowsLike
 from ..engine.evaluation import evaluate, settle
-from ..engine.jobs import Job, LinearStart, Outcome, RandomStart, Start, begin, training, warning_of
+from ..engine.jobs import Job, Outcome, RandomStart, Start, begin, training, warning_of
 from ..engine.loader import HeldOut, Stream
 from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
 from ..engine.trainer import train_many
 from ..errors import TrainingWarning
-from . import trainable
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
-from .trainable import Fitted, Learner, seed_of
+from .trainable import Fitted, Learner, identity_of, is_shown, linear_start, plan_of, seed_of, share_held_out, store
 
-__all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "documented", "fit_together"]
+__all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "fit_together"]
 
 ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
 """Every autoencoder by name."""
-
-_SCALING = """
-    scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
-        How features are brought into the network's units; undone in everything that comes out. "standard": mean 0 and
-        standard deviation 1 (less, if a feature's range is more than 30 standard deviations). "global": all features
-        by one map, with a mean variance of 1, and 0 stays 0 if it is the least value. "minmax": each feature onto
-        [0, 1]. "range": all features onto [0, 1] by one map. "auto": for a likelihood on real numbers "global", if rows
-        are images or all features seem to have one unit (`data.scaler.have_one_unit`), and "standard" otherwise;
-        for one on [0, 1], None if the rows lie there and "minmax" otherwise. None: as they are.
-    init : {"closed_form", "random"}, default="closed_form"
-        Where training begins. "closed_form": at the best linear model, where the networks have a linear path (PCA,
-        linear regression on corrupted rows, or factor analysis; see `engine.closed_form`); if no epoch is better on
-        held-out rows, it is kept. "random": with weights drawn at random.
-    schema : "auto", dict or None, default="auto"
-        What the columns of a table are: numbers, dates, booleans, counts or categories, each with a likelihood of its
-        own; ``likelihood`` is then that of the numbers. "auto": inferred, if any column is something other than a
-        number. A dict: inferred, but for the columns it names, whose value is a kind or, for a category, perhaps
-        ``{"kind": "category", "categories": [...]}``. None: columns must be numbers, and are all told by
-        ``likelihood``.
-"""
-_ATTRIBUTES = """
-    schema_ : Schema or None
-        What the columns are; None, if all are plain numbers.
-    evaluation_ : dict or None
-        What the reconstruction keeps of held-out rows (of training rows, if none are held out): ``rows``, ``n_rows``,
-        ``explained_variance``, and ``pca_explained_variance``, that of PCA fitted to the training rows with as many
-        components as the code has; None if cells are missing.
-    image_shape_ : tuple of int or None
-        (height, width), or (height, width, 3), if the rows were read from files of images.
-"""
-
-
-def documented(cls: type) -> type:
-    """Put the shared parameters and attributes into a class's docstring, where it says ``{common …}``."""
-    assert cls.__doc__ is not None
-    shared = {
-        "parameters": f"{{training parameters}}\n    {_SCALING.strip()}",
-        "attributes": f"{{training attributes}}\n    {_ATTRIBUTES.strip()}",
-    }
-    for name, text in shared.items():
-        cls.__doc__ = cls.__doc__.replace(f"{{common {name}}}", text)
-    return trainable.documented(cls)
-
 
 Preparations = dict[tuple[object, ...], Rows]
 """Rows by the choices that they were prepared with."""
@@ -167,9 +123,9 @@ class BaseAutoencoder(Reconstructor, Learner):
             seed = seed_of(self.random_state, trainer.kept_seed)
             columns, job = self._job(InputSpec.learn(type(self).__name__, X, self.schema), seed, X_val)
             is_kept = trainer.checkpoints is not None
-            outcome = trainer.train(job, self._identity(seed, columns, job.rows.fingerprint) if is_kept else {})
+            outcome = trainer.train(job, identity_of(self, seed, columns, job.rows.fingerprint) if is_kept else {})
             fitted, concern = self._ended(columns, outcome)
-        self._store(fitted)
+        store(self, fitted)
         if trainer.verbose and sys.stderr.isatty() and (chosen := chosen_by(self)):
             print(f"chosen: {chosen}", file=sys.stderr)
         for warning in (warning_of(outcome), concern):
@@ -181,8 +137,9 @@ class BaseAutoencoder(Reconstructor, Learner):
         self, given: Opened, seed: int, X_val: RowsLike | None = None, known: Preparations | None = None
     ) -> tuple[InputSpec, Job]:
         """The columns, and what there is to train: rows scaled and split, weights drawn, the plan."""
-        given = replace(given, input=replace(given.input, owner=type(self).__name__))
-        recipe, fraction = self._formula(given.input), self._share_held_out(X_val, given.n_rows)
+        if given.input.owner != (owner := type(self).__name__):
+            given = replace(given, input=replace(given.input, owner=owner))
+        recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
         rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known)
         columns, width = given.input, given.input.width
         if not columns.allow_missing and (rows.missing or recipe.corruption.hides):
@@ -191,7 +148,7 @@ class BaseAutoencoder(Reconstructor, Learner):
         if X_val is not None:
             rows = rows.judged_by(columns.rows(X_val))
         model = Model.build(recipe, width, seed)
-        plan = self._plan(rows.training.n_rows, model, width, seed)
+        plan = plan_of(self, rows.training.n_rows, model, width, seed)
         return columns, Job(model.bind(*rows.bounds), rows, plan, self._first(), columns.owners)
 
     def _prepared(self, given: Opened, recipe: Recipe, fraction: float, seed: int, known: Preparations) -> Rows:
@@ -205,7 +162,7 @@ class BaseAutoencoder(Reconstructor, Learner):
             if isinstance(given.rows, Store):
                 stream = Stream(given.rows, HeldOut(given.rows, fraction, seed), seed)
                 self._announce(stream, Model.build(recipe, given.input.width, 0), seed)
-                with Bar(f"{given.input.owner} reading", given.n_rows, self._is_shown) as bar:
+                with Bar(f"{given.input.owner} reading", given.n_rows, is_shown(self)) as bar:
                     known[choices] = from_stream(stream, survey, bar.show)
             else:
                 known[choices] = from_array(given.rows, survey, fraction, seed, given.fingerprint)
@@ -213,9 +170,7 @@ class BaseAutoencoder(Reconstructor, Learner):
 
     def _first(self) -> Start:
         """Where training begins."""
-        if self.init == "random":
-            return RandomStart()
-        return LinearStart(self._most_from_linear if self.max_epochs is None else None)
+        return RandomStart() if self.init == "random" else linear_start(self)
 
     def _ended(
         self, columns: InputSpec, outcome: Outcome, *, judged: bool = True
@@ -226,7 +181,7 @@ class BaseAutoencoder(Reconstructor, Learner):
         found, concern = evaluate(columns.owner, model, rows) if judged else (None, None)
         own = self._findings(outcome)
         places = {"schema_": columns.schema, "image_shape_": columns.image_shape}
-        return self._fitted(columns, outcome, evaluation_=found, _probe=None, **places, **own), concern
+        return Fitted.of(columns, outcome, {"evaluation_": found, "_probe": None, **places, **own}), concern
 
     def _findings(self, outcome: Outcome) -> dict[str, object]:
         """Whatever a system reports of the rows it was fitted to, by the attribute's name."""
@@ -240,9 +195,9 @@ class BaseAutoencoder(Reconstructor, Learner):
 
     def _announce(self, training: Stream, model: Model, seed: int) -> None:
         """One line before a training on rows that are read in chunks."""
-        if not self._is_shown:
+        if not is_shown(self):
             return
-        n_epochs = self._plan(training.n_rows, model, training.n_features, seed).max_epochs
+        n_epochs = plan_of(self, training.n_rows, model, training.n_features, seed).max_epochs
         n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.apart()[0]))
         seconds = jax_config.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
         held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments
@@ -293,7 +248,7 @@ def fit_together(
     outcomes = [Outcome(job, found, tuple(before)) for (job, before), found in zip(begun, trained, strict=True)]
     ended = [one._ended(columns, found, judged=judged) for (one, columns), found in zip(every, outcomes, strict=True)]
     for (one, _), (fitted, concern) in zip(every, ended, strict=True):
-        one._store(fitted)
+        store(one, fitted)
         if concern is not None:
             warnings.warn(concern, stacklevel=stacklevel)
     return [one for one, _ in every]

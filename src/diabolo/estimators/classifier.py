@@ -32,8 +32,9 @@ from ..engine.jobs import GivenStart, Job, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart
 from .base import BaseAutoencoder
+from .documentation import documented
 from .input import InputSpec
-from .trainable import Learner, documented, recipe_over, seed_of
+from .trainable import Fitted, Learner, identity_of, plan_of, recipe_over, seed_of, share_held_out, store
 
 __all__ = ["AutoencoderClassifier"]
 
@@ -161,16 +162,16 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             begun = self._begun_with(rows, ahead, seed, checkpoint_every, apart)
             columns = replace(columns, allow_missing=begun.input_.allow_missing)
             beside = _beside(begun.scaler_, rows, positions, len(classes))
-            prepared = from_array(beside, Survey(None, "real"), self._share_held_out(ahead, len(rows)), seed)
+            prepared = from_array(beside, Survey(None, "real"), share_held_out(self, ahead, len(rows)), seed)
             if ahead is not None:
                 assert y_val is not None
                 of_val = _positions(y_val, classes, len(ahead))
                 prepared = prepared.judged_by(_beside(begun.scaler_, ahead, of_val, len(classes)))
             job = self._job(columns, begun, prepared, len(classes), seed)
             fingerprint = f"{prepared.fingerprint}+{begun.data_fingerprint_}"
-            outcome = trainer.train(job, self._identity(seed, columns, fingerprint))
+            outcome = trainer.train(job, identity_of(self, seed, columns, fingerprint))
         own = {"_classes": classes.tolist(), "autoencoder_": begun, "scaler_": begun.scaler_}
-        self._store(self._fitted(columns, outcome, **own))
+        store(self, Fitted.of(columns, outcome, own))
         if (warning := warning_of(outcome)) is not None:
             warnings.warn(warning, stacklevel=2)
         return self
@@ -201,7 +202,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
         low, high = prepared.bounds
         model = Model(model.recipe, weights).bind(low[:width], high[:width])
-        plan = self._plan(prepared.training.n_rows, model, width, seed)
+        plan = plan_of(self, prepared.training.n_rows, model, width, seed)
         return Job(model, prepared, plan, GivenStart(), columns.owners)
 
     # -- using --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -25,7 +25,16 @@ from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
 from .trainable import Fitted, Kept, stored_of
 
-__all__ = ["Ensemble", "Given", "known_range"]
+__all__ = ["CONSTRAINTS", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
+
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "scaling": [StrOptions(set(KINDS)), None],
+    "schema": [StrOptions({"auto"}), dict, None],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+"""Of the parameters that all jobs have."""
 
 
 @dataclass(frozen=True)
@@ -89,29 +98,11 @@ class Ensemble(Kept):
     estimators_: list[list[BaseAutoencoder]]
     schema_: Schema | None
 
-    _shared_constraints: ClassVar[dict[str, list[Any]]] = {
-        "scaling": [StrOptions(set(KINDS)), None],
-        "schema": [StrOptions({"auto"}), dict, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
-
-    def _given(self, X: RowsLike) -> Given:
-        """The rows to learn from."""
-        self._validate_params()
-        seed = int(check_random_state(self.random_state).randint(2**30))
-        return Given.learn(type(self).__name__, X, self.schema, seed)
-
-    def _trained(self, pairs: Sequence[tuple[BaseAutoencoder, Opened]]) -> list[BaseAutoencoder]:
-        """Networks fitted to the rows beside them, all together."""
-        with Bar(f"{type(self).__name__} training", 1.0, bool(self.verbose), "compiling") as bar:
-            return fit_together(pairs, bar.show)
 
     def _stored(self) -> Stored:
         groups = tuple(tuple(map(stored_of, group)) for group in self.estimators_)
@@ -123,6 +114,19 @@ class Ensemble(Kept):
             "image_shape_": columns.image_shape,
             "estimators_": [list(group) for group in found.groups],
         }
+
+
+def given_to(estimator: Ensemble, X: RowsLike) -> Given:
+    """The rows that an estimator is to learn from; its parameters are checked before."""
+    estimator._validate_params()
+    seed = int(check_random_state(estimator.random_state).randint(2**30))
+    return Given.learn(type(estimator).__name__, X, estimator.schema, seed)
+
+
+def networks_of(estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Opened]]) -> list[BaseAutoencoder]:
+    """Networks fitted to the rows beside them, all together."""
+    with Bar(f"{type(estimator).__name__} training", 1.0, bool(estimator.verbose), "compiling") as bar:
+        return fit_together(pairs, bar.show)
 
 
 def _drawn(store: Store, seed: int) -> np.ndarray:

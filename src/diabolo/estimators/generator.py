@@ -18,9 +18,10 @@ from ..data.types import RowsLike
 from ..errors import InvalidParameter
 from .autoencoders import VariationalAutoencoder
 from .base import BaseAutoencoder
-from .ensemble import Ensemble, Given
+from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, networks_of
 from .input import InputSpec
 from .reconstructor import drawing, require_positive
+from .trainable import store
 
 __all__ = ["AutoencoderGenerator"]
 
@@ -101,7 +102,7 @@ class AutoencoderGenerator(Ensemble):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [StrOptions({"auto"}), BaseAutoencoder],
-        **Ensemble._shared_constraints,
+        **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("weights_", "means_", "covariances_", "_found", "_known")
     _found = _known = np.empty(0)  # not annotated, so not parameters
@@ -121,11 +122,11 @@ class AutoencoderGenerator(Ensemble):
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`; or if ``estimator`` has no posterior to draw codes from.
         """
-        given = _with_counts_as_numbers(self._given(X))
+        given = _with_counts_as_numbers(given_to(self, X))
         rows, columns, levels = given.rows, given.input, np.linspace(0, 1, _LEVELS)
         known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
         scores = _put(columns, rows, lambda cells, i: _scores(cells, known[:, i]))
-        trained = self._trained([(self._network(given), given.handed(scores))])
+        trained = networks_of(self, [(self._network(given), given.handed(scores))])
 
         rng, predictor = np.random.default_rng([given.seed, 10]), trained[0].predictor_
         codes = predictor.codes(scores[np.sort(rng.choice(len(rows), min(_ROWS, len(rows)), replace=False))])
@@ -143,7 +144,7 @@ class AutoencoderGenerator(Ensemble):
             "_known": known,
             "_found": np.quantile(predictor.decode(drawn, given.seed, noise=True), levels, axis=0),
         }
-        return self._store(given.with_input(allow_missing=True).fitted(learned))
+        return store(self, given.with_input(allow_missing=True).fitted(learned))
 
     def _network(self, given: Given) -> BaseAutoencoder:
         own, (n_rows, width) = given.own(self.estimator), given.rows.shape

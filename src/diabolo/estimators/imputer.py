@@ -19,9 +19,10 @@ from ..core.optimizers import Adam
 from ..data.types import RowsLike
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
-from .ensemble import Ensemble, known_range
+from .ensemble import CONSTRAINTS, Ensemble, given_to, known_range, networks_of
 from .input import InputSpec
 from .predictor import Predictor
+from .trainable import store
 
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
@@ -105,7 +106,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
-        **Ensemble._shared_constraints,
+        **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_errors_", "_range", "_usual")
     _range = _usual = np.empty(0)  # not annotated, so not parameters
@@ -125,7 +126,9 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        given = self._given(X).with_input(allow_missing=True)  # cells are hidden from the networks, if none are missing
+        given = given_to(self, X).with_input(
+            allow_missing=True
+        )  # cells are hidden from the networks, if none are missing
         rows, span = given.rows, known_range(given.rows)
         rng = np.random.default_rng([given.seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
@@ -135,7 +138,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         own = given.own(self.estimator)
         members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
         of_fit = given.handed(shown)
-        trained = self._trained([(member, of_fit) for member in members])
+        trained = networks_of(self, [(member, of_fit) for member in members])
 
         networks = _Networks(tuple(member.predictor_ for member in trained), span)
         judged = shown[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
@@ -146,7 +149,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         mean, unit = networks.judged(shown, usual)
         scores = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
         own_of = {"calibration_errors_": scores, "_range": span, "_usual": usual}
-        return self._store(given.fitted({"estimators_": [trained], **own_of}))
+        return store(self, given.fitted({"estimators_": [trained], **own_of}))
 
     def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
         """Unfitted, and as wide as the root of the number of known cells: a layer then has about a weight for each."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jax
@@ -73,6 +73,11 @@ class InputSpec:
     schema: Schema | None = None
     image_shape: tuple[int, ...] | None = None
     allow_missing: bool = False
+    width: int = field(init=False)
+    """How many numbers a row is."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", self.n_features if self.schema is None else self.schema.width)
 
     @classmethod
     def learn(cls, owner: str, X: RowsLike, wanted: Wanted = None) -> Opened:
@@ -123,11 +128,6 @@ class InputSpec:
         return cls(columns.__class__.__name__, rows.shape[1], None if names is None else tuple(names), None, shape)
 
     # -- what the columns are -----------------------------------------------------------------------------------------
-
-    @cached_property
-    def width(self) -> int:
-        """How many numbers a row is."""
-        return self.n_features if self.schema is None else self.schema.width
 
     @property
     def labels(self) -> Sequence[Any]:

@@ -66,15 +66,15 @@ def sizes_of(value: ArrayLike) -> tuple[int, ...]:
     return tuple(np.atleast_1d(value).tolist())
 
 
-def layer_corruptions(given: Corruption | Sequence[Corruption] | None, n_layers: int) -> tuple[Corruption, ...]:
-    """Return what each layer's input is pre-trained with.
+def layer_corruptions(given: Corruption | Sequence[Corruption] | None, hidden: ArrayLike) -> tuple[Corruption, ...]:
+    """Return what each layer's input is pre-trained with, the code's included.
 
     Raises
     ------
     InvalidParameter
         If there is not one for each layer, or one hides cells.
     """
-    given = given or NoCorruption()
+    given, n_layers = given or NoCorruption(), len(sizes_of(hidden)) + 1
     each = (given,) * n_layers if isinstance(given, Corruption) else tuple(given)
     if len(each) != n_layers or not all(isinstance(one, Corruption) for one in each):
         raise InvalidParameter(

@@ -11,7 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
 from ..core.schedules import Constant, Cosine, Schedule
 from ..data.scaler import Scaler
-from ..engine.jobs import Outcome
+from ..engine.jobs import LinearStart, Outcome
 from ..engine.sharding import current
 from ..engine.trainer import Plan
 from ..errors import ArtifactError, InvalidParameter, meant
@@ -40,13 +40,19 @@ __all__ = [
     "MOST",
     "Fitted",
     "Kept",
+    "Learned",
     "Learner",
     "Seed",
-    "documented",
+    "identity_of",
+    "is_shown",
+    "linear_start",
     "load",
+    "plan_of",
     "recipe_over",
     "resolve",
     "seed_of",
+    "share_held_out",
+    "store",
     "stored_of",
 ]
 
@@ -54,6 +60,7 @@ OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
 Seed = int | np.random.RandomState | None
+E = TypeVar("E", bound="Kept")
 
 MOST = 2**31 - 1
 """Of epochs, rows in a batch, units, …"""
@@ -63,74 +70,6 @@ LEARNERS: dict[str, type[Kept]] = {}
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
-
-_TRAINING_PARAMETERS = """
-    max_epochs : int or None, default=None
-        Passes over the training rows. None: as many as make 2,000 steps of the optimiser (1,500 for a denoising model,
-        3,000 for a sparse, 4,000 for a variational one), at least 20 and at most 1,000 (1,500 for a sparse one; 200
-        where training starts at the best linear model, 300 of a variational one); none where the optimum is known in
-        closed form. 0: none, and the weights are kept as they were drawn, pre-trained, or found in closed form.
-    batch_size : int or None, default=None
-        Rows per step of the optimiser. None: 128; fewer where all columns share weights, as in a denoiser without a
-        bottleneck: as many as have 32,768 cells, at least 32.
-    learning_rate : float or None, default=None
-        The optimiser's peak rate. None: 0.034/√w (0.068/√w for a denoising or a variational model), at most 0.01, where
-        w is the most inputs that a layer has, so that a step changes what a layer says by much the same whatever its
-        width (Yang et al. 2021, "Tensor Programs V", table 3, between their rates for input and for hidden weights):
-        0.003 or 0.006 for 128. 0.001 for SGD.
-    learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
-        The factor on the rate over time.
-    optimizer : {"adam", "muon", "sgd"} or Optimizer, default="adam"
-    validation_fraction : float in [0, 1), "auto" or None, default="auto"
-        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. "auto": a tenth, but at
-        least 100 rows, and at most a quarter. 0 or None: none, and the last epoch is kept.
-    early_stopping : bool, default=False
-        Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
-        either way.
-    patience : int, default=10
-    retries : int, default=0
-        How often to begin anew, each time with a third of the rate, if the loss stops being a number; each is told by a
-        `Retried` warning.
-    random_state : int, RandomState or None, default=None
-        Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
-        same bits.
-    verbose : int, default=0
-        1: a progress bar, if standard error is a terminal.
-"""
-
-_TRAINING_ATTRIBUTES = """
-    history_ : dict of str to list of float
-        The learning curves, a number per epoch: ``loss`` and its terms in nats (means over rows, in scaled units),
-        ``beta``, ``learning_rate``, and under ``validation_…`` the same for held-out rows at β's final value. Empty if
-        nothing was trained.
-    best_epoch_, n_epochs_ : int
-        The epoch whose weights are kept, counted from 1, and how many were run. 0: the weights that training began
-        with, since no epoch was better on held-out rows, or none was run.
-    model_ : Model
-        The recipe and its weights.
-    scaler_ : Scaler
-    predictor_ : Predictor
-        What the model says of rows in your units: of arrays, without any checks.
-    input_ : InputSpec
-        The columns: how rows are validated, and results converted to what was given.
-    seed_ : int
-        The seed that was drawn from ``random_state``.
-    n_samples_ : int
-        How many rows `fit` was given, held-out ones included.
-    data_fingerprint_ : str
-        A hash of those rows.
-    n_features_in_ : int
-    feature_names_in_ : array of str
-        Only if `fit` was given names.
-"""
-
-
-def documented(cls: type) -> type:
-    """Put the shared parameters and attributes into a class's docstring, where it says ``{training …}``."""
-    assert cls.__doc__ is not None
-    for name, text in (("parameters", _TRAINING_PARAMETERS), ("attributes", _TRAINING_ATTRIBUTES)):
-        cls.__doc__ = cls.__doc__.replace(f"{{training {name}}}", text.strip())
-    return cls
 
 
 def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> Any:
@@ -153,7 +92,7 @@ def _is_ours(cls: type) -> bool:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything that a fit has learned, built before any of it is entered: see `Kept._store`."""
+    """Everything that a fit has learned, built before any of it is entered: see `store`."""
 
     input: InputSpec
     seed: int
@@ -161,6 +100,19 @@ class Fitted:
     fingerprint: str
     learned: Mapping[str, object]
     """What its kind of estimator has learned besides, by the attribute's name."""
+
+    @classmethod
+    def of(cls, columns: InputSpec, outcome: Outcome, besides: Mapping[str, object]) -> Fitted:
+        """What a training has brought, and what its kind of estimator has learned besides."""
+        job, trained = outcome.job, outcome.trained
+        learned = {
+            "model_": trained.model,
+            "scaler_": job.rows.scaler,
+            "history_": trained.history,
+            "best_epoch_": trained.best_epoch,
+            "n_epochs_": trained.n_epochs,
+        }
+        return cls(columns, job.plan.seed, job.rows.n_samples, job.rows.fingerprint, {**learned, **besides})
 
     def attributes(self) -> dict[str, object]:
         """Return the values by the attributes' names."""
@@ -221,12 +173,6 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         except InvalidParameterError as error:
             raise _Refused(str(error)) from None
 
-    def _store(self, fitted: Fitted) -> Self:
-        """Take up what a fit has learned, in place of everything that an earlier one had: all of it, or nothing."""
-        own = {name: value for name, value in vars(self).items() if not name.endswith("_") or name.startswith("_")}
-        self.__dict__ = own | fitted.attributes()
-        return self
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.persistence.files`.
 
@@ -270,7 +216,7 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         learned |= {name: found.array(name) for name in self._fitted_arrays}
         learned |= self._learned_of(found, columns, learned)
         n_samples, fingerprint = found.value("n_samples_"), found.value("data_fingerprint_")
-        self._store(Fitted(columns, found.value("seed"), n_samples, fingerprint, learned))
+        store(self, Fitted(columns, found.value("seed"), n_samples, fingerprint, learned))
 
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, Any]) -> dict[str, object]:
         """What a kind of estimator takes of an artefact besides its own JSON and arrays, which are read."""
@@ -360,50 +306,6 @@ class Learner(Learned, ABC):
         super().set_params(**plain)
         return self
 
-    # -- from parameters to a job -------------------------------------------------------------------------------------
-
-    @property
-    def _is_shown(self) -> bool:
-        """Whether to show how far a training or a reading is."""
-        return bool(self.verbose) and current().is_leader
-
-    def _identity(self, seed: int, columns: InputSpec, fingerprint: str) -> dict[str, object]:
-        """What a training must have in common with one that it goes on with."""
-        given = serialization.parameters(self, seed).items()
-        return {
-            "estimator": type(self).__name__,
-            "parameter": {name: value for name, value in given if name not in ("random_state", "verbose")},
-            "seed": seed,
-            "data": {"fingerprint": fingerprint, "columns": columns.n_features},
-            "version": files.versions(),
-        }
-
-    def _share_held_out(self, X_val: object, n_rows: int) -> float:
-        """Of the rows given: none, if there are others to judge by."""
-        if X_val is not None:
-            return 0.0
-        if self.validation_fraction == "auto":
-            return max(_HELD_OUT, min(_MOST_HELD_OUT, _ENOUGH_ROWS / n_rows))
-        return float(self.validation_fraction or 0.0)
-
-    def _plan(self, n_rows: int, model: Model, width: int, seed: int) -> Plan:
-        optimizer = resolve("optimizer", self.optimizer, OPTIMIZERS, Optimizer)
-        batch_size = int(self.batch_size or model.recipe.encoder.rows_per_step(width))
-        default = min(max(_LEAST_EPOCHS, -(-self._steps // -(-n_rows // batch_size))), self._most_epochs)
-        return Plan(
-            max_epochs=default if self.max_epochs is None else self.max_epochs,
-            batch_size=batch_size,
-            learning_rate=_rate_for(model, optimizer, self._rate) if self.learning_rate is None else self.learning_rate,
-            learning_rate_schedule=resolve(
-                "learning_rate_schedule", self.learning_rate_schedule, RATE_SCHEDULES, Schedule
-            ),
-            optimizer=optimizer,
-            patience=self.patience if self.early_stopping else None,
-            seed=seed,
-        )
-
-    # -- what is fitted -----------------------------------------------------------------------------------------------
-
     def _formula(self, columns: InputSpec) -> Recipe:
         """The recipe, as rows of these columns need it."""
         recipe = self._recipe_over(columns)
@@ -412,17 +314,6 @@ class Learner(Learned, ABC):
     def _recipe_over(self, columns: InputSpec) -> Recipe:
         """The formula's parts, from the parameters and the columns."""
         return self._recipe(columns.width)
-
-    def _fitted(self, columns: InputSpec, outcome: Outcome, **besides: object) -> Fitted:
-        job, trained = outcome.job, outcome.trained
-        learned = {
-            "model_": trained.model,
-            "scaler_": job.rows.scaler,
-            "history_": trained.history,
-            "best_epoch_": trained.best_epoch,
-            "n_epochs_": trained.n_epochs,
-        }
-        return Fitted(columns, job.plan.seed, job.rows.n_samples, job.rows.fingerprint, learned | besides)
 
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, Any]) -> dict[str, object]:
         scaler, bounds = found.scaler(columns.width), jnp.zeros(columns.width)
@@ -435,6 +326,63 @@ class Learner(Learned, ABC):
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, Any]) -> Recipe:
         """The recipe of an artefact, whose own JSON and arrays are read."""
         return self._formula(columns)
+
+
+def store(estimator: E, fitted: Fitted) -> E:
+    """Let an estimator take up what a fit has learned, in place of everything from an earlier one: all, or nothing."""
+    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_") or name.startswith("_")}
+    estimator.__dict__ = own | fitted.attributes()
+    return estimator
+
+
+def is_shown(estimator: Learner) -> bool:
+    """Whether to show how far a training or a reading is."""
+    return bool(estimator.verbose) and current().is_leader
+
+
+def identity_of(estimator: Learner, seed: int, columns: InputSpec, fingerprint: str) -> dict[str, object]:
+    """What a training must have in common with one that it goes on with."""
+    given = serialization.parameters(estimator, seed).items()
+    return {
+        "estimator": type(estimator).__name__,
+        "parameter": {name: value for name, value in given if name not in ("random_state", "verbose")},
+        "seed": seed,
+        "data": {"fingerprint": fingerprint, "columns": columns.n_features},
+        "version": files.versions(),
+    }
+
+
+def share_held_out(estimator: Learner, X_val: object, n_rows: int) -> float:
+    """The share of the rows given that is held out: none, if there are others to judge by."""
+    if X_val is not None:
+        return 0.0
+    if estimator.validation_fraction == "auto":
+        return max(_HELD_OUT, min(_MOST_HELD_OUT, _ENOUGH_ROWS / n_rows))
+    return float(estimator.validation_fraction or 0.0)
+
+
+def plan_of(estimator: Learner, n_rows: int, model: Model, width: int, seed: int) -> Plan:
+    """How long and how fast to train a model on so many rows of so many numbers."""
+    optimizer = resolve("optimizer", estimator.optimizer, OPTIMIZERS, Optimizer)
+    batch_size = int(estimator.batch_size or model.recipe.encoder.rows_per_step(width))
+    default = min(max(_LEAST_EPOCHS, -(-estimator._steps // -(-n_rows // batch_size))), estimator._most_epochs)
+    rate = _rate_for(model, optimizer, estimator._rate) if estimator.learning_rate is None else estimator.learning_rate
+    return Plan(
+        max_epochs=default if estimator.max_epochs is None else estimator.max_epochs,
+        batch_size=batch_size,
+        learning_rate=rate,
+        learning_rate_schedule=resolve(
+            "learning_rate_schedule", estimator.learning_rate_schedule, RATE_SCHEDULES, Schedule
+        ),
+        optimizer=optimizer,
+        patience=estimator.patience if estimator.early_stopping else None,
+        seed=seed,
+    )
+
+
+def linear_start(estimator: Learner) -> LinearStart:
+    """Start from the best linear model, and go on for so many epochs at most."""
+    return LinearStart(estimator._most_from_linear if estimator.max_epochs is None else None)
 
 
 def seed_of(random_state: Seed, kept: int | None = None) -> int:
