@@ -11,16 +11,17 @@ import numbers
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
-from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, KFold, ShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.corruptions import GaussianNoise
-from ..data.types import RowsLike
+from ..data.schema import Overrides
+from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidData
 from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
@@ -55,11 +56,11 @@ class Explanation(NamedTuple):
     """(n,): how strange each row is; −`AnomalyDetector.score_samples`."""
     contributions: np.ndarray
     """(n, columns): each column's share in the score; a row's sum is its score."""
-    columns: tuple[Any, ...]
+    columns: tuple[Name, ...]
     """Their names, or numbers if they have none."""
-    seen: Any
+    seen: Frame
     """The rows,"""
-    expected: Any
+    expected: Frame
     """and what they were expected to be, given all of their columns: in the user's units, as `reconstruct` gives it."""
 
     def leading(self, n: int = 3) -> np.ndarray:
@@ -165,12 +166,12 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     false_alarm_rate: float = 0.01
     calibration: int | float | None = None
     scaling: str | None = "auto"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
     _ranges = _usual = _typical = np.empty(0)  # not annotated, so not parameters
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(NOISE_LEVELS)), BaseAutoencoder],
         "false_alarm_rate": [Interval(numbers.Real, 0, 1, closed="neither")],
         "calibration": [
@@ -221,7 +222,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         wanted = self.calibration
         if wanted is None:
             wanted = _SHARE if self._n_flagged(int(np.ceil(_SHARE * n_rows))) else _FOLDS
-        splitter: Any = ShuffleSplit(1, test_size=wanted, random_state=seed)
+        splitter: BaseShuffleSplit | BaseCrossValidator = ShuffleSplit(1, test_size=wanted, random_state=seed)
         if wanted >= 1:
             splitter = KFold(int(wanted), shuffle=True, random_state=seed)
         try:

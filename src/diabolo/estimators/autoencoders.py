@@ -33,7 +33,7 @@ from .named_parts import (
     LIKELIHOOD,
     OBJECTIVES,
     SIZE,
-    layer_corruptions,
+    corruptions_of,
     likelihood_of,
     sizes_of,
 )
@@ -101,8 +101,8 @@ class Autoencoder(BaseAutoencoder):
     objective: str | Objective = "reconstruction"
     penalties: tuple[Penalty, ...] = ()
 
-    _former: ClassVar[dict[str, Any]] = {"encoder": MLP()}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"encoder": MLP()}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         "latent": [Latent, None],
@@ -162,7 +162,7 @@ class BasicAutoencoder(BaseAutoencoder):
     activation: str = "identity"
     likelihood: str | Likelihood = "gaussian"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         "n_latent": [SIZE],
@@ -229,8 +229,8 @@ class StackedAutoencoder(BaseAutoencoder):
     pretrain_epochs: int = 20
     pretrain_corruption: Corruption | tuple[Corruption, ...] | None = None
 
-    _former: ClassVar[dict[str, Any]] = {"skip": False}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"skip": False}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         **LAYERS,
@@ -256,9 +256,7 @@ class StackedAutoencoder(BaseAutoencoder):
     def _first(self) -> Start:
         if self.pretrain is None:
             return super()._first()
-        return LayerwiseStart(
-            self.pretrain_epochs, layer_corruptions(self.pretrain_corruption, self.hidden_layer_sizes)
-        )
+        return LayerwiseStart(self.pretrain_epochs, corruptions_of(self.pretrain_corruption, self.hidden_layer_sizes))
 
     def _findings(self, outcome: Outcome) -> dict[str, object]:
         return {"pretrain_history_": list(outcome.pretraining)}
@@ -309,7 +307,7 @@ class SparseAutoencoder(BaseAutoencoder):
     _steps: ClassVar[int] = 3_000
     _most_epochs: ClassVar[int] = 1_500
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         "n_hidden": [SIZE, None],
@@ -391,8 +389,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     _steps: ClassVar[int] = 1_500
     _rate: ClassVar[float] = 0.068
 
-    _former: ClassVar[dict[str, Any]] = {"skip": False}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"skip": False}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         **LAYERS,
@@ -478,8 +476,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     _most_from_linear: ClassVar[int] = 300
     _rate: ClassVar[float] = 0.068
 
-    _former: ClassVar[dict[str, Any]] = {"skip": False}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"skip": False}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         **LAYERS,

@@ -11,9 +11,10 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import jax
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 
 from .. import jax_config
@@ -22,6 +23,7 @@ from ..core.likelihoods import by_column
 from ..core.model import Model, Recipe
 from ..data.blocks import Store
 from ..data.scaler import KINDS, Survey
+from ..data.schema import Overrides
 from ..data.types import RowsLike
 from ..engine.evaluation import evaluate, settle
 from ..engine.jobs import Job, Outcome, RandomStart, Start, begin, training, warning_of
@@ -49,22 +51,22 @@ class BaseAutoencoder(Reconstructor, Learner):
 
     scaling: str | None = "auto"
     init: str = "closed_form"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
 
     _fitted_json: ClassVar[tuple[str, ...]] = ("evaluation_",)
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **Learner._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
         "init": [StrOptions({"closed_form", "random"})],
         "schema": [StrOptions({"auto"}), dict, None],
     }
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         ESTIMATORS[cls.__name__] = cls
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.sparse = True

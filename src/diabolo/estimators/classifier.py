@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import equinox as eqx
 import numpy as np
@@ -78,7 +78,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
     autoencoder: BaseAutoencoder | FrozenEstimator
     corruption: Corruption | None = None
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **Learner._parameter_constraints,
         "autoencoder": [BaseAutoencoder, FrozenEstimator],
         "corruption": [Corruption, None],
@@ -112,8 +112,8 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             missing="told" if columns.allow_missing else "refused",
         )
 
-    def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, Any]) -> Recipe:
-        return self._recipe_of(columns, len(learned["_classes"]))
+    def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
+        return self._recipe_of(columns, len(cast("list[object]", learned["_classes"])))
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from ..data.blocks import CHUNK_BYTES, Store
 from ..data.readers import Wanted
 from ..data.scaler import KINDS, NOTHING_KNOWN, refuse_lost
-from ..data.schema import Schema
+from ..data.schema import Overrides, Schema
 from ..data.types import RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData
@@ -28,7 +28,7 @@ from .trainable import Fitted, Kept, stored_of
 __all__ = ["CONSTRAINTS", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
 
 
-CONSTRAINTS: dict[str, list[Any]] = {
+CONSTRAINTS: dict[str, list[object]] = {
     "scaling": [StrOptions(set(KINDS)), None],
     "schema": [StrOptions({"auto"}), dict, None],
     "random_state": ["random_state"],
@@ -92,13 +92,13 @@ class Ensemble(Kept):
     """Base of the jobs that several networks do together."""
 
     estimator: str | BaseAutoencoder
-    schema: str | dict[str, Any] | None
+    schema: str | Overrides | None
     random_state: int | np.random.RandomState | None
     verbose: int
     estimators_: list[list[BaseAutoencoder]]
     schema_: Schema | None
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
@@ -108,7 +108,7 @@ class Ensemble(Kept):
         groups = tuple(tuple(map(stored_of, group)) for group in self.estimators_)
         return replace(super()._stored(), groups=groups)
 
-    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, Any]) -> dict[str, object]:
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
         return {
             "schema_": columns.schema,
             "image_shape_": columns.image_shape,

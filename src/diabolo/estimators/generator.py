@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy.stats import norm
@@ -13,8 +13,8 @@ from sklearn.preprocessing import PowerTransformer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..data.schema import Schema
-from ..data.types import RowsLike
+from ..data.schema import Overrides, Schema
+from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidParameter
 from .autoencoders import VariationalAutoencoder
 from .base import BaseAutoencoder
@@ -96,11 +96,11 @@ class AutoencoderGenerator(Ensemble):
     """
 
     estimator: str | BaseAutoencoder = "auto"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions({"auto"}), BaseAutoencoder],
         **CONSTRAINTS,
     }
@@ -174,10 +174,10 @@ class AutoencoderGenerator(Ensemble):
         self,
         n_samples: int = 1,
         *,
-        given: Mapping[Any, Any] | None = None,
+        given: Mapping[Name, object] | None = None,
         noise: bool = True,
         random_state: int | None = None,
-    ) -> Any:
+    ) -> Frame:
         """New rows.
 
         Parameters

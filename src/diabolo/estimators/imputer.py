@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
@@ -16,7 +16,8 @@ from ..core.corruptions import Missing
 from ..core.latents import Code
 from ..core.networks import MLP
 from ..core.optimizers import Adam
-from ..data.types import RowsLike
+from ..data.schema import Overrides
+from ..data.types import Frame, RowsLike
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, given_to, known_range, networks_of
@@ -100,11 +101,11 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     estimator: str | BaseAutoencoder = "ensemble"
     scaling: str | None = "auto"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
         **CONSTRAINTS,
     }
@@ -173,7 +174,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     # -- using --------------------------------------------------------------------------------------------------------
 
-    def transform(self, X: RowsLike) -> Any:
+    def transform(self, X: RowsLike) -> Frame:
         """X with its missing cells filled, the others untouched.
 
         Returns
@@ -185,7 +186,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         networks = self._fitted_networks
         return self.input_.fill(X, lambda rows, _: networks.expected(rows)[0], bool(self.verbose))
 
-    def intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Any, Any]:
+    def intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Frame, Frame]:
         """Between which two values each missing cell lies, in a share of ``coverage`` of all of them.
 
         Each cell's interval is as wide as its column is hard to tell and the networks disagree, times what held for

@@ -23,7 +23,7 @@ from sklearn.utils.validation import validate_data
 from ..data.blocks import Store, open_store
 from ..data.readers import Table, Wanted, refuse_twins
 from ..data.schema import Schema
-from ..data.types import RowsLike
+from ..data.types import Frame, Name, RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData, InvalidType
 
@@ -69,7 +69,7 @@ class InputSpec:
 
     owner: str
     n_features: int
-    names: tuple[Any, ...] | None = None
+    names: tuple[str, ...] | None = None
     schema: Schema | None = None
     image_shape: tuple[int, ...] | None = None
     allow_missing: bool = False
@@ -130,12 +130,12 @@ class InputSpec:
     # -- what the columns are -----------------------------------------------------------------------------------------
 
     @property
-    def labels(self) -> Sequence[Any]:
+    def labels(self) -> Sequence[Name]:
         """The names of the user's columns; their numbers if they have none."""
         return range(self.n_features) if self.names is None else self.names
 
     @property
-    def owners(self) -> Sequence[Any]:
+    def owners(self) -> Sequence[Name]:
         """The name, or number, of the column that each number of a row belongs to."""
         return self.labels if self.schema is None else self.schema.owners
 
@@ -147,7 +147,7 @@ class InputSpec:
         ordered = {column.name for column in self.schema.used if column.has_order}
         return np.array([name in ordered for name in self.schema.owners])
 
-    def name_of(self, place: int) -> Any:
+    def name_of(self, place: int) -> Name:
         """Return the column that a number of a row belongs to."""
         return self.owners[place]
 
@@ -219,7 +219,7 @@ class InputSpec:
         self.refuse_missing(rows)
         return rows
 
-    def row_of(self, given: Mapping[Any, Any]) -> np.ndarray:
+    def row_of(self, given: Mapping[Name, object]) -> np.ndarray:
         """Return a row, (1, n), of which only some columns are known.
 
         Raises
@@ -236,7 +236,7 @@ class InputSpec:
                 f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
             )
         if self.schema is not None:
-            return self.schema.encode(self.schema.row(given))
+            return self.schema.encode(self.schema.row({str(name): value for name, value in given.items()}))
         row = np.full((1, len(names)), np.nan)
         for name, value in given.items():
             if not isinstance(value, numbers.Real) or not abs(float(value)) <= np.finfo(np.float32).max:
@@ -261,7 +261,7 @@ class InputSpec:
                 bar.show(first)
         return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
 
-    def fill(self, X: RowsLike, found: Callable[[np.ndarray, int], np.ndarray], show_progress: bool = False) -> Any:
+    def fill(self, X: RowsLike, found: Callable[[np.ndarray, int], np.ndarray], show_progress: bool = False) -> Frame:
         """Return X with its missing cells as ``found`` has them, in the user's units, of rows and the first number."""
 
         def filled(rows: np.ndarray, first: int) -> np.ndarray:
@@ -277,7 +277,7 @@ class InputSpec:
             pieces.append(self.schema.filled(piece.given, filled(piece.rows, piece.first)))
         return of_kind(pa.concat_tables(pieces), X)
 
-    def convert(self, rows: np.ndarray, X: RowsLike | None = None) -> Any:
+    def convert(self, rows: np.ndarray, X: RowsLike | None = None) -> Frame:
         """Return rows in the user's units; if there is a schema, as a table of the kind that ``X`` is."""
         return rows if self.schema is None else of_kind(self.schema.decode(rows), X)
 
@@ -292,7 +292,7 @@ class InputSpec:
             return len(X) > 0 and X.shape[1] == self.n_features and bool(np.isfinite(X.sum(dtype=np.float32)))
 
 
-def of_kind(table: pa.Table, X: object) -> Any:
+def of_kind(table: pa.Table, X: object) -> Frame:
     """Return an Arrow table as a frame of the library that X is of."""
     given = type(X).__module__.partition(".")[0]
     if given == "pandas":
@@ -331,12 +331,12 @@ def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
         raise InvalidData(str(error)) from error
 
 
-def _first_rows(store: Store) -> Any:
+def _first_rows(store: Store) -> RowsLike:
     """A few rows with the names of their columns, to see which columns there are."""
     return Table(store.checked(0)[:2], store.names).as_input()
 
 
-def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Any], first: int = 0) -> np.ndarray:
+def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0) -> np.ndarray:
     """The rows, if all known cells are 32-bit numbers, as networks read them."""
     if rows.dtype == np.float64:
         with np.errstate(over="ignore"):

@@ -26,7 +26,7 @@ __all__ = [
     "LIKELIHOODS",
     "OBJECTIVES",
     "SIZE",
-    "layer_corruptions",
+    "corruptions_of",
     "likelihood_of",
     "sizes_of",
 ]
@@ -48,8 +48,8 @@ OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": 
 ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
 
 SIZE: Any = Interval(numbers.Integral, 1, MOST, closed="both")
-LIKELIHOOD: dict[str, list[Any]] = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
-LAYERS: dict[str, list[Any]] = {
+LIKELIHOOD: dict[str, list[object]] = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
+LAYERS: dict[str, list[object]] = {
     "hidden_layer_sizes": ["array-like", SIZE],
     "activation": [StrOptions(set(ACTIVATIONS))],
 }
@@ -66,7 +66,7 @@ def sizes_of(value: ArrayLike) -> tuple[int, ...]:
     return tuple(np.atleast_1d(value).tolist())
 
 
-def layer_corruptions(given: Corruption | Sequence[Corruption] | None, hidden: ArrayLike) -> tuple[Corruption, ...]:
+def corruptions_of(given: Corruption | Sequence[Corruption] | None, hidden: ArrayLike) -> tuple[Corruption, ...]:
     """Return what each layer's input is pre-trained with, the code's included.
 
     Raises

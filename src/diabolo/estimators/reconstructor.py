@@ -23,7 +23,7 @@ from ..core.corruptions import NoCorruption
 from ..core.model import Recipe
 from ..data import writers
 from ..data.schema import Schema
-from ..data.types import RowsLike
+from ..data.types import Frame, Name, RowsLike
 from ..engine.evaluation import Evaluation
 from ..errors import InvalidData, InvalidParameter, InvalidType
 from ..persistence import reference_outputs
@@ -119,21 +119,22 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         codes: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.codes(rows))
         return codes
 
-    def inverse_transform(self, X: RowsLike) -> Any:
+    def inverse_transform(self, X: RowsLike) -> Frame:
         """From codes (n, K) to rows (n, d): E[x | z], in the units of the training data; for a schema, a table."""
         Z = self._codes(X)
         return self.input_.convert(self.predictor_.decode(Z).astype(Z.dtype))
 
-    def reconstruct(self, X: RowsLike) -> Any:
+    def reconstruct(self, X: RowsLike) -> Frame:
         """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X; missing cells are told as well.
 
         Of a table with a schema a table is given back: numbers within the range seen, the likeliest of categories; as a
         pandas or polars frame, if ``X`` is one, else as Arrow's.
         """
-        return self.input_.convert(self._mapped(X, lambda rows, _: self.predictor_.reconstructions(rows)), X)
+        rows = self._mapped(X, lambda rows, _: self.predictor_.reconstructions(rows))
+        return self.input_.convert(rows, X)
 
     @available_if(_is_denoiser)  # type: ignore[untyped-decorator]
-    def denoise(self, X: RowsLike) -> Any:
+    def denoise(self, X: RowsLike) -> Frame:
         """Noisy rows with the noise taken away, (n, d) → (n, d): `reconstruct`, of a model that has learned to.
 
         That is one with a corruption; what it removes is noise of that kind and level.
@@ -162,7 +163,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
 
     def impute(
         self, X: RowsLike, n_draws: int | None = None, *, n_samples: int = N_CODES, random_state: int | None = None
-    ) -> Any:
+    ) -> Frame:
         """X with its missing cells filled, the others untouched.
 
         The rows that were fitted must have had missing cells, too, or the model a corruption that hides some, such as
@@ -209,7 +210,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         draws = [partial(predictor.sample_given, n_samples=n_samples, seed=int(seed)) for seed in seeds]
         return [self.input_.fill(X, draw, bool(self.verbose)) for draw in draws]
 
-    def corrupt(self, X: RowsLike, random_state: int = 0) -> Any:
+    def corrupt(self, X: RowsLike, random_state: int = 0) -> Frame:
         """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""
         noisy = self._mapped(X, lambda rows, first: self.predictor_.corrupt(rows, first, random_state))
         return self.input_.convert(noisy, X)
@@ -295,10 +296,10 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         self,
         n_samples: int = 1,
         *,
-        given: Mapping[Any, Any] | None = None,
+        given: Mapping[Name, object] | None = None,
         noise: bool = True,
         random_state: int | None = None,
-    ) -> Any:
+    ) -> Frame:
         """New rows: z from the prior, then x from p(x | z).
 
         Parameters
@@ -329,7 +330,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         return self.input_.convert(rows if row is None else np.where(np.isnan(row), rows, row))
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def interpolate(self, a: RowsLike, b: RowsLike, n_steps: int = 10) -> Any:
+    def interpolate(self, a: RowsLike, b: RowsLike, n_steps: int = 10) -> Frame:
         """From one row to another by way of their codes: ``n_steps`` rows, the first a's reconstruction, the last b's.
 
         Parameters
@@ -365,13 +366,14 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.kl(rows))
         return found
 
-    def _log_weights(self, X: RowsLike, n_samples: int) -> Any:
+    def _log_weights(self, X: RowsLike, n_samples: int) -> tuple[np.ndarray, ...]:
         n_samples = require_positive(n_samples)
-        return self._mapped(X, lambda rows, _: self.predictor_.log_weights(rows, n_samples))
+        found: tuple[np.ndarray, ...] = self._mapped(X, lambda rows, _: self.predictor_.log_weights(rows, n_samples))
+        return found
 
     def _stored(self) -> Stored:
         return replace(super()._stored(), probe=self._probe)
 
-    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, Any]) -> dict[str, object]:
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
         places = {"schema_": columns.schema, "image_shape_": columns.image_shape, "_probe": found.probe}
         return super()._learned_of(found, columns, learned) | places

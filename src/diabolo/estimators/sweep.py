@@ -20,7 +20,7 @@ from .input import InputSpec, Opened
 
 __all__ = ["Sweep", "sweep"]
 
-Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+Grid = Mapping[str, Sequence[object]] | Sequence[Mapping[str, Sequence[object]]]
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Open
     return found
 
 
-def _opened_once(rows: RowsLike, wanted: Wanted) -> Any:
+def _opened_once(rows: RowsLike, wanted: Wanted) -> RowsLike:
     """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
     opened = open_store(rows, wanted=wanted)
     return rows if opened is None else opened
 
 
-def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: RowsLike | None) -> dict[str, Any]:
+def _row(setting: Mapping[str, object], fitted: BaseAutoencoder, X_valid: RowsLike | None) -> dict[str, Any]:
     best, history = max(fitted.best_epoch_, 1) - 1, fitted.history_
     row: dict[str, Any] = dict(setting)
     row |= {name: history[name][best] for name in ("loss", "validation_loss") if name in history}

@@ -11,13 +11,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -61,6 +61,7 @@ RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant(
 
 Seed = int | np.random.RandomState | None
 E = TypeVar("E", bound="Kept")
+P = TypeVar("P", bound=Part)
 
 MOST = 2**31 - 1
 """Of epochs, rows in a batch, units, …"""
@@ -72,10 +73,10 @@ _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
 
 
-def resolve(name: str, value: Any, table: dict[str, Any], base: type[Part]) -> Any:
+def resolve(name: str, value: object, table: Mapping[str, P], base: type[Part]) -> P:
     """A part, from a part or the name of one."""
     if isinstance(value, base):
-        return value
+        return cast("P", value)
     if isinstance(value, str) and value in table:
         return table[value]
     options = ", ".join(map(repr, table))
@@ -141,15 +142,15 @@ class Kept(BaseEstimator):  # type: ignore[misc]
     """Fitted attributes of a subclass's own that are arrays,"""
     _fitted_json: ClassVar[tuple[str, ...]] = ()
     """and those that are JSON."""
-    _former: ClassVar[dict[str, Any]] = {}
+    _former: ClassVar[dict[str, object]] = {}
     """What parameters that are absent, or None, in artefacts of formats 1 and 2 stand for."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if _is_ours(cls):
             LEARNERS[cls.__name__] = cls
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Set parameters; ``a__b`` sets parameter ``b`` of the estimator in ``a``.
 
         Raises
@@ -218,7 +219,7 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         n_samples, fingerprint = found.value("n_samples_"), found.value("data_fingerprint_")
         store(self, Fitted(columns, found.value("seed"), n_samples, fingerprint, learned))
 
-    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, Any]) -> dict[str, object]:
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
         """What a kind of estimator takes of an artefact besides its own JSON and arrays, which are read."""
         return {}
 
@@ -267,7 +268,7 @@ class Learner(Learned, ABC):
     _rate: ClassVar[float] = 0.034
     """The optimiser's peak rate for a layer of one input."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "max_epochs": [Interval(numbers.Integral, 0, MOST, closed="both"), None],
         "batch_size": [Interval(numbers.Integral, 1, MOST, closed="both"), None],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither"), None],
@@ -281,7 +282,7 @@ class Learner(Learned, ABC):
         "verbose": ["verbose"],
     }
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
@@ -290,12 +291,12 @@ class Learner(Learned, ABC):
     def _recipe(self, n_features: int) -> Recipe:
         """The formula's parts, from the parameters."""
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Set parameters; ``slot__field`` replaces the part in ``slot`` by one with another ``field``.
 
         Parts are values: other estimators that hold the same part do not see the change.
         """
-        plain: dict[str, Any] = {}
+        plain: dict[str, object] = {}
         for key in sorted(params, key=lambda name: name.count("__")):
             slot, _, rest = key.partition("__")
             current = plain.get(slot, getattr(self, slot, None))
@@ -315,7 +316,7 @@ class Learner(Learned, ABC):
         """The formula's parts, from the parameters and the columns."""
         return self._recipe(columns.width)
 
-    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, Any]) -> dict[str, object]:
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
         scaler, bounds = found.scaler(columns.width), jnp.zeros(columns.width)
         return {
             **{name: found.value(name) for name in ("history_", "best_epoch_", "n_epochs_")},
@@ -323,7 +324,7 @@ class Learner(Learned, ABC):
             "model_": found.model(self._formula_of_saved(columns, learned).bind(bounds, bounds), columns.width),
         }
 
-    def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, Any]) -> Recipe:
+    def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
         """The recipe of an artefact, whose own JSON and arrays are read."""
         return self._formula(columns)
 
