@@ -16,7 +16,8 @@ from diabolo import (
 )
 from diabolo.engine import compiled, trainer
 from diabolo.errors import InvalidPart, TrainingDiverged
-from diabolo.estimators.sweep import fitted_together
+from diabolo.estimators.base import fit_together
+from diabolo.estimators.input import InputSpec
 
 SMALL = {"max_epochs": 6, "batch_size": 16, "random_state": 0}
 # At PCA the encoder's gradient is rounding only, which Adam brings to full steps: nothing to compare by.
@@ -146,6 +147,7 @@ def test_the_share_that_is_done_rises_to_one(early_stopping, table):
     """Those that stop early have done theirs."""
     settings = {"max_epochs": 30, "early_stopping": early_stopping, "patience": 1, "learning_rate": 0.5}
     told = []
-    fitted_together([(BasicAutoencoder(random_state=i, **settings), table) for i in range(3)], told.append)
+    rows = InputSpec.learn("BasicAutoencoder", table)
+    fit_together([(BasicAutoencoder(random_state=i, **settings), rows) for i in range(3)], told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0

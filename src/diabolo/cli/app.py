@@ -785,6 +785,7 @@ def _with_ends(model: Any, whole: Any, low: Any, high: Any) -> Any:
 
 
 def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
+    from ..estimators.base import chosen_by
     from ..metrics import explained_variance
 
     if not hasattr(estimator, "history_"):
@@ -797,8 +798,9 @@ def _summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float)
     if curve and best:
         loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units"
     sample, scaler = rows.head(), estimator.scaler_
-    kept = explained_variance(scaler.apply(sample.rows), scaler.apply(estimator._rebuilt(sample)))
-    chosen = f"  chosen: {text}\n" if (text := estimator._chosen()) else ""
+    rebuilt = estimator.predictor_.reconstructions(sample.rows)
+    kept = explained_variance(scaler.apply(sample.rows), scaler.apply(rebuilt))
+    chosen = f"  chosen: {text}\n" if (text := chosen_by(estimator)) else ""
     some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
     typer.echo(
         f"{options['model']} autoencoder on {options['data']}: "

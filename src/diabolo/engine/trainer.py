@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, Protocol
 
 import jax
@@ -97,7 +97,7 @@ class Trained:
     best_epoch: int
     """Counted from 1; the last one where there are no held-out rows; 0: none was run, or none better than the start."""
 
-    @property
+    @cached_property
     def n_epochs(self) -> int:
         """How many epochs were run."""
         return len(self.history.get("loss", ()))
