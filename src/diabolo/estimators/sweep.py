@@ -13,7 +13,7 @@ from sklearn.model_selection import ParameterGrid
 from ..data.blocks import open_store
 from ..data.readers import Wanted
 from ..engine.progress import Bar
-from ..engine.trainer import train_many
+from ..engine.vmap_trainer import train_many
 from ..errors import InvalidParameter
 from .base import BaseAutoencoder, Preparations
 from .trainable import Job
