@@ -22,7 +22,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol
 
 import jax
@@ -251,52 +250,39 @@ class Trainer:
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
-            epoch = error.epoch or self.state.epoch
-            step, term, sigma = self._blamed(there, epoch)
-            raise _diverged(epoch, np.nan, self.plan, step, term, sigma) from None
+            error.sigma = self._sigma_before(there, error)
+            raise
         self.wanted = epochs_within(time.perf_counter() - started, len(records))
         return records
 
-    def _blamed(self, way: Pass, epoch: int) -> tuple[int, str, np.ndarray | None]:
-        """The step of a stretch's epoch after which the loss was no number, its term that was none, and σ before it.
-
-        The epochs before are run again, then half of the epoch, a half of that, and so on: the same steps each time.
-        """
-        n_steps, before = int(way.n_steps), epoch - self.state.epoch
-
-        @cache
-        def after_epochs(n_epochs: int) -> Any:
-            carry = self.placement.copied(self.state.carry)
-            if n_epochs:
-                carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
-            return carry
-
-        def run(n_epochs: int, then: int) -> tuple[Any, Curves]:
-            """The weights after so many epochs and steps of the stretch, and the last epoch's sums."""
-            one = way._replace(
-                orders=jnp.roll(way.orders, -n_epochs, axis=0),
-                n_steps=np.int32(then),
-                first_epoch=np.int32(self.state.epoch + n_epochs),
-                n_epochs=np.int32(1),
-                closes_epoch=np.bool_(False),
-                judges_start=np.bool_(False),
-            )
-            after, sums, *_ = stretch(after_epochs(n_epochs), self.setup, one, self.held_out)
-            return after.arrays, sums
-
-        low, high = 0, n_steps
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if np.isfinite(run(before, middle)[1]["loss"][0]) else (low, middle)
-        found = run(before, high)[1]
-        terms = [name for name in found.names if name not in _NO_TERMS and not np.isfinite(found[name][0])]
+    def _sigma_before(self, way: Pass, error: TrainingDiverged) -> np.ndarray | None:
+        """The likelihood's σ just before a step: the same steps are run again, up to there."""
+        if error.step is None:
+            return None
+        n_steps, n_before = int(way.n_steps), (error.epoch or self.state.epoch) - self.state.epoch
+        steps_before = n_before * n_steps + error.step - 1
         sigma = None
-        for done in range(before * n_steps + high - 1, max(-1, before * n_steps + high - 3), -1):
-            # The step before has left weights that are no numbers, if its loss was one and its gradient not.
-            sigma = _sigma(self.setup.model(run(*divmod(done, n_steps))[0]), way.rows[:_LOOKED_AT])
+        for done in range(steps_before, max(-1, steps_before - 2), -1):
+            # The step before has left weights that are not finite, if its loss was finite and its gradient not.
+            sigma = _sigma(self.setup.model(self._arrays_after(way, *divmod(done, n_steps))), way.rows[:_LOOKED_AT])
             if sigma is None or np.isfinite(sigma).all():
                 break
-        return high, ", ".join(terms) or "loss", sigma
+        return sigma
+
+    def _arrays_after(self, way: Pass, n_epochs: int, n_steps: int) -> Any:
+        """The weights after so many epochs of a stretch, and steps of the next one."""
+        carry = self.placement.copied(self.state.carry)
+        if n_epochs:
+            carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
+        rest = way._replace(
+            orders=jnp.roll(way.orders, -n_epochs, axis=0),
+            n_steps=np.int32(n_steps),
+            first_epoch=np.int32(self.state.epoch + n_epochs),
+            n_epochs=np.int32(1),
+            closes_epoch=np.bool_(False),
+            judges_start=np.bool_(False),
+        )
+        return stretch(carry, self.setup, rest, self.held_out)[0].arrays
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
@@ -336,7 +322,7 @@ class Trainer:
         for i in range(int(n_run)):
             totals = {name: totals.get(name, 0.0) + float(sums[name][i]) for name in sums.names}
             if not np.isfinite(totals["loss"]):
-                raise _diverged(before.epoch + i, totals["loss"], self.plan)
+                raise _diverged(before.epoch + i, totals["loss"], self.plan, *_first_not_finite(sums, i, way))
             if way.closes_epoch:
                 record = _record(totals, means, i, sum(self.n_steps))
                 records.append((before.epoch + i, record))
@@ -424,15 +410,24 @@ def epochs_within(seconds: float, n_run: int) -> int:
 _NO_TERMS = ("loss", "beta", "learning_rate")
 
 
+def _first_not_finite(sums: Curves, i: int, way: Pass) -> tuple[int | None, str | None]:
+    """The step of a stretch's epoch i, counted from 1, whose loss was the first not to be finite, and its terms."""
+    n_finite = {name: int(sums.n_finite(name)[i]) for name in sums.names}
+    if n_finite["loss"] >= way.n_steps:  # only the sum with the chunks before is not
+        return None, None
+    terms = [name for name, n in n_finite.items() if name not in _NO_TERMS and n <= n_finite["loss"]]
+    return n_finite["loss"] + 1, ", ".join(terms) or "loss"
+
+
 def _diverged(
-    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None, sigma: Any = None
+    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None
 ) -> TrainingDiverged:
     where = "" if step is None else f", step {step}, by its term {term}"
     error = TrainingDiverged(
         f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
         "or scale the data to a spread near 1."
     )
-    error.epoch, error.step, error.term, error.sigma = epoch, step, term, sigma
+    error.epoch, error.step, error.term = epoch, step, term
     return error
 
 
