@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from .. import jax_config, report
 from ..callbacks import Callback
+from ..core.component import Registered
 from ..core.corruptions import NoCorruption
 from ..core.likelihoods import by_column
 from ..core.model import Model, Recipe
@@ -46,9 +47,6 @@ from .input import FLOATS, Tables
 from .trainable import MOST, Job, Learner
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Preparations", "documented"]
-
-ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
-"""Every autoencoder by name."""
 
 _CODES = 256
 """Draws of z to fill cells with,"""
@@ -177,10 +175,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         "init": [StrOptions({"closed_form", "random"})],
         "schema": [StrOptions({"auto"}), dict, None],
     }
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        ESTIMATORS[cls.__name__] = cls
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -584,7 +578,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         check_is_fitted(self)
         page, _ = report.reported(self, X, y, image_shape=image_shape)
         if path is not None:
-            writers.write_text(path, page)
+            writers.write_page(path, page)
         return page
 
     def save(self, path: str | os.PathLike[str], *, probe: Any = None) -> None:
@@ -729,3 +723,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         """The ELBO, and an estimate of log p(x), of rows as they are read."""
         found = self._said(inference.log_weight_sums, rows, n_samples)
         return tuple(self._in_units(rows, values) for values in found)
+
+
+ESTIMATORS = Registered(BaseAutoencoder)  # type: ignore[type-abstract]
+"""The autoencoders of diabolo by name."""

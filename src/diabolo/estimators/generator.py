@@ -13,6 +13,7 @@ from sklearn.preprocessing import PowerTransformer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..data.sampling import sample_positions
 from ..data.schema import Schema
 from ..errors import InvalidParameter
 from .autoencoders import VariationalAutoencoder
@@ -121,7 +122,7 @@ class AutoencoderGenerator(Ensemble):
         self.estimators_ = [self._fitted([(self._network(*rows.shape), self._as_given(scores))])]
 
         rng = np.random.default_rng([self._seed, 10])
-        codes = self._one._coded(scores[np.sort(rng.choice(len(rows), min(_ROWS, len(rows)), replace=False))])
+        codes = self._one._coded(scores[sample_positions(len(rows), _ROWS, rng)])
         mixture = GaussianMixture(
             int(np.clip(len(codes) // _PER_COMPONENT, 1, _MOST_COMPONENTS)),
             reg_covar=_LEAST_VARIANCE,

@@ -23,7 +23,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from sklearn.utils.validation import check_is_fitted
 
 from ..callbacks import Callback
-from ..core.component import Part, registered, require_number
+from ..core.component import Part, Registered, inner_parameters, register, require_number, with_parameter
 from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
 from ..core.schedules import Constant, Cosine, Schedule
@@ -53,9 +53,6 @@ RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant(
 
 MOST = 2**31 - 1
 """Of epochs, rows in a batch, units, …"""
-
-LEARNERS: dict[str, type[Kept]] = {}
-"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
@@ -190,7 +187,7 @@ class Kept(BaseEstimator):  # type: ignore[misc]
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if _is_ours(cls):
-            LEARNERS[cls.__name__] = cls
+            register(cls)
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``a__b`` sets parameter ``b`` of the estimator in ``a``.
@@ -209,6 +206,13 @@ class Kept(BaseEstimator):  # type: ignore[misc]
                 raise InvalidParameter(f"{name} is {holder!r}, which has no parameter {rest!r}. Give it a part first.")
         super().set_params(**params)
         return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name; with ``deep`` also those of what they hold, as ``a__b`` or ``a__0__b``."""
+        found: dict[str, Any] = super().get_params(deep)
+        for name, value in list(found.items()) if deep else ():
+            found |= inner_parameters(name, value)
+        return found
 
     def _validate_params(self) -> None:
         try:
@@ -231,6 +235,10 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         files.write(path, *serialization.pack(self))
+
+
+LEARNERS = Registered(Kept)
+"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -294,8 +302,8 @@ class Learner(Columns, Kept, ABC):
         for key in sorted(params, key=lambda name: name.count("__")):
             slot, _, rest = key.partition("__")
             current = plain.get(slot, getattr(self, slot, None))
-            if rest and isinstance(current, Part):
-                plain[slot] = current.replace(**{rest: params[key]})
+            if rest and inner_parameters(slot, current):
+                plain[slot] = with_parameter(slot, current, rest, params[key])
             else:
                 plain[key] = params[key]
         super().set_params(**plain)
@@ -512,7 +520,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     >>> bool((again.transform(X) == model.transform(X)).all())
     True
     """
-    known = {name: cls for name, cls in (registered() | LEARNERS).items() if _is_ours(cls)}
+    known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if _is_ours(cls)}
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Part | Kept)):
             raise InvalidParameter(f"classes must be parts and estimators; got {cls!r}.")
