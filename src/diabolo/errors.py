@@ -60,12 +60,12 @@ class TrainingDiverged(DiaboloError, ArithmeticError):
     Attributes
     ----------
     epoch, step : int or None
-        When, counted from 1; the step within the epoch's chunk, if it was looked for.
+        When, counted from 1; the step within the epoch's chunk. No step: the loss was finite, the weights after it not.
     term : str or None
-        The loss's term that did, if it was looked for.
+        The loss's terms that were not finite, separated by commas.
     sigma : array or None
-        The likelihood's σ just before, in scaled units: the least of each column's, or of all; if it has one, and it
-        was looked for.
+        The likelihood's σ just before, in scaled units: the least of each column's, or of all, if it has one. Of
+        `sweep` and other trainings that run together: None.
     """
 
     epoch: int | None = None

@@ -14,7 +14,7 @@ from diabolo import (
     parts,
     sweep,
 )
-from diabolo.engine import compiled, trainer
+from diabolo.engine import compiled, vmap_trainer
 from diabolo.errors import InvalidPart, TrainingDiverged
 from diabolo.estimators.base import fit_together
 from diabolo.estimators.input import InputSpec
@@ -122,9 +122,9 @@ def test_what_fit_refuses_a_sweep_refuses(table):
 @pytest.mark.parametrize(("n", "alone"), [(5, False), (7, False), (5, True)])
 def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, alone, monkeypatch):
     monkeypatch.setattr(jax_config, "n_cores", lambda: n_cores)
-    monkeypatch.setattr(trainer, "_TOGETHER_BYTES", 3_000)  # two or three of them
+    monkeypatch.setattr(vmap_trainer, "_TOGETHER_BYTES", 3_000)  # two or three of them
     if alone:
-        monkeypatch.setattr(trainer, "_ALONE_PRODUCTS", 1)
+        monkeypatch.setattr(vmap_trainer, "_ALONE_PRODUCTS", 1)
     grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
     early = BasicAutoencoder(**AT_RANDOM | {"max_epochs": 40, "early_stopping": True, "patience": 2})
     found = sweep(early, grid, table)

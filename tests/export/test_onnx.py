@@ -155,8 +155,9 @@ def test_a_folder_that_is_there_stays(tmp_path):
     model = diabolo.BasicAutoencoder(**FEW).fit(X)
     with pytest.raises(InvalidParameter, match="out"):
         diabolo.export_onnx(model, tmp_path / "out")
-    diabolo.export_onnx(model, tmp_path / "out", X, force=True)
-    assert not (tmp_path / "out" / "mine").exists()
+    with pytest.raises(InvalidParameter):
+        diabolo.export_onnx(model, tmp_path / "out", X, force=True)
+    assert (tmp_path / "out" / "mine").exists()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -166,6 +165,7 @@ def fit(
 
         connect()
     from ..data.blocks import open_store
+    from ..engine import checkpoints
     from ..engine.sharding import current
     from ..persistence.files import require_ours
 
@@ -201,7 +201,7 @@ def fit(
         typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
     if force and not resume:
-        shutil.rmtree(partial, ignore_errors=True)
+        checkpoints.remove(partial)
     with _one_line(), _stoppable(partial), _nothing_left(partial):
         if can_resume:
             with _logged(log, run) as callback:
@@ -213,7 +213,7 @@ def fit(
         estimator.set_params(verbose=0)
         if current().is_leader:
             estimator.save(run, **({"probe": rows} if can_resume else {}))
-            shutil.rmtree(partial, ignore_errors=True)
+            checkpoints.remove(partial)
     if not quiet and current().is_leader:
         _summary(estimator, rows, options, time.perf_counter() - started)
 
@@ -401,7 +401,7 @@ def report(
         rows = open_store(data, columns=known, key=key, wanted=model.schema_)
     with _one_line():
         page, findings = reported(model, rows, told, image_shape=shape, title=run.name)
-    writers.write_text(output, page)
+    writers.write_page(output, page)
     for finding in findings:
         typer.echo(f"{finding.what}: {finding.figure}\n  {finding.remedy}")
     typer.echo(f"{'nothing amiss; ' if not findings else ''}the report is {output}")
@@ -723,7 +723,9 @@ def _nothing_left(partial: Path) -> Iterator[None]:
         yield
     except BaseException:
         if not any(partial.glob("*.checkpoint")):
-            shutil.rmtree(partial, ignore_errors=True)
+            from ..engine import checkpoints
+
+            checkpoints.remove(partial)
         raise
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,10 +17,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from .. import outputs
 from ..errors import InvalidData
 from .readers import Images, Table, numeric, numeric_columns
 
-__all__ = ["Sink", "check_output", "open_sink", "write", "write_text"]
+__all__ = ["PAGE_MARK", "Sink", "check_output", "is_page", "open_sink", "write", "write_page"]
 
 
 class Sink(ABC):
@@ -107,8 +107,10 @@ class _Pictures(Sink):
             Image.fromarray(pixels).save(self._folder / next(self._names).name)
 
 
-_LONGEST_NAME = 240
-"""In bytes: what file systems take, less what the name is lengthened by while the file is not whole."""
+PAGE_MARK = '<meta name="generator" content="diabolo">'
+_HEAD_BYTES = 1024
+_LONGEST_NAME = 255
+"""In bytes: what file systems take."""
 _SINKS: dict[str, Callable[[BinaryIO], Sink]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
 
 
@@ -124,7 +126,7 @@ def check_output(where: str | None, *, images: bool = False) -> None:
     Raises
     ------
     InvalidData
-        If the kind is unknown, the folder is not there, the folder for images is, or a folder has the file's name.
+        If the kind is unknown, the folder is not there, or something is there already.
     """
     if where is None or where == "-":
         return
@@ -136,6 +138,8 @@ def check_output(where: str | None, *, images: bool = False) -> None:
             raise InvalidData(f"{where} exists already. Choose another name for the folder of images.")
     elif path.is_dir():
         raise InvalidData(f"{where} is a folder. Choose the name of a file.")
+    elif path.exists():
+        raise InvalidData(f"{where} exists already, and is not overwritten. Choose another name, or remove it first.")
     elif path.suffix.lower() not in _SINKS:
         folder = ", or be that of a folder for images that come of images" if not path.suffix else ""
         raise InvalidData(f"{where}: the output's name must end in {', '.join(_SINKS)}{folder}.")
@@ -159,40 +163,25 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]
         yield from _to_standard_output()
         return
     path = Path(where)
-    scratch = path.with_name(f".{path.name}.part")
-    into = _as_folder(scratch, images) if images is not None and not path.suffix else _as_file(scratch, path.suffix)
     try:
-        with into as sink:
-            yield sink
-        scratch.replace(path)
+        if images is not None and not path.suffix:
+            with outputs.write_folder(path) as folder:
+                yield _Pictures(folder, images)
+        else:
+            with outputs.write_file(path) as stream:
+                yield from _filled(_SINKS[path.suffix.lower()](stream))
     except OSError as error:
         raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            scratch.unlink()
 
 
-@contextmanager
-def _as_folder(scratch: Path, images: Images) -> Iterator[Sink]:
-    scratch.mkdir()
+def _filled(sink: Sink) -> Iterator[Sink]:
     try:
-        yield _Pictures(scratch, images)
+        yield sink
     except BaseException:
-        shutil.rmtree(scratch)
+        with suppress(Exception):  # the first error is the one to tell
+            sink.close()
         raise
-
-
-@contextmanager
-def _as_file(scratch: Path, suffix: str) -> Iterator[Sink]:
-    with scratch.open("wb") as stream:
-        sink = _SINKS[suffix.lower()](stream)
-        try:
-            yield sink
-        except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                sink.close()
-            raise
-        sink.close()
+    sink.close()
 
 
 def _to_standard_output() -> Iterator[Sink]:
@@ -212,19 +201,28 @@ def write(where: str | None, rows: Any, images: Images | None = None) -> None:
         sink.add(rows)
 
 
-def write_text(where: str | os.PathLike[str], text: str) -> None:
-    """A file of text, whole or not at all.
+def write_page(where: str | os.PathLike[str], text: str) -> None:
+    """Write a page of HTML, in whose head `PAGE_MARK` stands, whole or not at all; an older such page is replaced.
 
     Raises
     ------
     InvalidData
-        If its folder is not there, or it cannot be written.
+        If its folder is not there, it cannot be written, or something else is there.
     """
-    path = Path(where)
-    scratch = path.with_name(f".{path.name}.part")
     try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        with outputs.write_file(where, is_page) as stream:
+            stream.write(text.encode())
+    except outputs.NotOurs as error:
+        raise InvalidData(
+            f"{where} exists already and was not written by diabolo, so it is not overwritten. Choose another name."
+        ) from error
     except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise InvalidData(f"{path} cannot be written: {error.strerror}.") from error
+        raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file says in its head that it is one of diabolo's pages."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return PAGE_MARK.encode() in stream.read(_HEAD_BYTES)

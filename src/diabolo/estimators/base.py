@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from .. import jax_config
 from ..callbacks import Callback
+from ..core.component import Registered
 from ..core.likelihoods import by_column
 from ..core.model import Model, Recipe
 from ..data.blocks import Store
@@ -30,16 +31,13 @@ from ..engine.jobs import Job, Outcome, RandomStart, Start, begin, training, war
 from ..engine.loader import HeldOut, Stream
 from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
-from ..engine.trainer import train_many
+from ..engine.vmap_trainer import train_many
 from ..errors import TrainingWarning
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
 from .trainable import Fitted, Learner, identity_of, is_shown, linear_start, plan_of, seed_of, share_held_out, store
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "fit_together"]
-
-ESTIMATORS: dict[str, type[BaseAutoencoder]] = {}
-"""Every autoencoder by name."""
 
 Preparations = dict[tuple[object, ...], Rows]
 """Rows by the choices that they were prepared with."""
@@ -61,10 +59,6 @@ class BaseAutoencoder(Reconstructor, Learner):
         "init": [StrOptions({"closed_form", "random"})],
         "schema": [StrOptions({"auto"}), dict, None],
     }
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        ESTIMATORS[cls.__name__] = cls
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -254,3 +248,7 @@ def fit_together(
         if concern is not None:
             warnings.warn(concern, stacklevel=stacklevel)
     return [one for one, _ in every]
+
+
+ESTIMATORS = Registered(BaseAutoencoder)  # type: ignore[type-abstract]
+"""The autoencoders of diabolo by name."""

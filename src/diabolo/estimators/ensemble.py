@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..data.blocks import CHUNK_BYTES, Store
 from ..data.readers import Wanted
+from ..data.sampling import sample_positions, take_rows
 from ..data.scaler import KINDS, NOTHING_KNOWN, refuse_lost
 from ..data.schema import Overrides, Schema
 from ..data.types import RowsLike
@@ -132,14 +133,7 @@ def networks_of(estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Open
 def _drawn(store: Store, seed: int) -> np.ndarray:
     """As many rows of a store as may be in memory at once, in their order."""
     n_kept = min(store.n_rows, CHUNK_BYTES // (4 * store.n_features))
-    chosen = np.sort(np.random.default_rng([seed, 8]).choice(store.n_rows, n_kept, replace=False))
-    pieces, first = [], 0
-    for rows in store.spans():
-        here = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(rows))]
-        pieces.append(rows[here - first])
-        first += len(rows)
-        store.release()
-    return np.concatenate(pieces)
+    return take_rows(store, sample_positions(store.n_rows, n_kept, np.random.default_rng([seed, 8])))
 
 
 def known_range(rows: np.ndarray) -> np.ndarray:

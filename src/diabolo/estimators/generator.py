@@ -13,6 +13,7 @@ from sklearn.preprocessing import PowerTransformer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..data.sampling import sample_positions
 from ..data.schema import Overrides, Schema
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidParameter
@@ -129,7 +130,7 @@ class AutoencoderGenerator(Ensemble):
         trained = networks_of(self, [(self._network(given), given.handed(scores))])
 
         rng, predictor = np.random.default_rng([given.seed, 10]), trained[0].predictor_
-        codes = predictor.codes(scores[np.sort(rng.choice(len(rows), min(_ROWS, len(rows)), replace=False))])
+        codes = predictor.codes(scores[sample_positions(len(rows), _ROWS, rng)])
         mixture = GaussianMixture(
             int(np.clip(len(codes) // _PER_COMPONENT, 1, _MOST_COMPONENTS)),
             reg_covar=_LEAST_VARIANCE,

@@ -255,7 +255,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         check_is_fitted(self)
         page, _ = report.reported(self, X, y, image_shape=image_shape)
         if path is not None:
-            writers.write_text(path, page)
+            writers.write_page(path, page)
         return page
 
     def save(self, path: str | os.PathLike[str], *, probe: RowsLike | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,14 @@ class Sweep:
         return {name: value for name, value in self.table[self.best_index_].items() if name not in named}
 
 
-def sweep(estimator: BaseAutoencoder, grid: Grid, X: RowsLike, X_valid: RowsLike | None = None) -> Sweep:
+def sweep(
+    estimator: BaseAutoencoder,
+    grid: Grid,
+    X: RowsLike,
+    X_val: RowsLike | None = None,
+    *,
+    X_valid: RowsLike | None = None,
+) -> Sweep:
     """Fit an estimator with every setting of a grid to the same rows, many of them at a time.
 
     Settings that change numbers only (seeds, learning rates, noise levels, the weights of penalties) leave every shape
@@ -61,9 +69,11 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: RowsLike, X_valid: RowsLike
         Parameters, and the values to try: all combinations, as `sklearn.model_selection.ParameterGrid` makes them.
         ``a__b`` reaches a part's field.
     X : array-like of shape (n, d), or rows that need not fit in memory
-    X_valid : the same, or None, default=None
+    X_val : the same, or None, default=None
         Rows to choose the best setting by, with `score`. None: by the loss on the rows that each holds out itself,
         which says something only as long as the likelihood and the scaling are the same.
+    X_valid
+        The former name of ``X_val``; deprecated.
 
     Returns
     -------
@@ -90,13 +100,19 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: RowsLike, X_valid: RowsLike
         raise InvalidParameter(str(error)) from error
     if not settings:
         raise InvalidParameter("The grid holds no setting. Give a dict of parameters, each with the values to try.")
+    if X_valid is not None:
+        if X_val is not None:
+            raise InvalidParameter("X_valid is the former name of X_val. Give X_val alone.")
+        warnings.warn("X_valid is now X_val, as in fit; the former name goes with the next release.", FutureWarning, 2)
+        X_val = X_valid
     X = _opened_once(X, estimator.schema)
-    X_valid = _opened_once(X_valid, getattr(X, "schema", None))
+    if X_val is not None:
+        X_val = _opened_once(X_val, getattr(X, "schema", None))
     with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
         unfitted = [clone(estimator).set_params(**setting) for setting in settings]
         given = _opened_for(unfitted, X)
         fitted = fit_together(list(zip(unfitted, given, strict=True)), bar.show, judged=True)
-    table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
+    table = [_row(setting, one, X_val) for setting, one in zip(settings, fitted, strict=True)]
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
 
 
@@ -119,12 +135,12 @@ def _opened_once(rows: RowsLike, wanted: Wanted) -> RowsLike:
     return rows if opened is None else opened
 
 
-def _row(setting: Mapping[str, object], fitted: BaseAutoencoder, X_valid: RowsLike | None) -> dict[str, Any]:
+def _row(setting: Mapping[str, object], fitted: BaseAutoencoder, X_val: RowsLike | None) -> dict[str, Any]:
     best, history = max(fitted.best_epoch_, 1) - 1, fitted.history_
     row: dict[str, Any] = dict(setting)
     row |= {name: history[name][best] for name in ("loss", "validation_loss") if name in history}
     row |= {"best_epoch": fitted.best_epoch_, "n_epochs": fitted.n_epochs_}
-    return row if X_valid is None else row | {"score": fitted.score(X_valid)}
+    return row if X_val is None else row | {"score": fitted.score(X_val)}
 
 
 def _badness(row: dict[str, Any]) -> float:

@@ -21,7 +21,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.component import Part, registered
+from ..core.component import Part, Registered, inner_parameters, register, with_parameter
 from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
 from ..core.schedules import Constant, Cosine, Schedule
@@ -65,9 +65,6 @@ P = TypeVar("P", bound=Part)
 
 MOST = 2**31 - 1
 """Of epochs, rows in a batch, units, …"""
-
-LEARNERS: dict[str, type[Kept]] = {}
-"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
@@ -148,7 +145,7 @@ class Kept(BaseEstimator):  # type: ignore[misc]
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if _is_ours(cls):
-            LEARNERS[cls.__name__] = cls
+            register(cls)
 
     def set_params(self, **params: object) -> Self:
         """Set parameters; ``a__b`` sets parameter ``b`` of the estimator in ``a``.
@@ -167,6 +164,13 @@ class Kept(BaseEstimator):  # type: ignore[misc]
                 raise InvalidParameter(f"{name} is {holder!r}, which has no parameter {rest!r}. Give it a part first.")
         super().set_params(**params)
         return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name; with ``deep`` also those of what they hold, as ``a__b`` or ``a__0__b``."""
+        found: dict[str, Any] = super().get_params(deep)
+        for name, value in list(found.items()) if deep else ():
+            found |= inner_parameters(name, value)
+        return found
 
     def _validate_params(self) -> None:
         try:
@@ -224,6 +228,10 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         return {}
 
 
+LEARNERS = Registered(Kept)
+"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
+
+
 class Learned(Kept):
     """What those with one model have learned."""
 
@@ -242,6 +250,10 @@ class Learned(Kept):
         own = {name: getattr(self, name) for name in ("history_", "best_epoch_", "n_epochs_")}
         stored = super()._stored()
         return replace(stored, fitted=stored.fitted | own, model=self.model_, scaler=self.scaler_)
+
+
+LEARNERS = Registered(Kept)
+"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -300,8 +312,8 @@ class Learner(Learned, ABC):
         for key in sorted(params, key=lambda name: name.count("__")):
             slot, _, rest = key.partition("__")
             current = plain.get(slot, getattr(self, slot, None))
-            if rest and isinstance(current, Part):
-                plain[slot] = current.replace(**{rest: params[key]})
+            if rest and inner_parameters(slot, current):
+                plain[slot] = with_parameter(slot, current, rest, params[key])
             else:
                 plain[key] = params[key]
         super().set_params(**plain)
@@ -442,7 +454,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     >>> bool((again.transform(X) == model.transform(X)).all())
     True
     """
-    known = {name: cls for name, cls in (registered() | LEARNERS).items() if _is_ours(cls)}
+    known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if _is_ours(cls)}
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Part | Kept)):
             raise InvalidParameter(f"classes must be parts and estimators; got {cls!r}.")

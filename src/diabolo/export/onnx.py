@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .. import __version__
+from .. import __version__, outputs
 from ..core import layers
 from ..data.blocks import Store, open_store
 from ..data.scaler import Scaler
@@ -36,6 +34,7 @@ from .onnx_graph import Graph
 
 __all__ = ["Exported", "export_onnx"]
 
+_ABOUT = "export.json"
 _N_CHECKED = 1000
 _AT_A_TIME = 50
 _CLOSE, _CLOSE_ESTIMATE = 1e-5, 1e-4
@@ -89,7 +88,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
         Rows to compare ONNX Runtime with Python on, the first 1,000 of them. None: 1,000 rows drawn as the scaling and
         the schema have seen them.
     force : bool, default=False
-        Replace a folder that is there.
+        Replace an older export that is there; a folder that holds anything else is refused.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
     ExportError
         If ONNX Runtime gives something else than Python, by more than 1e-5 of the largest number. Nothing is written.
     InvalidParameter
-        If the folder is there already.
+        If the folder is there already; with ``force``, if it holds something other than an export.
 
     Examples
     --------
@@ -120,6 +119,12 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
     folder = Path(path)
     if folder.exists() and not force:
         raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it.")
+    try:
+        outputs.check_replaceable(folder, _is_export)
+    except outputs.NotOurs as error:
+        raise InvalidParameter(
+            f"{folder} holds something other than an export of diabolo's, so it is not replaced. Choose another name."
+        ) from error
     questions = _questions(estimator)
     rows = _checked_on(estimator, X)
     given_rows = named(estimator, rows)
@@ -141,25 +146,28 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, 
                 f"ONNX Runtime differs from Python by {far:.2g} in {name}; {allowed:g} is allowed. Nothing is written."
             )
     told = {"files": list(contents), "differences": differences, **_metadata(estimator, "")}
-    contents["export.json"] = json.dumps(told, indent=1, ensure_ascii=False).encode()
+    contents[_ABOUT] = json.dumps(told, indent=1, ensure_ascii=False).encode()
     _write(folder, contents)
     return Exported(tuple(contents), differences)
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
     """All files, or none."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        for name, content in contents.items():
-            (made / name).write_bytes(content)
-        made.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.rename(folder)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
+        with outputs.write_folder(folder, _is_export) as made:
+            for name, content in contents.items():
+                (made / name).write_bytes(content)
+    except OSError as error:
+        raise InvalidParameter(f"{folder} cannot be written: {error.strerror}. Choose another name.") from error
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder is an export, all of whose files are written here."""
+    try:
+        told = json.loads((folder / _ABOUT).read_bytes())
+        return "diabolo" in told and outputs.names_in(folder) == {*told["files"], _ABOUT}
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _metadata(estimator: Any, question: str) -> dict[str, str]:

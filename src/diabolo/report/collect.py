@@ -21,6 +21,7 @@ from sklearn.decomposition import PCA
 
 from ..core.model import Model, loss
 from ..data.blocks import Store
+from ..data.sampling import sample_positions, take_rows
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..data.types import RowsLike
@@ -233,27 +234,13 @@ class Evidence:
         return self.history.get(name, [])
 
 
-def _drawn(n: int, seed: int) -> np.ndarray:
-    """Return the positions of the rows that are sampled from n."""
-    if n <= MOST_ROWS:
-        return np.arange(n)
-    return np.sort(np.random.default_rng([seed, 9]).choice(n, MOST_ROWS, replace=False))
-
-
 def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Return a sample of the rows, checked, with their positions and the number of rows given."""
     opened = columns.open(X)
-    if not isinstance(opened, Store):
-        chosen = _drawn(len(opened), seed)
-        return opened[chosen], chosen, len(opened)
-    chosen, pieces, first = _drawn(opened.n_rows, seed), [], 0
-    for span in opened.spans():
-        here = chosen[(chosen >= first) & (chosen < first + len(span))]
-        columns.refuse_missing(span, first)
-        pieces.append(span[here - first])
-        first += len(span)
-        opened.release()
-    return np.concatenate(pieces), chosen, opened.n_rows
+    n_rows = opened.n_rows if isinstance(opened, Store) else len(opened)
+    chosen = sample_positions(n_rows, MOST_ROWS, np.random.default_rng([seed, 9]))
+    rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, Store) else opened[chosen]
+    return rows, chosen, n_rows
 
 
 def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
