@@ -113,11 +113,12 @@ BAD_FILES = {
     "ragged.csv": ("x,y\n1,2\n3\n", "cannot be read as CSV"),
     "empty.csv": ("", "no first line"),
     "headonly.csv": ("x,y\n", "not numbers|no rows"),
-    "latin.csv": ("n\xe4me\n1\n".encode("latin-1"), "not UTF-8"),
+    "korean.csv": ("이름,나이\n홍길동,1\n".encode("cp949"), "not UTF-8"),
     "bad.parquet": ("no parquet", "cannot be read as Parquet"),
     "bad.npy": ("no numpy", "cannot be read as a NumPy file"),
     "bad.png": ("no image", "cannot be read as an image"),
-    "what.xlsx": ("?", "not of a kind that can be read: .csv"),
+    "what.xlsx": ("?", "cannot be read as a sheet"),
+    "what.doc": ("?", "not of a kind that can be read: .csv"),
 }
 
 

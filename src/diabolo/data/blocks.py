@@ -7,13 +7,9 @@ temporary file.
 
 from __future__ import annotations
 
-import os
-import shutil
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +20,22 @@ import pyarrow.dataset
 import pyarrow.parquet
 from scipy.sparse import issparse
 
-from ..errors import DiaboloError, InvalidData
-from . import readers, sql
-from .arrays import load_array
-from .frames import to_arrow
+from ..errors import InvalidData
+from .file_options import FileOptions, split_options
 from .images import Images
 from .parquet import texts_are_texts
-from .readers import files_in, kind_of
-from .schema import Overrides, Schema
-from .scratch import NO_ROOM, as_floats, copy_chunks, scratch_folder
+from .schema import Schema
+from .scratch import as_floats
 from .tables import (
     Table,
     Wanted,
     numeric,
     numeric_columns,
-    refuse_twins,
-    require_the_same,
     rows_of,
     unreadable_as,
     wants_schema,
     which_columns,
 )
-from .text import open_csv
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
 
@@ -295,6 +285,7 @@ def open_store(
     exclude: Sequence[str] = (),
     key: str | None = None,
     wanted: Wanted = "auto",
+    options: FileOptions | None = None,
 ) -> Store | Table | None:
     """A store of rows that are not simply an array in memory; a table, if they are small; None, if they are an array.
 
@@ -302,8 +293,8 @@ def open_store(
     ----------
     rows : path, glob, query, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, data frame, or iterable of chunks
         A data frame whose columns are numbers counts as an array. A query is SQL: see `diabolo.data.sql.answer`.
-    columns, exclude, key, wanted
-        As in `diabolo.data.read`.
+    columns, exclude, key, wanted, options
+        As in `diabolo.data.readers.read`.
 
     Raises
     ------
@@ -312,149 +303,12 @@ def open_store(
     """
     if isinstance(rows, Store | Table):
         return rows
-    store = _opened(rows, columns, exclude, key, wanted)
+    from .opening import How, opened  # which makes the stores of this module
+
+    wanted, said = split_options(wanted)
+    store = opened(rows, How(columns, exclude, key, wanted, said.updated(options or FileOptions())))
     if store is None or isinstance(store, Table):
         return store
     if not store.n_rows:
         raise InvalidData(f"{store.where} has no rows.")
     return store if store.is_large else store.table()
-
-
-def _opened(
-    rows: Any, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: Wanted
-) -> Store | Table | None:
-    if isinstance(rows, str | os.PathLike):
-        return _opened_path(os.fspath(rows), columns, exclude, key, wanted)
-    if isinstance(rows, pa.dataset.Dataset):
-        return _dataset(rows, "the data set", columns, exclude, wanted)
-    if wanted is not None and (table := to_arrow(rows)) is not None:
-        names = which_columns(table.schema, columns, exclude)
-        is_plain = not isinstance(wanted, Schema) and wants_schema(table.schema, names, wanted) is None
-        return None if is_plain else rows_of(table, "the table", columns, exclude, wanted)
-    if isinstance(rows, np.memmap) or issparse(rows):
-        is_file = isinstance(rows, np.memmap)
-        return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
-    is_stream = hasattr(rows, "__iter__") and not hasattr(rows, "__array__") and not hasattr(rows, "__len__")
-    is_stream |= isinstance(rows, list | tuple) and len(rows) > 0 and all(isinstance(r, np.ndarray) for r in rows)
-    if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
-        return _spooled((np.asarray(chunk) for chunk in rows), "the iterable")
-    return None
-
-
-def _opened_path(
-    where: str, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: Wanted
-) -> Store | Table:
-    if sql.is_query(where):
-        return _from_batches(sql.answer(where), "the query", columns, exclude, wanted)
-    files = files_in(where)
-    kinds = {kind_of(file) for file in files}
-    size = sum(file.stat().st_size for file in files)
-    if kinds == {".npy"} and not (columns or exclude) and size > CHUNK_BYTES // 2:
-        mapped = [Sliced(load_array(file, mmap_mode="r"), str(file)) for file in files]
-        return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
-    if kinds == {".parquet"}:
-        with unreadable_as(where, "Parquet"):
-            for file in files:
-                refuse_twins(pa.parquet.read_schema(file).names, str(file))
-            dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
-            # Not `count_rows`, which keeps what all files say of themselves in memory.
-            n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
-        if 4 * n_rows * len(dataset.schema.names) > CHUNK_BYTES:
-            return _dataset(dataset, where, columns, exclude, wanted)
-    if kinds == {"images"} and not (columns or exclude):
-        return Pictures(files, where)
-    if kinds == {".csv"} and size > CHUNK_BYTES:
-        return _from_batches(_csv_batches(files), where, columns, exclude, wanted)
-    return readers.read(where, columns, exclude, key, wanted)
-
-
-def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence[str], wanted: Wanted) -> Store:
-    is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
-    if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
-        store = Parquet(dataset, where, columns, exclude, wanted)
-        if 4 * store.n_features * max(store.sizes, default=0) <= CHUNK_BYTES:
-            return store
-    is_known = isinstance(wanted, Schema)
-    names = list(dataset.schema.names if is_known else which_columns(dataset.schema, columns, exclude))
-    return _from_batches(_batches_of(dataset, names, where), where, names, (), wanted)
-
-
-def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
-    with unreadable_as(where, "a data set"):
-        yield from dataset.to_batches(
-            columns=names, batch_size=max(1, BLOCK_BYTES // max(1, len(names))), fragment_readahead=1
-        )
-
-
-def _from_batches(
-    batches: Iterable[pa.RecordBatch],
-    where: str,
-    columns: Sequence[str],
-    exclude: Sequence[str],
-    wanted: Wanted,
-) -> Store:
-    """A store of Arrow's batches, which come once: a temporary copy, of numbers where they are only numbers."""
-    given = iter(batches)
-    first = next(given, None)
-    if first is None:
-        raise InvalidData(f"{where} has no rows.")
-    of = first.schema
-    refuse_twins(of.names, where)
-    tables = (pa.Table.from_batches([batch]) for batch in chain([first], given) if batch.num_rows)
-    if isinstance(wanted, Schema):
-        return _typed_copy(tables, where, wanted)
-    names = which_columns(of, columns, exclude)
-    if (overrides := wants_schema(of, names, wanted)) is None:
-        names = numeric_columns(of, where, columns, exclude)
-        spooled = _spooled((numeric(table.select(list(names))) for table in tables), where)
-        spooled.names = names
-        return spooled
-    return _typed_copy((table.select(list(names)) for table in tables), where, overrides)
-
-
-def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Schema | Overrides) -> Store:
-    """A temporary Parquet file, whose columns are then looked at."""
-    with scratch_folder() as folder:
-        copy, writer = folder / "rows.parquet", None
-        try:
-            for table in tables:
-                writer = writer or pa.parquet.ParquetWriter(copy, table.schema)
-                writer.write_table(table, max(1, BLOCK_BYTES // (4 * table.num_columns)))
-        except OSError as error:
-            raise InvalidData(NO_ROOM.format(where=where, folder=folder, error=error)) from error
-        except DiaboloError:
-            raise
-        except ValueError as error:  # Arrow's, of a table with other types than the first
-            raise InvalidData(f"{where} does not hold the same all through: {error}.") from error
-        finally:
-            if writer is not None:
-                writer.close()
-        if writer is None:
-            raise InvalidData(f"{where} has no rows.")
-        store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=wanted)
-        weakref.finalize(store, shutil.rmtree, folder, True)
-        return store
-
-
-def _holds_all_columns(dataset: Any) -> bool:
-    """Whether the files do; columns that only their paths hold are Arrow's to fill in."""
-    with dataset.filesystem.open_input_file(dataset.files[0]) as file:
-        return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
-
-
-def _csv_batches(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
-    names: list[str] = []
-    for file in files:
-        with unreadable_as(file, "CSV"), open_csv(file) as reader:
-            names = names or reader.schema.names
-            require_the_same(reader.schema.names, names, file, files[0])
-            refuse_twins(names, str(file))
-            yield from (batch.select(names) for batch in reader)
-
-
-def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
-    """A temporary copy of what can be read once only."""
-    with scratch_folder() as folder:
-        store = Sliced(copy_chunks(chunks, folder / "rows", where), where)
-        weakref.finalize(store, shutil.rmtree, folder, True)
-        return store

@@ -49,6 +49,12 @@ class Column:
         training has not seen, so that a model finds it unlikely. It is never given back.
     why : str
         Of a column that is ignored: the reason.
+    notation : str
+        How a text file wrote its cells: the decimal sign and what groups thousands, or the form of dates. "": as usual.
+    missing : tuple of str
+        Texts that stood for missing cells in that file.
+    options : str
+        How the file was said to be read, as JSON.
     """
 
     name: str
@@ -59,6 +65,9 @@ class Column:
     whole: bool = False
     categories: tuple[str, ...] = ()
     why: str = ""
+    notation: str = ""
+    missing: tuple[str, ...] = ()
+    options: str = ""
 
     @property
     def width(self) -> int:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .cells import is_numeric
+from .schema import Schema
 from .tables import refuse_twins, unreadable_as
 
 __all__ = ["read_parquet", "texts_are_texts"]
@@ -27,7 +28,7 @@ def texts_are_texts(table: pa.Table) -> pa.Table:
     return table
 
 
-def read_parquet(file: Path) -> pa.Table:
+def read_parquet(file: Path, known: Schema | None = None) -> pa.Table:
     """Read a Parquet file whole."""
     with unreadable_as(file, "Parquet"):
         refuse_twins(pa.parquet.read_schema(file).names, str(file))

@@ -18,10 +18,15 @@ import pyarrow as pa
 from ..errors import InvalidData
 from . import sql
 from .arrays import choose_array, load_array, read_array
+from .file_options import FileOptions, split_options
 from .images import IMAGES, MOST_PIXELS, Images
 from .parquet import read_parquet
+from .records import read_json_lines
+from .schema import Schema
+from .sheets import read_sheet
+from .sniffing import COMPRESSED
 from .tables import Table, Wanted, numeric, numeric_columns, refuse_twins, require_columns, require_the_same, rows_of
-from .text import read_csv
+from .text import open_text, read_text
 
 __all__ = [
     "MOST_PIXELS",
@@ -36,6 +41,7 @@ __all__ = [
     "read",
     "refuse_twins",
     "rows_of",
+    "suffix_of",
 ]
 
 
@@ -45,20 +51,24 @@ def read(
     exclude: Sequence[str] = (),
     key: str | None = None,
     wanted: Wanted = "auto",
+    options: FileOptions | None = None,
 ) -> Table:
     """Read a file, a folder or a glob of files as one table.
 
     Parameters
     ----------
     where : path
-        A .csv, .parquet, .npy or .npz file; a folder or a glob of such files, all of one kind, taken in the order of
-        their names; or a folder or glob of images of one size, whose pixels become columns in [0, 1].
+        A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file; texts may be compressed (.csv.gz); a folder or a
+        glob of such files, all of one kind, taken in the order of their names; or a folder or glob of images of one
+        size, whose pixels become columns in [0, 1].
     columns, exclude : sequences of str
         The columns to take (default: all), and those to leave out.
     key : str or None
         Which array of an .npz file; needed if there are several.
     wanted : Wanted, default="auto"
         Whether tables have a schema.
+    options : FileOptions or None
+        How text files are to be read.
 
     Raises
     ------
@@ -75,7 +85,12 @@ def read(
         return Table(images.rows(), images=images).select(columns, exclude)
     if kind in (".npy", ".npz"):
         return _stack([read_array(file, key) for file in files], files).select(columns, exclude)
-    table = _stack_arrow([_READERS[kind](file) for file in files], files)
+    wanted, said = split_options(wanted)
+    if kind == ".csv":
+        tables = open_text(files, columns, exclude, wanted, said.updated(options or FileOptions()))
+        return read_text(tables, str(where), columns, exclude, wanted)
+    known = wanted if isinstance(wanted, Schema) else None
+    table = _stack_arrow([_READERS[kind](file, known) for file in files], files)
     if table.num_rows == 0:
         raise InvalidData(f"{where} has no rows.")
     return rows_of(table, str(where), columns, exclude, wanted)
@@ -103,8 +118,10 @@ def labels(where: str, name: str) -> list[Any]:
 def _table_with(file: Path, name: str) -> pa.Table:
     """A file's columns, or if it is quicker that one only."""
     kind = kind_of(file)
+    if kind == ".csv":
+        return open_text([file]).table()
     if kind in _READERS:
-        return _READERS[kind](file)
+        return _READERS[kind](file, None)
     if kind == ".npz":
         with load_array(file) as arrays:
             require_columns((name,), arrays.files)
@@ -136,20 +153,47 @@ def files_in(where: str) -> list[Path]:
 
 
 def kind_of(file: Path) -> str:
-    """A file's suffix, if it can be read; "images" for all kinds of them."""
+    """A file's kind, as the suffix of the usual one: ".csv" for all tables in text files; "images" for all of them."""
     suffix = file.suffix.lower()
+    if suffix in COMPRESSED and (inner := Path(file.stem).suffix.lower()) in (*_TEXT, ".jsonl", ".ndjson"):
+        suffix = inner
     if suffix in IMAGES:
         return "images"
-    if suffix in (*_READERS, ".npy", ".npz"):
-        return suffix
-    readable = ", ".join((*_READERS, ".npy", ".npz"))
+    for kind, suffixes in _KINDS.items():
+        if suffix in suffixes:
+            return kind
+    readable = ", ".join(suffix for suffixes in _KINDS.values() for suffix in suffixes)
     raise InvalidData(f"{file} is not of a kind that can be read: {readable}, or images ({', '.join(IMAGES)}).")
 
 
-_READERS: dict[str, Callable[[Path], pa.Table]] = {
-    ".csv": read_csv,
-    ".tsv": read_csv,
+def suffix_of(start: bytes) -> str:
+    """The suffix that a file should have whose first bytes these are."""
+    marks = {
+        b"PAR1": ".parquet",
+        b"\x93NUMPY": ".npy",
+        b"\x1f\x8b": ".csv.gz",
+        b"BZh": ".csv.bz2",
+        b"(\xb5/\xfd": ".csv.zst",
+    }
+    found = next((suffix for mark, suffix in marks.items() if start.startswith(mark)), None)
+    if found is None and start.startswith(b"PK"):
+        found = ".xlsx" if b"xl/" in start or b"[Content_Types]" in start else ".npz"
+    return found or (".jsonl" if start.lstrip().startswith(b"{") else ".csv")
+
+
+_TEXT = (".csv", ".tsv", ".tab", ".txt")
+_KINDS: dict[str, tuple[str, ...]] = {
+    ".csv": _TEXT,
+    ".parquet": (".parquet",),
+    ".jsonl": (".jsonl", ".ndjson"),
+    ".xlsx": (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
+    ".npy": (".npy",),
+    ".npz": (".npz",),
+}
+_READERS: dict[str, Callable[[Path, Schema | None], pa.Table]] = {
     ".parquet": read_parquet,
+    ".jsonl": read_json_lines,
+    ".xlsx": read_sheet,
 }
 
 

@@ -7,6 +7,7 @@ as a block of its own. A missing cell is NaN in all the numbers that stand for i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from ..errors import InvalidData, meant
 from .cells import arrow_type, is_numeric
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
+from .file_options import FileOptions
 from .survey import Overrides, Survey, check_overrides
 
 __all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind", "Overrides", "Schema", "arrow_type", "is_numeric"]
@@ -60,8 +62,11 @@ class Schema:
         surveys: dict[str, Survey] = {}
         given = check_overrides(overrides or {})
         for piece in pieces:
-            for name, cells in zip(piece.column_names, piece.columns, strict=True):
-                surveys.setdefault(name, Survey(name, given.get(name, {}))).see(cells)
+            for field, cells in zip(piece.schema, piece.columns, strict=True):
+                name = field.name
+                if name not in surveys:
+                    surveys[name] = Survey(name, given.get(name, {}), field.metadata or {})
+                surveys[name].see(cells)
         if unknown := [str(name) for name in given if name not in surveys]:
             raise InvalidData(
                 f"The schema names {', '.join(unknown)}, but there is no such column. {meant(unknown[0], surveys)}"
@@ -75,6 +80,12 @@ class Schema:
     def used(self) -> tuple[Column, ...]:
         """Those that are not ignored, in the user's order."""
         return tuple(column for column in self.columns if column.kind != "ignore")
+
+    @property
+    def file_options(self) -> FileOptions:
+        """What later files have in common with the one that was learned from, as the user said."""
+        given: dict[str, Any] = next((json.loads(column.options) for column in self.columns if column.options), {})
+        return FileOptions.of({name: given[name] for name in ("encoding", "missing", "header") if name in given})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -192,4 +203,4 @@ class Schema:
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Schema:
         """The inverse of `to_json`."""
         made = (Column(**column) for column in columns)
-        return cls(tuple(replace(column, categories=tuple(column.categories)) for column in made))
+        return cls(tuple(replace(c, categories=tuple(c.categories), missing=tuple(c.missing)) for c in made))

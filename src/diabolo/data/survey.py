@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +45,11 @@ def check_overrides(overrides: Overrides) -> dict[str, dict[str, Any]]:
 class Survey:
     """What is seen of a column, in pieces: the kind follows from it, unless it is given."""
 
-    def __init__(self, name: str, given: dict[str, Any]) -> None:
+    def __init__(self, name: str, given: dict[str, Any], about: Mapping[bytes, bytes]) -> None:
         self._name, self._given = name, given
+        self._notation = about.get(b"diabolo.notation", b"").decode()
+        self._missing = tuple(json.loads(about.get(b"diabolo.missing", b"[]")))
+        self._options = about.get(b"diabolo.options", b"").decode()
         self._type: pa.DataType = pa.null()
         self._texts: dict[str, int] = {}
         self._many = False
@@ -91,6 +96,9 @@ class Survey:
 
     def column(self) -> Column:
         """What it is."""
+        return replace(self._column(), notation=self._notation, missing=self._missing, options=self._options)
+
+    def _column(self) -> Column:
         kind, why = self._given.get("kind"), "as the schema says"
         if kind is None:
             self._refuse_misread()
@@ -125,8 +133,8 @@ class Survey:
         words = [text for text in self._texts if not is_a_number(text)]
         if 0 < len(words) < len(self._texts) / 2:
             raise InvalidData(
-                f"Column {self._name} holds numbers, but also {', '.join(map(repr, words[:3]))}. Empty such cells, or "
-                "say in the schema that it is a category."
+                f"Column {self._name} holds numbers, but also {', '.join(map(repr, words[:3]))}. Empty such cells, "
+                "name them by --missing, or say in the schema that it is a category."
             )
 
     def _unusable(self) -> str:

@@ -144,6 +144,8 @@ def rows_of(
 def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Overrides | None:
     """What to infer a schema with; None, if these columns need none."""
     if wanted == "auto":
+        if any(b"diabolo.options" in (schema.field(name).metadata or {}) for name in names):
+            return {}  # a model is to remember how its file was read
         return None if all(_is_plain(schema.field(name).type) for name in names) else {}
     return wanted if isinstance(wanted, Mapping) else None
 
@@ -151,12 +153,20 @@ def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Ove
 def which_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns to take."""
     require_columns((*columns, *exclude), schema.names)
-    names = tuple(name for name in (columns or schema.names) if name not in exclude)
+    left_out = {*exclude, *(() if columns else index_columns(schema))}
+    names = tuple(name for name in (columns or schema.names) if name not in left_out)
     if not names:
         raise InvalidData("No column is left to learn from.")
     if "" in names:
         raise InvalidData(f"Column {schema.names.index('') + 1} has no name. Give it one, or take it out.")
     return names
+
+
+def index_columns(schema: pa.Schema) -> set[str]:
+    """The columns that say which row it is: those that pandas kept an index in, and a first one without a name."""
+    about = schema.pandas_metadata or {}
+    found = {name for name in about.get("index_columns", ()) if isinstance(name, str)}
+    return found | ({""} if schema.names and not schema.names[0] else set())
 
 
 def numeric_columns(
