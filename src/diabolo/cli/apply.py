@@ -9,26 +9,29 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .options import MADE_FOR, Data, Key, Out, Run, one_line, parse_cells, require_known
+from .options import MADE_FOR, Data, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
 
 __all__ = ["denoise", "detect", "impute", "reconstruct", "sample", "score", "transform"]
 
 
-def transform(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+@takes_file_options
+def transform(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
     """Compress: the code of each row."""
     from ..estimators.predictions import codes
 
-    _map_rows(run, data, output, key, codes, rebuilds=False)
+    _map_rows(run, data, output, key, codes, file_options, rebuilds=False)
 
 
-def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+@takes_file_options
+def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
     """Rebuild each row from its code. Images come back as images, under the same names."""
     from ..estimators.predictions import rebuilt
 
-    _map_rows(run, data, output, key, rebuilt)
+    _map_rows(run, data, output, key, rebuilt, file_options)
 
 
-def denoise(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
+@takes_file_options
+def denoise(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
     """Take the noise out of each row.
 
     RUN must be a model that has learned to, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
@@ -43,9 +46,10 @@ def denoise(run: Run, data: Data, output: Out = None, key: Key = None) -> None:
             )
         return as_table(model, model.denoise(rows))
 
-    _map_rows(run, data, output, key, cleaned)
+    _map_rows(run, data, output, key, cleaned, file_options)
 
 
+@takes_file_options
 def impute(
     run: Run,
     data: Data,
@@ -59,6 +63,8 @@ def impute(
             help="Write NAME_low and NAME_high for each column of numbers: between them lie P of all missing cells.",
         ),
     ] = None,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """Fill the empty cells of each row.
 
@@ -80,9 +86,10 @@ def impute(
         ends = [predictions.as_table(model, some) for some in model.intervals(rows, interval)]
         return _append_bounds(model, whole, *ends)
 
-    _map_rows(run, data, output, key, filled, rebuilds=interval is None, whole=True, command="impute")
+    _map_rows(run, data, output, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute")
 
 
+@takes_file_options
 def score(
     run: Run,
     data: Data,
@@ -91,6 +98,8 @@ def score(
     engine: Annotated[
         str, typer.Option("--engine", metavar="local|ray", help="ray: on a cluster; OUT is then a folder of Parquet.")
     ] = "local",
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """The log-density of each row: the lower, the stranger.
 
@@ -107,9 +116,10 @@ def score(
 
     from ..estimators.predictions import densities
 
-    _map_rows(run, data, output, key, densities, rebuilds=False)
+    _map_rows(run, data, output, key, densities, file_options, rebuilds=False)
 
 
+@takes_file_options
 def detect(
     run: Run,
     data: Data,
@@ -122,6 +132,8 @@ def detect(
         ),
     ] = None,
     only_flagged: Annotated[bool, typer.Option("--only-flagged", help="Write the rows that are flagged only.")] = False,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """Find the rows that are unlike those RUN has learned from.
 
@@ -141,7 +153,7 @@ def detect(
         table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
         return table.filter(table["flagged"]) if only_flagged else table
 
-    _map_rows(run, data, output, key, found, rebuilds=False, command="detect")
+    _map_rows(run, data, output, key, found, file_options, rebuilds=False, command="detect")
 
 
 def sample(
@@ -179,6 +191,7 @@ def _map_rows(
     output: str | None,
     key: str | None,
     op: Callable[[Any, Any], Any],
+    file_options: dict[str, Any],
     *,
     rebuilds: bool = True,
     whole: bool = False,
@@ -187,6 +200,7 @@ def _map_rows(
     """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
     from ..data import writers
     from ..data.blocks import Store, open_store
+    from ..data.file_options import FileOptions
     from ..engine.progress import Bar
     from ..estimators.trainable import load
 
@@ -198,7 +212,9 @@ def _map_rows(
         raise UsageError(f"{run} holds a {name}, which knows no false-alarm rate. Fit with --model anomaly.")
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
     writers.check_output(output, images=rebuilds and model.image_shape_ is not None)
-    opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_)
+    opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
+    if opened.images is not None:
+        opened.images.require_shape(model.image_shape_)
     is_large, images = isinstance(opened, Store), opened.images if rebuilds else None
     n_rows = opened.n_rows if is_large else len(opened.rows)
     with one_line(), writers.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:

@@ -25,6 +25,7 @@ from .options import (
     read_toml,
     require_known,
     split_names,
+    takes_file_options,
 )
 
 __all__ = ["demo", "fit"]
@@ -43,6 +44,7 @@ def demo(
     run(out, seed)
 
 
+@takes_file_options
 def fit(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="What to learn from.", show_default=False)] = None,
     model: Annotated[
@@ -79,11 +81,14 @@ def fit(
     ] = None,
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """Train an autoencoder on DATA and save it as RUN.
 
-    DATA is a .csv, .parquet, .npy or .npz file, a folder or glob of them, a folder of images of one size, or an SQL
-    query such as "SELECT * FROM 'orders/*.parquet' WHERE paid"; what is larger than memory is read in chunks.
+    DATA is a .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file, a folder or glob of them, a folder of images
+    of one size, standard input (-), or an SQL query such as "SELECT * FROM 'orders/*.parquet' WHERE paid"; what is
+    larger than memory is read in chunks. How a text file is written is found and said, or given by the options below.
 
     A table may hold numbers, dates, booleans, counts, texts and empty cells: what each column is, is inferred, shown
     and saved; a --schema file says otherwise, in lines like  visits = "count"  or  id = "ignore". Columns are scaled as
@@ -118,7 +123,8 @@ def fit(
         require_ours(run)
 
     parameters = options.get("parameters", {}) | dict(parse_setting(text) for text in settings or ())
-    given = {"random_state": options.get("seed", 0), "schema": options.get("schema", "auto")}
+    schema_said = _with_file_options(options.get("schema", "auto"), file_options)
+    given = {"random_state": options.get("seed", 0), "schema": schema_said}
     estimator = make_estimator(options["model"], given | parameters)
     estimator.set_params(verbose=int(not quiet))
     can_resume = MODELS[options["model"]] not in MADE_FOR
@@ -147,6 +153,15 @@ def fit(
             shutil.rmtree(partial, ignore_errors=True)
     if not quiet and current().is_leader:
         _print_summary(estimator, rows, options, time.perf_counter() - started)
+
+
+def _with_file_options(schema: Any, options: dict[str, Any]) -> Any:
+    """The schema as the estimator takes it; options of the command go before those of the schema's file."""
+    if not options:
+        return schema
+    said = {} if schema == "auto" else dict(schema)
+    section = said.get("file", {})
+    return said | {"file": (section if isinstance(section, dict) else {}) | options}
 
 
 class _Terminated(SystemExit):

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .options import Key, Run, one_line, parse_shape
+from .options import Key, Run, one_line, parse_shape, takes_file_options
 
 __all__ = ["describe_manifest", "info", "report"]
 
 
+@takes_file_options
 def report(
     run: Run,
     data: Annotated[
@@ -36,6 +37,8 @@ def report(
         typer.Option("--image-shape", metavar="HxW[x3]", help="Rows are images of this height and width."),
     ] = None,
     key: Key = None,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """One page about RUN: did it learn, what did it learn, can it be trusted?
 
@@ -44,6 +47,7 @@ def report(
     """
     from ..data import writers
     from ..data.blocks import open_store
+    from ..data.file_options import FileOptions
     from ..data.readers import labels
     from ..estimators.trainable import load
     from ..report import reported
@@ -58,7 +62,7 @@ def report(
     if data is not None:
         told = None if color is None else labels(data, color)
         known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-        rows = open_store(data, columns=known, key=key, wanted=model.schema_)
+        rows = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
     with one_line():
         page, findings = reported(model, rows, told, image_shape=shape, title=run.name)
     writers.write_text(output, page)
@@ -67,6 +71,7 @@ def report(
     typer.echo(f"{'nothing amiss; ' if not findings else ''}the report is {output}")
 
 
+@takes_file_options
 def info(
     run: Run,
     as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False,
@@ -78,6 +83,8 @@ def info(
         ),
     ] = None,
     key: Key = None,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """What a RUN is, and how it was trained.
 
@@ -89,7 +96,7 @@ def info(
     if verify is not None:
         if threads := manifest.get("probe", {}).get("threads"):  # the sums are divided as they were, on any machine
             os.environ.setdefault("DIABOLO_THREADS", str(threads))
-        _verify(run, verify, key)
+        _verify(run, verify, key, file_options)
         return
     if history:
         curves = manifest["fitted"].get("history_")
@@ -102,15 +109,18 @@ def info(
     typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False) if as_json else describe_manifest(manifest))
 
 
-def _verify(run: Path, data: str, key: str | None) -> None:
+def _verify(run: Path, data: str, key: str | None, file_options: dict[str, Any]) -> None:
     from ..data.blocks import open_store
+    from ..data.file_options import FileOptions
     from ..estimators.trainable import load
 
     model = load(run)
     if not hasattr(model, "verify"):
         raise UsageError(f"{run} holds an {type(model).__name__}, with which no rows are kept to verify it by.")
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-    found = model.verify(open_store(data, columns=known, key=key, wanted=model.schema_))
+    found = model.verify(
+        open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
+    )
     typer.echo(str(found))
     if not found.same_bits:
         raise typer.Exit(1)

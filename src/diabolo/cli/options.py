@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ __all__ = [
     "read_toml",
     "require_known",
     "split_names",
+    "takes_file_options",
 ]
 
 
@@ -65,8 +68,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .csv, .parquet, .npy or .npz file, a folder or glob of them, a folder of images of one size, or an SQL "
-        "query over files or databases.",
+        help="A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file (texts also as .gz), a folder or glob of "
+        "them, a folder of images of one size, an SQL query over files or databases, or - for standard input.",
         show_default=False,
     ),
 ]
@@ -84,6 +87,52 @@ Out = Annotated[
 
 
 Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Which array of an .npz file.")]
+
+
+_FILE_OPTIONS = {
+    "delimiter": ("--delimiter", "C", "What separates cells in a text file, e.g. ';', tab or blank."),
+    "decimal": ("--decimal", ".|,", "The decimal sign of numbers in a text file."),
+    "thousands": ("--thousands", "C", "What groups thousands in numbers of a text file."),
+    "encoding": ("--encoding", "NAME", "The encoding of a text file, e.g. cp1252 or cp949."),
+    "missing": ("--missing", "A,B,…", "Texts that stand for missing cells, e.g. '-,?'."),
+    "header": ("--header/--no-header", None, "Whether the first line of a text file names the columns."),
+    "date_format": ("--date-format", "FORMAT", "How dates are written in a text file, e.g. %d/%m/%Y."),
+}
+"""Options of text files, which are found from the file where they are left out."""
+_SPOKEN = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "semicolon": ";", "none": ""}
+
+
+def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of text files, which it receives together as ``file_options``."""
+    parameters = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                (bool if name == "header" else str) | None,
+                typer.Option(flag, metavar=metavar, help=text, rich_help_panel="Text files"),
+            ],
+        )
+        for name, (flag, metavar, text) in _FILE_OPTIONS.items()
+    ]
+    own = signature(command, eval_str=True)
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        options = {name: value for name in _FILE_OPTIONS if (value := given.pop(name)) is not None}
+        for name in ("delimiter", "thousands"):
+            if name in options:
+                options[name] = _SPOKEN.get(options[name].lower(), options[name])
+        if "missing" in options:
+            options["missing"] = [text.strip() for text in options["missing"].split(",")]
+        command(**given, file_options=options)
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != "file_options"]
+    keyword_only = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in kept]
+    wrapped.__signature__ = own.replace(parameters=[*keyword_only, *parameters])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {one.name: one.annotation for one in (*kept, *parameters)}
+    return wrapped
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

@@ -29,11 +29,11 @@ from .scratch import as_floats
 from .tables import (
     Table,
     Wanted,
+    find_schema,
     numeric,
     numeric_columns,
     rows_of,
     unreadable_as,
-    wants_schema,
     which_columns,
 )
 
@@ -175,7 +175,7 @@ class Pictures(Store):
     def __init__(self, files: Sequence[Path], where: str) -> None:
         self.images, self.where = Images.at(files), where
         self.n_features = int(np.prod(self.images.shape))
-        self.sizes = _block_sizes(len(files), self.n_features)
+        self.sizes = _block_sizes(len(self.images.files), self.n_features)
 
     def block(self, i: int) -> np.ndarray:
         assert self.images is not None
@@ -241,14 +241,17 @@ class Parquet(Store):
             self.schema = wanted
         else:
             names = which_columns(of, columns, exclude)
-            if (overrides := wants_schema(of, names, wanted)) is None:
-                return numeric_columns(of, self.where, columns, exclude)
             self._columns = list(names)
-            self.schema = Schema.infer((self._group(i) for i in range(len(self._groups))), overrides)
+            self.schema = find_schema(self._all_groups, of, names, wanted)
+            if self.schema is None:
+                return numeric_columns(of, self.where, columns, exclude)
         return self.schema.names
 
     def _opened(self, path: str) -> Any:
         return pa.parquet.ParquetFile(self._files.open_input_file(path))
+
+    def _all_groups(self) -> Iterator[pa.Table]:
+        return (self._group(i) for i in range(len(self._groups)))
 
     def _group(self, i: int) -> pa.Table:
         table = self._given(i, self._columns)
@@ -268,12 +271,46 @@ class Parquet(Store):
             yield replace(rows_of(self._given(i), self.where, wanted=self.schema), first=first)
             first += size
 
+    def table(self) -> Table:
+        if self.schema is None:
+            return super().table()
+        given = pa.concat_tables(self._given(i) for i in range(len(self._groups)))
+        return rows_of(given, self.where, wanted=self.schema)
+
     def block(self, i: int) -> np.ndarray:
         table = self._group(i)
         return numeric(table) if self.schema is None else self.schema.encode(table)
 
     def release(self) -> None:
         pa.default_memory_pool().release_unused()
+
+
+class Encoded(Store):
+    """A table in memory whose rows are encoded when they are asked for, since that takes more room than it does."""
+
+    def __init__(self, table: pa.Table, schema: Schema, where: str) -> None:
+        self._table, self.schema, self.where = table, schema, where
+        self.names, self.n_features = schema.owners, schema.width
+        self.sizes = _block_sizes(table.num_rows, schema.width)
+
+    def _slice(self, i: int) -> pa.Table:
+        return self._table.slice(i * self.sizes[0], self.sizes[i])
+
+    def block(self, i: int) -> np.ndarray:
+        assert self.schema is not None
+        return self.schema.encode(self._slice(i))
+
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[Table]:
+        if not whole:
+            yield from super().tables(n_bytes)
+            return
+        first = 0
+        for i, size in enumerate(self.sizes):
+            yield replace(rows_of(self._slice(i), self.where, wanted=self.schema), first=first)
+            first += size
+
+    def table(self) -> Table:
+        return rows_of(self._table, self.where, wanted=self.schema)
 
 
 # -- opening ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InvalidData
-from .cells import arrow_type, as_days, as_numbers, as_text, from_days, from_numbers
+from .cells import arrow_type, as_days, as_numbers, from_days, from_numbers, places_among
 
 __all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind"]
 
@@ -100,15 +100,13 @@ class Column:
             If the cells are of a type that this kind of column cannot hold.
         """
         if self.kind == "category":
-            texts = as_text(cells)
-            known = pc.index_in(texts, value_set=pa.array(self.categories, pa.string()))
-            at = known.fill_null(len(self.categories)).to_numpy()
-            numbers = np.eye(self.width)[at]
-            numbers[texts.is_null().to_numpy()] = np.nan
+            numbers = np.zeros((len(cells), self.width))
+            numbers[np.arange(len(cells)), places_among(cells, self.categories)] = 1.0  # -1 is the last one, "other"
+            numbers[pc.is_null(cells, nan_is_null=True).to_numpy()] = np.nan
             return numbers
-        read = as_days if self.kind == "date" else as_numbers
         try:
-            return read(cells)[:, None]
+            found = as_days(cells, arrow_type(self.type)) if self.kind == "date" else as_numbers(cells)
+            return found[:, None]
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InvalidData(
                 f"Column {self.name} holds {cells.type}, but it was {self.type} when the schema was made, a "

@@ -75,7 +75,7 @@ class FileOptions:
             raise InvalidData(f"The option {unknown[0]!r} of a file is not known. {meant(unknown[0], known)}")
         values = dict(given)
         missing: Any = values.get("missing", ())
-        values["missing"] = (missing,) if isinstance(missing, str) else tuple(missing)
+        values["missing"] = tuple(missing) if isinstance(missing, list | tuple) else (missing,)
         kinds: dict[str, Any] = {"header": bool | None, "missing": tuple}
         for name, value in values.items():
             if not isinstance(value, kinds.get(name, str | None)) or (

@@ -20,18 +20,14 @@ _TYPES = {
     "float": pa.float64(),
     "boolean": pa.bool_(),
     "day": pa.date32(),
-    "s": pa.timestamp("s"),
-    "us": pa.timestamp("us"),
-    "utc s": pa.timestamp("s", "UTC"),
-    "utc us": pa.timestamp("us", "UTC"),
+    "moment": pa.timestamp("us"),
+    "utc": pa.timestamp("us", "UTC"),
 }
 """What Arrow reads by itself."""
 _WIDER = {
     "": tuple(_TYPES),
     "int": ("float",),
-    "day": ("s", "us"),
-    "s": ("us",),
-    "utc s": ("utc us",),
+    "day": ("moment",),
 }
 """The types that hold all that one of a type may be, and more."""
 _MOST_TEXTS = 100_000
@@ -45,7 +41,7 @@ class Notation:
     Parameters
     ----------
     kind : str
-        "null", "text", "number", "date", or one of Arrow's own: "int", "float", "boolean", "day", "s", …
+        "null", "text", "number", "date", or one of Arrow's own: "int", "float", "boolean", "day", "moment", "utc"
     number : NumberForm
     date : DateForm or None
     date_type : DataType or None
@@ -242,7 +238,8 @@ def decide(
             elif len(candidate.forms) > 1:
                 notation = _settle_date(name, candidate, orders, stored.get(name, ""))
             elif notation.kind == "float" and not seen.proves_point and decimal != ".":
-                is_comma = decimal == "," or decimals == {","} or thousands == "."
+                is_stored = not decimals and stored.get(name, "").startswith(",")
+                is_comma = decimal == "," or decimals == {","} or thousands == "." or is_stored
                 notation = Notation("number", NumberForm(",", ".")) if is_comma else notation
             elif notation.kind == "float" and decimal == ",":
                 raise InvalidData(f"Column {name} has numbers with a decimal point, but the decimal sign given is ','.")
@@ -287,9 +284,9 @@ def _as_boolean(seen: Evidence, texts: Sequence[str]) -> _Candidate | None:
 
 
 def _as_date(seen: Evidence, texts: Sequence[str]) -> _Candidate | None:
-    if seen.kind not in ("", "day", "s", "us"):
+    if seen.kind not in ("", "day", "moment"):
         return None
-    kinds = ("day", "s", "us") if seen.kind else ("day", "s", "us", "utc s", "utc us")
+    kinds = ("day", "moment") if seen.kind else ("day", "moment", "utc")
     kind = next((kind for kind in kinds if _are_read(texts, kind)), None)
     if kind is not None:
         return _Candidate(Notation(_wider(seen.kind, kind)))
@@ -298,12 +295,12 @@ def _as_date(seen: Evidence, texts: Sequence[str]) -> _Candidate | None:
     if not types:
         return None
     form, found = next(iter(types.items()))
-    found = _TYPES["us"] if seen.kind in ("s", "us") and pa.types.is_date(found) else found
+    found = _TYPES["moment"] if seen.kind == "moment" and pa.types.is_date(found) else found
     return _Candidate(Notation("date", date=form, date_type=found), forms=tuple(types))
 
 
 def _wider(a: str, b: str) -> str:
-    order = ["", "day", "s", "us", "utc s", "utc us"]
+    order = ["", "day", "moment", "utc"]
     return max(a, b, key=order.index)
 
 

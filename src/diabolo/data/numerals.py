@@ -119,7 +119,8 @@ _cached = cache(read_numeral)
 def is_code(texts: Iterable[str]) -> bool:
     """Whether whole numbers are codes, whose leading zeros count: postal codes, say."""
     found = list(texts)
-    return len({len(text) for text in found}) == 1 and any(len(text) > 1 and text[0] == "0" for text in found)
+    is_even = len({len(text) for text in found}) == 1 and all(map(str.isdigit, found))
+    return is_even and any(len(text) > 1 and text[0] == "0" for text in found)
 
 
 def _class(signs: str) -> str:
@@ -197,6 +198,8 @@ def summarize(texts: Iterable[str], *, point: bool = False) -> Summary | None:
         ambiguous = set()
     elif len(ambiguous) > 1:
         return None
+    if ambiguous == {","} and any("$" in affix for affix in affixes):  # where money is written so, points are decimal
+        decimals, thousands, ambiguous = {"."}, thousands | {","}, set()
     form = NumberForm(
         next(iter(decimals), ""), "".join(sorted(thousands)), tuple(sorted(affixes - {"", percent})), percent
     )
@@ -220,7 +223,7 @@ def convert_numbers(cells: pa.ChunkedArray, form: NumberForm) -> pa.ChunkedArray
     if affix := _any_of((*form.affixes, form.percent)):
         cells = pc.replace_substring_regex(cells, affix, "")
     is_minus = pc.match_substring_regex(cells, r"[(−–]|^\s*-|-\s*$")
-    digits = pc.replace_substring_regex(cells, rf"[{_class(form.thousands)}()\s−–]|^\s*[+\-]|-\s*$", "")
+    digits = pc.replace_substring_regex(cells, rf"^\s*[+\-]|-\s*$|[{_class(form.thousands)}()\s−–]", "")
     found = (pc.replace_substring(digits, form.decimal, ".") if form.decimal != "." else digits).cast(pa.float64())
     found = pc.if_else(is_minus, pc.negate(found), found)
     return pc.divide(found, {"%": 100.0, "‰": 1000.0}[form.percent]) if form.percent else found

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,25 +21,27 @@ from scipy.sparse import issparse
 from ..errors import DiaboloError, InvalidData
 from . import blocks, readers, sql
 from .arrays import load_array
-from .blocks import Joined, Parquet, Pictures, Sliced, Store
+from .blocks import Encoded, Joined, Parquet, Pictures, Sliced, Store
+from .cells import storable
 from .file_options import FileOptions
-from .frames import to_arrow
+from .frames import is_readable, to_arrow
+from .order import any_may_mislead
 from .readers import files_in, kind_of, suffix_of
-from .schema import Overrides, Schema
+from .schema import Schema
 from .scratch import NO_ROOM, copy_chunks, scratch_folder
 from .sniffing import COMPRESSED
 from .tables import (
     Table,
     Wanted,
+    find_schema,
     numeric,
     numeric_columns,
     refuse_twins,
-    rows_of,
     unreadable_as,
     wants_schema,
     which_columns,
 )
-from .text import open_text, read_text
+from .text import open_text
 
 __all__ = ["How", "opened"]
 
@@ -66,9 +68,8 @@ def opened(rows: Any, how: How) -> Store | Table | None:
     if isinstance(rows, pa.dataset.Dataset):
         return _dataset(rows, "the data set", how)
     if how.wanted is not None and (table := to_arrow(rows)) is not None:
-        names = which_columns(table.schema, how.columns, how.exclude)
-        is_plain = not isinstance(how.wanted, Schema) and wants_schema(table.schema, names, how.wanted) is None
-        return None if is_plain else rows_of(table, "the table", how.columns, how.exclude, how.wanted)
+        found = _in_memory(table, "The table", how)
+        return None if found.schema is None and is_readable(rows) else found
     if isinstance(rows, np.memmap) or issparse(rows):
         is_file = isinstance(rows, np.memmap)
         return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
@@ -77,6 +78,20 @@ def opened(rows: Any, how: How) -> Store | Table | None:
     if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
         return _spooled((np.asarray(chunk) for chunk in rows), "the iterable")
     return None
+
+
+def _in_memory(table: pa.Table, where: str, how: How) -> Store | Table:
+    """A table's rows, encoded piece by piece if they have a schema."""
+    if not table.num_rows:
+        raise InvalidData(f"{where} has no rows.")
+    schema = how.wanted if isinstance(how.wanted, Schema) else None
+    if schema is None:
+        names = which_columns(table.schema, how.columns, how.exclude)
+        schema = find_schema(lambda: [table.select(list(names))], table.schema, names, how.wanted)
+    if schema is None:
+        names = numeric_columns(table.schema, where, how.columns, how.exclude)
+        return Table(numeric(table.select(list(names))), names)
+    return Encoded(table, schema, where)
 
 
 def _from_standard_input(how: How) -> Store | Table:
@@ -103,17 +118,39 @@ def _opened_path(where: str, how: How) -> Store | Table:
     files = files_in(where)
     kinds = {kind_of(file) for file in files}
     size = sum(file.stat().st_size for file in files)
-    is_whole = not (how.columns or how.exclude)
-    if kinds == {".npy"} and is_whole and size > blocks.CHUNK_BYTES // 2:
-        mapped = [Sliced(load_array(file, mmap_mode="r"), str(file)) for file in files]
-        return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
-    if kinds == {".parquet"} and (store := _large_parquet(files, where, how)) is not None:
-        return store
-    if kinds == {"images"} and is_whole:
-        return Pictures(files, where)
-    if kinds == {".csv"}:
-        return _text(files, where, how, size)
-    return readers.read(where, how.columns, how.exclude, how.key, how.wanted)
+    if len(kinds) == 1 and (open_kind := _OPENERS.get(next(iter(kinds)))) is not None:
+        return open_kind(files, where, how, size)
+    table = readers.read_arrow(files, how.wanted) if len(kinds) == 1 else None
+    if table is None:
+        return readers.read(where, how.columns, how.exclude, how.key, how.wanted)
+    return _in_memory(table, where, how)
+
+
+def _arrays(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    if how.columns or how.exclude or size <= blocks.CHUNK_BYTES // 2:
+        return readers.read(where, how.columns, how.exclude)
+    mapped = [Sliced(load_array(file, mmap_mode="r"), str(file)) for file in files]
+    return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
+
+
+def _images(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    if how.columns or how.exclude:
+        return readers.read(where, how.columns, how.exclude)
+    return Pictures(files, where)
+
+
+def _parquet(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    with unreadable_as(where, "Parquet"):
+        for file in files:
+            refuse_twins(pa.parquet.read_schema(file).names, str(file))
+        dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
+        # Not `count_rows`, which keeps what all files say of themselves in memory.
+        n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
+    if 4 * n_rows * len(dataset.schema.names) > blocks.CHUNK_BYTES:
+        return _dataset(dataset, where, how)
+    table = readers.read_arrow(files, how.wanted)
+    assert table is not None
+    return _in_memory(table, where, how)
 
 
 def _text(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
@@ -121,18 +158,16 @@ def _text(files: Sequence[Path], where: str, how: How, size: int) -> Store | Tab
     packed = _MOST_PACKED if any(file.suffix.lower() in COMPRESSED for file in files) else 1
     if size * packed > blocks.CHUNK_BYTES:
         return _from_batches(tables.batches(), where, how)
-    return read_text(tables, where, how.columns, how.exclude, how.wanted)
+    return _in_memory(tables.table(), where, how)
 
 
-def _large_parquet(files: Sequence[Path], where: str, how: How) -> Store | None:
-    """A store of Parquet files; None, if they fit in memory."""
-    with unreadable_as(where, "Parquet"):
-        for file in files:
-            refuse_twins(pa.parquet.read_schema(file).names, str(file))
-        dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
-        # Not `count_rows`, which keeps what all files say of themselves in memory.
-        n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
-    return _dataset(dataset, where, how) if 4 * n_rows * len(dataset.schema.names) > blocks.CHUNK_BYTES else None
+_OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], Store | Table]] = {
+    ".csv": _text,
+    ".npy": _arrays,
+    ".parquet": _parquet,
+    "images": _images,
+}
+"""Of the kinds of files that need not be read whole."""
 
 
 def _dataset(dataset: Any, where: str, how: How) -> Store:
@@ -161,19 +196,22 @@ def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> St
         raise InvalidData(f"{where} has no rows.")
     of = first.schema
     refuse_twins(of.names, where)
-    tables = (pa.Table.from_batches([batch]) for batch in chain([first], given) if batch.num_rows)
+    tables = (storable(pa.Table.from_batches([batch])) for batch in chain([first], given) if batch.num_rows)
     if isinstance(how.wanted, Schema):
         return _typed_copy(tables, where, how.wanted)
     names = which_columns(of, how.columns, how.exclude)
-    if (overrides := wants_schema(of, names, how.wanted)) is None:
+    overrides = wants_schema(of, names, how.wanted)
+    if overrides is None and (
+        how.wanted != "auto" or not any_may_mislead(pa.Table.from_batches([first]).select(list(names)))
+    ):
         names = numeric_columns(of, where, how.columns, how.exclude)
         spooled = _spooled((numeric(table.select(list(names))) for table in tables), where)
         spooled.names = names
         return spooled
-    return _typed_copy((table.select(list(names)) for table in tables), where, overrides)
+    return _typed_copy((table.select(list(names)) for table in tables), where, how.wanted)
 
 
-def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Schema | Overrides) -> Store:
+def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Wanted) -> Store:
     """A temporary Parquet file, whose columns are then looked at."""
     with scratch_folder() as folder:
         copy, writer = folder / "rows.parquet", None

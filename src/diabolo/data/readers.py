@@ -39,6 +39,7 @@ __all__ = [
     "numeric",
     "numeric_columns",
     "read",
+    "read_arrow",
     "refuse_twins",
     "rows_of",
     "suffix_of",
@@ -89,11 +90,15 @@ def read(
     if kind == ".csv":
         tables = open_text(files, columns, exclude, wanted, said.updated(options or FileOptions()))
         return read_text(tables, str(where), columns, exclude, wanted)
+    return rows_of(read_arrow(files, wanted), str(where), columns, exclude, wanted)
+
+
+def read_arrow(files: Sequence[Path], wanted: Wanted) -> pa.Table | None:
+    """Read files of one kind whose columns have types; None, if theirs have none."""
+    if (reader := _READERS.get(kind_of(files[0]))) is None:
+        return None
     known = wanted if isinstance(wanted, Schema) else None
-    table = _stack_arrow([_READERS[kind](file, known) for file in files], files)
-    if table.num_rows == 0:
-        raise InvalidData(f"{where} has no rows.")
-    return rows_of(table, str(where), columns, exclude, wanted)
+    return _stack_arrow([reader(file, known) for file in files], list(files))
 
 
 def labels(where: str, name: str) -> list[Any]:

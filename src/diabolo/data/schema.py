@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InvalidData, meant
-from .cells import arrow_type, is_numeric
+from .cells import arrow_type, is_numeric, unpacked
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
 from .file_options import FileOptions
 from .survey import Overrides, Survey, check_overrides
@@ -74,6 +74,8 @@ class Schema:
         schema = cls(tuple(survey.column() for survey in surveys.values()))
         if not schema.used:
             raise InvalidData(f"No column is left to learn from:\n{schema}")
+        for survey in surveys.values():
+            survey.warn()
         return schema
 
     @property
@@ -115,7 +117,7 @@ class Schema:
                 found.append((kind, column.width))
         return tuple(found)
 
-    @property
+    @cached_property
     def places(self) -> dict[str, slice]:
         """Where each column lies in an encoded row."""
         ends = np.cumsum([column.width for column in self._order]).tolist()
@@ -183,10 +185,8 @@ class Schema:
         """A table whose missing cells are those of encoded rows; others, and columns not used, are as they were."""
         found = self.decode(rows)
         for name in self.names:
-            given = table.column(name)
-            value = found[name].cast(given.type) if given.type != pa.null() else found[name]
-            is_missing = pc.is_null(given, nan_is_null=True)
-            whole = pc.if_else(is_missing, value, given.cast(value.type))
+            given, value = table.column(name), found[name]
+            whole = given if given.null_count == 0 and not pa.types.is_floating(given.type) else _filled(given, value)
             table = table.set_column(table.column_names.index(name), name, whole)
         return table
 
@@ -204,3 +204,17 @@ class Schema:
         """The inverse of `to_json`."""
         made = (Column(**column) for column in columns)
         return cls(tuple(replace(c, categories=tuple(c.categories), missing=tuple(c.missing)) for c in made))
+
+
+def _filled(given: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells with others where they are missing; of a type that holds both."""
+    given = unpacked(given)
+    is_missing = pc.is_null(given, nan_is_null=True)
+    if pa.types.is_null(given.type):
+        return value
+    try:
+        value.filter(is_missing).cast(given.type)  # whether all that is filled in can be told in the type given
+        return pc.if_else(is_missing, value.cast(given.type, safe=False), given)
+    except pa.ArrowException:
+        wider = pa.float64() if is_numeric(given.type) and is_numeric(value.type) else value.type
+        return pc.if_else(is_missing, value.cast(wider, safe=False), given.cast(wider, safe=False))

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -51,8 +52,11 @@ def copy_chunks(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndar
                         f"{where}: chunk {number} has shape {chunk.shape} and type {chunk.dtype}; "
                         f"rows of numbers are needed, {wanted}."
                     )
-                if not n_rows:
-                    width, kind = chunk.shape[1], as_floats(chunk[:1]).dtype
+                wanted_kind = as_floats(chunk[:1]).dtype
+                if n_rows and wanted_kind.itemsize > kind.itemsize:
+                    _widen(stream, file, kind, wanted_kind)
+                kind = wanted_kind if not n_rows else max(kind, wanted_kind)
+                width = chunk.shape[1]
                 n_rows += len(chunk)
                 np.ascontiguousarray(chunk, kind).tofile(stream)
     except OSError as error:
@@ -60,3 +64,15 @@ def copy_chunks(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndar
     if not n_rows:
         raise InvalidData(f"{where} has no rows.")
     return np.memmap(file, kind, "r", shape=(n_rows, width))
+
+
+def _widen(stream: BinaryIO, file: Path, kind: np.dtype, wider: np.dtype) -> None:
+    """Write what a file holds in a wider type."""
+    stream.flush()
+    narrow = file.with_suffix(".narrow")
+    shutil.copyfile(file, narrow)
+    before = np.memmap(narrow, kind, "r")
+    stream.seek(0)
+    for start in range(0, len(before), 1 << 20):
+        before[start : start + (1 << 20)].astype(wider).tofile(stream)
+    narrow.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..errors import InvalidData, meant
-from .cells import as_days, as_numbers, as_text, is_a_number, is_date, is_numeric, is_text
+from ..errors import (
+    ClockColumnWarning,
+    ColumnLeftOutWarning,
+    EmptyColumnWarning,
+    IdColumnWarning,
+    InvalidData,
+    UniqueTextsWarning,
+    UnsupportedColumnWarning,
+    meant,
+)
+from .cells import as_days, as_numbers, as_text, is_a_number, is_date, is_numeric, is_text, unpacked
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
+from .numerals import looks_like_number
+from .order import Order
 
 __all__ = ["Overrides", "Survey", "check_overrides"]
 
@@ -49,19 +61,26 @@ class Survey:
         self._name, self._given = name, given
         self._notation = about.get(b"diabolo.notation", b"").decode()
         self._missing = tuple(json.loads(about.get(b"diabolo.missing", b"[]")))
+        self._was = about.get(b"diabolo.type", b"").decode()
         self._options = about.get(b"diabolo.options", b"").decode()
         self._type: pa.DataType = pa.null()
         self._texts: dict[str, int] = {}
         self._many = False
+        self._reason: type[ColumnLeftOutWarning] | None = None
         self._low, self._high, self._whole = math.inf, -math.inf, True
+        self._order = Order(name)
         self._n, self._origin, self._sum, self._squares = 0, 0.0, 0.0, 0.0
 
     def see(self, cells: pa.ChunkedArray) -> None:
         """The next cells."""
+        wanted = self._given.get("kind")
+        if wanted is None and pa.types.is_dictionary(cells.type) and not is_text(unpacked(cells[:0]).type):
+            wanted = self._given["kind"] = "category"  # of numbers, which the user has named as such
+        cells = unpacked(cells)
         kind = cells.type
         if not pa.types.is_null(kind):
-            self._type = kind.value_type if pa.types.is_dictionary(kind) else kind
-        wanted = self._given.get("kind")
+            self._type = kind
+        self._order.see(cells)
         if wanted == "ignore":
             return
         if wanted == "category" or (wanted is None and is_text(self._type)):
@@ -130,7 +149,7 @@ class Survey:
 
     def _refuse_misread(self) -> None:
         """A word among numbers is a cell gone wrong, not a category."""
-        words = [text for text in self._texts if not is_a_number(text)]
+        words = [text for text in self._texts if not (is_a_number(text) or looks_like_number(text))]
         if 0 < len(words) < len(self._texts) / 2:
             raise InvalidData(
                 f"Column {self._name} holds numbers, but also {', '.join(map(repr, words[:3]))}. Empty such cells, "
@@ -139,12 +158,31 @@ class Survey:
 
     def _unusable(self) -> str:
         """Why nothing can be learned from the cells; nothing, if it can."""
-        kind = self._type
-        if is_text(kind) and self._many:
-            return f"more than {MOST_CATEGORIES} different texts; name its categories to keep it"
-        if not (is_text(kind) or is_numeric(kind) or is_date(kind) or pa.types.is_null(kind)):
-            return f"a column of {kind} is neither numbers, texts nor dates"
-        return "" if self._texts or self._n else "it has no value"
+        kind, order = self._type, self._order
+        can_be_read = is_text(kind) or is_numeric(kind) or is_date(kind) or pa.types.is_null(kind)
+        many = f"more than {MOST_CATEGORIES} different texts" if self._many else "every row has another text"
+        foreign = f"a column of {self._was or kind} is neither numbers, texts nor dates"
+        later = "it says when each row was written, so later rows are always later"
+        for holds, reason, why in (
+            (bool(self._was) or not can_be_read, UnsupportedColumnWarning, foreign),
+            (is_text(kind) and (self._many or order.is_distinct), UniqueTextsWarning, many),
+            (not (self._texts or self._n), EmptyColumnWarning, "it has no value"),
+            (order.is_clock, ClockColumnWarning, later),
+            (order.is_id, IdColumnWarning, "it numbers the rows"),
+        ):
+            if holds:
+                self._reason = reason
+                return why
+        return ""
+
+    def warn(self) -> None:
+        """Warn of a column that is left out without the user's saying so."""
+        if self._reason is not None:
+            kept = "category" if is_text(self._type) else "date" if is_date(self._type) else "number"
+            can_be = self._reason not in (UnsupportedColumnWarning, EmptyColumnWarning)
+            keep = f'"{kept}" for it in the schema keeps it; ' if can_be else ""
+            message = f'Column {self._name} is left out: {self._unusable()}. {keep}"ignore" leaves it out silently.'
+            warnings.warn(self._reason(message, self._name), stacklevel=2)
 
     def _found(self) -> Kind:
         """The kind that the cells suggest."""

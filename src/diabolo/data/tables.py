@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,13 @@ import pyarrow as pa
 from ..errors import InvalidData
 from .cells import as_floats, is_numeric
 from .images import Images
+from .order import any_misleads
 from .schema import Overrides, Schema
 
 __all__ = [
     "Table",
     "Wanted",
+    "find_schema",
     "numeric",
     "numeric_columns",
     "refuse_twins",
@@ -131,14 +133,26 @@ def rows_of(
     InvalidData
         If a column is not there, none is left, or they are not as wanted.
     """
-    if isinstance(wanted, Schema):
-        return Table(wanted.encode(table), wanted.owners, wanted, given=table)
-    names = which_columns(table.schema, columns, exclude)
-    if (overrides := wants_schema(table.schema, names, wanted)) is not None:
-        schema = Schema.infer([table.select(list(names))], overrides)
+    if not table.num_rows:
+        raise InvalidData(f"{where} has no rows.")
+    schema = wanted if isinstance(wanted, Schema) else None
+    if schema is None:
+        names = which_columns(table.schema, columns, exclude)
+        schema = find_schema(lambda: [table.select(list(names))], table.schema, names, wanted)
+    if schema is not None:
         return Table(schema.encode(table), schema.owners, schema, given=table)
     names = numeric_columns(table.schema, where, columns, exclude)
     return Table(numeric(table.select(list(names))), names)
+
+
+def find_schema(
+    pieces: Callable[[], Iterable[pa.Table]], of: pa.Schema, names: Sequence[str], wanted: Wanted
+) -> Schema | None:
+    """Infer what the columns of a table are, in pieces that can be had again; None, if they need no schema."""
+    overrides = wants_schema(of, names, wanted)
+    if overrides is None and wanted == "auto" and any_misleads(pieces):
+        overrides = {}
+    return None if overrides is None else Schema.infer(pieces(), overrides)
 
 
 def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Overrides | None:

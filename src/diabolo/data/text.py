@@ -228,7 +228,7 @@ def _keys_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name if name or not i else f"{_NAMELESS}{i}" for i, name in enumerate(names))
 
 
-_DATES = ("date", "day", "s", "us", "utc s", "utc us")
+_DATES = ("date", "day", "moment", "utc")
 
 
 def _has_type(column: Any) -> bool:

@@ -164,6 +164,8 @@ class Tables(Columns):
         """A store or an array of the columns that were fitted."""
         by_name = isinstance(X, _FILES) and self.schema_ is None
         opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if by_name else (), wanted=self.schema_)
+        if (images := getattr(opened, "images", None)) is not None:
+            images.require_shape(self.image_shape_)
         if self.schema_ is None:
             if isinstance(opened, Store):
                 self._meet(opened, reset=False)
