@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from .. import outputs
 from ..errors import InvalidData
+from .cells import as_json, is_nested, storable, unpacked
 from .readers import Images, Table, numeric, numeric_columns
 
 __all__ = ["PAGE_MARK", "Sink", "check_output", "is_page", "open_sink", "write", "write_page"]
@@ -46,7 +47,27 @@ class _Csv(Sink):
             csv.writer(head, lineterminator="\n").writerow(table.column_names)  # Arrow's own quotes every name
             self._stream.write(head.getvalue().encode())
             self._is_begun = True
-        pa.csv.write_csv(table, self._stream, pa.csv.WriteOptions(include_header=False))
+        pa.csv.write_csv(_of_plain_cells(table), self._stream, pa.csv.WriteOptions(include_header=False))
+
+
+def _of_plain_cells(table: pa.Table) -> pa.Table:
+    """The table with cells as texts that a CSV file cannot hold: JSON for lists and objects, hexadecimals for bytes."""
+    for i, name in enumerate(table.column_names):
+        cells = unpacked(table.column(i))
+        if is_nested(cells.type):
+            cells = as_json(cells)
+        elif pa.types.is_duration(cells.type):
+            cells = pa.chunked_array([[None if cell is None else str(cell) for cell in cells.to_pylist()]], pa.string())
+        elif pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
+            cells = pa.chunked_array(
+                [[None if cell is None else cell.hex() for cell in cells.to_pylist()]], pa.string()
+            )
+        table = table.set_column(i, name, cells)
+    return table
+
+
+def _told(cells: pa.ChunkedArray, say: Callable[[Any], str]) -> pa.ChunkedArray:
+    return pa.chunked_array([[None if cell is None else say(cell) for cell in cells.to_pylist()]], pa.string())
 
 
 class _Parquet(Sink):
@@ -55,7 +76,7 @@ class _Parquet(Sink):
         self._writer: Any = None
 
     def add(self, rows: Table | pa.Table) -> None:
-        table = rows if isinstance(rows, pa.Table) else rows.as_arrow()
+        table = storable(rows) if isinstance(rows, pa.Table) else rows.as_arrow()
         if self._writer is None:
             self._writer = pa.parquet.ParquetWriter(self._stream, table.schema)
         self._writer.write_table(table)
@@ -93,10 +114,10 @@ class _Array(Sink):
 
 
 class _Pictures(Sink):
-    """A folder of images, each row one, under the names of those that were read."""
+    """A folder of images, each row one, under the names of those that were read, folders included."""
 
     def __init__(self, folder: Path, images: Images) -> None:
-        self._folder, self._names, self._shape = folder, iter(images.files), images.shape
+        self._folder, self._names, self._shape = folder, iter(images.names), images.shape
 
     def add(self, rows: Table | pa.Table) -> None:
         from PIL import Image
@@ -104,7 +125,9 @@ class _Pictures(Sink):
         assert isinstance(rows, Table)
         for row in rows.rows:
             pixels = np.rint(255 * np.clip(row, 0, 1)).astype(np.uint8).reshape(self._shape)
-            Image.fromarray(pixels).save(self._folder / next(self._names).name)
+            where = self._folder / next(self._names)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(where)
 
 
 PAGE_MARK = '<meta name="generator" content="diabolo">'

@@ -195,6 +195,8 @@ class InputSpec:
         """
         by_name = isinstance(X, _FILES) and self.schema is None
         opened = open_store(X, self.names or () if by_name else (), wanted=self.schema)
+        if (images := getattr(opened, "images", None)) is not None:
+            images.require_shape(self.image_shape)
         if self.schema is None:
             if isinstance(opened, Store):
                 self.read(_first_rows(opened))

@@ -29,6 +29,9 @@ _COLUMN = {
     "whole?": bool,
     "categories?": [str],
     "why?": str,
+    "notation?": str,
+    "missing?": [str],
+    "options?": str,
 }
 _TABLE = {"schema?": ([_COLUMN], _NOTHING), "image_shape?": ([int], _NOTHING), "seed": int, "missing": bool}
 _EVALUATION = {
