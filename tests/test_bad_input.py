@@ -391,7 +391,7 @@ def folder_of(name):
     return make
 
 
-LINES = "".join(f"{i},{i * i % 7}\n" for i in range(30))
+LINES = "".join(f"{i * 7 % 11},{i * i % 7}\n" for i in range(30))
 BAD_FILES = {
     "no such file": lambda folder: "nowhere.csv",
     "a link to nothing": link("bad.csv", "nowhere"),

@@ -314,7 +314,7 @@ def _is_western(words: Counter[str]) -> bool:
         for word, count in words.items()
         if "\ufffd" not in word
         and not re.search(r"[\x80-\x9f]", word)
-        and sum(c > "\x7f" and c.isalpha() for c in word) <= max(1, sum(c < "\x80" and c.isalpha() for c in word))
+        and sum(c > "\x7f" for c in word) <= max(1, sum(c < "\x80" for c in word))
     )
     return good >= 0.9 * sum(words.values())
 
