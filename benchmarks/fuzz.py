@@ -233,6 +233,7 @@ def _read_rows(folder: Path) -> None:
 
 def _read_artifact(folder: Path) -> None:
     import diabolo
+    from diabolo.cli import inspect
     from diabolo.persistence import files as artifact
 
     inspect.describe_manifest(artifact.read_manifest(folder))
@@ -243,9 +244,10 @@ def _read_artifact(folder: Path) -> None:
 
 
 def _read_config(folder: Path) -> None:
+    from diabolo.cli.options import make_estimator, read_config
 
-    options = options.read_config(folder / "run.toml")
-    options.make_estimator(options.get("model", "basic"), options.get("parameters", {}))._validate_params()
+    options = read_config(folder / "run.toml")
+    make_estimator(options.get("model", "basic"), options.get("parameters", {}))._validate_params()
 
 
 _wire: list[Any] = []

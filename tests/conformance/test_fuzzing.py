@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import diabolo
 from diabolo import parts
-from diabolo.cli import options
+from diabolo.cli.options import MODELS as KNOWN_MODELS
+from diabolo.cli.options import make_estimator, read_config
 from diabolo.errors import DiaboloError
 from diabolo.estimators.trainable import LEARNERS
 
@@ -237,7 +238,7 @@ TOML = st.recursive(
     max_leaves=6,
 )
 KNOWN = ("data", "model", "out", "seed", "key", "columns", "exclude", "schema", "parameters")
-MODELS = st.sampled_from([*options.MODELS, "Variational", ""])
+MODELS = st.sampled_from([*KNOWN_MODELS, "Variational", ""])
 
 
 @SOME
@@ -255,8 +256,8 @@ def test_a_config_may_hold_anything(options, parameters, model, tmp_path_factory
     file.write_text(text, encoding="utf-8")
 
     def act():
-        found = options.read_config(file)
-        options.make_estimator(model, found.get("parameters", {}))._validate_params()
+        found = read_config(file)
+        make_estimator(model, found.get("parameters", {}))._validate_params()
 
     ended_well(act)
 

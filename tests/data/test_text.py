@@ -47,6 +47,8 @@ FILES = {
     "commas that group, in a file of commas": ('a,b\n"1,234",1\n"5,678",2\n', {"a": [1234, 5678], "b": [1, 2]}),
     "money and per cent": ("a\tb\n$5\t1%\n$1,200\t2%\n", {"a": [5, 1200], "b": [0.01, 0.02]}),
     "pipes": ("a|b\n1|2\n3|4\n", {"a": [1, 3], "b": [2, 4]}),
+    "colons": ("a:b\n1:2\n3:4\n", {"a": [1, 3], "b": [2, 4]}),
+    "carets": ("a^b^c\n1^2,5^x\n3^4,5^y\n", {"a": [1, 3], "b": [2.5, 4.5], "c": ["x", "y"]}),
     "tabs": ("a\tb\n1\t2\n3\t4\n", {"a": [1, 3], "b": [2, 4]}),
     "blanks": ("a  b   c\n1.0 2 3\n  4  5 6\n", {"a": [1, 4], "b": [2, 5], "c": [3, 6]}),
     "blanks after commas": ("a, b\n1, 2\n3, 4\n", {"a": [1, 3], "b": [2, 4]}),
@@ -68,6 +70,10 @@ FILES = {
     "empty at first": ("a,b\n,1\n,2\n3.5,3\n", {"a": [NAN, NAN, 3.5], "b": [1, 2, 3]}),
     "all in quotes": ('"a","b"\n"1","2"\n"","4"\n', {"a": [1, NAN], "b": [2, 4]}),
     "a delimiter after the last cell": ("a,b,\n1,2,\n3,4,\n", {"a": [1, 3], "b": [2, 4]}),
+    "houses": ("no,x\n12,1\n12b,2\n7a,3\n", {"no": ["12", "12b", "7a"], "x": [1, 2, 3]}),
+    "times of day": ("t,x\n10:30,1\n11:45,2\n", {"t": ["10:30", "11:45"], "x": [1, 2]}),
+    "months of a year": ("m,x\nAugust 2024,1\nMay 2023,2\n", {"m": ["August 2024", "May 2023"], "x": [1, 2]}),
+    "units": ("w,x\n1.5 kg,1\n2.5 kg,2\n", {"w": [1.5, 2.5], "x": [1, 2]}),
     "codes": ("zip,x\n01234,1\n99999,2\n", {"zip": ["01234", "99999"], "x": [1, 2]}),
     "days first": (
         "d,x\n25/08/2024,1\n01/09/2024,2\n",
@@ -117,6 +123,9 @@ REFUSED = {
     "a comma that may be either": ("a;b\n1,234;2\n5,678;3\n", "--decimal"),
     "dates of two readings": ("d,x\n05/08/2024,1\n06/08/2024,2\n", "--date-format"),
     "a word among numbers": ("a,b\n1,2\n2,3\n4,4\nabc,4\n5,6\n", "--missing"),
+    "two notations of numbers": ("a,b\n5%,1\n.5,2\n7%,3\n", "several notations"),
+    "two notations of dates": ("d,x\n2024-01-01,1\n01/02/2024,2\n", "several notations"),
+    "names in the midst": ("a,b\n1,2\na,b\n3,4\n5,6\n7,8\n", "'a'"),
     "a word among decimal commas": ("a;b\n1,5;2\n2,5;3\n4,5;4\nabc;4\n5,5;6\n", "--missing"),
 }
 

@@ -64,7 +64,7 @@ def test_a_folder_of_images_is_written_back_under_the_same_names(colours, suffix
 
 def test_images_of_sixteen_bits_keep_their_range(tmp_path):
     Image.fromarray(np.array([[0, 65535], [32768, 256]], np.uint16)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(readers.read(tmp_path).rows, np.array([[0, 255, 128, 1]], np.float32) / 255)
+    np.testing.assert_array_equal(readers.read(tmp_path).rows, np.array([[0, 65535, 32768, 256]], np.float32) / 65535)
 
 
 def test_csv_quotes_only_names_that_need_it(tmp_path):

@@ -40,7 +40,7 @@ def wine():
     frame = load_wine(as_frame=True).data.iloc[:, :4].copy()
     frame["origin"] = np.array(["north", "south", "west"])[load_wine().target]
     frame["sweet"] = frame["alcohol"] > 13
-    frame["bottled"] = pd.Timestamp("2001-01-01") + pd.to_timedelta(np.arange(len(frame)), unit="D")
+    frame["bottled"] = pd.Timestamp("2001-01-01") + pd.to_timedelta(np.arange(len(frame)) * 7 % 100, unit="D")
     frame.loc[3, "ash"] = np.nan
     return frame
 

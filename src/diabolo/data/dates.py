@@ -57,8 +57,8 @@ def _pattern(form: str) -> str:
     if "b" not in form:
         between = re.escape(sign) if sign != " " else r"\s+"
         return f"^{_WEEKDAY}{_PARTS[first]}{between}{_PARTS[second]}{between}{_PARTS[third]}{_TIME}$"
-    loose = r"(?:st|nd|rd|th)?[\s\-./,]*"
-    return f"^{_WEEKDAY}{_PARTS[first]}{loose}{_PARTS[second]}{loose}{_PARTS[third]}{_TIME}$"
+    ends = [r"(?:st|nd|rd|th)?[\s\-./,]" + ("*" if "b" in pair else "+") for pair in (first + second, second + third)]
+    return f"^{_WEEKDAY}{_PARTS[first]}{ends[0]}{_PARTS[second]}{ends[1]}{_PARTS[third]}{_TIME}$"
 
 
 def _of_directives(form: str) -> str:

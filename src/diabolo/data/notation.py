@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InvalidData
-from .dates import DateForm, convert_dates, date_forms, parse_format
-from .numerals import NumberForm, Summary, convert_numbers, is_code, summarize
+from .dates import DateForm, convert_dates, date_forms, looks_like_date, parse_format
+from .numerals import NumberForm, Summary, convert_numbers, is_code, looks_like_number, summarize
 
 __all__ = ["Evidence", "Notation", "decide"]
 
@@ -31,6 +31,7 @@ _WIDER = {
 }
 """The types that hold all that one of a type may be, and more."""
 _MOST_TEXTS = 100_000
+_LOOKED_AT = 1_000
 _EXACT_DIGITS = 16
 
 
@@ -247,8 +248,23 @@ def decide(
             if name not in lenient:
                 raise
             notation = Notation("text")
+        if notation.kind == "text" and name not in lenient:
+            _require_texts(name, seen)
         decided[name] = notation
     return decided
+
+
+def _require_texts(name: str, seen: Evidence) -> None:
+    """Refuse a column of numbers or dates in several notations, which would be read as texts."""
+    texts = [text for text in seen.texts if any(c.isalnum() for c in text)]
+    if not seen.is_foreign or not texts or is_code(texts):
+        return
+    if all(looks_like_number(text) or looks_like_date(text) for text in texts[:_LOOKED_AT]):
+        ends = sorted(texts, key=len)[:: max(1, len(texts) - 1)]
+        raise InvalidData(
+            f"Column {name} holds numbers or dates in several notations, for example {' and '.join(map(repr, ends))}. "
+            f'Bring them into one, or say in the schema that the column is a category: {name} = "category".'
+        )
 
 
 def _candidate(seen: Evidence, date_format: str | None, stored: str, decimal: str | None) -> _Candidate:

@@ -109,8 +109,9 @@ def read_numeral(text: str) -> Numeral | None:
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a text is a number in any form."""
-    return _cached(text) is not None
+    """Whether a text is a number in any form, but for units: 12b may be a house."""
+    found = _cached(text)
+    return found is not None and re.fullmatch(rf"{_MONEY}|[%‰]|", found.suffix) is not None
 
 
 _cached = cache(read_numeral)

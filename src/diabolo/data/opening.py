@@ -68,8 +68,8 @@ def opened(rows: Any, how: How) -> Store | Table | None:
     if isinstance(rows, pa.dataset.Dataset):
         return _dataset(rows, "the data set", how)
     if how.wanted is not None and (table := to_arrow(rows)) is not None:
-        found = _in_memory(table, "The table", how)
-        return None if found.schema is None and is_readable(rows) else found
+        schema = _schema_of(table, "The table", how)
+        return None if schema is None and is_readable(rows) else _of_schema(table, schema, "The table", how)
     if isinstance(rows, np.memmap) or issparse(rows):
         is_file = isinstance(rows, np.memmap)
         return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
@@ -82,16 +82,23 @@ def opened(rows: Any, how: How) -> Store | Table | None:
 
 def _in_memory(table: pa.Table, where: str, how: How) -> Store | Table:
     """A table's rows, encoded piece by piece if they have a schema."""
+    return _of_schema(table, _schema_of(table, where, how), where, how)
+
+
+def _schema_of(table: pa.Table, where: str, how: How) -> Schema | None:
     if not table.num_rows:
         raise InvalidData(f"{where} has no rows.")
-    schema = how.wanted if isinstance(how.wanted, Schema) else None
-    if schema is None:
-        names = which_columns(table.schema, how.columns, how.exclude)
-        schema = find_schema(lambda: [table.select(list(names))], table.schema, names, how.wanted)
-    if schema is None:
-        names = numeric_columns(table.schema, where, how.columns, how.exclude)
-        return Table(numeric(table.select(list(names))), names)
-    return Encoded(table, schema, where)
+    if isinstance(how.wanted, Schema):
+        return how.wanted
+    names = which_columns(table.schema, how.columns, how.exclude)
+    return find_schema(lambda: [table.select(list(names))], table.schema, names, how.wanted)
+
+
+def _of_schema(table: pa.Table, schema: Schema | None, where: str, how: How) -> Store | Table:
+    if schema is not None:
+        return Encoded(table, schema, where)
+    names = numeric_columns(table.schema, where, how.columns, how.exclude)
+    return Table(numeric(table.select(list(names))), names)
 
 
 def _from_standard_input(how: How) -> Store | Table:

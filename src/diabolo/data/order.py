@@ -38,6 +38,7 @@ class Order:
         self._first, self._sum, self._squares = 0.0, 0.0, 0.0
         self._steps = (np.inf, -np.inf)
         self._n_falls, self._n_rises = 0, 0
+        self._repeats = False
         self._whole, self._dates = True, False
         self._values: set[float] | None = set()
         self._texts: set[str] | None = set()
@@ -77,6 +78,7 @@ class Order:
             self._steps = (min(self._steps[0], float(steps.min())), max(self._steps[1], float(steps.max())))
             self._n_rises += int((steps > 0).sum())
             self._n_falls += int((steps < 0).sum())
+        self._repeats |= len(known) <= _HEAD and len(np.unique(known)) < len(known)
         self._last = float(known[-1])
         self._low, self._high = min(self._low, float(known.min())), max(self._high, float(known.max()))
         self._whole &= bool((known == np.floor(known)).all())
@@ -94,7 +96,10 @@ class Order:
     def may_mislead(self) -> bool:
         """Whether more rows may show that the column says which row it is, or nothing."""
         is_ordered = not self._n_falls or not self._n_rises
-        return not self._n or (not self._n_missing and (self._whole or self._dates or is_ordered))
+        if not self._n:
+            return True
+        is_open = self._dates or ((self._whole or is_ordered) and not self._repeats)
+        return is_open and not self._n_missing
 
     @property
     def misleads(self) -> bool:

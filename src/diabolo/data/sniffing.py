@@ -29,6 +29,8 @@ NULLS = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "
 """What Arrow reads as missing."""
 _DELIMITERS = "\t;|,"
 """In the order of trust: a comma may also be a decimal sign, and a blank may stand in a text."""
+_IN_CELLS = " ._-+/%\"'()[]{}&" + _DELIMITERS
+"""What separates cells in no file."""
 _HEAD = 1 << 18
 _ROWS = 200
 _BLOCK = 1 << 24
@@ -312,7 +314,7 @@ def _is_western(words: Counter[str]) -> bool:
         for word, count in words.items()
         if "\ufffd" not in word
         and not re.search(r"[\x80-\x9f]", word)
-        and sum(c > "\x7f" and c.isalpha() for c in word) <= max(1, sum(c < "\x80" and c.isalpha() for c in word))
+        and sum(c > "\x7f" for c in word) <= max(1, sum(c < "\x80" for c in word))
     )
     return good >= 0.9 * sum(words.values())
 
@@ -373,7 +375,12 @@ def _delimiter_of(lines: Sequence[str], given: str | None) -> tuple[str, int]:
     if given is not None:
         return given, _start_of(_split(lines, given)) or 0
     starts = {delimiter: _start_of(_split(lines, delimiter)) for delimiter in _DELIMITERS}
-    if found := {delimiter: start for delimiter, start in starts.items() if start is not None}:
+    found = {delimiter: start for delimiter, start in starts.items() if start is not None}
+    if 0 not in found.values():
+        for sign in dict.fromkeys(c for c in lines[0] if c.isascii() and c.isprintable() and not c.isalnum()):
+            if sign not in _IN_CELLS and _start_of(_split(lines, sign)) == 0:
+                return sign, 0
+    if found:
         best = min(found, key=lambda delimiter: found[delimiter])
         return best, found[best]
     rows = _split(lines, " ")
@@ -440,7 +447,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
     >>> has_header([["2019", "2020"], ["1.5", "2.5"], ["1.7", "2.1"]])
     True
     """
-    first, rest = rows[0], rows[1:]
+    first, rest = rows[0], [row for row in rows[1:] if row != rows[0]]
     if not rest:
         return not all(_kind(cell) in ("number", "date", "missing") for cell in first)
     shift = max(0, len(rest[0]) - len(first))

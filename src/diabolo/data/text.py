@@ -90,8 +90,12 @@ class TextTables:
         if options.date_format is not None and not any(n.date == options.date_format for n in found.values()):
             raise InvalidData(f"{files[0]}: no column holds dates in the format {options.date_format!r}.")
         self.notations = {name: found.get(name, Notation("text")) for name in self.names}
-        empty = [name for name in self.names if name.startswith(_NAMELESS) and self.notations[name].kind == "null"]
-        self.names = tuple(name for name in self.names if name not in empty)
+        nameless = [name for name in self.names if name.startswith(_NAMELESS)]
+        full = [name for name in nameless if self.notations[name].kind != "null"]
+        if full and not (columns or expected):
+            place = self.names.index(full[0]) + 1
+            raise InvalidData(f"{files[0]}: Column {place} has no name. Give it one, or take it out.")
+        self.names = tuple(name for name in self.names if name not in nameless)
         self._require_types(columns, files[0])
         self._say(stored)
 
@@ -135,8 +139,7 @@ class TextTables:
             for texts in self._strings(dialect):
                 table = pa.table({name: self._read(name, texts.column(name), dialect) for name in self.names})
                 schema = schema or self._schema(table)
-                names = ["" if name.startswith(_NAMELESS) else name for name in self.names]
-                yield from table.cast(schema, safe=False).rename_columns(names).to_batches()
+                yield from table.cast(schema, safe=False).to_batches()
         if schema is None:
             yield pa.RecordBatch.from_pylist([], pa.schema([(name, pa.null()) for name in self.names]))
 
@@ -224,7 +227,7 @@ _NAMELESS = "\0"
 
 
 def _keys_of(names: Sequence[str]) -> tuple[str, ...]:
-    """Names by which columns without a name are told apart; the first one's is "": it is an index."""
+    """Names by which columns without a name are told apart, to be left out; the first one's is "": it is an index."""
     return tuple(name if name or not i else f"{_NAMELESS}{i}" for i, name in enumerate(names))
 
 
