@@ -59,7 +59,8 @@ lowest: dist
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c $(LOWEST)/constraints.txt \
 	  "$$(ls dist/*.whl)[onnx,serve]" pytest pytest-xdist beartype hypothesis httpx pandas
 	$(LOWEST)/bin/diabolo --version
-	$(LOWEST)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning $(TESTED_LOWEST)
+	$(LOWEST)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning \
+	  -m 'not slow and not large' $(TESTED_LOWEST)
 
 audit: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -146,6 +146,7 @@ def test_columns_in_another_order_are_denoised_alike():
     assert np.abs(theirs - ours[:, order]).mean() < 0.15 * np.abs(ours - noisy).mean()
 
 
+@pytest.mark.slow
 def test_noise_in_the_users_units_is_halved():
     X = load_digits().data
     train, test = X[:1300], X[1300:]
@@ -189,7 +190,7 @@ def test_with_a_code_for_every_column_it_starts_at_the_full_gaussian():
     assert model.score(X) == pytest.approx(GaussianMixture(1).fit(X).score(X), abs=5e-3)
 
 
-@pytest.mark.parametrize("load", [load_iris, load_wine, load_diabetes])
+@pytest.mark.parametrize("load", [load_iris, load_wine, pytest.param(load_diabetes, marks=pytest.mark.slow)])
 def test_a_density_is_not_below_a_full_gaussian_or_factor_analysis(load):
     X = load().data
     train, test = X[::2], X[1::2]
@@ -211,6 +212,7 @@ def test_two_heaps_are_two():
     assert (np.abs(model.sample(2000, random_state=0)[:, 0]) < 1).mean() < 0.2
 
 
+@pytest.mark.slow
 def test_noise_that_differs_from_row_to_row_is_told_as_such():
     rng = np.random.default_rng(0)
 
