@@ -233,10 +233,9 @@ def _read_rows(folder: Path) -> None:
 
 def _read_artifact(folder: Path) -> None:
     import diabolo
-    from diabolo.cli import app
     from diabolo.persistence import files as artifact
 
-    app._described(artifact.read_manifest(folder))
+    inspect.describe_manifest(artifact.read_manifest(folder))
     model = diabolo.load(folder)
     if model._width < 100:
         repr(model)
@@ -244,10 +243,9 @@ def _read_artifact(folder: Path) -> None:
 
 
 def _read_config(folder: Path) -> None:
-    from diabolo.cli import app
 
-    options = app._options_from(folder / "run.toml")
-    app._make(options.get("model", "basic"), options.get("parameters", {}))._validate_params()
+    options = options.read_config(folder / "run.toml")
+    options.make_estimator(options.get("model", "basic"), options.get("parameters", {}))._validate_params()
 
 
 _wire: list[Any] = []

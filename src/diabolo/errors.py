@@ -19,6 +19,14 @@ DiaboloError
 Every message says what is wrong, where, and the mend. The second base class in brackets is Python's own,
 so that `except ValueError` keeps working for people who do not know this tree.
 
+DataWarning              rows could be read, but not all of them as one may think                         (UserWarning)
+├── NotationWarning      a text file is written in a way that was found, and could be otherwise
+└── ColumnLeftOutWarning a column is not learned from
+    ├── IdColumnWarning            it numbers the rows
+    ├── ClockColumnWarning         it says when a row was written
+    ├── UniqueTextsWarning         its texts are too many
+    ├── EmptyColumnWarning         it has no value
+    └── UnsupportedColumnWarning   its type is neither numbers, texts nor dates
 DamagedCheckpoint        a checkpoint could not be read, and an older one was                              (UserWarning)
 TrainingWarning          a training ended, but not well                                                   (UserWarning)
 ├── Retried              its loss was no number, and it began anew at a lower rate, as was asked
@@ -60,12 +68,12 @@ class TrainingDiverged(DiaboloError, ArithmeticError):
     Attributes
     ----------
     epoch, step : int or None
-        When, counted from 1; the step within the epoch's chunk, if it was looked for.
+        When, counted from 1; the step within the epoch's chunk. No step: the loss was finite, the weights after it not.
     term : str or None
-        The loss's term that did, if it was looked for.
+        The loss's terms that were not finite, separated by commas.
     sigma : array or None
-        The likelihood's σ just before, in scaled units: the least of each column's, or of all; if it has one, and it
-        was looked for.
+        The likelihood's σ just before, in scaled units: the least of each column's, or of all, if it has one. Of
+        `sweep` and other trainings that run together: None.
     """
 
     epoch: int | None = None
@@ -104,6 +112,47 @@ class ExportError(DiaboloError, RuntimeError):
 
 class MissingExtra(DiaboloError, ImportError):
     """A package is not installed that comes with one of diabolo's extras."""
+
+
+class DataWarning(UserWarning):
+    """Rows could be read, but not all of them as one may think."""
+
+
+class NotationWarning(DataWarning):
+    """A text file is written in a way that was found from it, and could be otherwise."""
+
+
+class ColumnLeftOutWarning(DataWarning):
+    """A column is not learned from.
+
+    Attributes
+    ----------
+    column : str
+    """
+
+    def __init__(self, message: str, column: str = "") -> None:
+        super().__init__(message)
+        self.column = column
+
+
+class IdColumnWarning(ColumnLeftOutWarning):
+    """A column numbers the rows."""
+
+
+class ClockColumnWarning(ColumnLeftOutWarning):
+    """A column says when each row was written: later rows are always later."""
+
+
+class UniqueTextsWarning(ColumnLeftOutWarning):
+    """A column has too many different texts for categories."""
+
+
+class EmptyColumnWarning(ColumnLeftOutWarning):
+    """A column has no value."""
+
+
+class UnsupportedColumnWarning(ColumnLeftOutWarning):
+    """A column's type is neither numbers, texts nor dates."""
 
 
 class DamagedCheckpoint(UserWarning):

@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 import diabolo
-from diabolo.cli import app
+from diabolo.cli import options
 from diabolo.data import blocks, readers
 
 SMALL = ("-s", "max_epochs=2", "-s", "batch_size=64")
@@ -41,7 +41,7 @@ def fitted(wine, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("model", [name for name, kind in app.MODELS.items() if kind not in app._MADE_FOR])
+@pytest.mark.parametrize("model", [name for name, kind in options.MODELS.items() if kind not in options.MADE_FOR])
 def test_every_autoencoder_fits_from_a_csv(model, wine, run, tmp_path):
     status, out, err = run("fit", wine, "-m", model, "-o", tmp_path / "r", "--exclude", "id,target", "-q", *SMALL)
     assert (status, out, err) == (0, "", "")
@@ -242,7 +242,7 @@ corruption = {{ part = "Chain", steps = [{{ part = "Masking", p = 0.2 }}, {{ par
     ],
 )  # fmt: skip
 def test_settings_are_read_as_what_they_look_like(text, value):
-    assert app._setting(text) == ("a", value)
+    assert options.parse_setting(text) == ("a", value)
 
 
 BAD_CALLS = {

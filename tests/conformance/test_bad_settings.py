@@ -277,11 +277,3 @@ def test_a_full_disk_is_told_in_one_line(run, tmp_path, fitted, monkeypatch):
     monkeypatch.setattr("diabolo.data.writers._Csv.add", full)
     words = ("transform", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "codes.csv")
     refused_by_the_command("cannot be written: No space left on device", run, tmp_path, words)
-
-
-def test_a_folder_that_has_the_temporary_name_is_left_alone(run, tmp_path, fitted):
-    np.save(tmp_path / "rows.npy", GOOD)
-    fitted.save(tmp_path / "model")
-    (tmp_path / ".codes.csv.part").mkdir()
-    words = ("transform", tmp_path / "model", tmp_path / "rows.npy", "-o", tmp_path / "codes.csv")
-    refused_by_the_command("cannot be written: Is a directory", run, tmp_path, words)

@@ -279,7 +279,7 @@ def test_the_share_of_held_out_rows_is_as_asked_and_leaves_some_on_both_sides(fr
 @every_estimator
 def test_no_epochs_keep_the_weights_as_they_were_drawn(name, table):
     estimator = clone(examples.ESTIMATORS[name]).set_params(max_epochs=0, init="random").fit(table)
-    drawn = Model.build(estimator._recipe(6), 6, estimator._seed)
+    drawn = Model.build(estimator._recipe(6), 6, estimator.seed_)
     trainable = (jax.tree.leaves(model.weights.trainable()[0]) for model in (estimator.model_, drawn))
     if name != "SparseAutoencoder":  # whose biases are solved for at the end
         for found, wanted in zip(*trainable, strict=True):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import diabolo
 from diabolo import parts
-from diabolo.cli import app
+from diabolo.cli import options
 from diabolo.errors import DiaboloError
 from diabolo.estimators.trainable import LEARNERS
 
@@ -237,7 +237,7 @@ TOML = st.recursive(
     max_leaves=6,
 )
 KNOWN = ("data", "model", "out", "seed", "key", "columns", "exclude", "schema", "parameters")
-MODELS = st.sampled_from([*app.MODELS, "Variational", ""])
+MODELS = st.sampled_from([*options.MODELS, "Variational", ""])
 
 
 @SOME
@@ -255,8 +255,8 @@ def test_a_config_may_hold_anything(options, parameters, model, tmp_path_factory
     file.write_text(text, encoding="utf-8")
 
     def act():
-        found = app._options_from(file)
-        app._make(model, found.get("parameters", {}))._validate_params()
+        found = options.read_config(file)
+        options.make_estimator(model, found.get("parameters", {}))._validate_params()
 
     ended_well(act)
 

@@ -386,7 +386,7 @@ def test_the_weight_of_the_kl_term_is_a_schedule(beta):
 
 
 def test_a_second_part_of_the_same_name_is_refused():
-    with pytest.raises(InvalidPart, match=r"Masking.*diabolo\.core\.corruptions"):
+    with pytest.raises(InvalidPart, match="Masking"):
 
         @dataclass(frozen=True)
         class Masking(parts.Corruption):

@@ -110,11 +110,12 @@ BAD_FILES = {
     "ragged.csv": "x,y\n1,2\n3\n",
     "empty.csv": "",
     "headonly.csv": "x,y\n",
-    "latin.csv": "n\xe4me\n1\n".encode("latin-1"),
+    "korean.csv": "이름,나이\n홍길동,1\n".encode("cp949"),
     "bad.parquet": "no parquet",
     "bad.npy": "no numpy",
     "bad.png": "no image",
     "what.xlsx": "?",
+    "what.doc": "?",
 }
 
 

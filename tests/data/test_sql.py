@@ -65,7 +65,7 @@ def test_a_query_whose_columns_are_numbers_is_rows_of_them(shop, orders):
     opened = open_store(query, exclude=["id"])
     assert (opened.schema, opened.names) == (None, ("price",))
     np.testing.assert_array_equal(opened.rows[:, 0], orders["price"][orders["paid"]])
-    assert BasicAutoencoder(n_latent=1, **SMALL).fit(query).feature_names_in_.tolist() == ["id", "price"]
+    assert BasicAutoencoder(n_latent=1, **SMALL).fit(query).feature_names_in_.tolist() == ["price"]
 
 
 def test_a_query_over_a_sqlite_database(shop, orders):

@@ -22,7 +22,7 @@ def main():
     if "DIABOLO_COORDINATOR" in os.environ:
         sharding.connect()
     if job.get("slowly"):
-        real = trainer._Run.stretch
+        real = trainer.Trainer.stretch
 
         def stretch(run):
             time.sleep(0.05)
@@ -30,7 +30,7 @@ def main():
                 print("trains", flush=True)
             return real(run)
 
-        trainer._Run.stretch = stretch
+        trainer.Trainer.stretch = stretch
 
     read = []
     real_block = blocks.Store.checked

@@ -65,7 +65,7 @@ def test_resuming_from_nothing_starts_afresh(table, unbroken, tmp_path):
 
 def test_without_a_seed_the_kept_one_is_gone_on_with(table, tmp_path):
     outcome = stop_and_go_on(clone(VAE).set_params(random_state=None), table, tmp_path, 5)
-    assert Checkpoints(tmp_path).identity()["seed"] == outcome._seed
+    assert Checkpoints(tmp_path).identity()["seed"] == outcome.seed_
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------

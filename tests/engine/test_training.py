@@ -67,7 +67,7 @@ def test_held_out_rows_do_not_change_the_training(rows):
 def test_how_many_epochs_are_run_at_once_changes_nothing(at_once, rows, monkeypatch):
     """How many epochs go into one call depends on the machine's speed; the outcome must not."""
     usual = trained(rows, VARIATIONAL, max_epochs=20)
-    monkeypatch.setattr(trainer, "_epochs_within", lambda seconds, n_run: at_once)
+    monkeypatch.setattr(trainer, "epochs_within", lambda seconds, n_run: at_once)
     other = trained(rows, VARIATIONAL, max_epochs=20)
     assert same_bits(usual, other)
     assert usual.history == other.history
@@ -223,7 +223,7 @@ def test_the_best_epoch_has_the_least_held_out_loss_and_its_weights_are_kept(awa
 @pytest.mark.parametrize("patience", [1, 3])
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_early_stopping_waits_for_its_patience(patience, at_once, away, monkeypatch):
-    monkeypatch.setattr(trainer, "_epochs_within", lambda seconds, n_run: at_once)
+    monkeypatch.setattr(trainer, "epochs_within", lambda seconds, n_run: at_once)
     outcome = trained(away, max_epochs=20, learning_rate=0.05, patience=patience)
     curve = outcome.history["validation_loss"]
     assert outcome.n_epochs == outcome.best_epoch + patience < 20

@@ -118,7 +118,7 @@ def test_any_autoencoder_will_do(own):
 
 def test_networks_are_as_wide_as_there_are_cells(fitted):
     def width(n, d):
-        return fitted._networks(n, n * d)[0].encoder.hidden[0]
+        return fitted._networks(n, n * d, 0)[0].encoder.hidden[0]
 
     assert [width(10, 3), width(1000, 16), width(20_000, 16), width(10**7, 100)] == [64, 128, 512, 512]
 

@@ -14,9 +14,10 @@ from diabolo import (
     parts,
     sweep,
 )
-from diabolo.engine import compiled, trainer
+from diabolo.engine import compiled, vmap_trainer
 from diabolo.errors import InvalidPart, TrainingDiverged
-from diabolo.estimators.sweep import fitted_together
+from diabolo.estimators.base import fit_together
+from diabolo.estimators.input import InputSpec
 
 SMALL = {"max_epochs": 6, "batch_size": 16, "random_state": 0}
 # At PCA the encoder's gradient is rounding only, which Adam brings to full steps: nothing to compare by.
@@ -121,9 +122,9 @@ def test_what_fit_refuses_a_sweep_refuses(table):
 @pytest.mark.parametrize(("n", "alone"), [(5, False), (7, False), (5, True)])
 def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, alone, monkeypatch):
     monkeypatch.setattr(jax_config, "n_cores", lambda: n_cores)
-    monkeypatch.setattr(trainer, "_TOGETHER_BYTES", 3_000)  # two or three of them
+    monkeypatch.setattr(vmap_trainer, "_TOGETHER_BYTES", 3_000)  # two or three of them
     if alone:
-        monkeypatch.setattr(trainer, "_ALONE_PRODUCTS", 1)
+        monkeypatch.setattr(vmap_trainer, "_ALONE_PRODUCTS", 1)
     grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
     early = BasicAutoencoder(**AT_RANDOM | {"max_epochs": 40, "early_stopping": True, "patience": 2})
     found = sweep(early, grid, table)
@@ -146,6 +147,7 @@ def test_the_share_that_is_done_rises_to_one(early_stopping, table):
     """Those that stop early have done theirs."""
     settings = {"max_epochs": 30, "early_stopping": early_stopping, "patience": 1, "learning_rate": 0.5}
     told = []
-    fitted_together([(BasicAutoencoder(random_state=i, **settings), table) for i in range(3)], told.append)
+    rows = InputSpec.learn("BasicAutoencoder", table)
+    fit_together([(BasicAutoencoder(random_state=i, **settings), rows) for i in range(3)], told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0

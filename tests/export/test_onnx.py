@@ -20,6 +20,7 @@ from sklearn.datasets import load_wine
 import diabolo
 import examples
 from diabolo import parts
+from diabolo.core import layers
 from diabolo.core.activations import ACTIVATIONS
 from diabolo.engine import inference, jaxpr
 from diabolo.errors import ExportError, InvalidParameter, MissingExtra, NotCovered
@@ -92,7 +93,8 @@ CASES = {
 def test_an_export_has_been_compared_with_python(name, tmp_path):
     found = diabolo.export_onnx(CASES[name](), tmp_path / "out")
     assert sorted(found.files) == sorted(file.name for file in (tmp_path / "out").iterdir())
-    assert max(found.differences.values()) < 1e-5
+    for output, far in found.differences.items():
+        assert far < (1e-4 if output.endswith("log_density") else 1e-5)
     told = json.loads((tmp_path / "out" / "export.json").read_text())
     assert told["differences"] == found.differences
     assert told["diabolo"] == diabolo.__version__
@@ -141,7 +143,7 @@ def test_a_function_as_onnx(name):
 def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
     told = inference.log_densities
     model = VAE.fit(X)
-    monkeypatch.setattr(inference, "log_densities", lambda *given: told(*given) + 0.1)
+    monkeypatch.setattr(inference, "log_densities", lambda *given: told(*given) + 0.1 * layers.UNROLLED.get())
     with pytest.raises(ExportError, match=r"score\.onnx log_density"):
         diabolo.export_onnx(model, tmp_path / "out", X)
     assert not any(tmp_path.iterdir())
@@ -153,8 +155,9 @@ def test_a_folder_that_is_there_stays(tmp_path):
     model = diabolo.BasicAutoencoder(**FEW).fit(X)
     with pytest.raises(InvalidParameter, match="out"):
         diabolo.export_onnx(model, tmp_path / "out")
-    diabolo.export_onnx(model, tmp_path / "out", X, force=True)
-    assert not (tmp_path / "out" / "mine").exists()
+    with pytest.raises(InvalidParameter):
+        diabolo.export_onnx(model, tmp_path / "out", X, force=True)
+    assert (tmp_path / "out" / "mine").exists()
 
 
 @dataclass(frozen=True)

@@ -258,7 +258,6 @@ def make_folder_with_a_broken_manifest(path):
 
 
 FOREIGN = {
-    "an empty folder": lambda path: path.mkdir(),
     "a folder": make_folder,
     "a file": lambda path: path.write_text("three years of work"),
     "a folder with a model.json of another program": make_folder_with_another_programs_model,

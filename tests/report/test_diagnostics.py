@@ -14,6 +14,7 @@ import diabolo
 from diabolo import parts
 from diabolo.errors import LossRose, NoImprovement
 from diabolo.report import collect, diagnostics, reported
+from diabolo.report.diagnostics import columns
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=(300, 6))
@@ -324,15 +325,15 @@ def test_columns_of_plain_rows_and_pixels_are_left_alone():
 def test_rare_flags_that_coincide_are_no_duplicates():
     flags = np.zeros((300, 4))
     flags[:3, :] = 1
-    columns = [diagnostics._Column(str(i), "number", cells) for i, cells in enumerate(flags.T)]
-    assert not list(diagnostics._equal_numbers(columns))
+    some = [columns._Column(str(i), "number", cells) for i, cells in enumerate(flags.T)]
+    assert not list(columns._equal_numbers(some))
 
 
 def test_columns_with_equal_gaps_are_duplicates():
     cells = NORMAL[:, 0].copy()
     cells[:20] = np.nan
-    columns = [diagnostics._Column(name, "number", values) for name, values in (("a", cells), ("b", 1.8 * cells + 32))]
-    assert list(diagnostics._equal_numbers(columns)) == [["a", "b"]]
+    some = [columns._Column(name, "number", values) for name, values in (("a", cells), ("b", 1.8 * cells + 32))]
+    assert list(columns._equal_numbers(some)) == [["a", "b"]]
 
 
 # -- few rows ---------------------------------------------------------------------------------------------------------

@@ -9,14 +9,16 @@ one `vmap`.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import numbers
-from abc import ABC
-from collections.abc import Iterator, Mapping
+from abc import ABCMeta
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Self
+from functools import partial, wraps
+from typing import Any, ClassVar, Self, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InvalidParameter, InvalidPart, UnknownPart, meant
@@ -24,19 +26,65 @@ from ..errors import InvalidParameter, InvalidPart, UnknownPart, meant
 __all__ = [
     "Interval",
     "Part",
+    "Registered",
     "choice",
     "from_json",
+    "give_plain_keys",
     "holds",
     "holds_many",
+    "inner_parameters",
     "number",
+    "register",
     "registered",
     "require_number",
     "to_json",
     "whole",
     "wholes",
+    "with_parameter",
 ]
 
-_REGISTRY: dict[str, type[Part]] = {}
+_REGISTRY: dict[str, type] = {}
+"""Every part, and every estimator of diabolo, by name."""
+
+T = TypeVar("T")
+
+
+def register(cls: type) -> None:
+    """Enter a class under its name, so that saved models find it.
+
+    Raises
+    ------
+    InvalidPart
+        If another class has this name; the same one may be defined again.
+    """
+    other = _REGISTRY.get(cls.__name__)
+    if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise InvalidPart(
+            f"There is already a class named {cls.__name__} (in {other.__module__}); "
+            "saved models find classes by name, so give this one another."
+        )
+    _REGISTRY[cls.__name__] = cls
+
+
+class Registered(Mapping[str, type[T]]):
+    """The registered classes below a base class, by name: a view, which grows as classes are defined."""
+
+    def __init__(self, base: type[T]) -> None:
+        self._base = base
+
+    def __getitem__(self, name: str) -> type[T]:
+        if not self._has(cls := _REGISTRY[name]):
+            raise KeyError(name)
+        return cls
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, cls in sorted(_REGISTRY.items()) if self._has(cls))
+
+    def _has(self, cls: type) -> bool:
+        return issubclass(cls, self._base) and cls is not self._base
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 # -- declaring hyper-parameters ---------------------------------------------------------------------------------------
@@ -169,7 +217,19 @@ def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
 # -- the base class ---------------------------------------------------------------------------------------------------
 
 
-class Part(ABC):
+class _PartType(ABCMeta):
+    """The type of parts: refuses one that is made a dataclass that can be changed."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name == "__dataclass_params__" and not value.frozen:
+            if _REGISTRY.get(cls.__name__) is cls:
+                del _REGISTRY[cls.__name__]
+            raise InvalidPart(f"{cls.__name__} can be changed once it is made. Write @dataclass(frozen=True) above it.")
+        super().__setattr__(name, value)
+
+
+@dataclass(frozen=True)
+class Part(metaclass=_PartType):
     """Base of every replaceable part of the formula.
 
     ``class Corruption(Part, slot="corruption")`` opens a slot and is abstract; every class below it is a part, is
@@ -187,29 +247,33 @@ class Part(ABC):
             return
         if not hasattr(cls, "slot"):
             raise InvalidPart(f"{cls.__name__} has no slot: derive it from Corruption, Likelihood or another of them.")
-        other = _REGISTRY.get(cls.__name__)
-        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise InvalidPart(
-                f"There is already a part named {cls.__name__} (in {other.__module__}); "
-                "saved models find parts by name, so give this one another."
-            )
-        _REGISTRY[cls.__name__] = cls
+        register(cls)
+        give_plain_keys(cls)
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, partial(_unflatten, cls), _flatten)
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        fields = {field.name for field in dataclasses.fields(cls)}
+        for one in cls.__mro__:
+            for name, kind in vars(one).get("__annotations__", {}).items() if issubclass(one, Part) else ():
+                if name not in fields and "ClassVar" not in str(kind):
+                    mend = "Write @dataclass(frozen=True) above it."
+                    raise InvalidPart(f"{one.__name__} declares {name!r}, but is no dataclass. {mend}")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             value = _plain(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             _check(type(self).__name__, field, value)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values; ``a__b`` reaches field ``b`` of the part in field ``a``.
+        """A copy with other values; ``a__b`` reaches field ``b`` of the part in field ``a``, ``a__0__b`` of its first.
 
         >>> from diabolo.core.corruptions import Masking
         >>> Masking(0.1).replace(p=0.5)
         Masking(p=0.5)
         """
-        names = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        names = {field.name for field in dataclasses.fields(self)}
         direct: dict[str, Any] = {}
         for key in sorted(changes, key=lambda key: key.count("__")):  # a new part first, then its fields
             value = changes[key]
@@ -221,25 +285,87 @@ class Part(ABC):
             if not rest:
                 direct[name] = value
                 continue
-            inner = direct.get(name, getattr(self, name))
-            if not isinstance(inner, Part):
-                raise InvalidPart(f"{type(self).__name__}.{name} is {inner!r}, which has no parameter {rest!r}.")
-            direct[name] = inner.replace(**{rest: value})
-        return dataclasses.replace(self, **direct)  # type: ignore[type-var]
+            direct[name] = with_parameter(
+                f"{type(self).__name__}.{name}", direct.get(name, getattr(self, name)), rest, value
+            )
+        return dataclasses.replace(self, **direct)
 
     # scikit-learn's protocols, by name only: nested parameters are listed, and a value needs no copy.
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The hyper-parameters by name; with ``deep`` also those of parts within, as ``a__b``."""
         out: dict[str, Any] = {}
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             value = out[field.name] = getattr(self, field.name)
-            if deep and isinstance(value, Part):
-                out.update({f"{field.name}__{name}": inner for name, inner in value.get_params().items()})
+            if deep:
+                out |= inner_parameters(field.name, value)
         return out
 
     def __sklearn_clone__(self) -> Self:
         return self
+
+
+def inner_parameters(name: str, value: Any) -> dict[str, Any]:
+    """The parameters of a part in field ``a``, as ``a__b``, or of each of several parts, as ``a__0__b``."""
+    if isinstance(value, Part):
+        return {f"{name}__{inner}": its for inner, its in value.get_params().items()}
+    if not isinstance(value, tuple | list) or not all(isinstance(one, Part) for one in value):
+        return {}
+    found: dict[str, Any] = {}
+    for i, one in enumerate(value):
+        found |= {f"{name}__{i}": one} | inner_parameters(f"{name}__{i}", one)
+    return found
+
+
+def with_parameter(where: str, holder: Any, path: str, value: Any) -> Any:
+    """A part, or a tuple of parts, in which one parameter is another: ``b`` of a part, ``0`` or ``0__b`` of several.
+
+    Raises
+    ------
+    InvalidPart
+        If ``holder``, which is at ``where``, has no such parameter.
+    """
+    if isinstance(holder, Part):
+        return holder.replace(**{path: value})
+    first, _, rest = path.partition("__")
+    if isinstance(holder, tuple | list) and first.isdecimal() and int(first) < len(holder):
+        at = int(first)
+        one = with_parameter(f"{where}[{at}]", holder[at], rest, value) if rest else value
+        return (*holder[:at], one, *holder[at + 1 :])
+    raise InvalidPart(f"{where} is {holder!r}, which has no parameter {path!r}.")
+
+
+# -- keys of users' own parts -----------------------------------------------------------------------------------------
+
+
+def give_plain_keys(cls: type) -> None:
+    """Have a user's own class get JAX's own kind of key, with the same bits, wherever a method of ours has a ``key``.
+
+    Ours is a kind that compiles faster (see `diabolo.engine.prng`), but `jax.random.poisson` refuses it.
+    """
+    if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return
+    for name, method in list(vars(cls).items()):
+        above = next((vars(base)[name] for base in cls.__mro__[1:] if name in vars(base)), None)
+        if inspect.isfunction(method) and inspect.isfunction(above) and "key" in inspect.signature(above).parameters:
+            setattr(cls, name, _with_plain_keys(method))
+
+
+def _with_plain_keys(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return method(*map(_plain_key, args), **{name: _plain_key(value) for name, value in kwargs.items()})
+
+    return call
+
+
+def _plain_key(value: Any) -> Any:
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jax.random.key_data(value), impl="threefry2x32")
+    return value
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
 
 
 def registered(slot: str | None = None) -> dict[str, type[Part]]:
@@ -249,7 +375,7 @@ def registered(slot: str | None = None) -> dict[str, type[Part]]:
     >>> "Masking" in registered("corruption")
     True
     """
-    return {name: cls for name, cls in sorted(_REGISTRY.items()) if slot in (None, cls.slot)}
+    return {name: cls for name, cls in Registered(Part).items() if slot in (None, cls.slot)}
 
 
 # -- a part is a pytree -----------------------------------------------------------------------------------------------
@@ -262,7 +388,7 @@ def _is_branch(field: dataclasses.Field[Any], value: Any) -> bool:
 
 def _split(part: Part) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
     branches, structure = {}, []
-    for field in dataclasses.fields(part):  # type: ignore[arg-type]
+    for field in dataclasses.fields(part):
         value = getattr(part, field.name)
         if _is_branch(field, value):
             branches[field.name] = value
@@ -302,7 +428,7 @@ def to_json(value: Any) -> Any:
     {'part': 'Masking', 'p': 0.25}
     """
     if isinstance(value, Part):
-        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"part": type(value).__name__, **fields}
     if isinstance(value, tuple | list | np.ndarray):
         return [to_json(item) for item in value]
@@ -326,13 +452,13 @@ def from_json(value: Any, known: Mapping[str, type] | None = None) -> Any:
         If it has no such parameter, or not with this value.
     """
     if isinstance(value, dict) and "part" in value:
-        parts, name = _REGISTRY if known is None else known, value["part"]
+        parts, name = Registered(Part) if known is None else known, value["part"]
         cls = parts.get(name) if isinstance(name, str) else None
         if cls is None or not issubclass(cls, Part):
             mend = "Import the module that defines it" if known is None else "Give its class: load(path, classes=[...])"
             raise UnknownPart(f"There is no part named {name!r}. {meant(name, parts)} Is it your own? {mend}.")
         given = {name: from_json(inner, known) for name, inner in value.items() if name != "part"}
-        fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        fields = [field.name for field in dataclasses.fields(cls)]
         for name in given:
             if name not in fields:
                 raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {meant(name, fields)}")

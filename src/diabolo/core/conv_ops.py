@@ -14,6 +14,8 @@ computed in one of two ways:
   convolution, and what is unfolded is at most four times the image or the positions, whichever is smaller.
 - **By convolutions**, else, all in plain NHWC and HWIO order: within a loop XLA's CPU backend is many times slower for
   the permuted orders that automatic differentiation makes (https://github.com/jax-ml/jax/issues/12868).
+
+Both are for processors alone: elsewhere a convolution is one of JAX's, with JAX's own derivatives.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def convolve(
     Array([[9., 6.],
            [6., 4.]], dtype=float32)
     """
-    return _convolve(x, kernel, stride)
+    return (_convolve if _is_cpu() else _convolve_direct)(x, kernel, stride)
 
 
 def convolve_transposed(
@@ -58,7 +60,12 @@ def convolve_transposed(
            [2., 2., 4., 2.],
            [1., 1., 2., 1.]], dtype=float32)
     """
-    return _spread(y, kernel, stride, shape)
+    return (_spread if _is_cpu() else _spread_direct)(y, kernel, stride, shape)
+
+
+def _is_cpu() -> bool:
+    """Whether programs run on a processor: accelerators are fast at what automatic differentiation makes."""
+    return jax.default_backend() == "cpu"
 
 
 def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -158,6 +165,10 @@ def _convolve(x: Array, kernel: Array, stride: int) -> Array:
     """∂T/∂y."""
     if _is_blocks(kernel.shape, stride):
         return _convolve_blocks(x, kernel, stride)
+    return _convolve_direct(x, kernel, stride)
+
+
+def _convolve_direct(x: Array, kernel: Array, stride: int) -> Array:
     padding = [_padding(size, k, stride) for size, k in zip(x.shape[1:3], kernel.shape, strict=False)]
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_ORDER)
 
@@ -167,6 +178,10 @@ def _spread(y: Array, kernel: Array, stride: int, shape: tuple[int, int]) -> Arr
     """∂T/∂x: the kernel turned round, over positions that lie a stride apart."""
     if _is_blocks(kernel.shape, stride):
         return _spread_blocks(y, kernel, stride, shape)
+    return _spread_direct(y, kernel, stride, shape)
+
+
+def _spread_direct(y: Array, kernel: Array, stride: int, shape: tuple[int, int]) -> Array:
     padding = []
     for size, k, h in zip(shape, kernel.shape, y.shape[1:3], strict=False):
         before = k - 1 - _padding(size, k, stride)[0]

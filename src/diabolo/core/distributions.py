@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,6 +19,7 @@ from jax.scipy.special import betaln, xlogy
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .activations import softplus
+from .component import give_plain_keys
 
 __all__ = [
     "Bernoulli",
@@ -37,6 +39,10 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 class Distribution(eqx.Module):
     """A batch of distributions over rows, whose log-density is a sum over features."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        give_plain_keys(cls)
 
     @property
     @abstractmethod

@@ -7,15 +7,9 @@ temporary file.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +20,22 @@ import pyarrow.dataset
 import pyarrow.parquet
 from scipy.sparse import issparse
 
-from ..errors import DiaboloError, InvalidData, InvalidType
-from . import readers, sql
-from .schema import Overrides, Schema
+from ..errors import InvalidData
+from .file_options import FileOptions, split_options
+from .images import Images
+from .parquet import texts_are_texts
+from .schema import Schema
+from .scratch import as_floats
+from .tables import (
+    Table,
+    Wanted,
+    find_schema,
+    numeric,
+    numeric_columns,
+    rows_of,
+    unreadable_as,
+    which_columns,
+)
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
 
@@ -36,7 +43,6 @@ CHUNK_BYTES = 64 << 20
 """What is in memory at once, as float32, and the size up to which rows are simply read whole."""
 BLOCK_BYTES = 1 << 20
 """Rows that are read together: long enough for a disk, short enough to mix well."""
-_NO_ROOM = "{where}: a temporary copy cannot be written to {folder}: {error}. Set TMPDIR to a folder with room."
 
 
 class Store(ABC):
@@ -61,7 +67,7 @@ class Store(ABC):
     n_features: int
     names: tuple[str, ...] | None = None
     schema: Schema | None = None
-    images: readers.Images | None = None
+    images: Images | None = None
     where: str = "the rows"
 
     @abstractmethod
@@ -111,29 +117,23 @@ class Store(ABC):
         if pieces:
             yield np.concatenate(pieces)
 
-    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[readers.Table]:
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[Table]:
         """The same, each with what is known of the columns; ``whole``: with a schema, all columns as given, too."""
         first = 0
         for rows in self.spans(n_bytes):
-            yield readers.Table(rows, self.names, self.schema, first=first)
+            yield Table(rows, self.names, self.schema, first=first)
             first += len(rows)
 
-    def head(self) -> readers.Table:
+    def head(self) -> Table:
         """The first rows, a few megabytes."""
         return next(self.tables(CHUNK_BYTES // 16))
 
-    def table(self) -> readers.Table:
+    def table(self) -> Table:
         """All rows in memory."""
-        return readers.Table(np.concatenate(list(self.spans())), self.names, self.schema, self.images)
+        return Table(np.concatenate(list(self.spans())), self.names, self.schema, self.images)
 
     def release(self) -> None:  # noqa: B027  most have nothing to give back
         """Give back memory that reading has taken, after a chunk."""
-
-
-def _real(rows: np.ndarray) -> np.ndarray:
-    """As float32 where that holds every value, else as float64."""
-    small = rows.dtype.kind in "iub" and rows.dtype.itemsize <= 2
-    return rows.astype(np.float32 if small or rows.dtype in (np.float16, np.float32) else np.float64)
 
 
 def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
@@ -158,7 +158,7 @@ class Sliced(Store):
     def block(self, i: int) -> np.ndarray:
         start = i * self.sizes[0]
         rows = self._rows[start : start + self.sizes[i]]
-        return _real(rows.toarray() if issparse(rows) else np.asarray(rows).reshape(len(rows), -1))
+        return as_floats(rows.toarray() if issparse(rows) else np.asarray(rows).reshape(len(rows), -1))
 
     def release(self) -> None:
         # Pages of a file that were read through the map would be counted, and kept, as ours.
@@ -173,9 +173,9 @@ class Pictures(Store):
     """Images, a file a row, read when they are asked for."""
 
     def __init__(self, files: Sequence[Path], where: str) -> None:
-        self.images, self.where = readers.Images.at(files), where
+        self.images, self.where = Images.at(files), where
         self.n_features = int(np.prod(self.images.shape))
-        self.sizes = _block_sizes(len(files), self.n_features)
+        self.sizes = _block_sizes(len(self.images.files), self.n_features)
 
     def block(self, i: int) -> np.ndarray:
         assert self.images is not None
@@ -215,7 +215,7 @@ class Parquet(Store):
         where: str,
         columns: Sequence[str] = (),
         exclude: Sequence[str] = (),
-        wanted: readers.Wanted = "auto",
+        wanted: Wanted = "auto",
     ) -> None:
         self.where = where
         self._files = dataset.filesystem
@@ -235,22 +235,23 @@ class Parquet(Store):
         self.names = names if self.schema is None else self.schema.owners
         self.n_features = len(self.names)
 
-    def _named(
-        self, of: pa.Schema, columns: Sequence[str], exclude: Sequence[str], wanted: readers.Wanted
-    ) -> tuple[str, ...]:
+    def _named(self, of: pa.Schema, columns: Sequence[str], exclude: Sequence[str], wanted: Wanted) -> tuple[str, ...]:
         """The columns that are read; the schema, which is inferred from all rows if there is to be one, is set."""
         if isinstance(wanted, Schema):
             self.schema = wanted
         else:
-            names = readers.which_columns(of, columns, exclude)
-            if (overrides := readers.wants_schema(of, names, wanted)) is None:
-                return readers.numeric_columns(of, self.where, columns, exclude)
+            names = which_columns(of, columns, exclude)
             self._columns = list(names)
-            self.schema = Schema.infer((self._group(i) for i in range(len(self._groups))), overrides)
+            self.schema = find_schema(self._all_groups, of, names, wanted)
+            if self.schema is None:
+                return numeric_columns(of, self.where, columns, exclude)
         return self.schema.names
 
     def _opened(self, path: str) -> Any:
         return pa.parquet.ParquetFile(self._files.open_input_file(path))
+
+    def _all_groups(self) -> Iterator[pa.Table]:
+        return (self._group(i) for i in range(len(self._groups)))
 
     def _group(self, i: int) -> pa.Table:
         table = self._given(i, self._columns)
@@ -258,24 +259,58 @@ class Parquet(Store):
 
     def _given(self, i: int, columns: list[str] | None = None) -> pa.Table:
         path, group = self._groups[i]
-        with readers.unreadable_as(path, "Parquet"), self._opened(path) as file:
-            return readers.texts_are_texts(file.read_row_group(group, columns=columns, use_threads=False))
+        with unreadable_as(path, "Parquet"), self._opened(path) as file:
+            return texts_are_texts(file.read_row_group(group, columns=columns, use_threads=False))
 
-    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[readers.Table]:
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[Table]:
         if self.schema is None or not whole:
             yield from super().tables(n_bytes)
             return
         first = 0
         for i, size in enumerate(self.sizes):
-            yield replace(readers.rows_of(self._given(i), self.where, wanted=self.schema), first=first)
+            yield replace(rows_of(self._given(i), self.where, wanted=self.schema), first=first)
             first += size
+
+    def table(self) -> Table:
+        if self.schema is None:
+            return super().table()
+        given = pa.concat_tables(self._given(i) for i in range(len(self._groups)))
+        return rows_of(given, self.where, wanted=self.schema)
 
     def block(self, i: int) -> np.ndarray:
         table = self._group(i)
-        return readers.numeric(table) if self.schema is None else self.schema.encode(table)
+        return numeric(table) if self.schema is None else self.schema.encode(table)
 
     def release(self) -> None:
         pa.default_memory_pool().release_unused()
+
+
+class Encoded(Store):
+    """A table in memory whose rows are encoded when they are asked for, since that takes more room than it does."""
+
+    def __init__(self, table: pa.Table, schema: Schema, where: str) -> None:
+        self._table, self.schema, self.where = table, schema, where
+        self.names, self.n_features = schema.owners, schema.width
+        self.sizes = _block_sizes(table.num_rows, schema.width)
+
+    def _slice(self, i: int) -> pa.Table:
+        return self._table.slice(i * self.sizes[0], self.sizes[i])
+
+    def block(self, i: int) -> np.ndarray:
+        assert self.schema is not None
+        return self.schema.encode(self._slice(i))
+
+    def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[Table]:
+        if not whole:
+            yield from super().tables(n_bytes)
+            return
+        first = 0
+        for i, size in enumerate(self.sizes):
+            yield replace(rows_of(self._slice(i), self.where, wanted=self.schema), first=first)
+            first += size
+
+    def table(self) -> Table:
+        return rows_of(self._table, self.where, wanted=self.schema)
 
 
 # -- opening ----------------------------------------------------------------------------------------------------------
@@ -286,15 +321,16 @@ def open_store(
     columns: Sequence[str] = (),
     exclude: Sequence[str] = (),
     key: str | None = None,
-    wanted: readers.Wanted = "auto",
-) -> Store | readers.Table | None:
+    wanted: Wanted = "auto",
+    options: FileOptions | None = None,
+) -> Store | Table | None:
     """A store of rows that are not simply an array in memory; a table, if they are small; None, if they are an array.
 
     Parameters
     ----------
     rows : path, glob, query, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, data frame, or iterable of chunks
         A data frame whose columns are numbers counts as an array. A query is SQL: see `diabolo.data.sql.answer`.
-    columns, exclude, key, wanted
+    columns, exclude, key, wanted, options
         As in `diabolo.data.readers.read`.
 
     Raises
@@ -302,207 +338,14 @@ def open_store(
     InvalidData
         If nothing is there, or it cannot be read as rows of numbers.
     """
-    if isinstance(rows, Store | readers.Table):
+    if isinstance(rows, Store | Table):
         return rows
-    store = _opened(rows, columns, exclude, key, wanted)
-    if store is None or isinstance(store, readers.Table):
+    from .opening import How, opened  # which makes the stores of this module
+
+    wanted, said = split_options(wanted)
+    store = opened(rows, How(columns, exclude, key, wanted, said.updated(options or FileOptions())))
+    if store is None or isinstance(store, Table):
         return store
     if not store.n_rows:
         raise InvalidData(f"{store.where} has no rows.")
     return store if store.is_large else store.table()
-
-
-def _opened(
-    rows: Any, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: readers.Wanted
-) -> Store | readers.Table | None:
-    if isinstance(rows, str | os.PathLike):
-        return _opened_path(os.fspath(rows), columns, exclude, key, wanted)
-    if isinstance(rows, pa.dataset.Dataset):
-        return _dataset(rows, "the data set", columns, exclude, wanted)
-    if wanted is not None and (table := _frame(rows)) is not None:
-        names = readers.which_columns(table.schema, columns, exclude)
-        is_plain = not isinstance(wanted, Schema) and readers.wants_schema(table.schema, names, wanted) is None
-        return None if is_plain else readers.rows_of(table, "the table", columns, exclude, wanted)
-    if isinstance(rows, np.memmap) or issparse(rows):
-        is_file = isinstance(rows, np.memmap)
-        return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
-    is_stream = hasattr(rows, "__iter__") and not hasattr(rows, "__array__") and not hasattr(rows, "__len__")
-    is_stream |= isinstance(rows, list | tuple) and len(rows) > 0 and all(isinstance(r, np.ndarray) for r in rows)
-    if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
-        return _spooled((np.asarray(chunk) for chunk in rows), "the iterable")
-    return None
-
-
-def _frame(rows: Any) -> pa.Table | None:
-    """A data frame as an Arrow table; None, if it is none."""
-    if isinstance(rows, pa.Table):
-        readers.refuse_twins(rows.column_names, "the table")
-        return rows
-    if not (hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns")):
-        return None
-    readers.refuse_twins(list(rows.columns), "the data frame")
-    if len({isinstance(name, str) for name in rows.columns}) > 1:
-        raise InvalidType("The data frame's columns have names of several types. Make all of them texts.")
-    try:
-        table = pa.table(rows)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InvalidData(f"The data frame cannot be read as a table: {error}.") from error
-    return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
-
-
-def _opened_path(
-    where: str, columns: Sequence[str], exclude: Sequence[str], key: str | None, wanted: readers.Wanted
-) -> Store | readers.Table:
-    if sql.is_query(where):
-        return _from_batches(sql.answer(where), "the query", columns, exclude, wanted)
-    files = readers.files_in(where)
-    kinds = {readers.kind_of(file) for file in files}
-    size = sum(file.stat().st_size for file in files)
-    if kinds == {".npy"} and not (columns or exclude) and size > CHUNK_BYTES // 2:
-        mapped = [Sliced(readers.load_array(file, mmap_mode="r"), str(file)) for file in files]
-        return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
-    if kinds == {".parquet"}:
-        with readers.unreadable_as(where, "Parquet"):
-            for file in files:
-                readers.refuse_twins(pa.parquet.read_schema(file).names, str(file))
-            dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
-            # Not `count_rows`, which keeps what all files say of themselves in memory.
-            n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
-        if 4 * n_rows * len(dataset.schema.names) > CHUNK_BYTES:
-            return _dataset(dataset, where, columns, exclude, wanted)
-    if kinds == {"images"} and not (columns or exclude):
-        return Pictures(files, where)
-    if kinds == {".csv"} and size > CHUNK_BYTES:
-        return _from_batches(_csv_batches(files), where, columns, exclude, wanted)
-    return readers.read(where, columns, exclude, key, wanted)
-
-
-def _dataset(dataset: Any, where: str, columns: Sequence[str], exclude: Sequence[str], wanted: readers.Wanted) -> Store:
-    is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
-    if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
-        store = Parquet(dataset, where, columns, exclude, wanted)
-        if 4 * store.n_features * max(store.sizes, default=0) <= CHUNK_BYTES:
-            return store
-    is_known = isinstance(wanted, Schema)
-    names = list(dataset.schema.names if is_known else readers.which_columns(dataset.schema, columns, exclude))
-    return _from_batches(_batches_of(dataset, names, where), where, names, (), wanted)
-
-
-def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
-    with readers.unreadable_as(where, "a data set"):
-        yield from dataset.to_batches(
-            columns=names, batch_size=max(1, BLOCK_BYTES // max(1, len(names))), fragment_readahead=1
-        )
-
-
-def _from_batches(
-    batches: Iterable[pa.RecordBatch],
-    where: str,
-    columns: Sequence[str],
-    exclude: Sequence[str],
-    wanted: readers.Wanted,
-) -> Store:
-    """A store of Arrow's batches, which come once: a temporary copy, of numbers where they are only numbers."""
-    given = iter(batches)
-    first = next(given, None)
-    if first is None:
-        raise InvalidData(f"{where} has no rows.")
-    of = first.schema
-    readers.refuse_twins(of.names, where)
-    tables = (pa.Table.from_batches([batch]) for batch in chain([first], given) if batch.num_rows)
-    if isinstance(wanted, Schema):
-        return _typed_copy(tables, where, wanted)
-    names = readers.which_columns(of, columns, exclude)
-    if (overrides := readers.wants_schema(of, names, wanted)) is None:
-        names = readers.numeric_columns(of, where, columns, exclude)
-        spooled = _spooled((readers.numeric(table.select(list(names))) for table in tables), where)
-        spooled.names = names
-        return spooled
-    return _typed_copy((table.select(list(names)) for table in tables), where, overrides)
-
-
-def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Schema | Overrides) -> Store:
-    """A temporary Parquet file, whose columns are then looked at."""
-    with _folder() as folder:
-        copy, writer = folder / "rows.parquet", None
-        try:
-            for table in tables:
-                writer = writer or pa.parquet.ParquetWriter(copy, table.schema)
-                writer.write_table(table, max(1, BLOCK_BYTES // (4 * table.num_columns)))
-        except OSError as error:
-            raise InvalidData(_NO_ROOM.format(where=where, folder=folder, error=error)) from error
-        except DiaboloError:
-            raise
-        except ValueError as error:  # Arrow's, of a table with other types than the first
-            raise InvalidData(f"{where} does not hold the same all through: {error}.") from error
-        finally:
-            if writer is not None:
-                writer.close()
-        if writer is None:
-            raise InvalidData(f"{where} has no rows.")
-        store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=wanted)
-        weakref.finalize(store, shutil.rmtree, folder, True)
-        return store
-
-
-def _holds_all_columns(dataset: Any) -> bool:
-    """Whether the files do; columns that only their paths hold are Arrow's to fill in."""
-    with dataset.filesystem.open_input_file(dataset.files[0]) as file:
-        return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
-
-
-def _csv_batches(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
-    names: list[str] = []
-    for file in files:
-        with readers.unreadable_as(file, "CSV"), readers.open_csv(file) as reader:
-            names = names or reader.schema.names
-            readers.require_the_same(reader.schema.names, names, file, files[0])
-            readers.refuse_twins(names, str(file))
-            yield from (batch.select(names) for batch in reader)
-
-
-def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
-    """A temporary copy of what can be read once only."""
-    with _folder() as folder:
-        store = Sliced(_copied(chunks, folder / "rows", where), where)
-        weakref.finalize(store, shutil.rmtree, folder, True)
-        return store
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A temporary folder, which stays if all goes well."""
-    folder = Path(tempfile.mkdtemp(prefix="diabolo-rows-"))
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _copied(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndarray:
-    """The chunks, one after the other, in a file that is then mapped."""
-    width, kind, n_rows = 0, np.dtype(np.float32), 0
-    try:
-        with file.open("wb") as stream:
-            for number, chunk in enumerate(chunks, start=1):
-                if (
-                    chunk.ndim != 2
-                    or chunk.dtype.kind not in "fiub"
-                    or not chunk.shape[1]
-                    or (n_rows and chunk.shape[1] != width)
-                ):
-                    wanted = f"(n, {width})" if n_rows else "(n, d)"
-                    raise InvalidData(
-                        f"{where}: chunk {number} has shape {chunk.shape} and type {chunk.dtype}; "
-                        f"rows of numbers are needed, {wanted}."
-                    )
-                if not n_rows:
-                    width, kind = chunk.shape[1], _real(chunk[:1]).dtype
-                n_rows += len(chunk)
-                np.ascontiguousarray(chunk, kind).tofile(stream)
-    except OSError as error:
-        raise InvalidData(_NO_ROOM.format(where=where, folder=file.parent, error=error)) from error
-    if not n_rows:
-        raise InvalidData(f"{where} has no rows.")
-    return np.memmap(file, kind, "r", shape=(n_rows, width))

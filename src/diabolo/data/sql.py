@@ -56,7 +56,11 @@ def answer(query: str) -> Iterator[pa.RecordBatch]:
         try:
             _know_databases(connection, import_extension, query)
             reader = connection.execute(query).to_arrow_reader(_ROWS)
-            yield pa.RecordBatch.from_pylist([], reader.schema)
+            first = next(iter(reader), None)
+            if first is None:  # Arrow makes no empty column of some types
+                kinds = [pa.null() if pa.types.is_union(kind) else kind for kind in reader.schema.types]
+                first = pa.RecordBatch.from_pylist([], pa.schema(zip(reader.schema.names, kinds, strict=True)))
+            yield first
             yield from reader
         except duckdb.Error as error:
             raise InvalidData(f"The query cannot be answered: {error}.") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,10 +17,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from .. import outputs
 from ..errors import InvalidData
+from .cells import as_json, is_nested, storable, unpacked
 from .readers import Images, Table, numeric, numeric_columns
 
-__all__ = ["Sink", "check_output", "open_sink", "write", "write_text"]
+__all__ = ["PAGE_MARK", "Sink", "check_output", "is_page", "open_sink", "write", "write_page"]
 
 
 class Sink(ABC):
@@ -46,7 +47,27 @@ class _Csv(Sink):
             csv.writer(head, lineterminator="\n").writerow(table.column_names)  # Arrow's own quotes every name
             self._stream.write(head.getvalue().encode())
             self._is_begun = True
-        pa.csv.write_csv(table, self._stream, pa.csv.WriteOptions(include_header=False))
+        pa.csv.write_csv(_of_plain_cells(table), self._stream, pa.csv.WriteOptions(include_header=False))
+
+
+def _of_plain_cells(table: pa.Table) -> pa.Table:
+    """The table with cells as texts that a CSV file cannot hold: JSON for lists and objects, hexadecimals for bytes."""
+    for i, name in enumerate(table.column_names):
+        cells = unpacked(table.column(i))
+        if is_nested(cells.type):
+            cells = as_json(cells)
+        elif pa.types.is_duration(cells.type):
+            cells = pa.chunked_array([[None if cell is None else str(cell) for cell in cells.to_pylist()]], pa.string())
+        elif pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
+            cells = pa.chunked_array(
+                [[None if cell is None else cell.hex() for cell in cells.to_pylist()]], pa.string()
+            )
+        table = table.set_column(i, name, cells)
+    return table
+
+
+def _told(cells: pa.ChunkedArray, say: Callable[[Any], str]) -> pa.ChunkedArray:
+    return pa.chunked_array([[None if cell is None else say(cell) for cell in cells.to_pylist()]], pa.string())
 
 
 class _Parquet(Sink):
@@ -55,7 +76,7 @@ class _Parquet(Sink):
         self._writer: Any = None
 
     def add(self, rows: Table | pa.Table) -> None:
-        table = rows if isinstance(rows, pa.Table) else rows.as_arrow()
+        table = storable(rows) if isinstance(rows, pa.Table) else rows.as_arrow()
         if self._writer is None:
             self._writer = pa.parquet.ParquetWriter(self._stream, table.schema)
         self._writer.write_table(table)
@@ -93,10 +114,10 @@ class _Array(Sink):
 
 
 class _Pictures(Sink):
-    """A folder of images, each row one, under the names of those that were read."""
+    """A folder of images, each row one, under the names of those that were read, folders included."""
 
     def __init__(self, folder: Path, images: Images) -> None:
-        self._folder, self._names, self._shape = folder, iter(images.files), images.shape
+        self._folder, self._names, self._shape = folder, iter(images.names), images.shape
 
     def add(self, rows: Table | pa.Table) -> None:
         from PIL import Image
@@ -104,11 +125,15 @@ class _Pictures(Sink):
         assert isinstance(rows, Table)
         for row in rows.rows:
             pixels = np.rint(255 * np.clip(row, 0, 1)).astype(np.uint8).reshape(self._shape)
-            Image.fromarray(pixels).save(self._folder / next(self._names).name)
+            where = self._folder / next(self._names)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(where)
 
 
-_LONGEST_NAME = 240
-"""In bytes: what file systems take, less what the name is lengthened by while the file is not whole."""
+PAGE_MARK = '<meta name="generator" content="diabolo">'
+_HEAD_BYTES = 1024
+_LONGEST_NAME = 255
+"""In bytes: what file systems take."""
 _SINKS: dict[str, Callable[[BinaryIO], Sink]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
 
 
@@ -124,7 +149,7 @@ def check_output(where: str | None, *, images: bool = False) -> None:
     Raises
     ------
     InvalidData
-        If the kind is unknown, the folder is not there, the folder for images is, or a folder has the file's name.
+        If the kind is unknown, the folder is not there, or something is there already.
     """
     if where is None or where == "-":
         return
@@ -136,6 +161,8 @@ def check_output(where: str | None, *, images: bool = False) -> None:
             raise InvalidData(f"{where} exists already. Choose another name for the folder of images.")
     elif path.is_dir():
         raise InvalidData(f"{where} is a folder. Choose the name of a file.")
+    elif path.exists():
+        raise InvalidData(f"{where} exists already, and is not overwritten. Choose another name, or remove it first.")
     elif path.suffix.lower() not in _SINKS:
         folder = ", or be that of a folder for images that come of images" if not path.suffix else ""
         raise InvalidData(f"{where}: the output's name must end in {', '.join(_SINKS)}{folder}.")
@@ -159,40 +186,25 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]
         yield from _to_standard_output()
         return
     path = Path(where)
-    scratch = path.with_name(f".{path.name}.part")
-    into = _as_folder(scratch, images) if images is not None and not path.suffix else _as_file(scratch, path.suffix)
     try:
-        with into as sink:
-            yield sink
-        scratch.replace(path)
+        if images is not None and not path.suffix:
+            with outputs.write_folder(path) as folder:
+                yield _Pictures(folder, images)
+        else:
+            with outputs.write_file(path) as stream:
+                yield from _filled(_SINKS[path.suffix.lower()](stream))
     except OSError as error:
         raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            scratch.unlink()
 
 
-@contextmanager
-def _as_folder(scratch: Path, images: Images) -> Iterator[Sink]:
-    scratch.mkdir()
+def _filled(sink: Sink) -> Iterator[Sink]:
     try:
-        yield _Pictures(scratch, images)
+        yield sink
     except BaseException:
-        shutil.rmtree(scratch)
+        with suppress(Exception):  # the first error is the one to tell
+            sink.close()
         raise
-
-
-@contextmanager
-def _as_file(scratch: Path, suffix: str) -> Iterator[Sink]:
-    with scratch.open("wb") as stream:
-        sink = _SINKS[suffix.lower()](stream)
-        try:
-            yield sink
-        except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                sink.close()
-            raise
-        sink.close()
+    sink.close()
 
 
 def _to_standard_output() -> Iterator[Sink]:
@@ -212,19 +224,28 @@ def write(where: str | None, rows: Any, images: Images | None = None) -> None:
         sink.add(rows)
 
 
-def write_text(where: str | os.PathLike[str], text: str) -> None:
-    """A file of text, whole or not at all.
+def write_page(where: str | os.PathLike[str], text: str) -> None:
+    """Write a page of HTML, in whose head `PAGE_MARK` stands, whole or not at all; an older such page is replaced.
 
     Raises
     ------
     InvalidData
-        If its folder is not there, or it cannot be written.
+        If its folder is not there, it cannot be written, or something else is there.
     """
-    path = Path(where)
-    scratch = path.with_name(f".{path.name}.part")
     try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        with outputs.write_file(where, is_page) as stream:
+            stream.write(text.encode())
+    except outputs.NotOurs as error:
+        raise InvalidData(
+            f"{where} exists already and was not written by diabolo, so it is not overwritten. Choose another name."
+        ) from error
     except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise InvalidData(f"{path} cannot be written: {error.strerror}.") from error
+        raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file says in its head that it is one of diabolo's pages."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return PAGE_MARK.encode() in stream.read(_HEAD_BYTES)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from .. import outputs
 from ..errors import UsageError
 
 __all__ = ["run"]
@@ -23,20 +24,33 @@ def run(out: Path, seed: int = 0) -> None:
     UsageError
         If ``out`` is a folder of something else.
     """
-    if out.exists() and any(out.iterdir()) and not (out / "results.json").is_file():
-        raise UsageError(f"{out} is not empty and holds no earlier demo. Choose another folder with --out.")
+    try:
+        outputs.check_replaceable(out, _is_demo)
+    except outputs.NotOurs as error:
+        raise UsageError(f"{out} is not empty and holds no earlier demo. Choose another folder with --out.") from error
     from rich.console import Console
 
+    from ..data import writers
     from . import page, pictures, study
 
     started = time.perf_counter()
     console = Console(stderr=True)
-    with console.status("preparing") as status:
-        findings = study.run(seed, lambda text: status.update(f"training: {text}"))
-        status.update("drawing")
-        drawn = pictures.draw(findings, out / "pictures")
-    results = findings.results | {"seconds": round(time.perf_counter() - started, 1)}
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (out / "index.html").write_text(page.render(results, drawn), encoding="utf-8")
+    with outputs.write_folder(out, _is_demo) as folder:
+        with console.status("preparing") as status:
+            findings = study.run(seed, lambda text: status.update(f"training: {text}"))
+            status.update("drawing")
+            drawn = pictures.draw(findings, folder / "pictures")
+        results = findings.results | {"seconds": round(time.perf_counter() - started, 1)}
+        (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        writers.write_page(folder / "index.html", page.render(results, drawn))
     page.print_tables(results, Console(file=sys.stdout))
     print(f"\n{results['seconds']} s; the pictures are in {out / 'index.html'}")
+
+
+def _is_demo(folder: Path) -> bool:
+    """Whether a folder is an earlier demo, and holds nothing else."""
+    from ..data.writers import is_page
+
+    if not is_page(folder / "index.html") or outputs.names_in(folder) != {"index.html", "results.json", "pictures"}:
+        return False
+    return all(picture.suffix == ".png" for picture in (folder / "pictures").iterdir())

@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ..data.writers import PAGE_MARK
+
 __all__ = ["print_tables", "render"]
 
 
@@ -144,7 +146,7 @@ def render(results: dict[str, Any], pictures: dict[str, str]) -> str:
     tables = "".join(_table(sheet) for sheet in _sheets(results))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>diabolo: five autoencoders on handwritten digits</title><style>{_STYLE}</style></head>
+{PAGE_MARK}<title>diabolo: five autoencoders on handwritten digits</title><style>{_STYLE}</style></head>
 <body><main>
 <h1>Five autoencoders, one formula</h1>
 <p>Trained on {data["train"]:,} of {escape(data["name"])};

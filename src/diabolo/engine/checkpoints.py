@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,13 +28,28 @@ from filelock import FileLock, Timeout
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from .. import outputs
 from ..errors import CheckpointError, DamagedCheckpoint
 from .trainer import State
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "remove"]
 
-_SUFFIX, _SCRATCH = ".checkpoint", ".part"
+_SUFFIX, _LOCK = ".checkpoint", "lock"
+_NAMED = re.compile(rf".+-\d{{8,}}{re.escape(_SUFFIX)}")
 _KEPT = 2
+
+
+def remove(folder: str | os.PathLike[str]) -> None:
+    """Delete a folder's checkpoints, and the folder, if it then is empty; nothing else that is in it."""
+    place = Path(folder)
+    if place.is_symlink() or not place.is_dir():
+        return
+    for file in place.iterdir():
+        is_lock = file.name == _LOCK and file.is_file() and not file.stat().st_size
+        if is_lock or _NAMED.fullmatch(file.name) or file.name.startswith(outputs.SCRATCH):
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else is in it
+        place.rmdir()
 
 
 class Checkpoints:
@@ -68,7 +84,7 @@ class Checkpoints:
             return self
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / "lock")
+            self._lock = FileLock(self.folder / _LOCK)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise CheckpointError(
@@ -88,7 +104,7 @@ class Checkpoints:
             self._lock.release()
 
     def _open(self) -> None:
-        for scratch in self.folder.glob(f"*{_SCRATCH}"):  # of a process that was killed while it wrote
+        for scratch in self.folder.glob(f"{outputs.SCRATCH}*"):  # of a process that was killed while it wrote
             scratch.unlink()
         found = self._found("*")
         if found and not self.resume:
@@ -99,7 +115,8 @@ class Checkpoints:
 
     def _found(self, stage: str) -> list[Path]:
         """The checkpoints of a stage, the newest first."""
-        return sorted(self.folder.glob(f"{stage}-*{_SUFFIX}"), key=_number, reverse=True)
+        named = (file for file in self.folder.glob(f"{stage}-*{_SUFFIX}") if _NAMED.fullmatch(file.name))
+        return sorted(named, key=_number, reverse=True)
 
     def identity(self) -> dict[str, Any] | None:
         """What the kept training was identified by; None if nothing is kept."""
@@ -132,16 +149,10 @@ class Checkpoints:
         """Write a state under the stage's next number, then remove those that are too old."""
         found = self._found(stage)
         file = self.folder / f"{stage}-{_number(found[0]) + 1 if found else 1:08d}{_SUFFIX}"
-        scratch = file.with_suffix(_SCRATCH)
         try:
-            with scratch.open("wb") as stream:
+            with outputs.write_file(file) as stream:
                 stream.write(_encoded(state, self._identity))
-                stream.flush()
-                os.fsync(stream.fileno())
-            scratch.replace(file)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
             kept = f"The one before, {found[0].name}, is whole." if found else "None was kept before."
             raise CheckpointError(
                 f"A checkpoint cannot be written to {self.folder}: {error.strerror or error}. {kept} "

@@ -106,18 +106,43 @@ class Setup:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Curves:
-    """Numbers by name, one vector: a kernel for each of them would cost more to start than to run."""
+class Terms:
+    """What one step, or one block of held-out rows, adds to the sums: numbers by name, in one vector."""
 
-    values: Float[Array, "... m"]
+    values: Float[Array, " m"]
     names: tuple[str, ...] = field(metadata={"static": True})
 
     @classmethod
-    def of(cls, terms: dict[str, Array]) -> Curves:
+    def of(cls, terms: dict[str, Array]) -> Terms:
         return cls(jnp.stack([jnp.asarray(terms[name], jnp.float32) for name in sorted(terms)]), tuple(sorted(terms)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Curves:
+    """Sums of terms by name, in one vector: a kernel for each of them would cost more to start than to run."""
+
+    values: Float[Array, "... m"]
+    finite: Float[Array, "... m"]
+    """The number of addends after which each sum was still finite."""
+    names: tuple[str, ...] = field(metadata={"static": True})
+
+    @classmethod
+    def zeros(cls, names: tuple[str, ...]) -> Curves:
+        """Sums of nothing."""
+        return cls(jnp.zeros(len(names), jnp.float32), jnp.zeros(len(names), jnp.float32), names)
+
+    def plus(self, terms: Terms) -> Curves:
+        """Add one more value to each sum."""
+        sums = self.values + terms.values
+        return Curves(sums, self.finite + jnp.isfinite(sums), self.names)
 
     def __getitem__(self, name: str) -> Array:
         return self.values[..., self.names.index(name)]
+
+    def n_finite(self, name: str) -> Array:
+        """Return the number of addends before the first that made this sum something other than a finite number."""
+        return self.finite[..., self.names.index(name)]
 
 
 def _stretch(
@@ -185,7 +210,7 @@ def stretch_many(
     return mapped(carry, setup, way, held_out)
 
 
-def _step(carry: Carry, chosen: Array, setup: Setup, rows: Array) -> tuple[Carry, Curves]:
+def _step(carry: Carry, chosen: Array, setup: Setup, rows: Array) -> tuple[Carry, Terms]:
     """One update, by the rows chosen."""
     clock = setup.clock
     t = carry.step / clock.steps_per_epoch
@@ -200,29 +225,29 @@ def _step(carry: Carry, chosen: Array, setup: Setup, rows: Array) -> tuple[Carry
     direction, memory = setup.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
     arrays = jax.tree.map(lambda w, u: w - rate * u, carry.arrays, direction)
     moved = carry._replace(arrays=arrays, optimizer=memory, step=carry.step + 1)
-    return moved, Curves.of(terms | {"beta": beta, "learning_rate": rate})
+    return moved, Terms.of(terms | {"beta": beta, "learning_rate": rate})
 
 
-def _judge(i: Array, arrays: Any, setup: Setup, held_out: Chunk) -> Curves:
+def _judge(i: Array, arrays: Any, setup: Setup, held_out: Chunk) -> Terms:
     """Block i's share in the held-out rows' mean terms at β's final value; the same noise every time."""
     size = min(BLOCK, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
     model = Model(setup.recipe.judging, setup.model(arrays).weights)
     _, terms = loss(model, x, stream_key(setup.noise.judging, i), setup.clock.final_beta, counts)
-    return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, Curves.of(terms))
+    return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, Terms.of(terms))
 
 
-def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, Curves]], carry: Any) -> tuple[Any, Curves]:
+def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, Terms]], carry: Any) -> tuple[Any, Curves]:
     """``step`` n times, and the sums of what it reports; n may be a traced number."""
 
     def body(i: Array, state: tuple[Any, Curves]) -> tuple[Any, Curves]:
         carry, sums = state
         carry, terms = step(i, carry)
-        return carry, jax.tree.map(jnp.add, sums, terms)
+        return carry, sums.plus(terms)
 
-    zeros = _zeros_like(lambda c: step(jnp.zeros((), jnp.int32), c)[1], carry)
-    return jax.lax.fori_loop(0, n, body, (carry, zeros))
+    reported = jax.eval_shape(lambda c: step(jnp.zeros((), jnp.int32), c)[1], carry)
+    return jax.lax.fori_loop(0, n, body, (carry, Curves.zeros(reported.names)))
 
 
 def _zeros_like(report: Callable[..., Curves], *args: Any) -> Curves:

@@ -41,15 +41,18 @@ class Rows:
         )
 
 
-def from_array(rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int) -> Rows:
-    """Rows in memory."""
+def from_array(
+    rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int, fingerprint: str | None = None
+) -> Rows:
+    """Rows in memory; their fingerprint, if it is known already."""
     order = np.random.default_rng([seed, 2]).permutation(len(rows))
     n_held_out = n_held_out_of(len(rows), validation_fraction)
     training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
     survey.see(training)
     scaler = survey.scaler()
     training_rows, missing = Resident(scaler.apply(training)), bool(np.isnan(rows).any())
-    return _rows(survey, scaler, training_rows, held_out, len(rows), files.fingerprint(rows), missing)
+    hashed = fingerprint or files.fingerprint(rows)
+    return _rows(survey, scaler, training_rows, held_out, len(rows), hashed, missing)
 
 
 def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) -> Rows:

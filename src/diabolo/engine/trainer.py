@@ -18,35 +18,30 @@ while they are trained, which makes the optimiser one kernel in place of one for
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import jax_config
 from ..core.model import Model, Recipe
 from ..core.optimizers import Adam, Optimizer
 from ..core.schedules import Cosine, Schedule
 from ..errors import TrainingDiverged
 from .batches import Chunk, Resident, Source, grid_size
-from .compiled import Best, Carry, Clock, Curves, Pass, Setup, Streams, stretch, stretch_many
+from .compiled import Best, Carry, Clock, Curves, Pass, Setup, Streams, stretch
 from .prng import stream
 from .sharding import current
 
-__all__ = ["Keeper", "Plan", "State", "Trained", "final_beta", "train", "train_many"]
+__all__ = ["Keeper", "Plan", "State", "Trained", "Trainer", "epochs_within", "final_beta", "train"]
 
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
-_TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
-_ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
 _TRAINING_NOISE, _JUDGING_NOISE = 3, 4
 _LOOKED_AT = 128
 
@@ -97,7 +92,7 @@ class Trained:
     best_epoch: int
     """Counted from 1; the last one where there are no held-out rows; 0: none was run, or none better than the start."""
 
-    @property
+    @cached_property
     def n_epochs(self) -> int:
         """How many epochs were run."""
         return len(self.history.get("loss", ()))
@@ -164,7 +159,7 @@ def train(
     TrainingDiverged
         If the loss is no longer finite.
     """
-    run = _Run(model, training, plan, validation)
+    run = Trainer(model, training, plan, validation)
     if keeper is not None:
         run.resume(keeper.latest(run.state.carry))
     good = run.state
@@ -184,81 +179,7 @@ def train(
             keeper.keep(run.state if run.is_sound else good)
 
 
-def train_many(
-    jobs: Sequence[tuple[Model, Source, Plan, Resident | None]], on_share: Callable[[float], None] | None = None
-) -> list[Trained]:
-    """Many trainings at once, each with the outcome that it would have alone.
-
-    Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
-    one such group for each core; the others are trained one after the other.
-
-    Parameters
-    ----------
-    jobs : sequence of (model, training, plan, validation)
-        As for `train`.
-    on_share : function or None
-        Told the share of all epochs that is done, now and then, from any thread.
-
-    Raises
-    ------
-    TrainingDiverged
-        If a loss is no longer finite.
-    """
-    runs = [_Run(*job) for job in jobs]
-    groups: dict[Any, list[_Run]] = {}
-    for number, run in enumerate(runs):
-        if not run.goes_on:
-            continue
-        groups.setdefault(run.likeness() or number, []).append(run)
-    for group in groups.values():
-        n_together, n_workers = _division(group)
-        if n_together == 1:
-            shards: Sequence[_Run | _Together] = group
-        else:
-            shards = [_Together(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
-        _finish(shards, n_workers, partial(_tell, runs, on_share))
-    return [run.outcome() for run in runs]
-
-
-def _tell(runs: Sequence[_Run], on_share: Callable[[float], None] | None) -> None:
-    """The share of all epochs that is done; those that a training leaves out, because it has stopped, are."""
-    if on_share is not None:
-        done = sum(run.epochs_done if run.goes_on else run.plan.max_epochs for run in runs)
-        on_share(done / max(1, sum(run.plan.max_epochs for run in runs)))
-
-
-def _division(group: Sequence[_Run]) -> tuple[int, int]:
-    """How many trainings one program does together, and how many such programs run at a time."""
-    n_cores, one = jax_config.n_cores(), group[0]
-    if n_cores is None:
-        return len(group), 1
-    most = _TOGETHER_BYTES // sum(leaf.nbytes for leaf in jax.tree.leaves(one.state.carry))
-    if most < 2:
-        return 1, 1
-    if one.batch * sum(leaf.size for leaf in jax.tree.leaves(one.state.carry.arrays)) >= _ALONE_PRODUCTS:
-        return 1, n_cores
-    rounds = -(-len(group) // (n_cores * most))
-    return -(-len(group) // (n_cores * rounds)), n_cores
-
-
-def _finish(shards: Sequence[_Run | _Together], n_workers: int, tell: Callable[[], None]) -> None:
-    """Train them all; the first compiles for all, then each worker takes one after another."""
-    stop = threading.Event()
-
-    def work(shard: _Run | _Together) -> None:
-        while shard.goes_on and not stop.is_set():
-            shard.stretch()
-            tell()
-
-    shards[0].stretch()
-    with ThreadPoolExecutor(n_workers) as pool:
-        try:
-            list(pool.map(work, shards))
-        finally:
-            stop.set()
-
-
-class _Run:
+class Trainer:
     """A training under way: its state, and everything that does not change."""
 
     def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
@@ -330,52 +251,39 @@ class _Run:
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
-            epoch = error.epoch or self.state.epoch
-            step, term, sigma = self._blamed(there, epoch)
-            raise _diverged(epoch, np.nan, self.plan, step, term, sigma) from None
-        self.wanted = _epochs_within(time.perf_counter() - started, len(records))
+            error.sigma = self._sigma_before(there, error)
+            raise
+        self.wanted = epochs_within(time.perf_counter() - started, len(records))
         return records
 
-    def _blamed(self, way: Pass, epoch: int) -> tuple[int, str, np.ndarray | None]:
-        """The step of a stretch's epoch after which the loss was no number, its term that was none, and σ before it.
-
-        The epochs before are run again, then half of the epoch, a half of that, and so on: the same steps each time.
-        """
-        n_steps, before = int(way.n_steps), epoch - self.state.epoch
-
-        @cache
-        def after_epochs(n_epochs: int) -> Any:
-            carry = self.placement.copied(self.state.carry)
-            if n_epochs:
-                carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
-            return carry
-
-        def run(n_epochs: int, then: int) -> tuple[Any, Curves]:
-            """The weights after so many epochs and steps of the stretch, and the last epoch's sums."""
-            one = way._replace(
-                orders=jnp.roll(way.orders, -n_epochs, axis=0),
-                n_steps=np.int32(then),
-                first_epoch=np.int32(self.state.epoch + n_epochs),
-                n_epochs=np.int32(1),
-                closes_epoch=np.bool_(False),
-                judges_start=np.bool_(False),
-            )
-            after, sums, *_ = stretch(after_epochs(n_epochs), self.setup, one, self.held_out)
-            return after.arrays, sums
-
-        low, high = 0, n_steps
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if np.isfinite(run(before, middle)[1]["loss"][0]) else (low, middle)
-        found = run(before, high)[1]
-        terms = [name for name in found.names if name not in _NO_TERMS and not np.isfinite(found[name][0])]
+    def _sigma_before(self, way: Pass, error: TrainingDiverged) -> np.ndarray | None:
+        """The likelihood's σ just before a step: the same steps are run again, up to there."""
+        if error.step is None:
+            return None
+        n_steps, n_before = int(way.n_steps), (error.epoch or self.state.epoch) - self.state.epoch
+        steps_before = n_before * n_steps + error.step - 1
         sigma = None
-        for done in range(before * n_steps + high - 1, max(-1, before * n_steps + high - 3), -1):
-            # The step before has left weights that are no numbers, if its loss was one and its gradient not.
-            sigma = _sigma(self.setup.model(run(*divmod(done, n_steps))[0]), way.rows[:_LOOKED_AT])
+        for done in range(steps_before, max(-1, steps_before - 2), -1):
+            # The step before has left weights that are not finite, if its loss was finite and its gradient not.
+            sigma = _sigma(self.setup.model(self._arrays_after(way, *divmod(done, n_steps))), way.rows[:_LOOKED_AT])
             if sigma is None or np.isfinite(sigma).all():
                 break
-        return high, ", ".join(terms) or "loss", sigma
+        return sigma
+
+    def _arrays_after(self, way: Pass, n_epochs: int, n_steps: int) -> Any:
+        """The weights after so many epochs of a stretch, and steps of the next one."""
+        carry = self.placement.copied(self.state.carry)
+        if n_epochs:
+            carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
+        rest = way._replace(
+            orders=jnp.roll(way.orders, -n_epochs, axis=0),
+            n_steps=np.int32(n_steps),
+            first_epoch=np.int32(self.state.epoch + n_epochs),
+            n_epochs=np.int32(1),
+            closes_epoch=np.bool_(False),
+            judges_start=np.bool_(False),
+        )
+        return stretch(carry, self.setup, rest, self.held_out)[0].arrays
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
@@ -415,7 +323,7 @@ class _Run:
         for i in range(int(n_run)):
             totals = {name: totals.get(name, 0.0) + float(sums[name][i]) for name in sums.names}
             if not np.isfinite(totals["loss"]):
-                raise _diverged(before.epoch + i, totals["loss"], self.plan)
+                raise _diverged(before.epoch + i, totals["loss"], self.plan, *_first_not_finite(sums, i, way))
             if way.closes_epoch:
                 record = _record(totals, means, i, sum(self.n_steps))
                 records.append((before.epoch + i, record))
@@ -449,68 +357,6 @@ class _Run:
         return Trained(
             jax.tree.map(_on_device, self.setup.model(arrays)), history, int(carry.best.epoch) if chosen else last_epoch
         )
-
-
-class _Together:
-    """Trainings under way whose programs are the same: one program, mapped over all of them.
-
-    ``room`` of them, the last one many times if need be, so that groups of nearly one size share a program.
-    """
-
-    def __init__(self, runs: Sequence[_Run], room: int) -> None:
-        self._runs, self._room = runs, room
-        ways = [run.way() for run in runs]
-        self._rows, self._rows_axis = _shared_or_stacked(self._filled([way.rows for way in ways]))
-        self._held_out, self._held_out_axis = _shared_or_stacked(self._filled([run.held_out for run in runs]))
-        self._setup = _stacked(self._filled([run.setup for run in runs]))
-        self._carry = _stacked(self._filled([run.state.carry for run in runs]))
-
-    def _filled(self, values: list[Any]) -> list[Any]:
-        return values + values[-1:] * (self._room - len(values))
-
-    @property
-    def goes_on(self) -> bool:
-        return any(run.goes_on for run in self._runs)
-
-    def stretch(self) -> None:
-        """One call of the program, for all that go on."""
-        started, runs = time.perf_counter(), self._runs
-        for run in runs:
-            run.wanted = max(run.wanted for run in runs)
-        ways = [run.way() for run in runs]
-        n_epochs = np.zeros(self._room, np.int32)  # none of those that fill the room
-        n_epochs[: len(runs)] = [way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)]
-        orders = np.stack(self._filled([way.orders for way in ways]))
-        way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
-        self._carry, *reports = stretch_many(
-            self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
-        )
-        going = [i for i, run in enumerate(runs) if run.goes_on]
-        reports = jax.device_get(reports)
-        for i in going:
-            runs[i].advance(None, way._replace(n_epochs=n_epochs[i]), *_member(reports, i))
-        if done := [i for i in going if not runs[i].goes_on]:
-            carries = jax.device_get(self._carry)
-            for i in done:
-                runs[i].state = replace(runs[i].state, carry=_member(carries, i))
-        took, most = time.perf_counter() - started, int(n_epochs.max())
-        for run in runs:
-            run.wanted = _epochs_within(took, most)
-
-
-def _member(many: Any, i: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[i], many)
-
-
-def _stacked(values: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.stack(jax.device_get(leaves)), *values)
-
-
-def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
-    """One value for all, if it is the same, else all of them along a new axis; and that axis, or None."""
-    if all(value is values[0] for value in values):
-        return values[0], None
-    return jax.device_put(_stacked(values)), 0
 
 
 def _on_device(leaf: Any) -> Any:
@@ -557,7 +403,7 @@ def _record(totals: dict[str, float], means: Curves | None, i: int, n_steps: int
     return record
 
 
-def _epochs_within(seconds: float, n_run: int) -> int:
+def epochs_within(seconds: float, n_run: int) -> int:
     """How many epochs the next stretch should have, if ``n_run`` took so long. It changes no result."""
     return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
 
@@ -565,15 +411,24 @@ def _epochs_within(seconds: float, n_run: int) -> int:
 _NO_TERMS = ("loss", "beta", "learning_rate")
 
 
+def _first_not_finite(sums: Curves, i: int, way: Pass) -> tuple[int | None, str | None]:
+    """The step of a stretch's epoch i, counted from 1, whose loss was the first not to be finite, and its terms."""
+    n_finite = {name: int(sums.n_finite(name)[i]) for name in sums.names}
+    if n_finite["loss"] >= way.n_steps:  # only the sum with the chunks before is not
+        return None, None
+    terms = [name for name, n in n_finite.items() if name not in _NO_TERMS and n <= n_finite["loss"]]
+    return n_finite["loss"] + 1, ", ".join(terms) or "loss"
+
+
 def _diverged(
-    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None, sigma: Any = None
+    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None
 ) -> TrainingDiverged:
     where = "" if step is None else f", step {step}, by its term {term}"
     error = TrainingDiverged(
         f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
         "or scale the data to a spread near 1."
     )
-    error.epoch, error.step, error.term, error.sigma = epoch, step, term, sigma
+    error.epoch, error.step, error.term = epoch, step, term
     return error
 
 

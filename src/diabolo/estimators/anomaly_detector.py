@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
-from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, KFold, ShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.corruptions import GaussianNoise
-from ..engine import inference
+from ..data.schema import Overrides
+from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidData
 from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
-from .ensemble import Ensemble, known_range
+from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, known_range, networks_of
+from .input import Opened
+from .predictor import Predictor
+from .trainable import store
 
-__all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation"]
+__all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation", "Judge"]
+
+Folds = list[tuple[np.ndarray, np.ndarray]]
+"""For each, which rows are learned from, and which are held out."""
 
 NOISE_LEVELS: dict[str, tuple[float, ...]] = {"ensemble": (0.1, 0.4), "single": (0.25,)}
 """σ of the denoisers, in standard deviations of a column."""
@@ -48,17 +56,41 @@ class Explanation(NamedTuple):
     """(n,): how strange each row is; −`AnomalyDetector.score_samples`."""
     contributions: np.ndarray
     """(n, columns): each column's share in the score; a row's sum is its score."""
-    columns: tuple[Any, ...]
+    columns: tuple[Name, ...]
     """Their names, or numbers if they have none."""
-    seen: Any
+    seen: Frame
     """The rows,"""
-    expected: Any
+    expected: Frame
     """and what they were expected to be, given all of their columns: in the user's units, as `reconstruct` gives it."""
 
     def leading(self, n: int = 3) -> np.ndarray:
         """The names of the ``n`` columns that contribute most to each row's score, the first one most: (n_rows, n)."""
         order = np.argsort(-self.contributions, axis=1, kind="stable")[:, :n]
         return np.array(self.columns, object)[order]
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """One network of a detector, and what is usual for it."""
+
+    predictor: Predictor
+    span: np.ndarray
+    """(2, d), the least and the greatest of each column in the rows that it has learned from."""
+    column_scale: np.ndarray
+    """(d,), the usual deviance in each column."""
+    scale: float = 1.0
+    """The unit of its scores."""
+
+    def deviances(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what rows are expected to be, in the user's units, and how far off each cell is; both (n, d)."""
+        read = np.clip(rows, *self.span)  # so that one absurd cell does not spoil what is expected of the others
+        mean, deviance = self.predictor.deviances(read, rows)
+        # a cell may be so far off that its square is infinite
+        return mean, np.minimum(deviance, _MOST).astype(np.float64)
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """Return how strange rows are, (n,)."""
+        return _strangeness(self.deviances(rows)[1] / self.column_scale, rows) / self.scale
 
 
 @dataclass(eq=False, repr=False)
@@ -102,10 +134,16 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     ----------
     estimators_ : list of list of BaseAutoencoder
         The networks, fold by fold. They may read columns of zeros after yours.
+    judges_ : tuple of Judge
+        The networks, and what is usual for each.
     calibration_scores_ : array
         The scores of the rows held out, sorted.
     offset_ : float
         `score_samples` below it are flagged. −inf, with a warning by `fit`, if there are too few rows for the rate.
+    input_ : InputSpec
+        The columns: how rows are validated, and results converted to what was given.
+    seed_ : int
+        The seed that was drawn from ``random_state``.
     n_features_in_ : int
     feature_names_in_ : array of str
         Only if `fit` was given names.
@@ -128,11 +166,12 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     false_alarm_rate: float = 0.01
     calibration: int | float | None = None
     scaling: str | None = "auto"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _ranges = _usual = _typical = np.empty(0)  # not annotated, so not parameters
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(NOISE_LEVELS)), BaseAutoencoder],
         "false_alarm_rate": [Interval(numbers.Real, 0, 1, closed="neither")],
         "calibration": [
@@ -140,13 +179,13 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             Interval(numbers.Real, 0, 1, closed="neither"),
             None,
         ],
-        **Ensemble._shared_constraints,
+        **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: object = None) -> Self:
         """Learn what is ordinary.
 
         Parameters
@@ -161,15 +200,14 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        rows = self._learned_from(X)
-        self._missing = bool(np.isnan(rows).any())
-        folds = list(self._folds(len(rows)))
-        self._ranges = np.stack([known_range(rows[training]) for training, _ in folds])
-        pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(rows[training], i)]
-        fitted = self._fitted(pairs)
-        each = len(fitted) // len(folds)
-        self.estimators_ = [fitted[i * each : (i + 1) * each] for i in range(len(folds))]
-        self._judge(rows, folds)
+        given = given_to(self, X)
+        given = given.with_input(allow_missing=bool(np.isnan(given.rows).any()))
+        folds = list(self._folds(len(given.rows), given.seed))
+        pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(given, training, i)]
+        trained = networks_of(self, pairs)
+        each = len(trained) // len(folds)
+        members = [trained[i * each : (i + 1) * each] for i in range(len(folds))]
+        store(self, given.fitted({"estimators_": members, **_judged(given, folds, members)}))
         if self.offset_ == -np.inf:
             least = int(np.ceil(1 / self.false_alarm_rate)) - 1
             warnings.warn(
@@ -180,13 +218,13 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             )
         return self
 
-    def _folds(self, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _folds(self, n_rows: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         wanted = self.calibration
         if wanted is None:
             wanted = _SHARE if self._n_flagged(int(np.ceil(_SHARE * n_rows))) else _FOLDS
-        splitter: Any = ShuffleSplit(1, test_size=wanted, random_state=self._seed)
+        splitter: BaseShuffleSplit | BaseCrossValidator = ShuffleSplit(1, test_size=wanted, random_state=seed)
         if wanted >= 1:
-            splitter = KFold(int(wanted), shuffle=True, random_state=self._seed)
+            splitter = KFold(int(wanted), shuffle=True, random_state=seed)
         try:
             yield from splitter.split(np.empty((n_rows, 0)))
         except ValueError as error:
@@ -198,45 +236,18 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         """Of n ordinary rows, as many as one more may be stranger than to be flagged."""
         return int(np.floor(self.false_alarm_rate * (n + 1) + 1e-9))
 
-    def _members(self, training: np.ndarray, fold: int) -> list[tuple[BaseAutoencoder, Any]]:
+    def _members(self, given: Given, training: np.ndarray, fold: int) -> list[tuple[BaseAutoencoder, Opened]]:
         """The unfitted networks of a fold, each with its rows."""
-        if self._missing and not np.isnan(training).any():  # in this fold; a network that has met none refuses them
-            training = training.copy()
-            training[0, 0] = np.nan
-        if (own := self._own(fold)) is not None:
-            return [(own, self._as_given(training))]
-        rng = np.random.default_rng([self._seed, 7, fold])
-        rounds = -(-_BATCH * _STEPS // len(training))
-        drawn = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])[: _BATCH * _STEPS]
-        rows = self._as_given(self._padded(training)[drawn])
+        known = given.rows[training]
+        if (own := given.own(self.estimator, fold)) is not None:
+            return [(own, given.handed(known))]
+        rng = np.random.default_rng([given.seed, 7, fold])
+        rounds = -(-_BATCH * _STEPS // len(known))
+        drawn = np.concatenate([rng.permutation(len(known)) for _ in range(rounds)])[: _BATCH * _STEPS]
+        rows = given.handed((known if given.input.schema is not None else _padded(known))[drawn])
         levels, scaling = NOISE_LEVELS[str(self.estimator)], "standard" if self.scaling == "auto" else self.scaling
-        seeds = range(self._seed + fold * len(levels), self._seed + (fold + 1) * len(levels))
+        seeds = range(given.seed + fold * len(levels), given.seed + (fold + 1) * len(levels))
         return [(_denoiser(sigma, scaling, seed), rows) for sigma, seed in zip(levels, seeds, strict=True)]
-
-    def _padded(self, rows: np.ndarray) -> np.ndarray:
-        """Rows with columns of zeros after theirs, so that tables of nearly one width share their programs."""
-        if isinstance(self.estimator, BaseAutoencoder) or self.schema_ is not None:
-            return rows
-        width = next((width for width in _WIDTHS if width >= rows.shape[1]), rows.shape[1])
-        return np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
-
-    def _judge(self, rows: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Learn what is usual for each network, of rows that it knows; and what is ordinary, of those it does not."""
-        usual, typical = [], []
-        for (training, _), members, span in zip(folds, self.estimators_, self._ranges, strict=True):
-            known = rows[training[np.linspace(0, len(training) - 1, min(_JUDGED, len(training))).astype(int)]]
-            for member in members:
-                deviance = self._deviances(member, span, known)[1]
-                mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
-                if self.schema_ is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
-                    mean = np.full_like(mean, mean.mean())
-                usual.append(mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny)
-                typical.append(np.median(_strangeness(deviance / usual[-1], known)))
-        self._usual, self._typical = np.stack(usual), np.maximum(typical, np.finfo(np.float32).tiny)
-        held_out = np.concatenate([self._scores(rows[some], (i,)) for i, (_, some) in enumerate(folds)])
-        one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
-        self._typical *= one
-        self.calibration_scores_ = np.sort(held_out / one) * _TIE
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -246,23 +257,24 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         k = self._n_flagged(len(self.calibration_scores_))
         return -float(self.calibration_scores_[-k]) if k else -np.inf
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: RowsLike) -> np.ndarray:
         """How ordinary each row is, (n,): at most 0, and −1 for the median of ordinary ones. Deterministic.
 
         Of a row with missing cells, which there must have been in `fit` as well, the others are judged.
         """
-        scores: np.ndarray = -self._mapped(X, lambda rows, _: self._scores(rows, range(len(self.estimators_))))
+        check_is_fitted(self)
+        scores: np.ndarray = -self.input_.map(X, lambda rows, _: _mean_score(self.judges_, rows), bool(self.verbose))
         return scores
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: RowsLike) -> np.ndarray:
         """`score_samples` − ``offset_``: negative for rows that are flagged."""
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: RowsLike) -> np.ndarray:
         """−1 for rows that are flagged, 1 for others."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def p_values(self, X: Any) -> np.ndarray:
+    def p_values(self, X: RowsLike) -> np.ndarray:
         """For each row, (n,), how often an ordinary one would be at least as strange; in (0, 1]."""
         return self.p_values_of(-self.score_samples(X))
 
@@ -273,52 +285,77 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         found: np.ndarray = (1 + len(known) - below) / (len(known) + 1)
         return found
 
-    def explain(self, X: Any) -> Explanation:
+    def explain(self, X: RowsLike) -> Explanation:
         """Which columns make each row strange, and what they were expected to be."""
+        check_is_fitted(self)
+        judges, columns = self.judges_, self.input_
 
         def why(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
             expected, shares = np.zeros(rows.shape), np.zeros(rows.shape)
-            for member, span, usual, typical in self._all():
-                mean, deviance = self._deviances(member, span, rows)
-                relative = deviance / usual
+            for judge in judges:
+                mean, deviance = judge.deviances(rows)
+                relative = deviance / judge.column_scale
                 total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
-                shares += (_strangeness(relative, rows) / typical / total)[:, None] * relative
+                shares += (_strangeness(relative, rows) / judge.scale / total)[:, None] * relative
                 expected += mean
-            return shares / len(self._typical), expected / len(self._typical), rows
+            return shares / len(judges), expected / len(judges), rows
 
-        shares, expected, rows = self._mapped(X, why)
-        if self.schema_ is None:
-            names = tuple(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-            return Explanation(shares.sum(axis=1), shares, names, rows, expected.astype(rows.dtype))
-        places = self.schema_.places
-        by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in self.schema_.names], axis=1)
-        return Explanation(
-            shares.sum(axis=1), by_column, self.schema_.names, self._told(rows, X), self._told(expected, X)
+        shares, expected, rows = columns.map(X, why, bool(self.verbose))
+        if columns.schema is None:
+            return Explanation(shares.sum(axis=1), shares, tuple(columns.labels), rows, expected.astype(rows.dtype))
+        places, names = columns.schema.places, columns.schema.names
+        by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in names], axis=1)
+        return Explanation(shares.sum(axis=1), by_column, names, columns.convert(rows, X), columns.convert(expected, X))
+
+    @property
+    def judges_(self) -> tuple[Judge, ...]:
+        """Each network, and what is usual for it."""
+        members = [member for fold in self.estimators_ for member in fold]
+        spans = np.repeat(self._ranges, len(self.estimators_[0]), axis=0)
+        return tuple(
+            Judge(member.predictor_, *usual)
+            for member, *usual in zip(members, spans, self._usual, self._typical, strict=True)
         )
 
-    def _all(self) -> Iterator[tuple[BaseAutoencoder, np.ndarray, np.ndarray, float]]:
-        """Each network, the range of the rows it has learned from, what is usual for it, and its unit."""
-        members = [member for fold in self.estimators_ for member in fold]
-        ranges = np.repeat(self._ranges, len(self.estimators_[0]), axis=0)
-        return zip(members, ranges, self._usual, self._typical, strict=True)
 
-    def _scores(self, rows: np.ndarray, folds: Any) -> np.ndarray:
-        """How strange rows are to the networks of these folds, (n,)."""
-        each = len(self.estimators_[0])
-        chosen = [one for i, one in enumerate(self._all()) if i // each in folds]
-        found = np.zeros(len(rows))
-        for member, span, usual, typical in chosen:
-            found += _strangeness(self._deviances(member, span, rows)[1] / usual, rows) / typical
-        return found / len(chosen)
+def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) -> dict[str, np.ndarray]:
+    """Learn what is usual for each network, of rows that it knows; and what is ordinary, of those it does not."""
+    rows, judges = given.rows, [list[Judge]() for _ in folds]
+    for (training, _), group, mine in zip(folds, members, judges, strict=True):
+        span = known_range(rows[training])
+        known = rows[training[np.linspace(0, len(training) - 1, min(_JUDGED, len(training))).astype(int)]]
+        for member in group:
+            deviance = Judge(member.predictor_, span, np.ones(rows.shape[1])).deviances(known)[1]
+            mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
+            if given.input.schema is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
+                mean = np.full_like(mean, mean.mean())
+            usual = mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny
+            typical = max(np.median(_strangeness(deviance / usual, known)), np.finfo(np.float32).tiny)
+            mine.append(Judge(member.predictor_, span, usual, typical))
+    held_out = np.concatenate([_mean_score(mine, rows[some]) for (_, some), mine in zip(folds, judges, strict=True)])
+    one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
+    every = [judge for mine in judges for judge in mine]
+    return {
+        "calibration_scores_": np.sort(held_out / one) * _TIE,
+        "_ranges": np.stack([mine[0].span for mine in judges]),
+        "_usual": np.stack([judge.column_scale for judge in every]),
+        "_typical": np.array([judge.scale for judge in every]) * one,
+    }
 
-    def _deviances(self, member: BaseAutoencoder, span: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What a network expects rows to be, in the user's units, and how far off each cell is; both (n, d)."""
-        width, scaler = rows.shape[1], member.scaler_
-        read = np.clip(rows, *span)  # so that one absurd cell does not spoil what is expected of the others
-        beside = np.hstack([scaler.apply(self._padded(some)) for some in (read, rows)])
-        mean, deviance = inference.by_rows(inference.deviances, member.model_, beside)
-        deviance = np.minimum(deviance[:, :width], _MOST)  # a cell may be so far off that its square is infinite
-        return scaler.invert(mean)[:, :width], deviance.astype(np.float64)
+
+def _mean_score(judges: Iterable[Judge], rows: np.ndarray) -> np.ndarray:
+    """How strange rows are to several networks, (n,)."""
+    found, n = np.zeros(len(rows)), 0
+    for judge in judges:
+        found += judge.scores(rows)
+        n += 1
+    return found / n
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Rows with columns of zeros after theirs, so that tables of nearly one width share their programs."""
+    width = next((width for width in _WIDTHS if width >= rows.shape[1]), rows.shape[1])
+    return np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
 
 
 def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoencoder:

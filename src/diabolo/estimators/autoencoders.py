@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,23 +11,33 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..core import recipes
 from ..core.activations import ACTIVATIONS
-from ..core.corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorruption, SaltAndPepper
+from ..core.corruptions import Corruption, NoCorruption
 from ..core.latents import Code, Latent
-from ..core.likelihoods import Bernoulli, Count, Gaussian, HeteroscedasticGaussian, LearnedGaussian, Likelihood
-from ..core.model import Model, Recipe
+from ..core.likelihoods import Gaussian, LearnedGaussian, Likelihood
+from ..core.model import Recipe
 from ..core.networks import MLP, Network, SkipMLP
-from ..core.objectives import ELBO, Objective, Reconstruction
+from ..core.objectives import Objective
 from ..core.penalties import Penalty
 from ..core.priors import Prior, StandardNormal
-from ..core.schedules import Constant, Cyclical, LinearWarmup, Schedule
+from ..core.schedules import Constant, Schedule
 from ..engine import closed_form, inference
-from ..engine.pretraining import layerwise
-from ..engine.splits import Rows
-from ..engine.trainer import Keeper
-from ..errors import InvalidParameter
-from .base import ESTIMATORS, BaseAutoencoder, documented
+from ..engine.jobs import LayerwiseStart, Outcome, Start
+from .base import ESTIMATORS, BaseAutoencoder
 from .classifier import AutoencoderClassifier
-from .trainable import MOST, Job, load, resolve
+from .documentation import documented
+from .input import InputSpec
+from .named_parts import (
+    ANNEALINGS,
+    CORRUPTIONS,
+    LAYERS,
+    LIKELIHOOD,
+    OBJECTIVES,
+    SIZE,
+    corruptions_of,
+    likelihood_of,
+    sizes_of,
+)
+from .trainable import load, resolve
 
 __all__ = [
     "ESTIMATORS",
@@ -42,35 +51,7 @@ __all__ = [
     "load",
 ]
 
-LIKELIHOODS: dict[str, Likelihood] = {
-    "gaussian": Gaussian(),
-    "learned_gaussian": LearnedGaussian(),
-    "heteroscedastic_gaussian": HeteroscedasticGaussian(),
-    "bernoulli": Bernoulli(),
-    "count": Count(),
-}
-CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
-    "gaussian": GaussianNoise,
-    "salt_and_pepper": SaltAndPepper,
-    "masking": Masking,
-    "missing": Missing,
-}
-OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
-ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
-
 _WIDEST_CODE, _NARROW, _MANY_DRAWS = 256, 16, 4
-_SIZE = Interval(numbers.Integral, 1, MOST, closed="both")
-_LIKELIHOOD = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
-_LAYERS = {"hidden_layer_sizes": ["array-like", _SIZE], "activation": [StrOptions(set(ACTIVATIONS))]}
-
-
-def _likelihood(value: str | Likelihood) -> Likelihood:
-    part: Likelihood = resolve("likelihood", value, LIKELIHOODS, Likelihood)
-    return part
-
-
-def _sizes(value: Any) -> tuple[int, ...]:
-    return tuple(np.atleast_1d(value).tolist())
 
 
 @documented
@@ -120,10 +101,10 @@ class Autoencoder(BaseAutoencoder):
     objective: str | Objective = "reconstruction"
     penalties: tuple[Penalty, ...] = ()
 
-    _former: ClassVar[dict[str, Any]] = {"encoder": MLP()}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"encoder": MLP()}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
-        **_LIKELIHOOD,
+        **LIKELIHOOD,
         "latent": [Latent, None],
         "encoder": [Network, None],
         "decoder": [Network, None],
@@ -140,7 +121,7 @@ class Autoencoder(BaseAutoencoder):
             latent=self.latent or Code(),
             prior=self.prior or StandardNormal(),
             decoder=self.decoder,
-            likelihood=_likelihood(self.likelihood),
+            likelihood=likelihood_of(self.likelihood),
             objective=resolve("objective", self.objective, OBJECTIVES, Objective),
             penalties=tuple(self.penalties),
         )
@@ -181,15 +162,15 @@ class BasicAutoencoder(BaseAutoencoder):
     activation: str = "identity"
     likelihood: str | Likelihood = "gaussian"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
-        **_LIKELIHOOD,
-        "n_latent": [_SIZE],
+        **LIKELIHOOD,
+        "n_latent": [SIZE],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
 
     def _recipe(self, n_features: int) -> Recipe:
-        return recipes.basic(self.n_latent, activation=self.activation, likelihood=_likelihood(self.likelihood))
+        return recipes.basic(self.n_latent, activation=self.activation, likelihood=likelihood_of(self.likelihood))
 
 
 @documented
@@ -248,16 +229,16 @@ class StackedAutoencoder(BaseAutoencoder):
     pretrain_epochs: int = 20
     pretrain_corruption: Corruption | tuple[Corruption, ...] | None = None
 
-    _former: ClassVar[dict[str, Any]] = {"skip": False}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"skip": False}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
-        **_LIKELIHOOD,
-        **_LAYERS,
-        "n_latent": [_SIZE],
+        **LIKELIHOOD,
+        **LAYERS,
+        "n_latent": [SIZE],
         "latent_activation": [StrOptions(set(ACTIVATIONS))],
         "skip": ["boolean"],
         "pretrain": [StrOptions({"layerwise"}), None],
-        "pretrain_epochs": [_SIZE],
+        "pretrain_epochs": [SIZE],
         "pretrain_corruption": [Corruption, tuple, list, None],
     }
     _fitted_json: ClassVar[tuple[str, ...]] = (*BaseAutoencoder._fitted_json, "pretrain_history_")
@@ -265,39 +246,20 @@ class StackedAutoencoder(BaseAutoencoder):
     def _recipe(self, n_features: int) -> Recipe:
         return recipes.stacked(
             self.n_latent,
-            hidden=_sizes(self.hidden_layer_sizes),
+            hidden=sizes_of(self.hidden_layer_sizes),
             activation=self.activation,
             latent_activation=self.latent_activation,
             skip=self.skip and self.pretrain is None,
-            likelihood=_likelihood(self.likelihood),
+            likelihood=likelihood_of(self.likelihood),
         )
 
-    def _corruptions(self) -> list[Corruption]:
-        """What each layer's input is pre-trained with."""
-        given, n_layers = self.pretrain_corruption or NoCorruption(), len(_sizes(self.hidden_layer_sizes)) + 1
-        each = [given] * n_layers if isinstance(given, Corruption) else list(given)
-        if len(each) != n_layers or not all(isinstance(one, Corruption) for one in each):
-            raise InvalidParameter(
-                f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
-                f"got {self.pretrain_corruption!r}."
-            )
-        if any(one.hides for one in each):
-            raise InvalidParameter(
-                "The 'pretrain_corruption' parameter must not hide cells, since a layer's input has no flags that tell "
-                f"which; got {self.pretrain_corruption!r}. Masking() sets them to 0."
-            )
-        return each
-
-    def _start(self, job: Job, keeper: Callable[[str], Keeper | None]) -> Job:
-        self.pretrain_history_: list[dict[str, list[float]]] = []
+    def _first(self) -> Start:
         if self.pretrain is None:
-            return super()._start(job, keeper)
-        plan, rows = replace(job.plan, max_epochs=self.pretrain_epochs), job.rows
-        with self._bar("pre-training", plan) as bar:
-            model, self.pretrain_history_ = layerwise(
-                job.model, rows.training, rows.held_out, plan, bar, keeper, self._corruptions()
-            )
-        return job._replace(model=model)
+            return super()._first()
+        return LayerwiseStart(self.pretrain_epochs, corruptions_of(self.pretrain_corruption, self.hidden_layer_sizes))
+
+    def _findings(self, outcome: Outcome) -> dict[str, object]:
+        return {"pretrain_history_": list(outcome.pretraining)}
 
 
 @documented
@@ -345,10 +307,10 @@ class SparseAutoencoder(BaseAutoencoder):
     _steps: ClassVar[int] = 3_000
     _most_epochs: ClassVar[int] = 1_500
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
-        **_LIKELIHOOD,
-        "n_hidden": [_SIZE, None],
+        **LIKELIHOOD,
+        "n_hidden": [SIZE, None],
         "target_activation": [Interval(numbers.Real, 0, 1, closed="neither")],
         "sparsity_weight": [Interval(numbers.Real, 0, None, closed="left"), None],
     }
@@ -360,22 +322,19 @@ class SparseAutoencoder(BaseAutoencoder):
             self.n_hidden or 2 * n_features,
             rho=self.target_activation,
             weight=self.sparsity_weight,
-            likelihood=_likelihood(self.likelihood),
+            likelihood=likelihood_of(self.likelihood),
         )
 
-    def _finish(self, rows: Rows) -> None:
-        total, n = np.zeros(self._n_features_out), 0
-        for piece in closed_form.pieces(rows):
-            total += inference.by_rows(inference.code, self.model_, piece).sum(axis=0, dtype=np.float64)
+    def _findings(self, outcome: Outcome) -> dict[str, object]:
+        model, given = outcome.trained.model, self.sparsity_weight
+        total, n = np.zeros(outcome.job.model.recipe.latent.n_latent), 0
+        for piece in closed_form.pieces(outcome.job.rows):
+            total += inference.by_rows(inference.code, model, piece).sum(axis=0, dtype=np.float64)
             n += len(piece)
-        self.mean_activation_ = total / n
-        self.sparsity_weight_ = _found_weight(self.model_) if self.sparsity_weight is None else self.sparsity_weight
-
-
-def _found_weight(model: Model) -> float:
-    """β, where a constraint has found it."""
-    part: Any = model.recipe.penalties[0]
-    return float(part.found(model.weights.penalties[0]))
+        if given is None:  # the constraint has found it
+            penalty: Any = model.recipe.penalties[0]
+            given = float(penalty.found(model.weights.penalties[0]))
+        return {"mean_activation_": total / n, "sparsity_weight_": given}
 
 
 @documented
@@ -430,31 +389,37 @@ class DenoisingAutoencoder(BaseAutoencoder):
     _steps: ClassVar[int] = 1_500
     _rate: ClassVar[float] = 0.068
 
-    _former: ClassVar[dict[str, Any]] = {"skip": False}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"skip": False}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
-        **_LIKELIHOOD,
-        **_LAYERS,
-        "n_latent": [_SIZE, None],
+        **LIKELIHOOD,
+        **LAYERS,
+        "n_latent": [SIZE, None],
         "corruption": [StrOptions(set(CORRUPTIONS)), Corruption],
         "skip": ["boolean"],
         "noise_level": [Interval(numbers.Real, 0, None, closed="left")],
     }
 
     def _recipe(self, n_features: int) -> Recipe:
+        return self._recipe_over(InputSpec(type(self).__name__, n_features))
+
+    def _recipe_over(self, columns: InputSpec) -> Recipe:
         named = {name: part(self.noise_level) for name, part in CORRUPTIONS.items() if name == self.corruption}
-        corruption, likelihood = resolve("corruption", self.corruption, named, Corruption), _likelihood(self.likelihood)
+        corruption, likelihood = (
+            resolve("corruption", self.corruption, named, Corruption),
+            likelihood_of(self.likelihood),
+        )
         given: dict[str, Any] = {
             "corruption": corruption,
-            "hidden": _sizes(self.hidden_layer_sizes),
+            "hidden": sizes_of(self.hidden_layer_sizes),
             "activation": self.activation,
             "likelihood": likelihood,
         }
         is_whole = self.n_latent is None and self.skip
-        is_plain = type(likelihood) in (Gaussian, LearnedGaussian) and getattr(self, "schema_", None) is None
-        if is_whole and is_plain and not (self._missing or corruption.hides):
-            return recipes.restoring(n_features, **given)
-        return recipes.denoising(self.n_latent or min(n_features, _WIDEST_CODE), skip=self.skip, **given)
+        is_plain = type(likelihood) in (Gaussian, LearnedGaussian) and columns.schema is None
+        if is_whole and is_plain and not (columns.allow_missing or corruption.hides):
+            return recipes.restoring(columns.width, **given)
+        return recipes.denoising(self.n_latent or min(columns.width, _WIDEST_CODE), skip=self.skip, **given)
 
 
 @documented
@@ -511,14 +476,14 @@ class VariationalAutoencoder(BaseAutoencoder):
     _most_from_linear: ClassVar[int] = 300
     _rate: ClassVar[float] = 0.068
 
-    _former: ClassVar[dict[str, Any]] = {"skip": False}
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _former: ClassVar[dict[str, object]] = {"skip": False}
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
-        **_LIKELIHOOD,
-        **_LAYERS,
-        "n_latent": [_SIZE, None],
+        **LIKELIHOOD,
+        **LAYERS,
+        "n_latent": [SIZE, None],
         "beta": [Interval(numbers.Real, 0, None, closed="left"), StrOptions(set(ANNEALINGS)), Schedule],
-        "n_samples": [_SIZE, None],
+        "n_samples": [SIZE, None],
         "skip": ["boolean"],
     }
 
@@ -526,9 +491,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         beta = Constant(float(self.beta)) if isinstance(self.beta, numbers.Real) else self.beta
         return recipes.variational(
             self.n_latent or min(n_features, _WIDEST_CODE),
-            hidden=_sizes(self.hidden_layer_sizes),
+            hidden=sizes_of(self.hidden_layer_sizes),
             activation=self.activation,
-            likelihood=_likelihood(self.likelihood),
+            likelihood=likelihood_of(self.likelihood),
             beta=resolve("beta", beta, ANNEALINGS, Schedule),
             skip=self.skip,
             n_samples=self.n_samples or (_MANY_DRAWS if n_features <= _NARROW else 1),

@@ -6,12 +6,15 @@ The same formula with p(y | z) in place of p(x | z): the likelihood is `Categori
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import equinox as eqx
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import check_classification_targets
@@ -22,14 +25,16 @@ from ..core.corruptions import Corruption, NoCorruption
 from ..core.likelihoods import Categorical
 from ..core.model import Model, Recipe
 from ..core.networks import MLP
-from ..data.scaler import Survey, refuse_far
+from ..data.scaler import Scaler, Survey
+from ..data.types import RowsLike
 from ..engine import inference
-from ..engine.checkpoints import Checkpoints
-from ..engine.splits import from_array
+from ..engine.jobs import GivenStart, Job, training, warning_of
+from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart
 from .base import BaseAutoencoder
-from .input import CELLS, validated
-from .trainable import Job, Learner, documented
+from .documentation import documented
+from .input import InputSpec
+from .trainable import Fitted, Learner, identity_of, plan_of, recipe_over, seed_of, share_held_out, store
 
 __all__ = ["AutoencoderClassifier"]
 
@@ -73,7 +78,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
     autoencoder: BaseAutoencoder | FrozenEstimator
     corruption: Corruption | None = None
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **Learner._parameter_constraints,
         "autoencoder": [BaseAutoencoder, FrozenEstimator],
         "corruption": [Corruption, None],
@@ -89,29 +94,36 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             )
         return inner
 
-    def _given(self) -> dict[str, Any]:
-        return super()._given() | {"autoencoder": self._begins_with()}
-
     def _recipe(self, n_features: int) -> Recipe:
-        begun = self._begins_with()._recipe(n_features)
+        return self._recipe_over(InputSpec(type(self).__name__, n_features))
+
+    def _recipe_over(self, columns: InputSpec) -> Recipe:
+        return self._recipe_of(columns, len(self._classes))
+
+    def _recipe_of(self, columns: InputSpec, n_classes: int) -> Recipe:
+        begun = recipe_over(self._begins_with(), columns)
         return Recipe(
             corruption=self.corruption or NoCorruption(),
             encoder=begun.encoder,
             latent=begun.latent,
             decoder=MLP(()),
             likelihood=Categorical(),
-            n_targets=len(self._classes),
+            n_targets=n_classes,
+            missing="told" if columns.allow_missing else "refused",
         )
+
+    def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
+        return self._recipe_of(columns, len(cast("list[object]", learned["_classes"])))
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: RowsLike,
+        y: ArrayLike,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: RowsLike | None = None,
+        y_val: ArrayLike | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
@@ -137,67 +149,61 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         InvalidPart, InvalidData, TrainingDiverged, CheckpointError
             As for an autoencoder's `fit`.
         """
+        self._validate_params()
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-
-        def begun(seed: int, kept: Checkpoints | None) -> Job:
-            rows, labels = validated(self, X, y, **CELLS, ensure_min_samples=2)
+        with training(folder, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
+            seed = seed_of(self.random_state, trainer.kept_seed)
+            columns, rows, labels = InputSpec.of_labelled(type(self).__name__, X, y)
             classes, positions = _classes_of(labels)
-            self._seed, self._classes = seed, classes.tolist()
             if (X_val is None) != (y_val is None):
                 raise InvalidData("X_val and y_val belong together: give both, or neither.")
-            ahead = None if X_val is None else (validated(self, X_val, **CELLS, reset=False), y_val)
+            ahead = None if X_val is None else replace(columns, allow_missing=True).read(X_val)
             apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
-            self.autoencoder_ = self._begun_with(rows, None if ahead is None else ahead[0], apart, checkpoint_every)
-            return self._job(rows, positions, ahead, kept)
+            begun = self._begun_with(rows, ahead, seed, checkpoint_every, apart)
+            columns = replace(columns, allow_missing=begun.input_.allow_missing)
+            beside = _beside(begun.scaler_, rows, positions, len(classes))
+            prepared = from_array(beside, Survey(None, "real"), share_held_out(self, ahead, len(rows)), seed)
+            if ahead is not None:
+                assert y_val is not None
+                of_val = _positions(y_val, classes, len(ahead))
+                prepared = prepared.judged_by(_beside(begun.scaler_, ahead, of_val, len(classes)))
+            job = self._job(columns, begun, prepared, len(classes), seed)
+            fingerprint = f"{prepared.fingerprint}+{begun.data_fingerprint_}"
+            outcome = trainer.train(job, identity_of(self, seed, columns, fingerprint))
+        own = {"_classes": classes.tolist(), "autoencoder_": begun, "scaler_": begun.scaler_}
+        store(self, Fitted.of(columns, outcome, own))
+        if (warning := warning_of(outcome)) is not None:
+            warnings.warn(warning, stacklevel=2)
+        return self
 
-        return self._trained(begun, folder, checkpoint_every, resume, callback)
-
-    def _begun_with(self, rows: np.ndarray, ahead: Any, apart: dict[str, Any], every: float) -> BaseAutoencoder:
+    def _begun_with(
+        self, rows: np.ndarray, ahead: np.ndarray | None, seed: int, every: float, apart: dict[str, Any]
+    ) -> BaseAutoencoder:
         given = self._begins_with()
         if isinstance(self.autoencoder, FrozenEstimator):
             check_is_fitted(given)
             for some in (rows,) if ahead is None else (rows, ahead):
-                given._read(some)
+                given.input_.read(some)
             return given
         one: BaseAutoencoder = clone(given)
         if one.random_state is None:
-            one.set_params(random_state=self._seed)
+            one.set_params(random_state=seed)
         return one.fit(rows, X_val=ahead, checkpoint_every=every, **apart)
 
-    def _job(self, rows: np.ndarray, positions: np.ndarray, ahead: Any, kept: Checkpoints | None) -> Job:
+    def _job(self, columns: InputSpec, begun: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int) -> Job:
         """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
-        begun, width = self.autoencoder_, self.n_features_in_
-        self.scaler_, self._missing = begun.scaler_, begun._missing
-        together, fraction = self._beside(rows, positions), self._share_held_out(ahead, len(rows))
-        prepared = from_array(together, Survey(None, "real"), fraction, self._seed)
-        if ahead is not None:
-            prepared = prepared.judged_by(self._beside(ahead[0], self._positions(ahead[1], len(ahead[0]))))
-        if kept is not None:
-            kept.identify(self._identity(f"{prepared.fingerprint}+{begun.data_fingerprint_}"))
-        formula = self._formula()
-        if formula.missing == "told" and not self._missing:
+        width, formula = columns.width, self._recipe_of(columns, n_classes)
+        if formula.missing == "told" and not columns.allow_missing:
             raise InvalidPart(
                 f"{self.corruption!r} hides cells, but the autoencoder has learned from rows without missing ones. "
                 "Give it the same corruption."
             )
-        model = Model.build(formula, width, self._seed)
+        model = Model.build(formula, width, seed)
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
         low, high = prepared.bounds
         model = Model(model.recipe, weights).bind(low[:width], high[:width])
-        return Job(model, prepared, self._plan(prepared.training.n_rows, model))
-
-    def _beside(self, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Scaled rows, and each one's class as a row of zeros and a one."""
-        return np.hstack([self.scaler_.apply(rows), np.eye(len(self._classes), dtype=np.float32)[positions]])
-
-    def _positions(self, labels: Any, n_rows: int) -> np.ndarray:
-        """Where labels stand among the classes."""
-        labels = np.asarray(labels)
-        if labels.shape != (n_rows,):
-            raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each.")
-        if unknown := sorted(set(np.unique(labels).tolist()) - set(self._classes)):
-            raise InvalidData(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
-        return np.searchsorted(self.classes_, labels)
+        plan = plan_of(self, prepared.training.n_rows, model, width, seed)
+        return Job(model, prepared, plan, GivenStart(), columns.owners)
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -206,21 +212,19 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         """The labels, sorted."""
         return np.asarray(self._classes)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: RowsLike) -> np.ndarray:
         """p(y | x): rows (n, d) → probabilities (n, c) of the classes in the order of ``classes_``."""
         check_is_fitted(self)
-        rows = self._read(X)
-        told = inference.by_rows(inference.reconstruct, self.model_, rows, scaler=self.scaler_)
-        refuse_far(told, self.scaler_, rows, self._name_of)
+        told = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
         found = told.astype(np.float64)
         shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # they sum to 1 in 32 bits only
         return shares
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: RowsLike) -> np.ndarray:
         """log p(y | x), as `predict_proba`, in nats."""
         return np.log(self.predict_proba(X))
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: RowsLike) -> np.ndarray:
         """The most probable label of each row, (n,)."""
         best = self.predict_proba(X).argmax(axis=1)
         labels: np.ndarray = self.classes_[best]
@@ -235,3 +239,18 @@ def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     except (ValueError, TypeError) as error:
         raise InvalidData(f"y does not hold labels: {error} Give one kind of label, none of them missing.") from error
     return classes, positions
+
+
+def _beside(scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int) -> np.ndarray:
+    """Scaled rows, and each one's class as a row of zeros and a one."""
+    return np.hstack([scaler.apply(rows), np.eye(n_classes, dtype=np.float32)[positions]])
+
+
+def _positions(labels: ArrayLike, classes: np.ndarray, n_rows: int) -> np.ndarray:
+    """Where labels stand among the classes."""
+    labels = np.asarray(labels)
+    if labels.shape != (n_rows,):
+        raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each.")
+    if unknown := sorted(set(np.unique(labels).tolist()) - set(classes.tolist())):
+        raise InvalidData(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
+    return np.searchsorted(classes, labels)

@@ -3,110 +3,137 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from ..data.blocks import CHUNK_BYTES, Store
-from ..data.readers import Table
+from ..data.readers import Wanted
+from ..data.sampling import sample_positions, take_rows
 from ..data.scaler import KINDS, NOTHING_KNOWN, refuse_lost
+from ..data.schema import Overrides, Schema
+from ..data.types import RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData
 from ..persistence import files
-from .base import BaseAutoencoder
-from .input import Tables
-from .sweep import fitted_together
-from .trainable import Kept
+from ..persistence.serialization import Found, Stored
+from .base import BaseAutoencoder, fit_together
+from .input import InputSpec, Opened
+from .trainable import Fitted, Kept, stored_of
 
-__all__ = ["Ensemble", "known_range"]
+__all__ = ["CONSTRAINTS", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
 
 
-class Ensemble(Tables, Kept):
+CONSTRAINTS: dict[str, list[object]] = {
+    "scaling": [StrOptions(set(KINDS)), None],
+    "schema": [StrOptions({"auto"}), dict, None],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+"""Of the parameters that all jobs have."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The rows that a job learns from, in memory."""
+
+    input: InputSpec
+    rows: np.ndarray
+    seed: int
+    n_samples: int
+    """How many rows were given."""
+    fingerprint: str
+
+    @classmethod
+    def learn(cls, owner: str, X: RowsLike, wanted: Wanted, seed: int) -> Given:
+        """Open the rows of a fit, once: of a store as many as may be in memory at once, drawn at random.
+
+        Raises
+        ------
+        InvalidData
+            As `InputSpec.learn`, or if no cell is known.
+        """
+        opened = InputSpec.learn(owner, X, wanted)
+        rows = _drawn(opened.rows, seed) if isinstance(opened.rows, Store) else opened.rows
+        if np.isnan(rows).all():
+            raise InvalidData(NOTHING_KNOWN)
+        refuse_lost(*known_range(rows))
+        return cls(opened.input, rows, seed, opened.n_rows, files.fingerprint(rows))
+
+    def with_input(self, **changes: Any) -> Given:
+        """The same rows, whose columns differ."""
+        return replace(self, input=replace(self.input, **changes))
+
+    def handed(self, rows: np.ndarray) -> Opened:
+        """Rows of these columns, made of those given, as a network is fitted to them: they are not opened again."""
+        names = self.input.names if self.input.schema is not None else None
+        width = rows.shape[1] if self.input.schema is None else self.input.n_features
+        spec = replace(self.input, n_features=width, names=names, image_shape=None)
+        return Opened(spec, rows, len(rows), self.fingerprint)
+
+    def own(self, estimator: object, fold: int = 0) -> BaseAutoencoder | None:
+        """The user's own estimator, unfitted, if there is one."""
+        if not isinstance(estimator, BaseAutoencoder):
+            return None
+        one: BaseAutoencoder = clone(estimator)
+        return one.set_params(random_state=self.seed + fold) if one.random_state is None else one
+
+    def fitted(self, learned: Mapping[str, object]) -> Fitted:
+        """What a job has learned of these rows."""
+        places = {"schema_": self.input.schema, "image_shape_": self.input.image_shape}
+        return Fitted(self.input, self.seed, self.n_samples, self.fingerprint, {**places, **learned})
+
+
+class Ensemble(Kept):
     """Base of the jobs that several networks do together."""
 
     estimator: str | BaseAutoencoder
-    scaling: str | None
-    schema: str | dict[str, Any] | None
+    schema: str | Overrides | None
     random_state: int | np.random.RandomState | None
     verbose: int
     estimators_: list[list[BaseAutoencoder]]
+    schema_: Schema | None
 
-    _shared_constraints: ClassVar[dict[str, list[Any]]] = {
-        "scaling": [StrOptions(set(KINDS)), None],
-        "schema": [StrOptions({"auto"}), dict, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-    _fitted_json: ClassVar[tuple[str, ...]] = ("n_samples_", "data_fingerprint_")
-
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
 
-    def _learned_from(self, X: Any) -> np.ndarray:
-        """The rows to learn from, in memory: of a store as many as may be there at once, drawn at random."""
-        self._validate_params()
-        self._seed = int(check_random_state(self.random_state).randint(2**30))
-        given = self._opened(X)
-        rows: np.ndarray = _drawn(given, self._seed) if isinstance(given, Store) else given
-        if np.isnan(rows).all():
-            raise InvalidData(NOTHING_KNOWN)
-        refuse_lost(*known_range(rows))
-        self.n_samples_ = given.n_rows if isinstance(given, Store) else len(rows)
-        self.data_fingerprint_ = files.fingerprint(rows)
-        return rows
+    def _stored(self) -> Stored:
+        groups = tuple(tuple(map(stored_of, group)) for group in self.estimators_)
+        return replace(super()._stored(), groups=groups)
 
-    @property
-    def _speaks(self) -> bool:
-        return bool(self.verbose)
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
+        return {
+            "schema_": columns.schema,
+            "image_shape_": columns.image_shape,
+            "estimators_": [list(group) for group in found.groups],
+        }
 
-    def _fitted(self, pairs: Sequence[tuple[BaseAutoencoder, Any]]) -> list[BaseAutoencoder]:
-        """Networks fitted to the rows beside them, all together."""
-        with Bar(f"{type(self).__name__} training", 1.0, self._speaks, "compiling") as bar:
-            return fitted_together(pairs, bar.show)
 
-    def _own(self, fold: int = 0) -> BaseAutoencoder | None:
-        """The user's own estimator, unfitted, if there is one."""
-        if not isinstance(self.estimator, BaseAutoencoder):
-            return None
-        one: BaseAutoencoder = clone(self.estimator)
-        return one.set_params(random_state=self._seed + fold) if one.random_state is None else one
+def given_to(estimator: Ensemble, X: RowsLike) -> Given:
+    """The rows that an estimator is to learn from; its parameters are checked before."""
+    estimator._validate_params()
+    seed = int(check_random_state(estimator.random_state).randint(2**30))
+    return Given.learn(type(estimator).__name__, X, estimator.schema, seed)
 
-    def _as_given(self, rows: np.ndarray) -> Any:
-        """Rows as an autoencoder takes them."""
-        return rows if self.schema_ is None else Table(rows, self.schema_.owners, self.schema_)
 
-    @property
-    def _columns(self) -> Sequence[Any]:
-        """The name, or number, of the column that each number of a row belongs to."""
-        return range(self._width) if self.schema_ is None else self.schema_.owners
-
-    @property
-    def _are_numbers(self) -> np.ndarray:
-        """Which numbers of a row are cells of an order: numbers, dates and counts."""
-        if self.schema_ is None:
-            return np.ones(self._width, bool)
-        ordered = {column.name for column in self.schema_.used if column.has_order}
-        return np.array([name in ordered for name in self.schema_.owners])
+def networks_of(estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Opened]]) -> list[BaseAutoencoder]:
+    """Networks fitted to the rows beside them, all together."""
+    with Bar(f"{type(estimator).__name__} training", 1.0, bool(estimator.verbose), "compiling") as bar:
+        return fit_together(pairs, bar.show)
 
 
 def _drawn(store: Store, seed: int) -> np.ndarray:
     """As many rows of a store as may be in memory at once, in their order."""
     n_kept = min(store.n_rows, CHUNK_BYTES // (4 * store.n_features))
-    chosen = np.sort(np.random.default_rng([seed, 8]).choice(store.n_rows, n_kept, replace=False))
-    pieces, first = [], 0
-    for rows in store.spans():
-        here = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(rows))]
-        pieces.append(rows[here - first])
-        first += len(rows)
-        store.release()
-    return np.concatenate(pieces)
+    return take_rows(store, sample_positions(store.n_rows, n_kept, np.random.default_rng([seed, 8])))
 
 
 def known_range(rows: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy.stats import norm
@@ -13,11 +13,16 @@ from sklearn.preprocessing import PowerTransformer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..data.schema import Schema
+from ..data.sampling import sample_positions
+from ..data.schema import Overrides, Schema
+from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidParameter
 from .autoencoders import VariationalAutoencoder
-from .base import BaseAutoencoder, drawing, require_positive
-from .ensemble import Ensemble
+from .base import BaseAutoencoder
+from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, networks_of
+from .input import InputSpec
+from .reconstructor import drawing, require_positive
+from .trainable import store
 
 __all__ = ["AutoencoderGenerator"]
 
@@ -64,6 +69,10 @@ class AutoencoderGenerator(Ensemble):
         The one network, in a list in a list.
     weights_, means_, covariances_ : arrays of shape (m,), (m, K), (m, K, K)
         The mixture: a component for each twelve rows, at most 100.
+    input_ : InputSpec
+        The columns: how rows are validated, and results converted to what was given.
+    seed_ : int
+        The seed that was drawn from ``random_state``.
     n_features_in_ : int
     feature_names_in_ : array of str
         Only if `fit` was given names.
@@ -88,18 +97,18 @@ class AutoencoderGenerator(Ensemble):
     """
 
     estimator: str | BaseAutoencoder = "auto"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions({"auto"}), BaseAutoencoder],
-        **Ensemble._shared_constraints,
+        **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("weights_", "means_", "covariances_", "_found", "_known")
-    _missing = True
+    _found = _known = np.empty(0)  # not annotated, so not parameters
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: object = None) -> Self:
         """Learn what rows are like.
 
         Parameters
@@ -114,34 +123,32 @@ class AutoencoderGenerator(Ensemble):
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`; or if ``estimator`` has no posterior to draw codes from.
         """
-        rows = self._with_counts_as_numbers(self._learned_from(X).astype(np.float64))
-        levels = np.linspace(0, 1, _LEVELS)
-        self._known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
-        scores = self._put(rows, lambda column, i: _scores(column, self._known[:, i]))
-        self.estimators_ = [self._fitted([(self._network(*rows.shape), self._as_given(scores))])]
+        given = _with_counts_as_numbers(given_to(self, X))
+        rows, columns, levels = given.rows, given.input, np.linspace(0, 1, _LEVELS)
+        known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
+        scores = _put(columns, rows, lambda cells, i: _scores(cells, known[:, i]))
+        trained = networks_of(self, [(self._network(given), given.handed(scores))])
 
-        rng = np.random.default_rng([self._seed, 10])
-        codes = self._one._coded(scores[np.sort(rng.choice(len(rows), min(_ROWS, len(rows)), replace=False))])
+        rng, predictor = np.random.default_rng([given.seed, 10]), trained[0].predictor_
+        codes = predictor.codes(scores[sample_positions(len(rows), _ROWS, rng)])
         mixture = GaussianMixture(
             int(np.clip(len(codes) // _PER_COMPONENT, 1, _MOST_COMPONENTS)),
             reg_covar=_LEAST_VARIANCE,
-            random_state=self._seed,
+            random_state=given.seed,
         ).fit(codes)
-        self.weights_, self.means_, self.covariances_ = mixture.weights_, mixture.means_, mixture.covariances_
-        self._found = np.quantile(self._one._decoded(self._codes(_ROWS, rng), self._seed), levels, axis=0)
-        return self
+        drawn = _codes(mixture.weights_, mixture.means_, mixture.covariances_, _ROWS, rng)
+        learned = {
+            "estimators_": [trained],
+            "weights_": mixture.weights_,
+            "means_": mixture.means_,
+            "covariances_": mixture.covariances_,
+            "_known": known,
+            "_found": np.quantile(predictor.decode(drawn, given.seed, noise=True), levels, axis=0),
+        }
+        return store(self, given.with_input(allow_missing=True).fitted(learned))
 
-    def _with_counts_as_numbers(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as a schema without counts has them, which is entered; scores are no counts."""
-        if self.schema_ is None:
-            return rows
-        given = self.schema_
-        self.schema_ = Schema(tuple(replace(c, kind="number") if c.kind == "count" else c for c in given.columns))
-        places = self.schema_.places
-        return np.hstack([rows[:, given.places[name]] for name in sorted(places, key=lambda name: places[name].start)])
-
-    def _network(self, n_rows: int, width: int) -> BaseAutoencoder:
-        own = self._own()
+    def _network(self, given: Given) -> BaseAutoencoder:
+        own, (n_rows, width) = given.own(self.estimator), given.rows.shape
         if own is None:
             return VariationalAutoencoder(
                 n_latent=int(np.clip(width // 2, 1, _MOST_CODES)),
@@ -153,7 +160,7 @@ class AutoencoderGenerator(Ensemble):
                 validation_fraction=0.1,
                 max_epochs=max(_LEAST_EPOCHS, -(-_STEPS // -(-n_rows // _BATCH))),
                 batch_size=_BATCH,
-                random_state=self._seed,
+                random_state=given.seed,
             )
         if not hasattr(own, "sample"):
             raise InvalidParameter(
@@ -162,28 +169,16 @@ class AutoencoderGenerator(Ensemble):
             )
         return own
 
-    @property
-    def _one(self) -> BaseAutoencoder:
-        return self.estimators_[0][0]
-
-    def _codes(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws from the mixture, (n, K)."""
-        of = rng.choice(len(self.weights_), n, p=self.weights_)
-        z = rng.standard_normal((n, self.means_.shape[1]))
-        for i, (mean, root) in enumerate(zip(self.means_, np.linalg.cholesky(self.covariances_), strict=True)):
-            z[of == i] = mean + z[of == i] @ root.T
-        return z.astype(np.float32)
-
     # -- using --------------------------------------------------------------------------------------------------------
 
     def sample(
         self,
         n_samples: int = 1,
         *,
-        given: Mapping[Any, Any] | None = None,
+        given: Mapping[Name, object] | None = None,
         noise: bool = True,
         random_state: int | None = None,
-    ) -> Any:
+    ) -> Frame:
         """New rows.
 
         Parameters
@@ -210,28 +205,54 @@ class AutoencoderGenerator(Ensemble):
         n_samples = require_positive(n_samples)
         seed = int(drawing(random_state).randint(2**30))
         rng = np.random.default_rng([seed, 11])
+        columns, predictor = self.input_, self.estimators_[0][0].predictor_
+        mixture = self.weights_, self.means_, self.covariances_
         if not given:
-            codes, row = self._codes(n_samples, rng), None
+            codes, row = _codes(*mixture, n_samples, rng), None
         else:
-            row = self._row_of(given)
+            row = columns.row_of(given)
             at_least, for_each = _CANDIDATES
-            told = self._put(row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i])))
-            codes = self._one._likely(self._codes(max(at_least, for_each * n_samples), rng), told, n_samples, seed)
+            told = _put(columns, row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i])))
+            drawn = _codes(*mixture, max(at_least, for_each * n_samples), rng)
+            codes = predictor.select_codes(drawn, told, n_samples, seed)
 
         def known(cells: np.ndarray, i: int) -> np.ndarray:
             found = _at(self._known[:, i], _levels(cells, self._found[:, i]))
             return _rounded_as(self._known[:, i], found)
 
-        rows = self._put(self._one._decoded(codes, seed, noise), known)
-        return self._told(rows if row is None else np.where(np.isnan(row), rows, row))
+        rows = _put(columns, predictor.decode(codes, seed, noise=noise), known)
+        return columns.convert(rows if row is None else np.where(np.isnan(row), rows, row))
 
-    def _put(self, rows: np.ndarray, where: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-        """Rows with the known numbers of each column put elsewhere; yes and no, and categories, stay."""
-        moved = rows.astype(np.float64)
-        for i in np.flatnonzero(self._are_numbers & ~np.isnan(rows).all(axis=0)):
-            known = ~np.isnan(rows[:, i])
-            moved[known, i] = where(moved[known, i], int(i))
-        return moved
+
+def _with_counts_as_numbers(given: Given) -> Given:
+    """Rows in 64 bits, and as a schema without counts has them; scores are no counts."""
+    schema, rows = given.input.schema, given.rows.astype(np.float64)
+    if schema is None:
+        return replace(given, rows=rows)
+    numbers = Schema(tuple(replace(c, kind="number") if c.kind == "count" else c for c in schema.columns))
+    places = numbers.places
+    rows = np.hstack([rows[:, schema.places[name]] for name in sorted(places, key=lambda name: places[name].start)])
+    return replace(given, rows=rows, input=replace(given.input, schema=numbers))
+
+
+def _codes(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws from a mixture, (n, K)."""
+    of = rng.choice(len(weights), n, p=weights)
+    z = rng.standard_normal((n, means.shape[1]))
+    for i, (mean, root) in enumerate(zip(means, np.linalg.cholesky(covariances), strict=True)):
+        z[of == i] = mean + z[of == i] @ root.T
+    return z.astype(np.float32)
+
+
+def _put(columns: InputSpec, rows: np.ndarray, where: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    """Rows with the known numbers of each column put elsewhere; yes and no, and categories, stay."""
+    moved = rows.astype(np.float64)
+    for i in np.flatnonzero(columns.is_ordered & ~np.isnan(rows).all(axis=0)):
+        known = ~np.isnan(rows[:, i])
+        moved[known, i] = where(moved[known, i], int(i))
+    return moved
 
 
 def _quantiles(column: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ..core.component import require_number
 from ..core.corruptions import Missing
 from ..core.latents import Code
 from ..core.networks import MLP
 from ..core.optimizers import Adam
+from ..data.schema import Overrides
+from ..data.types import Frame, RowsLike
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
-from .ensemble import Ensemble, known_range
+from .ensemble import CONSTRAINTS, Ensemble, given_to, known_range, networks_of
+from .input import InputSpec
+from .predictor import Predictor
+from .trainable import store
 
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
@@ -66,6 +72,12 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         The networks, in one list.
     calibration_errors_ : array
         Errors in cells of numbers that no network has seen, sorted, in units of `intervals`' own for each cell.
+    range_ : array of shape (2, d)
+        The least and the greatest of each column's known cells.
+    input_ : InputSpec
+        The columns: how rows are validated, and results converted to what was given.
+    seed_ : int
+        The seed that was drawn from ``random_state``.
     n_features_in_ : int
     feature_names_in_ : array of str
         Only if `fit` was given names.
@@ -89,18 +101,18 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     estimator: str | BaseAutoencoder = "ensemble"
     scaling: str | None = "auto"
-    schema: str | dict[str, Any] | None = "auto"
+    schema: str | Overrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
-        **Ensemble._shared_constraints,
+        **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_errors_", "_range", "_usual")
-    _missing = True  # cells are hidden from the networks, if none are missing
+    _range = _usual = np.empty(0)  # not annotated, so not parameters
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: object = None) -> Self:
         """Learn to tell each cell from the others of its row.
 
         Parameters
@@ -115,35 +127,32 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        rows = self._learned_from(X)
-        self._range = known_range(rows)
-        rng = np.random.default_rng([self._seed, 9])
+        given = given_to(self, X).with_input(
+            allow_missing=True
+        )  # cells are hidden from the networks, if none are missing
+        rows, span = given.rows, known_range(given.rows)
+        rng = np.random.default_rng([given.seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
         (least, most), (few, many) = _APART, _CELLS_APART
-        apart = self._chosen(rows, min(max(least, few / n_known), most, many / n_known), rng)
+        apart = _chosen(given.input, rows, min(max(least, few / n_known), most, many / n_known), rng)
         shown = np.where(apart, np.nan, rows)
-        given = self._as_given(shown)
-        own = self._own()
-        members = [own] if own is not None else self._networks(len(rows), n_known)
-        self.estimators_ = [self._fitted([(member, given) for member in members])]
+        own = given.own(self.estimator)
+        members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
+        of_fit = given.handed(shown)
+        trained = networks_of(self, [(member, of_fit) for member in members])
 
+        networks = _Networks(tuple(member.predictor_ for member in trained), span)
         judged = shown[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
-        hidden = self._chosen(judged, _HIDDEN, rng)
-        errors = np.square(self._told_of(np.where(hidden, np.nan, judged))[0] - judged)
+        hidden = _chosen(given.input, judged, _HIDDEN, rng)
+        errors = np.square(networks.expected(np.where(hidden, np.nan, judged))[0] - judged)
         # As one cell more, the column's variance: of a column without a hidden cell that is all there is.
-        self._usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(shown)) / (1 + hidden.sum(axis=0))
-        mean, unit = self._judged(shown)
-        self.calibration_errors_ = np.sort((np.abs(rows - mean) / unit)[apart & self._are_numbers])
-        return self
+        usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(shown)) / (1 + hidden.sum(axis=0))
+        mean, unit = networks.judged(shown, usual)
+        scores = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
+        own_of = {"calibration_errors_": scores, "_range": span, "_usual": usual}
+        return store(self, given.fitted({"estimators_": [trained], **own_of}))
 
-    def _chosen(self, rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-        """A share of the known cells, whole ones."""
-        names = list(self._columns)
-        first = np.array([names.index(name) for name in names])
-        chosen: np.ndarray = (rng.random(rows.shape) < share)[:, first] & ~np.isnan(rows)
-        return chosen
-
-    def _networks(self, n_rows: int, n_known: int) -> list[BaseAutoencoder]:
+    def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
         """Unfitted, and as wide as the root of the number of known cells: a layer then has about a weight for each."""
         width = 2 ** round(np.log2(np.clip(n_known**0.5, *_WIDTHS)))
         n_steps = int(np.clip(2 * n_rows, *_STEPS))
@@ -158,14 +167,14 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
                 optimizer=_ADAM,
                 validation_fraction=None,
                 scaling="standard" if self.scaling == "auto" else self.scaling,
-                random_state=self._seed + i,
+                random_state=seed + i,
             )
             for i in range(MEMBERS[str(self.estimator)])
         ]
 
     # -- using --------------------------------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RowsLike) -> Frame:
         """X with its missing cells filled, the others untouched.
 
         Returns
@@ -173,9 +182,11 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         array of shape (n, d), of X's floating type
             Of a table with a schema the table, with the columns that are not used.
         """
-        return self._filled(X, lambda rows, _: self._told_of(rows)[0])
+        check_is_fitted(self)
+        networks = self._fitted_networks
+        return self.input_.fill(X, lambda rows, _: networks.expected(rows)[0], bool(self.verbose))
 
-    def intervals(self, X: Any, coverage: float = 0.9) -> tuple[Any, Any]:
+    def intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Frame, Frame]:
         """Between which two values each missing cell lies, in a share of ``coverage`` of all of them.
 
         Each cell's interval is as wide as its column is hard to tell and the networks disagree, times what held for
@@ -197,6 +208,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         ValueError
             If ``coverage`` is out of range.
         """
+        check_is_fitted(self)
         require_number("coverage", coverage, "(0, 1)")
         n = len(self.calibration_errors_)
         rank = int(np.ceil((n + 1) * coverage - 1e-9))
@@ -208,25 +220,52 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             )
         reach = self.calibration_errors_[rank - 1] if rank <= n else np.inf
 
+        columns, networks, is_ordered = self.input_, self._fitted_networks, self.input_.is_ordered
+
         def ends(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
-            mean, unit = self._judged(rows)
-            width = np.where(self._are_numbers, unit * reach, 0)
+            mean, unit = networks.judged(rows, self._usual)
+            width = np.where(is_ordered, unit * reach, 0)
             unknown = np.isnan(rows)
             return tuple(np.where(unknown, mean + sign * width, rows).astype(rows.dtype) for sign in (-1, 1))
 
-        low, high = self._mapped(X, ends)
-        return self._told(low, X), self._told(high, X)
+        low, high = columns.map(X, ends, bool(self.verbose))
+        return columns.convert(low, X), columns.convert(high, X)
 
-    def _told_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the networks say rows are, and how they differ: mean and variance, in the user's units."""
-        members = [member for group in self.estimators_ for member in group]
-        each = np.stack([np.clip(member._expected(rows), *self._range) for member in members])
+    @property
+    def range_(self) -> np.ndarray:
+        """The least and the greatest of each column's known cells, (2, d)."""
+        return self._range
+
+    @property
+    def _fitted_networks(self) -> _Networks:
+        return _Networks(tuple(member.predictor_ for group in self.estimators_ for member in group), self._range)
+
+
+@dataclass(frozen=True, eq=False)
+class _Networks:
+    """What several networks say rows are, in the user's units."""
+
+    predictors: tuple[Predictor, ...]
+    span: np.ndarray
+    """(2, d), the least and the greatest of each column."""
+
+    def expected(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of what they say, and the variance."""
+        each = np.stack([np.clip(one.expected(rows), *self.span) for one in self.predictors])
         return each.mean(axis=0), each.var(axis=0)
 
-    def _judged(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What rows are, and the unit of the error in each cell."""
-        mean, variance = self._told_of(rows)
-        return mean, np.sqrt(variance + self._usual)
+    def judged(self, rows: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what rows are, and the unit of the error in each cell."""
+        mean, variance = self.expected(rows)
+        return mean, np.sqrt(variance + usual)
+
+
+def _chosen(columns: InputSpec, rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A share of the known cells, whole ones."""
+    names = list(columns.owners)
+    first = np.array([names.index(name) for name in names])
+    chosen: np.ndarray = (rng.random(rows.shape) < share)[:, first] & ~np.isnan(rows)
+    return chosen
 
 
 def _variance(rows: np.ndarray) -> np.ndarray:

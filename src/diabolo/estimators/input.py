@@ -1,60 +1,344 @@
-"""The way of the user's rows into numbers: which columns there are, and the same ones again whenever rows come.
+"""The columns that an estimator was fitted to: validate rows, and convert results back to what the user gave.
 
-Everything that is fitted to rows has this in common, whatever is done with them then.
+`InputSpec.learn` opens the rows of a fit; the `InputSpec` that it makes reads every later table by the same columns. It
+is a value: an estimator has one, and nothing in it changes.
 """
 
 from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 from ..data.blocks import Store, open_store
-from ..data.readers import Table, refuse_twins
+from ..data.readers import Table, Wanted, refuse_twins
 from ..data.schema import Schema
+from ..data.types import Frame, Name, RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData, InvalidType
 
-__all__ = ["CELLS", "FLOATS", "Columns", "Tables", "of_kind", "validated"]
+__all__ = ["FLOATS", "InputSpec", "Opened", "of_kind"]
 
 FLOATS = [np.float64, np.float32]
-CELLS: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
+_CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
 """What rows may hold: numbers, and NaN for cells that are missing."""
 
 _FILES = str | os.PathLike | pyarrow.dataset.Dataset
 
 
-def validated(estimator: Any, *given: Any, **checks: Any) -> Any:
-    """What scikit-learn's `validate_data` gives; what it refuses is refused in its words, as one of our errors.
+@dataclass(frozen=True)
+class Opened:
+    """The rows of a fit, and their columns."""
+
+    input: InputSpec
+    rows: np.ndarray | Store
+    n_rows: int
+    fingerprint: str | None = None
+    """The hash of the rows, if it is known already."""
+
+
+@dataclass(frozen=True, eq=False)
+class InputSpec:
+    """The columns of a fit.
+
+    Parameters
+    ----------
+    owner : str
+        The estimator's class, for messages.
+    n_features : int
+        The number of the user's columns.
+    names : tuple of str or None
+        The names of the columns, if they have names.
+    schema : Schema or None
+        What the columns of a table are; None if all are plain numbers.
+    image_shape : tuple of int or None
+        (height, width), or (height, width, 3), if the rows were read from image files.
+    allow_missing : bool
+        Whether rows may have missing cells: the rows of the fit had some, or a corruption hid some.
+    """
+
+    owner: str
+    n_features: int
+    names: tuple[str, ...] | None = None
+    schema: Schema | None = None
+    image_shape: tuple[int, ...] | None = None
+    allow_missing: bool = False
+    width: int = field(init=False)
+    """How many numbers a row is."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", self.n_features if self.schema is None else self.schema.width)
+
+    @classmethod
+    def learn(cls, owner: str, X: RowsLike, wanted: Wanted = None) -> Opened:
+        """Open the rows of a fit.
+
+        Raises
+        ------
+        InvalidData
+            If they are fewer than 2, not numbers, or infinite, or have no names although the schema names columns.
+        """
+        found = open_store(X, wanted=wanted)
+        schema: Schema | None = getattr(found, "schema", None)
+        images = getattr(found, "images", None)
+        shape = None if images is None else images.shape
+        if schema is not None:
+            assert found is not None
+            spec = cls(owner, len(schema.names), tuple(schema.names), schema, shape)
+            if isinstance(found, Store):
+                return Opened(spec, found, found.n_rows)
+            if len(found.rows) < 2:
+                raise InvalidData(f"The table has {len(found.rows)} row(s); at least 2 are needed.")
+            return Opened(spec, _refuse_huge(found.rows, spec.name_of), len(found.rows))
+        if isinstance(wanted, Mapping) and wanted and getattr(found, "names", None) is None:
+            raise InvalidData(f"The schema names {next(iter(wanted))}, but X has no names of columns. Give a table.")
+        if isinstance(found, Store):
+            return Opened(cls._of(*_validated(owner, _first_rows(found)), shape), found, found.n_rows)
+        columns, rows = _validated(owner, X if found is None else found.as_input(), ensure_min_samples=2)
+        spec = cls._of(columns, rows, shape)
+        return Opened(spec, _refuse_huge(rows, spec.name_of), len(rows))
+
+    @classmethod
+    def of_labelled(cls, owner: str, X: RowsLike, y: object) -> tuple[InputSpec, np.ndarray, np.ndarray]:
+        """Read rows in memory with a label each: the columns, the rows, the labels.
+
+        Raises
+        ------
+        InvalidData
+            If they are fewer than 2, not numbers, or infinite, or there is not one label for each.
+        """
+        if y is None:
+            raise InvalidData(f"{owner} requires y to be passed, but the target y is None.")
+        columns, (rows, labels) = _validated(owner, X, y, ensure_min_samples=2)
+        return cls._of(columns, rows, None), rows, labels
+
+    @classmethod
+    def _of(cls, columns: Any, rows: np.ndarray, shape: tuple[int, ...] | None) -> InputSpec:
+        names = getattr(columns, "feature_names_in_", None)
+        return cls(columns.__class__.__name__, rows.shape[1], None if names is None else tuple(names), None, shape)
+
+    # -- what the columns are -----------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> Sequence[Name]:
+        """The names of the user's columns; their numbers if they have none."""
+        return range(self.n_features) if self.names is None else self.names
+
+    @property
+    def owners(self) -> Sequence[Name]:
+        """The name, or number, of the column that each number of a row belongs to."""
+        return self.labels if self.schema is None else self.schema.owners
+
+    @property
+    def is_ordered(self) -> np.ndarray:
+        """(width,), which numbers of a row are cells of an order: numbers, dates and counts."""
+        if self.schema is None:
+            return np.ones(self.width, bool)
+        ordered = {column.name for column in self.schema.used if column.has_order}
+        return np.array([name in ordered for name in self.schema.owners])
+
+    def name_of(self, place: int) -> Name:
+        """Return the column that a number of a row belongs to."""
+        return self.owners[place]
+
+    # -- rows in ------------------------------------------------------------------------------------------------------
+
+    def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:
+        """Refuse missing cells, unless there were some in training.
+
+        Raises
+        ------
+        InvalidData
+            If there is one.
+        """
+        if not self.allow_missing and (holes := np.isnan(rows)).any():
+            row, column = np.argwhere(holes)[0]
+            raise InvalidData(
+                f"X has missing cells, the first in row {first + row + 1}, column {self.name_of(column)}, but the rows "
+                f"that this {self.owner} was fitted to had none. Fit it to rows with missing cells, or with the "
+                "corruption Missing(), or fill them."
+            )
+
+    def read(self, X: RowsLike, first: int = 0) -> np.ndarray:
+        """Read rows in memory, all of whose columns are numbers.
+
+        Raises
+        ------
+        InvalidData
+            If they are not numbers, infinite, or not of the columns of the fit.
+        """
+        fitted = _stand_in(self.owner)()
+        fitted.n_features_in_ = self.n_features
+        if self.names is not None:
+            fitted.feature_names_in_ = np.array(self.names, dtype=object)
+        rows: np.ndarray = _validated(fitted, X, reset=False)[1]
+        self.refuse_missing(rows, first)
+        return _refuse_huge(rows, self.name_of, first)
+
+    def open(self, X: RowsLike) -> Store | np.ndarray:
+        """Open rows from anywhere, of the columns of the fit; the rows of a store are not yet checked.
+
+        Raises
+        ------
+        InvalidData
+            As `read`, or if a table is needed and ``X`` is none.
+        """
+        by_name = isinstance(X, _FILES) and self.schema is None
+        opened = open_store(X, self.names or () if by_name else (), wanted=self.schema)
+        if (images := getattr(opened, "images", None)) is not None:
+            images.require_shape(self.image_shape)
+        if self.schema is None:
+            if isinstance(opened, Store):
+                self.read(_first_rows(opened))
+                return opened
+            return self.read(X) if opened is None else self.read(opened.as_input(), opened.first)
+        if opened is None or opened.schema is None:
+            raise InvalidData(
+                f"This {self.owner} was fitted to a table with columns {', '.join(self.schema.names[:8])}"
+                f"{', …' if len(self.schema.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
+            )
+        if isinstance(opened, Store):
+            return opened
+        self.refuse_missing(opened.rows, opened.first)
+        return _refuse_huge(opened.rows, self.name_of, opened.first)
+
+    def rows(self, X: RowsLike) -> np.ndarray:
+        """Read rows from anywhere into memory; raises as `open`."""
+        opened = self._opened(X)
+        if not isinstance(opened, Store):
+            return opened
+        rows: np.ndarray = opened.table().rows
+        self.refuse_missing(rows)
+        return rows
+
+    def row_of(self, given: Mapping[Name, object]) -> np.ndarray:
+        """Return a row, (1, n), of which only some columns are known.
+
+        Raises
+        ------
+        InvalidData
+            If ``given`` names a column that is not there, or a value that the column cannot have.
+        """
+        if not isinstance(given, Mapping):
+            raise InvalidType(f"given must say values by the names of columns, as a dict; got {given!r}.")
+        names = list(self.labels)
+        if unknown := [name for name in given if name not in names]:
+            raise InvalidData(
+                f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
+                f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
+            )
+        if self.schema is not None:
+            return self.schema.encode(self.schema.row({str(name): value for name, value in given.items()}))
+        row = np.full((1, len(names)), np.nan)
+        for name, value in given.items():
+            if not isinstance(value, numbers.Real) or not abs(float(value)) <= np.finfo(np.float32).max:
+                raise InvalidData(f"{name} is never {value!r}. It is a finite 32-bit number.")
+            row[0, names.index(name)] = value
+        return row
+
+    # -- results out --------------------------------------------------------------------------------------------------
+
+    def map(self, X: RowsLike, op: Callable[[np.ndarray, int], Any], show_progress: bool = False) -> Any:
+        """Apply ``op`` to the rows and the first one's number; if they do not fit in memory, chunk by chunk."""
+        opened = self._opened(X)
+        if not isinstance(opened, Store):
+            return op(opened, 0)
+        pieces, first = [], 0
+        with Bar(f"{self.owner} reading", opened.n_rows, show_progress) as bar:
+            for rows in opened.spans():
+                self.refuse_missing(rows, first)
+                pieces.append(op(rows, first))
+                first += len(rows)
+                opened.release()
+                bar.show(first)
+        return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
+
+    def fill(self, X: RowsLike, found: Callable[[np.ndarray, int], np.ndarray], show_progress: bool = False) -> Frame:
+        """Return X with its missing cells as ``found`` has them, in the user's units, of rows and the first number."""
+
+        def filled(rows: np.ndarray, first: int) -> np.ndarray:
+            return np.where(np.isnan(rows), found(rows, first), rows).astype(rows.dtype)
+
+        if self.schema is None:
+            return self.map(X, filled, show_progress)
+        opened: Any = open_store(X, wanted=self.schema)
+        pieces = []
+        for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
+            self.refuse_missing(piece.rows, piece.first)
+            _refuse_huge(piece.rows, self.name_of, piece.first)
+            pieces.append(self.schema.filled(piece.given, filled(piece.rows, piece.first)))
+        return of_kind(pa.concat_tables(pieces), X)
+
+    def convert(self, rows: np.ndarray, X: RowsLike | None = None) -> Frame:
+        """Return rows in the user's units; if there is a schema, as a table of the kind that ``X`` is."""
+        return rows if self.schema is None else of_kind(self.schema.decode(rows), X)
+
+    def _opened(self, X: RowsLike) -> Store | np.ndarray:
+        return X if self._is_plain(X) else self.open(X)  # type: ignore[return-value]
+
+    def _is_plain(self, X: RowsLike) -> bool:
+        """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
+        if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or self.names is not None:
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return len(X) > 0 and X.shape[1] == self.n_features and bool(np.isfinite(X.sum(dtype=np.float32)))
+
+
+def of_kind(table: pa.Table, X: object) -> Frame:
+    """Return an Arrow table as a frame of the library that X is of."""
+    given = type(X).__module__.partition(".")[0]
+    if given == "pandas":
+        return table.to_pandas().set_axis(X.index)  # type: ignore[attr-defined]
+    return type(X)(table) if given == "polars" else table  # type: ignore[call-arg]
+
+
+@cache
+def _stand_in(owner: str) -> type[BaseEstimator]:
+    """A class by this name, for scikit-learn to keep the columns on and to name in its messages."""
+    return type(owner, (BaseEstimator,), {})
+
+
+def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
+    """What scikit-learn's `validate_data` gives, and where it keeps the columns: new ones for a name.
 
     Raises
     ------
     InvalidData
-        If the rows are no numbers, infinite, too few, or not of the columns that were fitted.
+        If the rows are no numbers, infinite, too few, or not of the columns of the fit: scikit-learn's words.
     """
+    columns = _stand_in(columns)() if isinstance(columns, str) else columns
     X = given[0]
     names = getattr(X, "column_names", None) or getattr(X, "columns", ())
-    refuse_twins(list(names) if np.iterable(names) else (), "X")
+    if np.iterable(names) and list(names):
+        refuse_twins(list(names), "X")
     if np.ma.is_masked(X):
         raise InvalidData("X is a masked array, whose mask would not be seen. Give X.filled(numpy.nan).")
     if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
         raise InvalidData(f"X is an array of {X.dtype}. Give a data frame, whose columns may be dates, or numbers.")
     try:
-        return validate_data(estimator, *given, **checks)
+        return columns, validate_data(columns, *given, **_CELLS, **checks)
     except TypeError as error:
         raise InvalidType(str(error)) from error
     except ValueError as error:
         raise InvalidData(str(error)) from error
 
 
-def refuse_huge(rows: np.ndarray, name_of: Callable[[int], Any], first: int = 0) -> np.ndarray:
+def _first_rows(store: Store) -> RowsLike:
+    """A few rows with the names of their columns, to see which columns there are."""
+    return Table(store.checked(0)[:2], store.names).as_input()
+
+
+def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0) -> np.ndarray:
     """The rows, if all known cells are 32-bit numbers, as networks read them."""
     if rows.dtype == np.float64:
         with np.errstate(over="ignore"):
@@ -66,191 +350,3 @@ def refuse_huge(rows: np.ndarray, name_of: Callable[[int], Any], first: int = 0)
                 "32-bit number. Give the column in another unit, or drop such rows first."
             )
     return rows
-
-
-class Columns:
-    """Knows the columns of arrays and of data frames of numbers."""
-
-    n_features_in_: int
-
-    @property
-    def _speaks(self) -> bool:
-        """Whether to show how far a reading is."""
-        return False
-
-    _missing = False  # not annotated, so not a parameter
-    """Whether rows may have missing cells: those that were fitted had some, or a corruption hid some."""
-
-    @property
-    def _width(self) -> int:
-        """How many numbers a row is."""
-        return int(self.n_features_in_)
-
-    def _read(self, X: Any, first: int = 0) -> np.ndarray:
-        """Rows of the columns that were fitted."""
-        rows: np.ndarray = validated(self, X, **CELLS, reset=False)
-        self._refuse_holes(rows, first)
-        return refuse_huge(rows, self._name_of, first)
-
-    def _refuse_holes(self, rows: np.ndarray, first: int = 0) -> None:
-        """Missing cells, unless there were some in training."""
-        if not self._missing and (holes := np.isnan(rows)).any():
-            row, column = np.argwhere(holes)[0]
-            where = f"row {first + row + 1}, column {self._name_of(column)}"
-            raise InvalidData(
-                f"X has missing cells, the first in {where}, but the rows that "
-                f"this {type(self).__name__} was fitted to had none. Fit it to rows with missing cells, or with the "
-                "corruption Missing(), or fill them."
-            )
-
-    def _name_of(self, place: int) -> Any:
-        """The column that a number of a row belongs to."""
-        return getattr(self, "feature_names_in_", range(self._width))[place]
-
-
-class Tables(Columns):
-    """Knows those of everything that rows may come from: files, tables with a schema, what is larger than memory."""
-
-    schema: Any
-    schema_: Schema | None
-    image_shape_: tuple[int, ...] | None
-
-    def _opened(self, X: Any) -> Any:
-        """A store or an array, whose columns are now known."""
-        rows: Any = open_store(X, wanted=self.schema)
-        self.schema_ = getattr(rows, "schema", None)
-        images = getattr(rows, "images", None)
-        self.image_shape_ = None if images is None else images.shape
-        if self.schema_ is not None:
-            return self._met(rows)
-        if isinstance(self.schema, Mapping) and self.schema and getattr(rows, "names", None) is None:
-            raise InvalidData(
-                f"The schema names {next(iter(self.schema))}, but X has no names of columns. Give a table."
-            )
-        if isinstance(rows, Store):
-            self._meet(rows, reset=True)
-        else:
-            rows = X if rows is None else rows.as_input()
-            rows = refuse_huge(validated(self, rows, **CELLS, ensure_min_samples=2), self._name_of)
-        return rows
-
-    def _met(self, given: Store | Table) -> Any:
-        """Learn the columns of a table that is read by a schema; its store, or its rows."""
-        assert self.schema_ is not None
-        self.n_features_in_, self.feature_names_in_ = len(self.schema_.names), np.array(self.schema_.names, object)
-        if isinstance(given, Store):
-            return given
-        if len(given.rows) < 2:
-            raise InvalidData(f"The table has {len(given.rows)} row(s); at least 2 are needed.")
-        return refuse_huge(given.rows, self._name_of)
-
-    @property
-    def _width(self) -> int:
-        return super()._width if self.schema_ is None else self.schema_.width
-
-    def _meet(self, store: Store, *, reset: bool) -> None:
-        """Learn the columns of a store, or see that they are those known."""
-        validated(self, Table(store.checked(0)[:2], store.names).as_input(), **CELLS, reset=reset)
-
-    def _rows(self, X: Any) -> np.ndarray:
-        """Rows in memory, of the columns that were fitted."""
-        opened = X if self._is_plain(X) else self._opened_again(X)
-        if isinstance(opened, Store):
-            opened = opened.table().rows
-            self._refuse_holes(opened)
-        return opened
-
-    def _opened_again(self, X: Any) -> Store | np.ndarray:
-        """A store or an array of the columns that were fitted."""
-        by_name = isinstance(X, _FILES) and self.schema_ is None
-        opened = open_store(X, tuple(getattr(self, "feature_names_in_", ())) if by_name else (), wanted=self.schema_)
-        if self.schema_ is None:
-            if isinstance(opened, Store):
-                self._meet(opened, reset=False)
-                return opened
-            return self._read(X) if opened is None else self._read(opened.as_input(), opened.first)
-        if opened is None or opened.schema is None:
-            raise InvalidData(
-                f"This {type(self).__name__} was fitted to a table with columns {', '.join(self.schema_.names[:8])}"
-                f"{', …' if len(self.schema_.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
-            )
-        if isinstance(opened, Store):
-            return opened
-        self._refuse_holes(opened.rows, opened.first)
-        return refuse_huge(opened.rows, self._name_of, opened.first)
-
-    def _name_of(self, place: int) -> Any:
-        return super()._name_of(place) if self.schema_ is None else self.schema_.owners[place]
-
-    def _told(self, rows: np.ndarray, X: Any = None) -> Any:
-        """Rows in the user's units; of a table, a table of the kind that was given."""
-        if self.schema_ is None:
-            return rows
-        return of_kind(self.schema_.decode(rows), X)
-
-    def _filled(self, X: Any, found: Callable[[np.ndarray, int], np.ndarray]) -> Any:
-        """X with missing cells as ``found`` has them, in the user's units, of rows and the first one's number."""
-
-        def filled(rows: np.ndarray, first: int) -> np.ndarray:
-            return np.where(np.isnan(rows), found(rows, first), rows).astype(rows.dtype)
-
-        if self.schema_ is None:
-            return self._mapped(X, filled)
-        check_is_fitted(self)
-        opened: Any = open_store(X, wanted=self.schema_)
-        pieces = []
-        for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
-            self._refuse_holes(piece.rows, piece.first)
-            refuse_huge(piece.rows, self._name_of, piece.first)
-            pieces.append(self.schema_.filled(piece.given, filled(piece.rows, piece.first)))
-        return of_kind(pa.concat_tables(pieces), X)
-
-    def _row_of(self, given: Mapping[Any, Any]) -> np.ndarray:
-        """A row, (1, n), of which only some columns are known."""
-        if not isinstance(given, Mapping):
-            raise InvalidType(f"given must say values by the names of columns, as a dict; got {given!r}.")
-        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
-        if unknown := [name for name in given if name not in names]:
-            raise InvalidData(
-                f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
-                f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
-            )
-        if self.schema_ is not None:
-            return self.schema_.encode(self.schema_.row(given))
-        row = np.full((1, len(names)), np.nan)
-        for name, value in given.items():
-            if not isinstance(value, numbers.Real) or not abs(float(value)) <= np.finfo(np.float32).max:
-                raise InvalidData(f"{name} is never {value!r}. It is a finite 32-bit number.")
-            row[0, names.index(name)] = value
-        return row
-
-    def _is_plain(self, X: Any) -> bool:
-        """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
-        if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or hasattr(self, "feature_names_in_"):
-            return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            return len(X) > 0 and X.shape[1] == self.n_features_in_ and bool(np.isfinite(X.sum(dtype=np.float32)))
-
-    def _mapped(self, X: Any, op: Callable[[np.ndarray, int], Any]) -> Any:
-        """What ``op`` makes of rows and the first one's number; of rows that do not fit in memory, span by span."""
-        check_is_fitted(self)
-        opened = X if self._is_plain(X) else self._opened_again(X)
-        if not isinstance(opened, Store):
-            return op(opened, 0)
-        pieces, first = [], 0
-        with Bar(f"{type(self).__name__} reading", opened.n_rows, self._speaks) as bar:
-            for rows in opened.spans():
-                self._refuse_holes(rows, first)
-                pieces.append(op(rows, first))
-                first += len(rows)
-                opened.release()
-                bar.show(first)
-        return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
-
-
-def of_kind(table: pa.Table, X: Any) -> Any:
-    """An Arrow table as a frame of the library that X is of."""
-    given = type(X).__module__.partition(".")[0]
-    if given == "pandas":
-        return table.to_pandas().set_axis(X.index)
-    return type(X)(table) if given == "polars" else table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,15 @@ from sklearn.model_selection import ParameterGrid
 
 from ..data.blocks import open_store
 from ..data.readers import Wanted
+from ..data.types import RowsLike
 from ..engine.progress import Bar
-from ..engine.trainer import train_many
 from ..errors import InvalidParameter
-from .base import BaseAutoencoder, Preparations
-from .trainable import Job
+from .base import BaseAutoencoder, fit_together
+from .input import InputSpec, Opened
 
-__all__ = ["Sweep", "fitted_together", "sweep"]
+__all__ = ["Sweep", "sweep"]
 
-Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+Grid = Mapping[str, Sequence[object]] | Sequence[Mapping[str, Sequence[object]]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class Sweep:
         return {name: value for name, value in self.table[self.best_index_].items() if name not in named}
 
 
-def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -> Sweep:
+def sweep(
+    estimator: BaseAutoencoder,
+    grid: Grid,
+    X: RowsLike,
+    X_val: RowsLike | None = None,
+    *,
+    X_valid: RowsLike | None = None,
+) -> Sweep:
     """Fit an estimator with every setting of a grid to the same rows, many of them at a time.
 
     Settings that change numbers only (seeds, learning rates, noise levels, the weights of penalties) leave every shape
@@ -61,9 +69,11 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
         Parameters, and the values to try: all combinations, as `sklearn.model_selection.ParameterGrid` makes them.
         ``a__b`` reaches a part's field.
     X : array-like of shape (n, d), or rows that need not fit in memory
-    X_valid : the same, or None, default=None
+    X_val : the same, or None, default=None
         Rows to choose the best setting by, with `score`. None: by the loss on the rows that each holds out itself,
         which says something only as long as the likelihood and the scaling are the same.
+    X_valid
+        The former name of ``X_val``; deprecated.
 
     Returns
     -------
@@ -90,55 +100,47 @@ def sweep(estimator: BaseAutoencoder, grid: Grid, X: Any, X_valid: Any = None) -
         raise InvalidParameter(str(error)) from error
     if not settings:
         raise InvalidParameter("The grid holds no setting. Give a dict of parameters, each with the values to try.")
+    if X_valid is not None:
+        if X_val is not None:
+            raise InvalidParameter("X_valid is the former name of X_val. Give X_val alone.")
+        warnings.warn("X_valid is now X_val, as in fit; the former name goes with the next release.", FutureWarning, 2)
+        X_val = X_valid
     X = _opened_once(X, estimator.schema)
-    X_valid = _opened_once(X_valid, getattr(X, "schema", None))
+    if X_val is not None:
+        X_val = _opened_once(X_val, getattr(X, "schema", None))
     with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
         unfitted = [clone(estimator).set_params(**setting) for setting in settings]
-        fitted = fitted_together([(one, X) for one in unfitted], bar.show, evaluate=True)
-    table = [_row(setting, one, X_valid) for setting, one in zip(settings, fitted, strict=True)]
+        given = _opened_for(unfitted, X)
+        fitted = fit_together(list(zip(unfitted, given, strict=True)), bar.show, judged=True)
+    table = [_row(setting, one, X_val) for setting, one in zip(settings, fitted, strict=True)]
     return Sweep(table, fitted, int(np.argmin([_badness(row) for row in table])))
 
 
-def fitted_together(
-    pairs: Sequence[tuple[BaseAutoencoder, Any]],
-    on_share: Callable[[float], None] | None = None,
-    evaluate: bool = False,
-) -> list[BaseAutoencoder]:
-    """Fit each estimator to the rows beside it, as many at a time as their shapes allow; what is the same for several
-    is prepared once. ``on_share`` is told the share of all epochs that is done.
-
-    Raises
-    ------
-    ValueError, InvalidPart, InvalidData, TrainingDiverged
-        As `fit`.
-    """
-    prepared: dict[int, Preparations] = {}
-    jobs: list[tuple[BaseAutoencoder, Job]] = []
-    for one, X in pairs:
-        one._validate_params()
-        job = one._begun(X, one._drawn_seed(None), prepared=prepared.setdefault(id(X), {}))
-        jobs.append((one, one._start(job, lambda stage: None)))
-    trainings = [(job.model, job.rows.training, job.plan, job.rows.held_out) for _, job in jobs]
-    outcomes = train_many(trainings, on_share)
-    for (one, job), outcome in zip(jobs, outcomes, strict=True):
-        one._ended(job, outcome)
-        if evaluate:
-            one._evaluate(job.rows)
-    return [one for one, _ in jobs]
+def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Opened]:
+    """The rows for each, opened once for all that read columns by one schema."""
+    known: list[tuple[Wanted, Opened]] = []
+    found = []
+    for one in estimators:
+        opened = next((opened for wanted, opened in known if wanted == one.schema), None)
+        if opened is None:
+            opened = InputSpec.learn(type(one).__name__, X, one.schema)
+            known.append((one.schema, opened))
+        found.append(opened)
+    return found
 
 
-def _opened_once(rows: Any, wanted: Wanted) -> Any:
+def _opened_once(rows: RowsLike, wanted: Wanted) -> RowsLike:
     """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
     opened = open_store(rows, wanted=wanted)
     return rows if opened is None else opened
 
 
-def _row(setting: dict[str, Any], fitted: BaseAutoencoder, X_valid: Any) -> dict[str, Any]:
+def _row(setting: Mapping[str, object], fitted: BaseAutoencoder, X_val: RowsLike | None) -> dict[str, Any]:
     best, history = max(fitted.best_epoch_, 1) - 1, fitted.history_
     row: dict[str, Any] = dict(setting)
     row |= {name: history[name][best] for name in ("loss", "validation_loss") if name in history}
     row |= {"best_epoch": fitted.best_epoch_, "n_epochs": fitted.n_epochs_}
-    return row if X_valid is None else row | {"score": fitted.score(X_valid)}
+    return row if X_val is None else row | {"score": fitted.score(X_val)}
 
 
 def _badness(row: dict[str, Any]) -> float:

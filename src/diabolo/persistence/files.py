@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,23 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from .. import outputs
 from ..errors import ArtifactError
-from .manifest import Misformed, require
+from .manifest import ManifestError, check, check_head
 
-__all__ = ["FORMAT_VERSION", "Fingerprint", "fingerprint", "read", "read_manifest", "require_ours", "versions", "write"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Fingerprint",
+    "fingerprint",
+    "is_ours",
+    "read",
+    "read_manifest",
+    "require_ours",
+    "versions",
+    "write",
+]
 
 FORMAT_VERSION = 3
-ENTRIES: dict[str, type | tuple[type, ...]] = {
-    "format_version": int,
-    "versions": dict,
-    "estimator": str,
-    "parameters": dict,
-    "fitted": dict,
-    "feature_names": (list, type(None)),
-}
 _CHECKED_FROM = 2
 _MOST_JSON = 64 << 20
 MANIFEST, ARRAYS = "model.json", "arrays.safetensors"
@@ -77,8 +79,6 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
         If ``path`` is something other than a saved model or cannot be written, or the manifest is not JSON.
     """
     path = Path(path)
-    if path.exists() or path.is_symlink():
-        require_ours(path)
     packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     head = {"format": "diabolo", "format_version": FORMAT_VERSION, "versions": versions()}
     whole = head | manifest | {"checksums": {ARRAYS: _checksum(packed)}}
@@ -87,26 +87,32 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"A parameter cannot be written as JSON: {error}.") from error
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-            new = Path(scratch) / "new"
-            new.mkdir()
+        with outputs.write_folder(path, is_ours) as new:
             (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
             (new / ARRAYS).write_bytes(packed)
-            if path.exists():
-                path.rename(Path(scratch) / "old")
-            new.rename(path)
+    except outputs.NotOurs:
+        require_ours(path)
+        raise
     except OSError as error:
         raise ArtifactError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a folder is a saved model and holds nothing else."""
+    try:
+        require_ours(path)
+    except ArtifactError:
+        return False
+    return True
+
+
 def require_ours(path: Path) -> None:
-    """See that what is there is a saved model, before it is replaced.
+    """Check that a folder is a saved model and holds nothing else, before it is replaced.
 
     Raises
     ------
     ArtifactError
-        If it is something else.
+        If it is not a saved model, or holds other files.
     """
     try:
         read_manifest(path)
@@ -114,6 +120,10 @@ def require_ours(path: Path) -> None:
         raise ArtifactError(
             f"{path} exists and is not a saved model, so it is not overwritten. Choose another name."
         ) from error
+    if others := sorted(outputs.names_in(path) - {MANIFEST, ARRAYS}):
+        raise ArtifactError(
+            f"{path} holds {others[0]!r} besides the model, so it is not overwritten. Move it, or choose another name."
+        )
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -133,21 +143,15 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "diabolo":
         raise ArtifactError(f"{file} was not written by diabolo.")
-    if missing := [name for name in ENTRIES if name not in manifest]:
-        raise ArtifactError(f"{file} is incomplete: there is no {', '.join(missing)} in it. Save the model again.")
-    for name, kind in ENTRIES.items():
-        if not isinstance(manifest[name], kind) or isinstance(manifest[name], bool):
-            raise ArtifactError(
-                f"{file} is damaged: {name} is a {type(manifest[name]).__name__}. Save the model again."
-            )
-    if manifest["format_version"] > FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "
-            f"It was written by diabolo {manifest['versions'].get('diabolo')}: install that or a later one."
-        )
     try:
-        require(manifest)
-    except Misformed as error:
+        check_head(manifest)
+        if manifest["format_version"] > FORMAT_VERSION:
+            raise ArtifactError(
+                f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "
+                f"It was written by diabolo {manifest['versions'].get('diabolo')}: install that or a later one."
+            )
+        check(manifest)
+    except ManifestError as error:
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
     return manifest
 

@@ -1,8 +1,8 @@
-"""The form of model.json: which entries there are, and of what type. Whoever reads one may rely on it.
+"""The form of model.json: which entries there are, and of what type. It is checked here, and nowhere else.
 
 A form is a type; a list of one form, for a list of such; a dict, for an object with these entries, those with "?" at
 the end of their names perhaps absent, and under "*" all others; a set, for one of its texts; a tuple, for any of
-several. `ANYTHING` is any JSON.
+several; a range, for a whole number within. `ANYTHING` is any JSON.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 
 from ..data.schema import KINDS
 
-__all__ = ["ANYTHING", "MANIFEST", "Misformed", "require"]
+__all__ = ["ManifestError", "check", "check_head"]
 
 ANYTHING = object
 _NUMBER = (int, float)
+_COUNT = range(2**53)
 _NOTHING = type(None)
 _KINDS = frozenset(KINDS)
 
@@ -28,64 +29,76 @@ _COLUMN = {
     "whole?": bool,
     "categories?": [str],
     "why?": str,
+    "notation?": str,
+    "missing?": [str],
+    "options?": str,
 }
 _TABLE = {"schema?": ([_COLUMN], _NOTHING), "image_shape?": ([int], _NOTHING), "seed": int, "missing": bool}
 _EVALUATION = {
     "rows": str,
-    "n_rows": int,
+    "n_rows": _COUNT,
     "explained_variance": _NUMBER,
     "pca_explained_variance": (*_NUMBER, _NOTHING),
 }
 _ALONE = {
     "evaluation_?": (_EVALUATION, _NOTHING),
-    "n_features_in_": int,
-    "n_samples_": int,
+    "n_features_in_": _COUNT,
+    "n_samples_": _COUNT,
     "history_": {"*": [_NUMBER]},
-    "best_epoch_": int,
-    "n_epochs_": int,
+    "best_epoch_": _COUNT,
+    "n_epochs_": _COUNT,
     "data_fingerprint_": str,
     "scaling": str,
     **_TABLE,
     "*": ANYTHING,
 }
-_TOGETHER = {"n_features_in_": int, "n_samples_": int, "data_fingerprint_": str, **_TABLE, "*": ANYTHING}
+_TOGETHER = {"n_features_in_": _COUNT, "n_samples_": _COUNT, "data_fingerprint_": str, **_TABLE, "*": ANYTHING}
 _COMMON = {"estimator": str, "parameters": {"*": ANYTHING}, "feature_names": ([str], _NOTHING)}
-_PROBE = {"n_rows": int, "fingerprint": str, "threads?": (int, _NOTHING)}
+_PROBE = {"n_rows": _COUNT, "fingerprint": str, "threads?": (int, _NOTHING)}
 _ONE = {**_COMMON, "fitted": _ALONE, "probe?": _PROBE, "*": ANYTHING}
-_SEVERAL = {**_COMMON, "fitted": _TOGETHER, "groups": int, "members": [_ONE], "*": ANYTHING}
+_SEVERAL = {**_COMMON, "fitted": _TOGETHER, "groups": _COUNT, "members": [_ONE], "*": ANYTHING}
 
-MANIFEST = {"versions": {"*": str}, "*": ANYTHING}
-"""Of all; `require` looks further by what it is of."""
+_HEAD = {"format_version": _COUNT, "versions": {"*": str}, "*": ANYTHING}
 
 
-class Misformed(ValueError):
+class ManifestError(ValueError):
     """Something is not of its form; says where, and what it is."""
 
 
-def require(manifest: dict[str, Any]) -> None:
-    """See that a manifest is of its form.
+def check_head(manifest: dict[str, Any]) -> None:
+    """Check what a manifest of any format has: its format's version, and those of packages.
 
     Raises
     ------
-    Misformed
-        If it is not.
+    ManifestError
+        If it is not of this form.
     """
-    _look(manifest, MANIFEST, "")
-    _look(manifest, _SEVERAL if "members" in manifest else _ONE, "")
+    _check(manifest, _HEAD, "")
+
+
+def check(manifest: dict[str, Any]) -> None:
+    """Check that a manifest is of this format's form, and that its numbers agree with each other.
+
+    Raises
+    ------
+    ManifestError
+        If it is not, or they do not.
+    """
+    _check(manifest, _SEVERAL if "members" in manifest else _ONE, "")
     for one in manifest.get("members", [manifest]):
         fitted = one["fitted"]
         lengths = {len(curve) for curve in fitted["history_"].values()}
         if len(lengths) > 1 or not lengths <= {fitted["n_epochs_"]}:
-            raise Misformed(f"curves have {', '.join(map(str, sorted(lengths)))} epochs, of {fitted['n_epochs_']}")
+            raise ManifestError(f"curves have {', '.join(map(str, sorted(lengths)))} epochs, of {fitted['n_epochs_']}")
         if not 0 <= fitted["best_epoch_"] <= fitted["n_epochs_"]:
-            raise Misformed(f"the best epoch is {fitted['best_epoch_']}, of {fitted['n_epochs_']}")
+            raise ManifestError(f"the best epoch is {fitted['best_epoch_']}, of {fitted['n_epochs_']}")
     if "members" in manifest:
         n, groups = len(manifest["members"]), manifest["groups"]
         if not 0 < groups <= n or n % groups:
-            raise Misformed(f"there are {n} networks in {groups} groups")
+            raise ManifestError(f"there are {n} networks in {groups} groups")
 
 
-def _look(value: Any, form: Any, where: str) -> None:
+def _check(value: Any, form: Any, where: str) -> None:
     if form is ANYTHING:
         return
     if isinstance(form, tuple):
@@ -95,34 +108,34 @@ def _look(value: Any, form: Any, where: str) -> None:
             return
         if not others:
             _refuse(value, where)
-        _look(value, others[0], where)
-    elif isinstance(form, frozenset):
-        if not isinstance(value, str) or value not in form:
+        _check(value, others[0], where)
+    elif isinstance(form, range | frozenset):
+        if type(value) is not (int if isinstance(form, range) else str) or value not in form:
             _refuse(value, where)
     elif isinstance(form, list):
         if type(value) is not list:
             _refuse(value, where)
         for i, item in enumerate(value):
-            _look(item, form[0], f"{where}[{i}]")
+            _check(item, form[0], f"{where}[{i}]")
     elif isinstance(form, dict):
-        _look_into(value, form, where)
+        _check_object(value, form, where)
     elif type(value) is not form:
         _refuse(value, where)
 
 
-def _look_into(value: Any, form: dict[str, Any], where: str) -> None:
+def _check_object(value: Any, form: dict[str, Any], where: str) -> None:
     if type(value) is not dict:
         _refuse(value, where)
     known = {name.rstrip("?"): (inner, name.endswith("?")) for name, inner in form.items() if name != "*"}
     if absent := [name for name, (_, may_be_absent) in known.items() if name not in value and not may_be_absent]:
-        raise Misformed(f"there is no {absent[0]} in {where or 'it'}")
+        raise ManifestError(f"there is no {absent[0]} in {where or 'it'}")
     for name, item in value.items():
         inner, _ = known.get(name, (form.get("*"), True))
         if inner is None:
-            raise Misformed(f"{where} has an unknown {name[:40]!r}")
-        _look(item, inner, f"{where}.{name[:40]}" if where else name[:40])
+            raise ManifestError(f"{where} has an unknown {name[:40]!r}")
+        _check(item, inner, f"{where}.{name[:40]}" if where else name[:40])
 
 
 def _refuse(value: Any, where: str) -> NoReturn:
     kinds = {dict: "an object", list: "a list", str: f"the text {str(value)[:20]!r}", _NOTHING: "null"}
-    raise Misformed(f"{where} is {kinds.get(type(value), str(value)[:20])}")
+    raise ManifestError(f"{where} is {kinds.get(type(value), str(value)[:20])}")

@@ -5,13 +5,16 @@ Of the rows themselves only a fingerprint is kept, so a saved model shows none o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import jax_config
+from ..data.blocks import Store
+from ..data.types import RowsLike
 from ..errors import InvalidData
 from . import files
+from .fitted import FittedAutoencoder
 
 __all__ = ["MOST_ROWS", "Probe", "Verified", "probed", "verified"]
 
@@ -68,27 +71,25 @@ class Verified(NamedTuple):
         )
 
 
-def _first(estimator: Any, X: Any, n_rows: int) -> np.ndarray:
+def _first(estimator: FittedAutoencoder, X: RowsLike, n_rows: int) -> np.ndarray:
     """The first rows of X, as they are read."""
-    opened = estimator._opened_again(X)
-    if hasattr(opened, "head"):
-        opened = opened.head().rows
-    rows: np.ndarray = opened[:n_rows]
-    return rows
+    opened = estimator.input_.open(X)
+    rows = opened.head().rows if isinstance(opened, Store) else opened
+    return rows[:n_rows]
 
 
-def _said(estimator: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return estimator._coded(rows), np.asarray(estimator._scored(rows))
+def _said(estimator: FittedAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return estimator.predictor_.codes(rows), np.asarray(estimator.predictor_.log_density(rows))
 
 
-def probed(estimator: Any, X: Any) -> Probe:
+def probed(estimator: FittedAutoencoder, X: RowsLike) -> Probe:
     """What a fitted autoencoder says of the first rows of X, 64 at most."""
     rows = _first(estimator, X, MOST_ROWS)
     said = _said(estimator, rows)
     return Probe(len(rows), files.fingerprint(rows.astype(np.float64)), *said, jax_config.n_threads())
 
 
-def verified(estimator: Any, X: Any) -> Verified:
+def verified(estimator: FittedAutoencoder, X: RowsLike, probe: Probe | None) -> Verified:
     """Ask again.
 
     Raises
@@ -96,7 +97,6 @@ def verified(estimator: Any, X: Any) -> Verified:
     InvalidData
         If nothing was stored, or X does not begin with the rows that were.
     """
-    probe: Probe | None = getattr(estimator, "_probe", None)
     if probe is None:
         raise InvalidData("The model was saved without rows to verify it by: save(path, probe=X) keeps some.")
     rows = _first(estimator, X, probe.n_rows)

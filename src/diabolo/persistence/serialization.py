@@ -4,75 +4,135 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..core import component
-from ..core.model import Model
+from ..core.model import Model, Recipe
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..errors import ArtifactError
 from .reference_outputs import Probe
 
-__all__ = ["pack", "parameters", "unpack", "upgraded"]
-
-_FITTED: dict[str, type] = {
-    "n_features_in_": int,
-    "n_samples_": int,
-    "history_": dict,
-    "best_epoch_": int,
-    "n_epochs_": int,
-    "data_fingerprint_": str,
-}
+__all__ = ["Found", "Stored", "pack", "parameters", "unpack", "upgraded"]
 
 
-def parameters(estimator: Any) -> dict[str, Any]:
-    """An estimator's parameters as JSON."""
-    return {name: _to_json(estimator, value) for name, value in estimator._given().items()}
+@runtime_checkable
+class Parametrised(Protocol):
+    """What has parameters by name, as scikit-learn's estimators have."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters."""
 
 
-def pack(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class Stored:
+    """What is written down of a fitted estimator."""
+
+    estimator: str
+    """The name of its class."""
+    parameters: dict[str, Any]
+    """As JSON, see `parameters`."""
+    fitted: dict[str, Any]
+    """As JSON."""
+    feature_names: list[Any] | None
+    arrays: dict[str, np.ndarray]
+    model: Model | None = None
+    scaler: Scaler | None = None
+    probe: Probe | None = None
+    groups: tuple[tuple[Stored, ...], ...] = ()
+    """The fitted estimators within, in groups of equal size."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is read of a fitted estimator; it is checked as it is asked for."""
+
+    estimator: str
+    fitted: Mapping[str, Any]
+    feature_names: list[Any] | None
+    arrays: dict[str, np.ndarray]
+    probe: Probe | None = None
+    groups: tuple[tuple[Any, ...], ...] = ()
+    """The fitted estimators within."""
+    is_former: bool = False
+    """Whether the artefact has an earlier format."""
+
+    def value(self, name: str) -> Any:
+        """Return a fitted attribute that is JSON; `manifest` has checked what it is."""
+        return self.fitted[name]
+
+    def array(self, name: str) -> np.ndarray:
+        """Return a fitted attribute that is an array."""
+        return _stored(name, self.arrays)
+
+    @property
+    def schema(self) -> Schema | None:
+        """What the columns of a table are."""
+        schema = self.fitted.get("schema")
+        return None if schema is None else Schema.from_json(schema)
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """The shape of images."""
+        shape = self.fitted.get("image_shape")
+        return None if shape is None else tuple(shape)
+
+    def scaler(self, width: int) -> Scaler:
+        """Return the scaling of rows of so many numbers."""
+        scaler = Scaler(self.fitted["scaling"], self.array("scaler.offset"), self.array("scaler.scale"))
+        if {np.shape(scaler.offset), np.shape(scaler.scale)} != {(width,)}:
+            raise ArtifactError(f"The saved arrays do not fit the saved parameters: rows have {width} numbers.")
+        return scaler
+
+    def model(self, recipe: Recipe, width: int) -> Model:
+        """Return the model by a recipe, with the arrays that were saved."""
+        room = _Room(sum(array.size for array in self.arrays.values()))
+        return _filled(Model.build(recipe, width, room), self.arrays, self.is_former)
+
+
+def parameters(estimator: Parametrised, seed: int | None = None) -> dict[str, Any]:
+    """An estimator's parameters as JSON; the seed stands for a generator that it was drawn from."""
+    return {name: _to_json(value, seed) for name, value in estimator.get_params(deep=False).items()}
+
+
+def pack(stored: Stored) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The manifest, which is JSON, and the arrays of a fitted estimator, or of one that holds fitted ones."""
-    told, fitted, arrays = (_members if hasattr(estimator, "estimators_") else _model)(estimator)
-    names = getattr(estimator, "feature_names_in_", None)
-    fitted |= {name: getattr(estimator, name) for name in estimator._fitted_json}
-    fitted |= _columns(estimator) | {"seed": estimator._seed, "missing": estimator._missing}
-    arrays |= {name: np.asarray(getattr(estimator, name)) for name in estimator._fitted_arrays}
+    told, fitted, arrays = _within(stored) if stored.groups else _model(stored)
     manifest = {
-        "estimator": type(estimator).__name__,
-        "parameters": parameters(estimator),
-        "fitted": fitted,
-        "feature_names": None if names is None else list(names),
+        "estimator": stored.estimator,
+        "parameters": stored.parameters,
+        "fitted": stored.fitted | fitted,
+        "feature_names": stored.feature_names,
     }
-    return manifest | told, arrays
+    return manifest | told, arrays | stored.arrays
 
 
 Pieces = tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]
 """What the manifest says besides, what it says is fitted, and arrays."""
 
 
-def _model(estimator: Any) -> Pieces:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(estimator.model_)
+def _model(stored: Stored) -> Pieces:
+    assert stored.scaler is not None
+    leaves, _ = jax.tree_util.tree_flatten_with_path(stored.model)
     arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if _is_array(leaf)}
-    arrays |= {"scaler.offset": estimator.scaler_.offset, "scaler.scale": estimator.scaler_.scale}
-    fitted = {name: getattr(estimator, name) for name in _FITTED}
+    arrays |= {"scaler.offset": stored.scaler.offset, "scaler.scale": stored.scaler.scale}
     told = {}
-    if (probe := getattr(estimator, "_probe", None)) is not None:
+    if (probe := stored.probe) is not None:
         told = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint, "threads": probe.threads}}
         arrays |= {"probe.codes": probe.codes, "probe.scores": probe.scores}
-    return told, fitted | {"scaling": estimator.scaler_.kind}, arrays
+    return told, {"scaling": stored.scaler.kind}, arrays
 
 
-def _members(estimator: Any) -> Pieces:
+def _within(stored: Stored) -> Pieces:
     """Groups of equal size: each one's manifest and arrays, numbered."""
-    packed = [pack(member) for group in estimator.estimators_ for member in group]
+    packed = [pack(member) for group in stored.groups for member in group]
     arrays = {f"{i}.{name}": array for i, (_, some) in enumerate(packed) for name, array in some.items()}
-    told = {"groups": len(estimator.estimators_), "members": [manifest for manifest, _ in packed]}
-    return told, {"n_features_in_": estimator.n_features_in_}, arrays
+    return {"groups": len(stored.groups), "members": [manifest for manifest, _ in packed]}, {}, arrays
 
 
 _SINCE = "floor'].value"
@@ -113,7 +173,11 @@ def _former(classes: Classes, name: Any, parameters: dict[str, Any]) -> dict[str
     return parameters | absent | named | inner
 
 
-def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+Restore = Callable[[Any, Found], None]
+"""Makes an unfitted estimator a fitted one."""
+
+
+def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray], restore: Restore) -> Any:
     """The inverse of `pack`, with these classes and no others.
 
     Raises
@@ -123,7 +187,9 @@ def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndar
     """
     cls = _class(classes, manifest["estimator"])
     try:
-        return _unpack(cls, classes, manifest, arrays)
+        estimator = _made(cls, classes, manifest["parameters"])
+        restore(estimator, _found(cls, classes, manifest, arrays, restore))
+        return estimator
     except ArtifactError:
         raise
     except KeyError as error:
@@ -132,12 +198,20 @@ def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndar
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
 
 
-def _columns(estimator: Any) -> dict[str, Any]:
-    """What is known of a table's columns."""
-    if not hasattr(estimator, "schema_"):
-        return {}
-    schema = None if estimator.schema_ is None else estimator.schema_.to_json()
-    return {"schema": schema, "image_shape": estimator.image_shape_}
+def _found(
+    cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray], restore: Restore
+) -> Found:
+    kept: Probe | None = None
+    groups: tuple[tuple[Any, ...], ...] = ()
+    if (probe := manifest.get("probe")) is not None:
+        said = _stored("probe.codes", arrays), _stored("probe.scores", arrays)
+        kept = Probe(probe["n_rows"], probe["fingerprint"], *said, probe.get("threads"))
+    if (members := manifest.get("members")) is not None:
+        some = [unpack(classes, member, _numbered(arrays, i), restore) for i, member in enumerate(members)]
+        each = len(some) // manifest["groups"]
+        groups = tuple(tuple(some[i : i + each]) for i in range(0, len(some), each))
+    is_former = bool(manifest.get("is_former"))
+    return Found(cls.__name__, manifest["fitted"], manifest["feature_names"], arrays, kept, groups, is_former)
 
 
 def _class(classes: Classes, name: Any) -> Any:
@@ -160,42 +234,6 @@ def _made(cls: Any, classes: Classes, parameters: dict[str, Any]) -> Any:
         else:
             given[name] = component.from_json(value, classes)
     return cls(**given)
-
-
-def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    estimator = _made(cls, classes, manifest["parameters"])
-    estimator._validate_params()
-    fitted, members = manifest["fitted"], manifest.get("members")
-    for name in (*(_FITTED if members is None else ("n_features_in_",)), *cls._fitted_json):
-        kind = _FITTED.get(name, object)
-        if not isinstance(fitted[name], kind) or (kind is int and fitted[name] < 0):
-            raise ArtifactError(f"The saved {cls.__name__} is damaged: {name} is {str(fitted[name])[:40]}.")
-        setattr(estimator, name, fitted[name])
-    if manifest["feature_names"] is not None:
-        estimator.feature_names_in_ = np.asarray(manifest["feature_names"], dtype=object)
-    for name in cls._fitted_arrays:
-        setattr(estimator, name, _stored(name, arrays))
-    estimator._seed, estimator._missing = fitted["seed"], fitted["missing"]
-    if "schema" in inspect.signature(cls).parameters:
-        estimator.schema_ = None if fitted["schema"] is None else Schema.from_json(fitted["schema"])
-        estimator.image_shape_ = None if fitted["image_shape"] is None else tuple(fitted["image_shape"])
-    if members is not None:
-        some = [unpack(classes, member, _numbered(arrays, i)) for i, member in enumerate(members)]
-        each = len(some) // manifest["groups"]
-        estimator.estimators_ = [some[i : i + each] for i in range(0, len(some), each)]
-        return estimator
-    estimator.scaler_ = Scaler(fitted["scaling"], _stored("scaler.offset", arrays), _stored("scaler.scale", arrays))
-    width = estimator._width
-    if {np.shape(estimator.scaler_.offset), np.shape(estimator.scaler_.scale)} != {(width,)}:
-        raise ArtifactError(f"The saved arrays do not fit the saved parameters: rows have {width} numbers.")
-    bounds = jnp.zeros(width)
-    recipe = estimator._formula().bind(bounds, bounds)
-    if (probe := manifest.get("probe")) is not None:
-        kept = (_stored("probe.codes", arrays), _stored("probe.scores", arrays))
-        estimator._probe = Probe(probe["n_rows"], probe["fingerprint"], *kept, probe.get("threads"))
-    room = _Room(sum(array.size for array in arrays.values()))
-    estimator.model_ = _filled(Model.build(recipe, width, room), arrays, bool(manifest.get("is_former")))
-    return estimator
 
 
 class _Room(np.random.Generator):
@@ -223,11 +261,12 @@ class _Room(np.random.Generator):
         return super().standard_normal(size, *some, **more)
 
 
-def _to_json(estimator: Any, value: Any) -> Any:
-    if hasattr(value, "_given"):  # an estimator within another
+def _to_json(value: Any, seed: int | None) -> Any:
+    value = value.estimator if type(value).__name__ == "FrozenEstimator" else value  # scikit-learn's; not written down
+    if isinstance(value, Parametrised) and hasattr(value, "fit"):  # an estimator within another
         return {"estimator": type(value).__name__, "parameters": parameters(value)}
-    if isinstance(value, np.random.RandomState):  # the seed that was drawn from it
-        return estimator._seed
+    if isinstance(value, np.random.RandomState) and seed is not None:
+        return seed
     return component.to_json(value.item() if isinstance(value, np.generic) else value)
 
 

@@ -21,9 +21,13 @@ from sklearn.decomposition import PCA
 
 from ..core.model import Model, loss
 from ..data.blocks import Store
+from ..data.sampling import sample_positions, take_rows
+from ..data.scaler import Scaler
 from ..data.schema import Schema
+from ..data.types import RowsLike
 from ..engine import inference
 from ..errors import InvalidData
+from ..persistence.fitted import Columns, FittedAutoencoder
 
 __all__ = ["DIVERGED", "LEAST_ROWS", "MOST_ROWS", "Evidence", "Noise", "Seen", "gathered"]
 
@@ -158,7 +162,7 @@ class Evidence:
 
     name: str
     model: Model
-    scaler: Any
+    scaler: Scaler
     schema: Schema | None
     history: dict[str, list[float]]
     best_epoch: int
@@ -230,27 +234,13 @@ class Evidence:
         return self.history.get(name, [])
 
 
-def _drawn(n: int, seed: int) -> np.ndarray:
-    """Return the positions of the rows that are sampled from n."""
-    if n <= MOST_ROWS:
-        return np.arange(n)
-    return np.sort(np.random.default_rng([seed, 9]).choice(n, MOST_ROWS, replace=False))
-
-
-def _some(estimator: Any, X: Any, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Return a sample of the rows, checked, with their positions and the number of rows given."""
-    opened = estimator._opened_again(X)
-    if not isinstance(opened, Store):
-        chosen = _drawn(len(opened), seed)
-        return opened[chosen], chosen, len(opened)
-    chosen, pieces, first = _drawn(opened.n_rows, seed), [], 0
-    for span in opened.spans():
-        here = chosen[(chosen >= first) & (chosen < first + len(span))]
-        estimator._refuse_holes(span, first)
-        pieces.append(span[here - first])
-        first += len(span)
-        opened.release()
-    return np.concatenate(pieces), chosen, opened.n_rows
+    opened = columns.open(X)
+    n_rows = opened.n_rows if isinstance(opened, Store) else len(opened)
+    chosen = sample_positions(n_rows, MOST_ROWS, np.random.default_rng([seed, 9]))
+    rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, Store) else opened[chosen]
+    return rows, chosen, n_rows
 
 
 def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -289,17 +279,17 @@ def _reconstruction(model: Model, x: Float[Array, "n d"], noise: inference.Noise
     return jax.vmap(one_row)(x, jax.random.split(noise.fresh(), len(x)))
 
 
-def _initial(estimator: Any, width: int) -> Model:
+def _initial(estimator: FittedAutoencoder, width: int) -> Model:
     """Return the model with weights as they are drawn."""
-    return Model.build(estimator.model_.recipe, width, estimator._seed)
+    return Model.build(estimator.predictor_.model.recipe, width, estimator.seed_)
 
 
-def _reconstructions(estimator: Any, scaled: np.ndarray, seed: int) -> np.ndarray | None:
+def _reconstructions(estimator: FittedAutoencoder, scaled: np.ndarray, seed: int) -> np.ndarray | None:
     """Return the reconstruction term of rows by the model and with initial weights, if no rows were held out."""
     history = estimator.history_
     if "reconstruction" not in history or "validation_loss" in history:
         return None
-    models = (estimator.model_, _initial(estimator, scaled.shape[1]))
+    models = (estimator.predictor_.model, _initial(estimator, scaled.shape[1]))
     return np.stack([inference.by_rows(_reconstruction, model, scaled, seed=seed) for model in models], axis=1)
 
 
@@ -329,14 +319,14 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
     return Noise(_FACTORS, tuple(before), tuple(after))
 
 
-def _seen(estimator: Any, X: Any, y: Any, seed: int) -> Seen:
-    model, scaler = estimator.model_, estimator.scaler_
-    rows, numbers, n = _some(estimator, X, seed)
+def _seen(estimator: FittedAutoencoder, X: RowsLike, y: Any, seed: int) -> Seen:
+    model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
+    rows, numbers, n = _some(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
     codes = inference.by_rows(inference.code, model, scaled)
     stochastic = model.recipe.latent.stochastic
     if stochastic:
-        log_p = inference.by_rows(inference.log_weight_sums, model, scaled, _DRAWS)[1]
+        log_p = inference.by_rows(inference.log_densities, model, scaled, _DRAWS)
     else:
         log_p = inference.by_rows(inference.log_likelihood, model, scaled)
     return Seen(
@@ -344,7 +334,7 @@ def _seen(estimator: Any, X: Any, y: Any, seed: int) -> Seen:
         scaled=scaled,
         rebuilt=inference.by_rows(inference.decode, model, codes),
         codes=codes,
-        scores=estimator._in_units(rows, log_p),
+        scores=estimator.predictor_.in_user_units(rows, log_p),
         numbers=numbers,
         n_given=n,
         labels=_labels(y, numbers, n),
@@ -354,7 +344,7 @@ def _seen(estimator: Any, X: Any, y: Any, seed: int) -> Seen:
     )
 
 
-def _untrained(estimator: Any, seen: Seen) -> float | None:
+def _untrained(estimator: FittedAutoencoder, seen: Seen) -> float | None:
     """Return the explained variance with the initial weights, if that of the trained weights is far below 0."""
     if not estimator.n_epochs_ or len(seen.rows) < LEAST_ROWS or seen.explained_usual >= DIVERGED:
         return None
@@ -377,9 +367,9 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
-def _image_shape(estimator: Any, given: tuple[int, ...] | None, width: int) -> tuple[int, ...] | None:
-    encoder = getattr(estimator.model_.recipe.encoder, "shape", None)
-    shape = given or estimator.image_shape_ or encoder
+def _image_shape(estimator: FittedAutoencoder, given: tuple[int, ...] | None, width: int) -> tuple[int, ...] | None:
+    encoder = getattr(estimator.predictor_.model.recipe.encoder, "shape", None)
+    shape = given or estimator.input_.image_shape or encoder
     if shape is None:
         return None
     shape = tuple(int(size) for size in shape)
@@ -394,7 +384,12 @@ def _image_shape(estimator: Any, given: tuple[int, ...] | None, width: int) -> t
 
 
 def gathered(
-    estimator: Any, X: Any = None, y: Any = None, *, image_shape: tuple[int, ...] | None = None, seed: int = 0
+    estimator: FittedAutoencoder,
+    X: RowsLike | None = None,
+    y: Any = None,
+    *,
+    image_shape: tuple[int, ...] | None = None,
+    seed: int = 0,
 ) -> Evidence:
     """Collect a fitted autoencoder's training and its outputs for rows.
 
@@ -403,14 +398,14 @@ def gathered(
     InvalidData
         If ``y`` does not have one value for each row, or ``image_shape`` does not fit the rows.
     """
-    model, schema, scaler = estimator.model_, estimator.schema_, estimator.scaler_
-    names = getattr(estimator, "feature_names_in_", None)
-    columns = tuple(map(str, range(estimator.n_features_in_) if names is None else names))
-    image = _image_shape(estimator, image_shape, estimator._width)
+    predictor, schema = estimator.predictor_, estimator.input_.schema
+    model, scaler = predictor.model, predictor.scaler
+    columns = tuple(map(str, estimator.input_.labels))
+    image = _image_shape(estimator, image_shape, estimator.input_.width)
     seen = None if X is None else _seen(estimator, X, y, seed)
     samples = None
     if model.recipe.latent.stochastic:
-        samples = estimator._decoded(estimator._from_prior(_SAMPLES, seed), seed, noise=image is None)
+        samples = predictor.decode(predictor.prior_codes(_SAMPLES, seed), seed, noise=image is None)
     return Evidence(
         name=type(estimator).__name__,
         model=model,
@@ -421,7 +416,7 @@ def gathered(
         n_epochs=estimator.n_epochs_,
         n_samples=estimator.n_samples_,
         fingerprint=estimator.data_fingerprint_,
-        seed=estimator._seed,
+        seed=estimator.seed_,
         columns=columns,
         owners=columns if schema is None else schema.owners,
         labels=columns if schema is None else schema.labels,

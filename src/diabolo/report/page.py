@@ -15,6 +15,8 @@ import numpy as np
 import plotly
 import plotly.io
 
+from ..data.sampling import sample_positions
+from ..data.writers import PAGE_MARK
 from ..engine.jaxpr import Program, program
 from ..errors import NotCovered
 from . import diagnostics, figures, images
@@ -196,9 +198,7 @@ def _features(page: _Page, e: Evidence, seen: Seen) -> None:
 
 
 def _latent(page: _Page, e: Evidence, seen: Seen) -> None:
-    chosen = np.arange(len(seen.rows))
-    if len(chosen) > _MOST_POINTS:
-        chosen = np.sort(np.random.default_rng(0).choice(len(chosen), _MOST_POINTS, replace=False))
+    chosen = sample_positions(len(seen.rows), _MOST_POINTS, np.random.default_rng(0))
     axes = _busiest(seen)
     where: dict[str, list[float | None]] = {}
     if seen.codes.shape[1] > 2 and len(seen.rows) > 2:
@@ -450,7 +450,7 @@ def render(e: Evidence, title: str = "") -> str:
         )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
+{PAGE_MARK}<title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
 <body><a class="skip" href="#doctor">to the findings</a><main>
 <header><h1>{escape(name)}</h1><button id="theme" type="button" aria-pressed="false">light or dark</button>
 <p>{rows} <noscript>Charts, map and explorer need JavaScript; all else is here.</noscript></p>

@@ -158,7 +158,7 @@ class Wire:
         self.names = tuple(map(str, model.feature_names_in_)) if hasattr(model, "feature_names_in_") else None
         self.n_features = int(model.n_features_in_)
         self.most_rows = most_rows
-        missing = bool(model._missing)
+        missing = bool(model.input_.allow_missing)
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
         self._least, self._most = low, high = reach(model)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .. import outputs
 from ..data.readers import files_in, kind_of, numeric
 from ..errors import UsageError
 from ..estimators.trainable import load
@@ -84,7 +85,6 @@ def score_with_ray(
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     ray.data.DataContext.get_current().enable_progress_bars = False
-    scratch = out.resolve().with_name(f".{out.name}.part")
     scored = readers[kinds.pop()](files).map_batches(
         Scorer,
         fn_constructor_args=(str(Path(run).resolve()),),
@@ -92,5 +92,5 @@ def score_with_ray(
         batch_size=batch_size,
         concurrency=(1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
     )
-    scored.write_parquet(str(scratch))
-    scratch.rename(out)
+    with outputs.write_folder(out) as folder:
+        scored.write_parquet(str(folder))

@@ -1,0 +1,235 @@
+"""The commands that map rows to rows, and `diabolo sample`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .options import MADE_FOR, Data, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
+
+__all__ = ["denoise", "detect", "impute", "reconstruct", "sample", "score", "transform"]
+
+
+@takes_file_options
+def transform(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
+    """Compress: the code of each row."""
+    from ..estimators.predictions import codes
+
+    _map_rows(run, data, output, key, codes, file_options, rebuilds=False)
+
+
+@takes_file_options
+def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
+    """Rebuild each row from its code. Images come back as images, under the same names."""
+    from ..estimators.predictions import rebuilt
+
+    _map_rows(run, data, output, key, rebuilt, file_options)
+
+
+@takes_file_options
+def denoise(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
+    """Take the noise out of each row.
+
+    RUN must be a model that has learned to, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
+    noise_level=0.2. Images come back as images, under the same names.
+    """
+    from ..estimators.predictions import as_table
+
+    def cleaned(model: Any, rows: Any) -> Any:
+        if not hasattr(model, "denoise"):
+            raise UsageError(
+                f"{run} has learned from clean rows: fit with --model denoising to learn to take noise out."
+            )
+        return as_table(model, model.denoise(rows))
+
+    _map_rows(run, data, output, key, cleaned, file_options)
+
+
+@takes_file_options
+def impute(
+    run: Run,
+    data: Data,
+    output: Out = None,
+    key: Key = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval",
+            metavar="P",
+            help="Write NAME_low and NAME_high for each column of numbers: between them lie P of all missing cells.",
+        ),
+    ] = None,
+    *,
+    file_options: dict[str, Any],
+) -> None:
+    """Fill the empty cells of each row.
+
+    With what is likeliest, given the other cells. Cells that are not empty, and columns that the model does not use,
+    stay as they are. RUN comes from  diabolo fit DATA --model imputer,  or is an autoencoder that was fitted to rows
+    with empty cells.
+    """
+    from ..estimators import predictions
+
+    if interval is not None and not 0 < interval < 1:
+        raise UsageError(f"--interval must lie between 0 and 1; got {interval:g}.")
+
+    def filled(model: Any, rows: Any) -> Any:
+        whole = predictions.filled(model, rows)
+        if interval is None:
+            return whole
+        if not hasattr(model, "intervals"):
+            raise UsageError(f"{run} holds a {type(model).__name__}: intervals are told by  fit --model imputer.")
+        ends = [predictions.as_table(model, some) for some in model.intervals(rows, interval)]
+        return _append_bounds(model, whole, *ends)
+
+    _map_rows(run, data, output, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute")
+
+
+@takes_file_options
+def score(
+    run: Run,
+    data: Data,
+    output: Out = None,
+    key: Key = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="local|ray", help="ray: on a cluster; OUT is then a folder of Parquet.")
+    ] = "local",
+    *,
+    file_options: dict[str, Any],
+) -> None:
+    """The log-density of each row: the lower, the stranger.
+
+    In nats and in the units of the data.
+    """
+    require_known([engine], ("local", "ray"), "engine")
+    if engine == "ray":
+        from ..serving.ray import score_with_ray
+
+        if output is None:
+            raise UsageError("score --engine ray needs -o OUT, the folder to write.")
+        score_with_ray(run, data, output)
+        return
+
+    from ..estimators.predictions import densities
+
+    _map_rows(run, data, output, key, densities, file_options, rebuilds=False)
+
+
+@takes_file_options
+def detect(
+    run: Run,
+    data: Data,
+    output: Out = None,
+    key: Key = None,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-alarm-rate", metavar="A", help="How many ordinary rows may be flagged.  [as RUN has it: 0.01]"
+        ),
+    ] = None,
+    only_flagged: Annotated[bool, typer.Option("--only-flagged", help="Write the rows that are flagged only.")] = False,
+    *,
+    file_options: dict[str, Any],
+) -> None:
+    """Find the rows that are unlike those RUN has learned from.
+
+    RUN must come from  diabolo fit ORDINARY --model anomaly. For each row: its number, its score (the higher, the
+    stranger; 1 is the median of ordinary rows), its p-value (how often an ordinary row would score as high), whether it
+    is flagged, and the three columns that did most to it.
+    """
+    import numpy as np
+
+    from ..estimators.predictions import strangeness
+
+    if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
+        raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
+
+    def found(model: Any, rows: Any) -> Any:
+        table = strangeness(model, rows, false_alarm_rate)
+        table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
+        return table.filter(table["flagged"]) if only_flagged else table
+
+    _map_rows(run, data, output, key, found, file_options, rebuilds=False, command="detect")
+
+
+def sample(
+    run: Run,
+    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many rows.")] = 1,
+    output: Out = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Fixes the draw.")] = 0,
+    means: Annotated[bool, typer.Option("--means", help="E[x|z] in place of a draw from p(x|z).")] = False,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("-g", "--given", metavar="COLUMN=VALUE", help="What all rows have; may be given several times."),
+    ] = None,
+) -> None:
+    """Generate new rows with a variational model, or a generator."""
+    from ..data import writers
+    from ..data.readers import Images
+    from ..estimators.predictions import as_table
+    from ..estimators.trainable import load
+
+    model: Any = load(run)
+    if not hasattr(model, "sample"):
+        raise UsageError(f"{run} holds a {type(model).__name__}: only variational models and generators make rows.")
+    shape = model.image_shape_
+    images = None if shape is None else Images(tuple(Path(f"{i:0{len(str(n))}}.png") for i in range(1, n + 1)), shape)
+    writers.check_output(output, images=images is not None)
+    known = parse_cells(given or (), model)
+    with one_line():
+        rows = model.sample(n, given=known, noise=not means, random_state=seed)
+    writers.write(output, as_table(model, rows), images)
+
+
+def _map_rows(
+    run: Path,
+    data: str,
+    output: str | None,
+    key: str | None,
+    op: Callable[[Any, Any], Any],
+    file_options: dict[str, Any],
+    *,
+    rebuilds: bool = True,
+    whole: bool = False,
+    command: str = "",
+) -> None:
+    """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
+    from ..data import writers
+    from ..data.blocks import Store, open_store
+    from ..data.file_options import FileOptions
+    from ..engine.progress import Bar
+    from ..estimators.trainable import load
+
+    model = load(run)
+    name = type(model).__name__
+    if (made_for := MADE_FOR.get(name, command)) != command:
+        raise UsageError(f"{run} holds an {name}: give it to  diabolo {made_for}.")
+    if command == "detect" and name not in MADE_FOR:
+        raise UsageError(f"{run} holds a {name}, which knows no false-alarm rate. Fit with --model anomaly.")
+    known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
+    writers.check_output(output, images=rebuilds and model.image_shape_ is not None)
+    opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
+    if opened.images is not None:
+        opened.images.require_shape(model.image_shape_)
+    is_large, images = isinstance(opened, Store), opened.images if rebuilds else None
+    n_rows = opened.n_rows if is_large else len(opened.rows)
+    with one_line(), writers.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:
+        for piece in opened.tables(whole=whole) if is_large else (opened,):
+            sink.add(op(model, piece))
+            bar.show(piece.first + len(piece.rows))
+
+
+def _append_bounds(model: Any, whole: Any, low: Any, high: Any) -> Any:
+    """The table with two columns more for each that has an order."""
+    table, low, high = (rows if hasattr(rows, "append_column") else rows.as_arrow() for rows in (whole, low, high))
+    names = low.column_names if model.schema_ is None else [c.name for c in model.schema_.used if c.has_order]
+    for name in names:
+        for end, cells in (("low", low), ("high", high)):
+            if f"{name}_{end}" in table.column_names:
+                raise UsageError(f"There is a column {name}_{end} already: rename it, or leave --interval out.")
+            table = table.append_column(f"{name}_{end}", cells[name])
+    return table

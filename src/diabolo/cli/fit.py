@@ -1,0 +1,270 @@
+"""The commands that train: `diabolo fit` and `diabolo demo`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .options import (
+    MADE_FOR,
+    MODELS,
+    Key,
+    make_estimator,
+    one_line,
+    parse_setting,
+    read_config,
+    read_toml,
+    require_known,
+    split_names,
+    takes_file_options,
+)
+
+__all__ = ["demo", "fit"]
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("diabolo-demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Fixes everything that is random.")] = 0,
+) -> None:
+    """Train all five systems on handwritten digits.
+
+    A page of pictures and a table, in about a minute.
+    """
+    from ..demo import run
+
+    run(out, seed)
+
+
+@takes_file_options
+def fit(
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="What to learn from.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="MODEL", help=f"One of {', '.join(MODELS)}.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="RUN", help="The folder to write.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="NAME=VALUE", help="A parameter of the model; may be given several times."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", metavar="TOML", help="A file with any of these options in it.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,…", help="Learn from these columns only.")
+    ] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Leave these columns out.")] = None,
+    key: Key = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option("--schema", metavar="TOML", help="Columns that are not what is inferred."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Fixes everything random.  [0]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option("--checkpoint-every", metavar="S", min=0, help="Seconds between two kept states.")
+    ] = 30.0,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Train together with the other processes of this job.")
+    ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option("--log", metavar="tensorboard", help="Write each epoch's losses to RUN.tensorboard as well."),
+    ] = None,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
+    *,
+    file_options: dict[str, Any],
+) -> None:
+    """Train an autoencoder on DATA and save it as RUN.
+
+    DATA is a .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file, a folder or glob of them, a folder of images
+    of one size, standard input (-), or an SQL query such as "SELECT * FROM 'orders/*.parquet' WHERE paid"; what is
+    larger than memory is read in chunks. How a text file is written is found and said, or given by the options below.
+
+    A table may hold numbers, dates, booleans, counts, texts and empty cells: what each column is, is inferred, shown
+    and saved; a --schema file says otherwise, in lines like  visits = "count"  or  id = "ignore". Columns are scaled as
+    the model needs it: all that comes out later is in your units.
+
+    Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear. While the
+    training runs its state is kept in RUN.partial.
+    """
+    if distributed:
+        from ..engine.sharding import connect
+
+        connect()
+    from ..data.blocks import open_store
+    from ..engine import checkpoints
+    from ..engine.sharding import current
+    from ..persistence.files import require_ours
+
+    options = read_config(config) | {
+        name: value
+        for name, value in {
+            "data": data, "model": model, "out": out, "columns": split_names(columns), "exclude": split_names(exclude),
+            "key": key, "schema": None if schema is None else read_toml(schema), "seed": seed,
+        }.items()
+        if value is not None
+    }  # fmt: skip
+    for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
+        if needed not in options:
+            raise UsageError(f"fit needs {how}.")
+    run = Path(options["out"])
+    if run.exists() or run.is_symlink():
+        if not force:
+            raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
+        require_ours(run)
+
+    parameters = options.get("parameters", {}) | dict(parse_setting(text) for text in settings or ())
+    schema_said = _with_file_options(options.get("schema", "auto"), file_options)
+    given = {"random_state": options.get("seed", 0), "schema": schema_said}
+    estimator = make_estimator(options["model"], given | parameters)
+    estimator.set_params(verbose=int(not quiet))
+    can_resume = MODELS[options["model"]] not in MADE_FOR
+    if resume and not can_resume:
+        raise UsageError(f"--model {options['model']} keeps no state to go on from.")
+    _check_log(log, options["model"])
+    rows = open_store(
+        options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
+    )
+    if not quiet and current().is_leader and (found := getattr(rows, "schema", None)) is not None:
+        typer.echo(f"{found}\n")
+    partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
+    if force and not resume:
+        checkpoints.remove(partial)
+    with one_line(), _stop_in_one_line(partial), _clean_up(partial):
+        if can_resume:
+            with _open_log(log, run) as callback:
+                estimator.fit(
+                    rows, checkpoint_dir=partial, checkpoint_every=checkpoint_every, resume=resume, callback=callback
+                )
+        else:
+            estimator.fit(rows)
+        estimator.set_params(verbose=0)
+        if current().is_leader:
+            estimator.save(run, **({"probe": rows} if can_resume else {}))
+            checkpoints.remove(partial)
+    if not quiet and current().is_leader:
+        _print_summary(estimator, rows, options, time.perf_counter() - started)
+
+
+def _with_file_options(schema: Any, options: dict[str, Any]) -> Any:
+    """The schema as the estimator takes it; options of the command go before those of the schema's file."""
+    if not options:
+        return schema
+    said = {} if schema == "auto" else dict(schema)
+    section = said.get("file", {})
+    return said | {"file": (section if isinstance(section, dict) else {}) | options}
+
+
+class _Terminated(SystemExit):
+    """SIGTERM."""
+
+
+@contextmanager
+def _open_log(log: str | None, run: Path) -> Iterator[Any]:
+    """Who is told of each epoch, if anyone."""
+    if log is None:
+        yield None
+        return
+    from ..callbacks import TensorBoard
+
+    with TensorBoard(run.with_name(f"{run.name}.tensorboard")) as callback:
+        yield callback
+
+
+def _check_log(log: str | None, model: str) -> None:
+    if log is None:
+        return
+    require_known([log], ("tensorboard",), "--log")
+    if MODELS[model] in MADE_FOR:
+        raise UsageError(f"--model {model} trains several networks and keeps no log.")
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated(143)
+
+
+@contextmanager
+def _stop_in_one_line(partial: Path) -> Iterator[None]:
+    """Say in one line where a training that is stopped is kept."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except (KeyboardInterrupt, _Terminated) as stop:
+        terminated = isinstance(stop, _Terminated)
+        kept = any(partial.glob("*.checkpoint"))
+        where = f"; the training is kept in {partial}: the same command with --resume goes on" if kept else ""
+        print(f"diabolo: {'terminated' if terminated else 'interrupted'}{where}", file=sys.stderr)
+        sys.exit(143 if terminated else 130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _clean_up(partial: Path) -> Iterator[None]:
+    """Remove a folder for checkpoints again, if there came to be none."""
+    try:
+        yield
+    except BaseException:
+        if not any(partial.glob("*.checkpoint")):
+            from ..engine import checkpoints
+
+            checkpoints.remove(partial)
+        raise
+
+
+def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
+    from ..estimators.base import chosen_by
+    from ..metrics import explained_variance
+
+    if not hasattr(estimator, "history_"):
+        typer.echo(f"{_describe_job(estimator, options, seconds)}\nsaved as {options['out']}")
+        return
+    history, best = estimator.history_, estimator.best_epoch_
+    which = "held-out" if "validation_loss" in history else "training"
+    curve = history.get("validation_loss", history.get("loss"))
+    loss = "the weights are those that training began with"
+    if curve and best:
+        loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units"
+    sample, scaler = rows.head(), estimator.scaler_
+    rebuilt = estimator.predictor_.reconstructions(sample.rows)
+    kept = explained_variance(scaler.apply(sample.rows), scaler.apply(rebuilt))
+    chosen = f"  chosen: {text}\n" if (text := chosen_by(estimator)) else ""
+    some = "" if len(sample.rows) == estimator.n_samples_ else f" (of the first {len(sample.rows):,} rows)"
+    typer.echo(
+        f"{options['model']} autoencoder on {options['data']}: "
+        f"{estimator.n_samples_:,} rows × {estimator.n_features_in_:,} columns\n"
+        f"  {estimator.n_epochs_} epochs in {seconds:.1f} s; best epoch {best}, {loss}\n"
+        f"{chosen}"
+        f"  variance explained by the reconstruction{some}: {kept:.1%}\n"
+        f"saved as {options['out']}"
+    )
+
+
+def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
+    n_networks = sum(map(len, model.estimators_))
+    if options["model"] == "anomaly":
+        what, n_judged = "anomaly detector", len(model.calibration_scores_)
+        rows = (
+            f"rows that they had not seen: flagged are scores above {-model.offset_:.4g}, "
+            f"which {model.false_alarm_rate:g} of ordinary rows have"
+        )
+    elif options["model"] == "generator":
+        what, n_judged = "generator", len(model.weights_)
+        rows = "normal distributions in the mixture that codes are drawn from"
+    else:
+        what, n_judged = "imputer", len(model.calibration_errors_)
+        rows = "cells that they had not seen say how wrong they may be"
+    return (
+        f"{what} on {options['data']}: {model.n_samples_:,} rows × {model.n_features_in_:,} columns\n"
+        f"  {n_networks} network{'s' * (n_networks > 1)} in {seconds:.1f} s\n"
+        f"  {n_judged:,} {rows}"
+    )

@@ -1,0 +1,164 @@
+"""The commands that look at a RUN: `diabolo report` and `diabolo info`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .options import Key, Run, one_line, parse_shape, takes_file_options
+
+__all__ = ["describe_manifest", "info", "report"]
+
+
+@takes_file_options
+def report(
+    run: Run,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Rows to show the model at work on, best such as it was not fitted to; as for the other commands.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    color: Annotated[
+        str | None, typer.Option("--color", metavar="COLUMN", help="A column of DATA to colour the latent map by.")
+    ] = None,
+    image_shape: Annotated[
+        str | None,
+        typer.Option("--image-shape", metavar="HxW[x3]", help="Rows are images of this height and width."),
+    ] = None,
+    key: Key = None,
+    *,
+    file_options: dict[str, Any],
+) -> None:
+    """One page about RUN: did it learn, what did it learn, can it be trusted?
+
+    Learning curves, reconstructions, a map of the latent space, samples, a decoder that runs in the page, and what is
+    amiss, which is printed as well. The page is one file and needs no network.
+    """
+    from ..data import writers
+    from ..data.blocks import open_store
+    from ..data.file_options import FileOptions
+    from ..data.readers import labels
+    from ..estimators.trainable import load
+    from ..report import reported
+
+    model = load(run)
+    if not hasattr(model, "report"):
+        raise UsageError(f"{run} holds an {type(model).__name__}; a report is made of an autoencoder.")
+    if color is not None and data is None:
+        raise UsageError("--color needs DATA, whose column it is.")
+    shape = None if image_shape is None else parse_shape(image_shape)
+    rows = told = None
+    if data is not None:
+        told = None if color is None else labels(data, color)
+        known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
+        rows = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
+    with one_line():
+        page, findings = reported(model, rows, told, image_shape=shape, title=run.name)
+    writers.write_page(output, page)
+    for finding in findings:
+        typer.echo(f"{finding.what}: {finding.figure}\n  {finding.remedy}")
+    typer.echo(f"{'nothing amiss; ' if not findings else ''}the report is {output}")
+
+
+@takes_file_options
+def info(
+    run: Run,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="The learning curves, as CSV.")] = False,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify", metavar="DATA", help="The rows that RUN was fitted to: does this machine give the stored bits?"
+        ),
+    ] = None,
+    key: Key = None,
+    *,
+    file_options: dict[str, Any],
+) -> None:
+    """What a RUN is, and how it was trained.
+
+    With --verify: whether this machine gives the very bits that were stored with RUN; exit status 1, if it does not.
+    """
+    from ..persistence.files import read_manifest
+
+    manifest = read_manifest(run)
+    if verify is not None:
+        if threads := manifest.get("probe", {}).get("threads"):  # the sums are divided as they were, on any machine
+            os.environ.setdefault("DIABOLO_THREADS", str(threads))
+        _verify(run, verify, key, file_options)
+        return
+    if history:
+        curves = manifest["fitted"].get("history_")
+        if not curves:
+            raise UsageError(f"{run} holds an {manifest['estimator']}, which keeps no learning curves.")
+        typer.echo(",".join(("epoch", *curves)))
+        for epoch, values in enumerate(zip(*curves.values(), strict=True), start=1):
+            typer.echo(",".join((str(epoch), *map(repr, values))))
+        return
+    typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False) if as_json else describe_manifest(manifest))
+
+
+def _verify(run: Path, data: str, key: str | None, file_options: dict[str, Any]) -> None:
+    from ..data.blocks import open_store
+    from ..data.file_options import FileOptions
+    from ..estimators.trainable import load
+
+    model = load(run)
+    if not hasattr(model, "verify"):
+        raise UsageError(f"{run} holds an {type(model).__name__}, with which no rows are kept to verify it by.")
+    known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
+    found = model.verify(
+        open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
+    )
+    typer.echo(str(found))
+    if not found.same_bits:
+        raise typer.Exit(1)
+
+
+def describe_manifest(manifest: dict[str, Any]) -> str:
+    """Describe a saved model in lines of text."""
+    from ..data.schema import Schema
+
+    fitted, names = manifest["fitted"], manifest["feature_names"]
+    if "members" in manifest:
+        member = manifest["members"][0]
+        training = {
+            "networks": f"{len(manifest['members'])}, each a {member['estimator']} on rows of scaling "
+            f"{member['fitted']['scaling']}",
+        }
+    else:
+        history, best = fitted["history_"], fitted["best_epoch_"]
+        curves = [name for name in history if name not in ("beta", "learning_rate")]
+        training = {
+            "scaling": fitted["scaling"],
+            "epochs": f"{fitted['n_epochs_']}, best {best or 'the start'}; {'there' if best else 'in the last'}, "
+            "in nats and scaled units:",
+            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
+        }
+    features, schema = f"{fitted['n_features_in_']:,}", fitted.get("schema")
+    if schema:
+        features += "".join(f"\n  {line}" for line in str(Schema.from_json(schema)).splitlines())
+    elif names:
+        features += f" ({', '.join(names[:8])}{', …' if len(names) > 8 else ''})"
+    lines = {
+        "model": manifest["estimator"],
+        "trained on": f"{fitted['n_samples_']:,} rows, fingerprint {fitted['data_fingerprint_']}",
+        "features": features,
+        **training,
+        "parameters": "",
+        **{f"  {name}": json.dumps(value, ensure_ascii=False) for name, value in manifest["parameters"].items()},
+        "written by": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in lines.items())

@@ -1,0 +1,264 @@
+"""What the commands have in common: their arguments, and how texts become values."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import DiaboloError, UsageError, meant
+
+__all__ = [
+    "MADE_FOR",
+    "MODELS",
+    "Data",
+    "Key",
+    "Out",
+    "Run",
+    "make_estimator",
+    "one_line",
+    "parse_cells",
+    "parse_setting",
+    "parse_shape",
+    "read_config",
+    "read_toml",
+    "require_known",
+    "split_names",
+    "takes_file_options",
+]
+
+
+MODELS = {
+    "basic": "BasicAutoencoder",
+    "stacked": "StackedAutoencoder",
+    "sparse": "SparseAutoencoder",
+    "denoising": "DenoisingAutoencoder",
+    "variational": "VariationalAutoencoder",
+    "autoencoder": "Autoencoder",
+    "anomaly": "AnomalyDetector",
+    "imputer": "AutoencoderImputer",
+    "generator": "AutoencoderGenerator",
+}
+
+
+MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute", "AutoencoderGenerator": "sample"}
+"""The one command that a model is made for, if it is no autoencoder."""
+
+
+CONFIG: dict[str, tuple[type, str]] = {
+    **dict.fromkeys(("data", "model", "out", "key"), (str, "a text")),
+    **dict.fromkeys(("columns", "exclude"), (list, "a list of names")),
+    **dict.fromkeys(("schema", "parameters"), (dict, "a table")),
+    "seed": (int, "a whole number"),
+}
+"""What a config file may hold."""
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `diabolo fit` wrote.", show_default=False)]
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file (texts also as .gz), a folder or glob of "
+        "them, a folder of images of one size, an SQL query over files or databases, or - for standard input.",
+        show_default=False,
+    ),
+]
+
+
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="A .parquet, .csv or .npy file, or a folder for images; CSV to standard output if left out.",
+    ),
+]
+
+
+Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Which array of an .npz file.")]
+
+
+_FILE_OPTIONS = {
+    "delimiter": ("--delimiter", "C", "What separates cells in a text file, e.g. ';', tab or blank."),
+    "decimal": ("--decimal", ".|,", "The decimal sign of numbers in a text file."),
+    "thousands": ("--thousands", "C", "What groups thousands in numbers of a text file."),
+    "encoding": ("--encoding", "NAME", "The encoding of a text file, e.g. cp1252 or cp949."),
+    "missing": ("--missing", "A,B,…", "Texts that stand for missing cells, e.g. '-,?'."),
+    "header": ("--header/--no-header", None, "Whether the first line of a text file names the columns."),
+    "date_format": ("--date-format", "FORMAT", "How dates are written in a text file, e.g. %d/%m/%Y."),
+}
+"""Options of text files, which are found from the file where they are left out."""
+_SPOKEN = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "semicolon": ";", "none": ""}
+
+
+def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of text files, which it receives together as ``file_options``."""
+    parameters = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                (bool if name == "header" else str) | None,
+                typer.Option(flag, metavar=metavar, help=text, rich_help_panel="Text files"),
+            ],
+        )
+        for name, (flag, metavar, text) in _FILE_OPTIONS.items()
+    ]
+    own = signature(command, eval_str=True)
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        options = {name: value for name in _FILE_OPTIONS if (value := given.pop(name)) is not None}
+        for name in ("delimiter", "thousands"):
+            if name in options:
+                options[name] = _SPOKEN.get(options[name].lower(), options[name])
+        if "missing" in options:
+            options["missing"] = [text.strip() for text in options["missing"].split(",")]
+        command(**given, file_options=options)
+
+    kept = [parameter for name, parameter in own.parameters.items() if name != "file_options"]
+    keyword_only = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in kept]
+    wrapped.__signature__ = own.replace(parameters=[*keyword_only, *parameters])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {one.name: one.annotation for one in (*kept, *parameters)}
+    return wrapped
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Split a list of column names at its commas."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    UsageError
+        If it is missing, unreadable or no TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{file}: no such file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}.") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def read_config(config: Path | None) -> dict[str, Any]:
+    """Read the options that a config file holds; without a file, none.
+
+    Raises
+    ------
+    UsageError
+        If an option is unknown or has a wrong type.
+    """
+    if config is None:
+        return {}
+    options = read_toml(config)
+    require_known(options, tuple(CONFIG), f"{config}: option")
+    for name in ("columns", "exclude"):
+        if isinstance(options.get(name), str):
+            options[name] = list(split_names(options[name]) or ())
+    for name, value in options.items():
+        kind, what = CONFIG[name]
+        fits = isinstance(value, kind) or (name == "schema" and value == "auto")
+        if not fits or (kind is list and not all(isinstance(item, str) for item in value)):
+            raise UsageError(f"{config}: {name} must be {what}; got {value!r}.")
+    if "parameters" in options:
+        options["parameters"] = {name: plain_value(value) for name, value in options["parameters"].items()}
+    return options
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON where it is JSON, as a tuple where it has commas, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set {text}: NAME=VALUE is needed, for example --set n_latent=8.")
+    return name.strip(), plain_value(parse_value(value.strip()))
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """HxW or HxWx3."""
+    sizes = text.lower().split("x")
+    if len(sizes) not in (2, 3) or not all(size.isdigit() for size in sizes):
+        raise UsageError(f"--image-shape {text}: HEIGHTxWIDTH is needed, for example --image-shape 28x28.")
+    return tuple(map(int, sizes))
+
+
+def parse_value(text: str) -> Any:
+    if text.lower() in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[text.lower()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        if "," in text and not text.startswith(("{", "[")):
+            return [parse_value(item.strip()) for item in text.split(",") if item.strip()]
+        return text
+
+
+def parse_cells(texts: Sequence[str], model: Any) -> dict[Any, Any]:
+    """COLUMN=VALUE, the value as text where the column holds texts."""
+    kinds = {} if model.schema_ is None else {column.name: column.kind for column in model.schema_.used}
+    found: dict[Any, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--given {text}: COLUMN=VALUE is needed, for example --given age=40.")
+        is_number = not hasattr(model, "feature_names_in_") and name.isdigit()
+        is_text = kinds.get(name) in ("category", "date")
+        found[int(name) if is_number else name] = value if is_text else parse_value(value)
+    return found
+
+
+def plain_value(value: Any) -> Any:
+    """A part where a table names one, and tuples for lists."""
+    if not isinstance(value, dict | list):
+        return value
+    from .. import parts  # noqa: F401  parts must be known before they can be named
+    from ..core.component import from_json
+
+    return from_json(value)
+
+
+def require_known(given: Any, known: Sequence[str], what: str) -> None:
+    """Refuse a name that is not known, and suggest one that is."""
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{what} {name!r} is unknown. {meant(name, known)}")
+
+
+def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
+    """Create the estimator of this command-line name, with these parameters."""
+    require_known([model], tuple(MODELS), "model")
+    import diabolo
+
+    estimator = getattr(diabolo, MODELS[model])()
+    known = sorted(estimator.get_params())
+    require_known([name for name in parameters if "__" not in name], known, f"{MODELS[model]}: parameter")
+    with one_line():
+        return estimator.set_params(**parameters)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """What scikit-learn says about a user's value is the user's to mend, not a fault of the program."""
+    try:
+        yield
+    except DiaboloError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error

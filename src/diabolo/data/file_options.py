@@ -1,0 +1,110 @@
+"""How a text file is to be read, where that is not found from the file itself."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..errors import InvalidData, meant
+from .dates import parse_format
+
+__all__ = ["FileOptions", "split_options"]
+
+_SECTION = "file"
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What is known of a text file beforehand; None: it is found from the file.
+
+    Parameters
+    ----------
+    delimiter : str or None
+        What stands between two cells; " ": any number of blanks.
+    decimal, thousands : str or None
+        The signs in numbers; thousands "": numbers are not grouped.
+    encoding : str or None
+    missing : tuple of str
+        Texts that stand for missing cells, besides empty ones and NA, NaN, null and N/A.
+    header : bool or None
+        Whether the first line names the columns.
+    date_format : str or None
+        In `strptime`'s directives: "%d/%m/%Y %H:%M".
+    """
+
+    delimiter: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+    missing: tuple[str, ...] = ()
+    header: bool | None = None
+    date_format: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\n\r'):
+            raise InvalidData(f"delimiter must be one character; got {self.delimiter!r}.")
+        if self.decimal not in (None, ".", ","):
+            raise InvalidData(f"decimal must be '.' or ','; got {self.decimal!r}.")
+        if self.thousands is not None and (len(self.thousands) > 1 or self.thousands.isalnum()):
+            raise InvalidData(f"thousands must be one character that is no digit, or ''; got {self.thousands!r}.")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise InvalidData(f"decimal and thousands are both {self.decimal!r}.")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError as error:
+                raise InvalidData(
+                    f"encoding {self.encoding!r} is not known, for example utf-8, cp1252, cp949."
+                ) from error
+        if self.date_format is not None:
+            parse_format(self.date_format)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> FileOptions:
+        """Check what a user gives.
+
+        Raises
+        ------
+        InvalidData
+            If an option is unknown or has no such value.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in given if name not in known]:
+            raise InvalidData(f"The option {unknown[0]!r} of a file is not known. {meant(unknown[0], known)}")
+        values = dict(given)
+        missing: Any = values.get("missing", ())
+        values["missing"] = tuple(missing) if isinstance(missing, list | tuple) else (missing,)
+        kinds: dict[str, Any] = {"header": bool | None, "missing": tuple}
+        for name, value in values.items():
+            if not isinstance(value, kinds.get(name, str | None)) or (
+                name == "missing" and not all(isinstance(text, str) for text in value)
+            ):
+                raise InvalidData(f"The option {name} of a file cannot be {value!r}.")
+        return cls(**values)
+
+    def given(self) -> dict[str, Any]:
+        """Those that are not left to be found."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+
+    def updated(self, other: FileOptions) -> FileOptions:
+        """These, with the other's where it has any."""
+        return FileOptions(**(self.given() | other.given()))
+
+
+def split_options(schema: Any) -> tuple[Any, FileOptions]:
+    """Take the options of files, ``{"file": {...}}``, out of what a user says of columns.
+
+    A column may be named "file", too: what is said of a column is a kind, or has one.
+
+    Raises
+    ------
+    InvalidData
+        If an option is unknown or has no such value.
+    """
+    section = schema.get(_SECTION) if isinstance(schema, Mapping) else None
+    if not isinstance(section, Mapping) or "kind" in section or "categories" in section:
+        return schema, FileOptions()
+    rest = {name: said for name, said in schema.items() if name != _SECTION}
+    return rest or "auto", FileOptions.of(section)

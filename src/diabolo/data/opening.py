@@ -1,0 +1,249 @@
+"""From whatever stands for rows to a store of blocks, or a table in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+from scipy.sparse import issparse
+
+from ..errors import DiaboloError, InvalidData
+from . import blocks, readers, sql
+from .arrays import load_array
+from .blocks import Encoded, Joined, Parquet, Pictures, Sliced, Store
+from .cells import storable
+from .file_options import FileOptions
+from .frames import is_readable, to_arrow
+from .order import any_may_mislead
+from .readers import files_in, kind_of, suffix_of
+from .schema import Schema
+from .scratch import NO_ROOM, copy_chunks, scratch_folder
+from .sniffing import COMPRESSED
+from .tables import (
+    Table,
+    Wanted,
+    find_schema,
+    numeric,
+    numeric_columns,
+    refuse_twins,
+    unreadable_as,
+    wants_schema,
+    which_columns,
+)
+from .text import open_text
+
+__all__ = ["How", "opened"]
+
+_MOST_PACKED = 8
+"""Compressed texts become about so many times larger."""
+
+
+@dataclass(frozen=True)
+class How:
+    """What is to be read of rows: see `diabolo.data.blocks.open_store`."""
+
+    columns: Sequence[str]
+    exclude: Sequence[str]
+    key: str | None
+    wanted: Wanted
+    options: FileOptions
+
+
+def opened(rows: Any, how: How) -> Store | Table | None:
+    """Find what rows are, and open them; None, if they are an array."""
+    if isinstance(rows, str | os.PathLike):
+        where = os.fspath(rows)
+        return _from_standard_input(how) if where == "-" else _opened_path(where, how)
+    if isinstance(rows, pa.dataset.Dataset):
+        return _dataset(rows, "the data set", how)
+    if how.wanted is not None and (table := to_arrow(rows)) is not None:
+        found = _in_memory(table, "The table", how)
+        return None if found.schema is None and is_readable(rows) else found
+    if isinstance(rows, np.memmap) or issparse(rows):
+        is_file = isinstance(rows, np.memmap)
+        return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
+    is_stream = hasattr(rows, "__iter__") and not hasattr(rows, "__array__") and not hasattr(rows, "__len__")
+    is_stream |= isinstance(rows, list | tuple) and len(rows) > 0 and all(isinstance(r, np.ndarray) for r in rows)
+    if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
+        return _spooled((np.asarray(chunk) for chunk in rows), "the iterable")
+    return None
+
+
+def _in_memory(table: pa.Table, where: str, how: How) -> Store | Table:
+    """A table's rows, encoded piece by piece if they have a schema."""
+    if not table.num_rows:
+        raise InvalidData(f"{where} has no rows.")
+    schema = how.wanted if isinstance(how.wanted, Schema) else None
+    if schema is None:
+        names = which_columns(table.schema, how.columns, how.exclude)
+        schema = find_schema(lambda: [table.select(list(names))], table.schema, names, how.wanted)
+    if schema is None:
+        names = numeric_columns(table.schema, where, how.columns, how.exclude)
+        return Table(numeric(table.select(list(names))), names)
+    return Encoded(table, schema, where)
+
+
+def _from_standard_input(how: How) -> Store | Table:
+    """A temporary copy of what comes in, whose kind its first bytes tell."""
+    with scratch_folder() as folder:
+        copy = folder / "standard input"
+        with copy.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        with copy.open("rb") as stream:
+            start = stream.read(4096)
+        if not start:
+            raise InvalidData("Standard input is empty.")
+        found = _opened_path(str(copy.rename(copy.with_suffix(suffix_of(start)))), how)
+        if isinstance(found, Store):
+            weakref.finalize(found, shutil.rmtree, folder, True)
+        else:
+            shutil.rmtree(folder, True)
+        return found
+
+
+def _opened_path(where: str, how: How) -> Store | Table:
+    if sql.is_query(where):
+        return _from_batches(sql.answer(where), "the query", how)
+    files = files_in(where)
+    kinds = {kind_of(file) for file in files}
+    size = sum(file.stat().st_size for file in files)
+    if len(kinds) == 1 and (open_kind := _OPENERS.get(next(iter(kinds)))) is not None:
+        return open_kind(files, where, how, size)
+    table = readers.read_arrow(files, how.wanted) if len(kinds) == 1 else None
+    if table is None:
+        return readers.read(where, how.columns, how.exclude, how.key, how.wanted)
+    return _in_memory(table, where, how)
+
+
+def _arrays(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    if how.columns or how.exclude or size <= blocks.CHUNK_BYTES // 2:
+        return readers.read(where, how.columns, how.exclude)
+    mapped = [Sliced(load_array(file, mmap_mode="r"), str(file)) for file in files]
+    return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
+
+
+def _images(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    if how.columns or how.exclude:
+        return readers.read(where, how.columns, how.exclude)
+    return Pictures(files, where)
+
+
+def _parquet(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    with unreadable_as(where, "Parquet"):
+        for file in files:
+            refuse_twins(pa.parquet.read_schema(file).names, str(file))
+        dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
+        # Not `count_rows`, which keeps what all files say of themselves in memory.
+        n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
+    if 4 * n_rows * len(dataset.schema.names) > blocks.CHUNK_BYTES:
+        return _dataset(dataset, where, how)
+    table = readers.read_arrow(files, how.wanted)
+    assert table is not None
+    return _in_memory(table, where, how)
+
+
+def _text(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+    tables = open_text(files, how.columns, how.exclude, how.wanted, how.options)
+    packed = _MOST_PACKED if any(file.suffix.lower() in COMPRESSED for file in files) else 1
+    if size * packed > blocks.CHUNK_BYTES:
+        return _from_batches(tables.batches(), where, how)
+    return _in_memory(tables.table(), where, how)
+
+
+_OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], Store | Table]] = {
+    ".csv": _text,
+    ".npy": _arrays,
+    ".parquet": _parquet,
+    "images": _images,
+}
+"""Of the kinds of files that need not be read whole."""
+
+
+def _dataset(dataset: Any, where: str, how: How) -> Store:
+    is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
+    if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
+        store = Parquet(dataset, where, how.columns, how.exclude, how.wanted)
+        if 4 * store.n_features * max(store.sizes, default=0) <= blocks.CHUNK_BYTES:
+            return store
+    is_known = isinstance(how.wanted, Schema)
+    names = list(dataset.schema.names if is_known else which_columns(dataset.schema, how.columns, how.exclude))
+    return _from_batches(_batches_of(dataset, names, where), where, replace(how, columns=names, exclude=()))
+
+
+def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
+    with unreadable_as(where, "a data set"):
+        yield from dataset.to_batches(
+            columns=names, batch_size=max(1, blocks.BLOCK_BYTES // max(1, len(names))), fragment_readahead=1
+        )
+
+
+def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> Store:
+    """A store of Arrow's batches, which come once: a temporary copy, of numbers where they are only numbers."""
+    given = iter(batches)
+    first = next(given, None)
+    if first is None:
+        raise InvalidData(f"{where} has no rows.")
+    of = first.schema
+    refuse_twins(of.names, where)
+    tables = (storable(pa.Table.from_batches([batch])) for batch in chain([first], given) if batch.num_rows)
+    if isinstance(how.wanted, Schema):
+        return _typed_copy(tables, where, how.wanted)
+    names = which_columns(of, how.columns, how.exclude)
+    overrides = wants_schema(of, names, how.wanted)
+    if overrides is None and (
+        how.wanted != "auto" or not any_may_mislead(pa.Table.from_batches([first]).select(list(names)))
+    ):
+        names = numeric_columns(of, where, how.columns, how.exclude)
+        spooled = _spooled((numeric(table.select(list(names))) for table in tables), where)
+        spooled.names = names
+        return spooled
+    return _typed_copy((table.select(list(names)) for table in tables), where, how.wanted)
+
+
+def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Wanted) -> Store:
+    """A temporary Parquet file, whose columns are then looked at."""
+    with scratch_folder() as folder:
+        copy, writer = folder / "rows.parquet", None
+        try:
+            for table in tables:
+                writer = writer or pa.parquet.ParquetWriter(copy, table.schema)
+                writer.write_table(table, max(1, blocks.BLOCK_BYTES // (4 * table.num_columns)))
+        except OSError as error:
+            raise InvalidData(NO_ROOM.format(where=where, folder=folder, error=error)) from error
+        except DiaboloError:
+            raise
+        except ValueError as error:  # Arrow's, of a table with other types than the first
+            raise InvalidData(f"{where} does not hold the same all through: {error}.") from error
+        finally:
+            if writer is not None:
+                writer.close()
+        if writer is None:
+            raise InvalidData(f"{where} has no rows.")
+        store = Parquet(pa.dataset.dataset([str(copy)], format="parquet"), where, wanted=wanted)
+        weakref.finalize(store, shutil.rmtree, folder, True)
+        return store
+
+
+def _holds_all_columns(dataset: Any) -> bool:
+    """Whether the files do; columns that only their paths hold are Arrow's to fill in."""
+    with dataset.filesystem.open_input_file(dataset.files[0]) as file:
+        return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
+
+
+def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
+    """A temporary copy of what can be read once only."""
+    with scratch_folder() as folder:
+        store = Sliced(copy_chunks(chunks, folder / "rows", where), where)
+        weakref.finalize(store, shutil.rmtree, folder, True)
+        return store

@@ -1,0 +1,35 @@
+"""Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from .cells import is_numeric
+from .schema import Schema
+from .tables import refuse_twins, unreadable_as
+
+__all__ = ["read_parquet", "texts_are_texts"]
+
+
+def texts_are_texts(table: pa.Table) -> pa.Table:
+    """The table; Parquet's readers take any bytes for UTF-8.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If a text is none.
+    """
+    for column in table.columns:
+        if not is_numeric(column.type):
+            column.validate(full=True)
+    return table
+
+
+def read_parquet(file: Path, known: Schema | None = None) -> pa.Table:
+    """Read a Parquet file whole."""
+    with unreadable_as(file, "Parquet"):
+        refuse_twins(pa.parquet.read_schema(file).names, str(file))
+        return texts_are_texts(pa.parquet.read_table(file))

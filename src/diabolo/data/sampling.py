@@ -1,0 +1,39 @@
+"""A sample of rows: which ones, and how they are taken from rows that need not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .blocks import Store
+
+__all__ = ["sample_positions", "take_rows"]
+
+
+def sample_positions(n_rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose at most so many of ``n_rows`` rows, each as likely as any other, in their order; all, if there are fewer.
+
+    >>> sample_positions(4, 9, np.random.default_rng(0)).tolist()
+    [0, 1, 2, 3]
+    """
+    chosen: np.ndarray = np.sort(rng.choice(n_rows, min(n_rows, most), replace=False))
+    return chosen
+
+
+def take_rows(
+    store: Store, positions: np.ndarray, on_rows: Callable[[np.ndarray, int], None] | None = None
+) -> np.ndarray:
+    """Read the rows at these positions, which ascend, in one pass.
+
+    ``on_rows`` gets all rows that pass by, those not taken included, and the position of the first of them.
+    """
+    pieces, first = [], 0
+    for rows in store.spans():
+        if on_rows is not None:
+            on_rows(rows, first)
+        start, end = np.searchsorted(positions, [first, first + len(rows)])
+        pieces.append(rows[positions[start:end] - first])
+        first += len(rows)
+        store.release()
+    return np.concatenate(pieces)

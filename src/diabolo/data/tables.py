@@ -1,0 +1,219 @@
+"""Rows of numbers with the names of their columns, and how an Arrow table becomes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import InvalidData
+from .cells import as_floats, is_numeric
+from .images import Images
+from .order import any_misleads
+from .schema import Overrides, Schema
+
+__all__ = [
+    "Table",
+    "Wanted",
+    "find_schema",
+    "numeric",
+    "numeric_columns",
+    "refuse_twins",
+    "require_columns",
+    "require_the_same",
+    "rows_of",
+    "unreadable_as",
+    "wants_schema",
+    "which_columns",
+]
+
+
+Wanted = Schema | Overrides | str | None
+"""Whether a table's columns are read by a schema: one that is known; one to be inferred, with these overrides; "auto",
+one to be inferred if not all columns are numbers; None, columns must be numbers and are taken as they are."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers, (n, d), float32 or float64, and the columns' names, if there are any.
+
+    With a schema the rows are encoded, and each number has the name of the column that it belongs to.
+    """
+
+    rows: np.ndarray
+    names: tuple[str, ...] | None = None
+    schema: Schema | None = None
+    images: Images | None = None
+    """Where the rows come from, if they are images."""
+    first: int = 0
+    """The number of the first row, if these are part of more."""
+    given: pa.Table | None = None
+    """The columns as they were given, those that are not used among them, if there is a schema."""
+
+    def select(self, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> Table:
+        """The columns named (all, if none are), in that order, without those excluded.
+
+        Columns without names are counted from 0.
+
+        Raises
+        ------
+        InvalidData
+            If a name is not a column's, or nothing is left.
+        """
+        if not columns and not exclude:
+            return self
+        names = self.names or tuple(map(str, range(self.rows.shape[1])))
+        require_columns((*columns, *exclude), names)
+        chosen = [name for name in (columns or names) if name not in exclude]
+        if not chosen:
+            raise InvalidData("No column is left to learn from.")
+        rows = self.rows[:, [names.index(name) for name in chosen]]
+        return Table(rows, tuple(chosen) if self.names else None)
+
+    def head(self) -> Table:
+        """All of it: a store's is its first rows."""
+        return self
+
+    def as_input(self) -> Any:
+        """What an estimator is given: the array, or an Arrow table where columns have names for it to learn."""
+        return self.rows if self.names is None else self.as_arrow()
+
+    def as_arrow(self) -> pa.Table:
+        """An Arrow table, whose columns are x0, x1, … if they have no names."""
+        names = self.names or tuple(f"x{i}" for i in range(self.rows.shape[1]))
+        return pa.table({name: self.rows[:, i] for i, name in enumerate(names)})
+
+
+def refuse_twins(names: Sequence[Any], where: str) -> None:
+    """Columns are found by their names, so each must have one of its own.
+
+    Raises
+    ------
+    InvalidData
+        If two have the same.
+    """
+    if twins := [str(name) or "no name" for name, count in Counter(names).items() if count > 1]:
+        raise InvalidData(
+            f"{where}: several columns are named {', '.join(twins[:8])}. Rename all but one, or drop them."
+        )
+
+
+def require_the_same(names: Sequence[str], first: Sequence[str], file: Path, first_file: Path) -> None:
+    """That two files have the same columns, in whatever order.
+
+    Raises
+    ------
+    InvalidData
+        If they have not.
+    """
+    if differing := sorted(set(names) ^ set(first)):
+        raise InvalidData(f"{file} and {first_file.name} do not have the same columns: {', '.join(differing)}.")
+
+
+def require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a name that no column has."""
+    if unknown := [name for name in wanted if name not in names]:
+        shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+        raise InvalidData(f"There is no column named {', '.join(unknown)}. The columns are: {shown}.")
+
+
+def rows_of(
+    table: pa.Table, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = (), wanted: Wanted = "auto"
+) -> Table:
+    """An Arrow table's columns as rows of numbers.
+
+    Raises
+    ------
+    InvalidData
+        If a column is not there, none is left, or they are not as wanted.
+    """
+    if not table.num_rows:
+        raise InvalidData(f"{where} has no rows.")
+    schema = wanted if isinstance(wanted, Schema) else None
+    if schema is None:
+        names = which_columns(table.schema, columns, exclude)
+        schema = find_schema(lambda: [table.select(list(names))], table.schema, names, wanted)
+    if schema is not None:
+        return Table(schema.encode(table), schema.owners, schema, given=table)
+    names = numeric_columns(table.schema, where, columns, exclude)
+    return Table(numeric(table.select(list(names))), names)
+
+
+def find_schema(
+    pieces: Callable[[], Iterable[pa.Table]], of: pa.Schema, names: Sequence[str], wanted: Wanted
+) -> Schema | None:
+    """Infer what the columns of a table are, in pieces that can be had again; None, if they need no schema."""
+    overrides = wants_schema(of, names, wanted)
+    if overrides is None and wanted == "auto" and any_misleads(pieces):
+        overrides = {}
+    return None if overrides is None else Schema.infer(pieces(), overrides)
+
+
+def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Overrides | None:
+    """What to infer a schema with; None, if these columns need none."""
+    if wanted == "auto":
+        if any(b"diabolo.options" in (schema.field(name).metadata or {}) for name in names):
+            return {}  # a model is to remember how its file was read
+        return None if all(_is_plain(schema.field(name).type) for name in names) else {}
+    return wanted if isinstance(wanted, Mapping) else None
+
+
+def which_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns to take."""
+    require_columns((*columns, *exclude), schema.names)
+    left_out = {*exclude, *(() if columns else index_columns(schema))}
+    names = tuple(name for name in (columns or schema.names) if name not in left_out)
+    if not names:
+        raise InvalidData("No column is left to learn from.")
+    if "" in names:
+        raise InvalidData(f"Column {schema.names.index('') + 1} has no name. Give it one, or take it out.")
+    return names
+
+
+def index_columns(schema: pa.Schema) -> set[str]:
+    """The columns that say which row it is: those that pandas kept an index in, and a first one without a name."""
+    about = schema.pandas_metadata or {}
+    found = {name for name in about.get("index_columns", ()) if isinstance(name, str)}
+    return found | ({""} if schema.names and not schema.names[0] else set())
+
+
+def numeric_columns(
+    schema: pa.Schema, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The columns to take, all of them numbers."""
+    names = which_columns(schema, columns, exclude)
+    if words := [name for name in names if not is_numeric(schema.field(name).type)]:
+        shown = ", ".join(f"{name} ({schema.field(name).type})" for name in words[:8])
+        raise InvalidData(
+            f"{where}: {len(words)} of {len(names)} columns are not numbers: {shown}{', …' if len(words) > 8 else ''}. "
+            f"Leave them out with --exclude {','.join(words[:8])}, or encode them first."
+        )
+    return names
+
+
+def numeric(table: pa.Table) -> np.ndarray:
+    """The table's cells, empty ones as NaN: float32 if all columns are, else float64."""
+    single = all(pa.types.is_float32(kind) for kind in table.schema.types)
+    columns = np.empty((table.num_columns, table.num_rows), np.float32 if single else np.float64)
+    for i, column in enumerate(table.columns):
+        columns[i] = (column if single else as_floats(column)).to_numpy()
+    return np.ascontiguousarray(columns.T)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return is_numeric(kind) and not pa.types.is_boolean(kind)
+
+
+@contextmanager
+def unreadable_as(where: Any, kind: str) -> Iterator[None]:
+    """What Arrow says of a file that it cannot read, as our error."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InvalidData(f"{where} cannot be read as {kind}: {error}.") from error

@@ -1,0 +1,19 @@
+"""Names for what users give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable
+from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike
+
+__all__ = ["Frame", "Name", "RowsLike"]
+
+RowsLike: TypeAlias = ArrayLike | Iterable[object] | os.PathLike[str] | object
+"""Rows from anywhere: arrays, data frames, paths, queries, datasets, iterables of chunks; `open_store` tells them."""
+
+Frame: TypeAlias = Any
+"""Rows as they are given back: an array; for a schema a table, of the library that the rows given are of."""
+Name: TypeAlias = Hashable
+"""What a column is called: a text, or its number where columns have no names."""

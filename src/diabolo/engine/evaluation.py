@@ -1,0 +1,104 @@
+"""What a trained autoencoder is worth: whether its training is kept, and how much of a row its code keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypedDict
+
+import numpy as np
+
+from ..core.corruptions import NoCorruption
+from ..core.model import Model
+from ..errors import PoorFit, PosteriorCollapse, TrainingWarning
+from ..metrics import active_units
+from . import closed_form, inference
+from .jobs import Outcome
+from .sharding import current
+from .splits import Rows
+from .trainer import Trained, final_beta
+
+__all__ = ["Evaluation", "evaluate", "settle"]
+
+_SURELY, _FEW_HELD_OUT = 2.0, 1024
+_EVALUATED, _ENOUGH_TO_JUDGE, _IN_MEMORY, _BEHIND = 1024, 20, 2048, 0.02
+
+
+class Evaluation(TypedDict):
+    """What the reconstruction keeps of held-out rows, or of training rows if none are held out."""
+
+    rows: str
+    n_rows: int
+    explained_variance: float
+    pca_explained_variance: float | None
+
+
+def settle(outcome: Outcome) -> Trained:
+    """Choose between the training and its start; solve what is left.
+
+    Of few held-out rows the start is kept if no epoch is surely better. It is if the mean gain, or the share of rows
+    that gain, is two standard errors above what chance gives.
+    """
+    trained = _settled(outcome)
+    return replace(trained, model=closed_form.finish(trained.model, outcome.job.rows))
+
+
+def _settled(outcome: Outcome) -> Trained:
+    job, trained = outcome.job, outcome.trained
+    held_out = job.rows.held_out
+    if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
+        return trained
+    chunk, beta = next(held_out.chunks()), float(final_beta(job.model.recipe, job.plan))
+    rows = np.asarray(chunk.rows)[: chunk.n_rows]
+    before, after = (inference.by_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
+    gain = before.astype(np.float64) - after
+    error = 1 / np.sqrt(len(gain))
+    if gain.mean() > _SURELY * gain.std() * error or (gain > 0).mean() > 0.5 + _SURELY * 0.5 * error:
+        return trained
+    return replace(trained, model=job.model, best_epoch=0)
+
+
+def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, TrainingWarning | None]:
+    """Measure what the reconstruction keeps of held-out rows, beside PCA of training rows; and a warning if it is poor.
+
+    None if cells are missing.
+    """
+    source = rows.held_out or rows.training
+    chunk = next(source.chunks())
+    some = np.asarray(chunk.rows)[: min(chunk.n_rows, _EVALUATED)]
+    if model.recipe.n_targets or np.isnan(some).any() or current().n_devices > 1:
+        return None, None
+    codes, rebuilt = inference.by_rows(inference.coded, model, some)
+    k, x = codes.shape[1], some.astype(np.float64)
+    total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
+    by_pca = None
+    if k < min(rows.n_samples, x.shape[1]) and (rows.n_samples <= _IN_MEMORY or x.shape[1] <= _IN_MEMORY):
+        mean, axes, _ = closed_form.principal(rows, k)
+        by_pca = 1 - float(np.square(x - mean - (x - mean) @ axes.T @ axes).sum()) / total
+    found = Evaluation(
+        rows="training" if rows.held_out is None else "held-out",
+        n_rows=len(x),
+        explained_variance=1 - float(np.square(x - rebuilt).sum()) / total,
+        pca_explained_variance=by_pca,
+    )
+    return found, None if len(x) < _ENOUGH_TO_JUDGE else _warning_of(owner, model, found, codes)
+
+
+def _warning_of(owner: str, model: Model, found: Evaluation, codes: np.ndarray) -> TrainingWarning | None:
+    recipe = model.recipe
+    if recipe.latent.stochastic and not active_units(codes).any():
+        return PosteriorCollapse(
+            f"Posterior collapse: none of the {codes.shape[1]} latent units varies with the row. Raise β slowly "
+            "(beta='linear'), set a lower one, train longer, or learn σ (likelihood='learned_gaussian')."
+        )
+    kept, by_pca = found["explained_variance"], found["pca_explained_variance"]
+    if not isinstance(recipe.corruption, NoCorruption) or recipe.latent.stochastic:
+        by_pca = None  # these do not try to keep all of a clean row
+    which = f"the reconstruction keeps {kept:.1%} of the variance of {found['rows']} rows"
+    if kept < 0:
+        said = f"{which}: it is worse than their mean. Lower the learning rate, train longer, or scale the columns."
+    elif by_pca is not None and kept < by_pca - _BEHIND:
+        mean = " It is nearly the mean of all rows." if kept < _BEHIND else ""
+        said = f"{which}, PCA with as many components {by_pca:.1%}.{mean} Train longer, or use fewer layers."
+    else:
+        return None
+    return PoorFit(f"{owner}: {said}")

@@ -1,0 +1,161 @@
+"""Many trainings at once: those whose programs and shapes agree are one `vmap` of the compiled program."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from .. import jax_config
+from ..core.model import Model
+from .batches import Resident, Source
+from .compiled import stretch_many
+from .trainer import Plan, Trained, Trainer, epochs_within
+
+__all__ = ["train_many"]
+
+_TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
+_ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
+
+
+def train_many(
+    jobs: Sequence[tuple[Model, Source, Plan, Resident | None]], on_share: Callable[[float], None] | None = None
+) -> list[Trained]:
+    """Many trainings at once, each with the outcome that it would have alone.
+
+    Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
+    one such group for each core; the others are trained one after the other.
+
+    Parameters
+    ----------
+    jobs : sequence of (model, training, plan, validation)
+        As for `train`.
+    on_share : function or None
+        Told the share of all epochs that is done, now and then, from any thread.
+
+    Raises
+    ------
+    TrainingDiverged
+        If a loss is no longer finite.
+    """
+    runs = [Trainer(*job) for job in jobs]
+    groups: dict[Any, list[Trainer]] = {}
+    for number, run in enumerate(runs):
+        if not run.goes_on:
+            continue
+        groups.setdefault(run.likeness() or number, []).append(run)
+    for group in groups.values():
+        n_together, n_workers = plan_groups(group)
+        if n_together == 1:
+            shards: Sequence[Trainer | VmappedTrainer] = group
+        else:
+            shards = [VmappedTrainer(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
+        _finish(shards, n_workers, partial(_tell, runs, on_share))
+    return [run.outcome() for run in runs]
+
+
+def _tell(runs: Sequence[Trainer], on_share: Callable[[float], None] | None) -> None:
+    """The share of all epochs that is done; those that a training leaves out, because it has stopped, are."""
+    if on_share is not None:
+        done = sum(run.epochs_done if run.goes_on else run.plan.max_epochs for run in runs)
+        on_share(done / max(1, sum(run.plan.max_epochs for run in runs)))
+
+
+def plan_groups(group: Sequence[Trainer]) -> tuple[int, int]:
+    """How many trainings one program does together, and how many such programs run at a time."""
+    n_cores, one = jax_config.n_cores(), group[0]
+    if n_cores is None:
+        return len(group), 1
+    most = _TOGETHER_BYTES // sum(leaf.nbytes for leaf in jax.tree.leaves(one.state.carry))
+    if most < 2:
+        return 1, 1
+    if one.batch * sum(leaf.size for leaf in jax.tree.leaves(one.state.carry.arrays)) >= _ALONE_PRODUCTS:
+        return 1, n_cores
+    rounds = -(-len(group) // (n_cores * most))
+    return -(-len(group) // (n_cores * rounds)), n_cores
+
+
+def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Callable[[], None]) -> None:
+    """Train them all; the first compiles for all, then each worker takes one after another."""
+    stop = threading.Event()
+
+    def work(shard: Trainer | VmappedTrainer) -> None:
+        while shard.goes_on and not stop.is_set():
+            shard.stretch()
+            tell()
+
+    shards[0].stretch()
+    with ThreadPoolExecutor(n_workers) as pool:
+        try:
+            list(pool.map(work, shards))
+        finally:
+            stop.set()
+
+
+class VmappedTrainer:
+    """Trainings under way whose programs are the same: one program, mapped over all of them.
+
+    ``room`` of them, the last one many times if need be, so that groups of nearly one size share a program.
+    """
+
+    def __init__(self, runs: Sequence[Trainer], room: int) -> None:
+        self._runs, self._room = runs, room
+        ways = [run.way() for run in runs]
+        self._rows, self._rows_axis = _shared_or_stacked(self._filled([way.rows for way in ways]))
+        self._held_out, self._held_out_axis = _shared_or_stacked(self._filled([run.held_out for run in runs]))
+        self._setup = _stacked(self._filled([run.setup for run in runs]))
+        self._carry = _stacked(self._filled([run.state.carry for run in runs]))
+
+    def _filled(self, values: list[Any]) -> list[Any]:
+        return values + values[-1:] * (self._room - len(values))
+
+    @property
+    def goes_on(self) -> bool:
+        return any(run.goes_on for run in self._runs)
+
+    def stretch(self) -> None:
+        """One call of the program, for all that go on."""
+        started, runs = time.perf_counter(), self._runs
+        for run in runs:
+            run.wanted = max(run.wanted for run in runs)
+        ways = [run.way() for run in runs]
+        n_epochs = np.zeros(self._room, np.int32)  # none of those that fill the room
+        n_epochs[: len(runs)] = [way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)]
+        orders = np.stack(self._filled([way.orders for way in ways]))
+        way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
+        self._carry, *reports = stretch_many(
+            self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
+        )
+        going = [i for i, run in enumerate(runs) if run.goes_on]
+        reports = jax.device_get(reports)
+        for i in going:
+            runs[i].advance(None, way._replace(n_epochs=n_epochs[i]), *_member(reports, i))
+        if done := [i for i in going if not runs[i].goes_on]:
+            carries = jax.device_get(self._carry)
+            for i in done:
+                runs[i].state = replace(runs[i].state, carry=_member(carries, i))
+        took, most = time.perf_counter() - started, int(n_epochs.max())
+        for run in runs:
+            run.wanted = epochs_within(took, most)
+
+
+def _member(many: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], many)
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(jax.device_get(leaves)), *values)
+
+
+def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
+    """One value for all, if it is the same, else all of them along a new axis; and that axis, or None."""
+    if all(value is values[0] for value in values):
+        return values[0], None
+    return jax.device_put(_stacked(values)), 0

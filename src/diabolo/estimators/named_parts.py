@@ -1,0 +1,89 @@
+"""The parts that parameters may name, and the constraints of parameters that several systems share."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..core.activations import ACTIVATIONS
+from ..core.corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorruption, SaltAndPepper
+from ..core.likelihoods import Bernoulli, Count, Gaussian, HeteroscedasticGaussian, LearnedGaussian, Likelihood
+from ..core.objectives import ELBO, Objective, Reconstruction
+from ..core.schedules import Cyclical, LinearWarmup, Schedule
+from ..errors import InvalidParameter
+from .trainable import MOST, resolve
+
+__all__ = [
+    "ANNEALINGS",
+    "CORRUPTIONS",
+    "LAYERS",
+    "LIKELIHOOD",
+    "LIKELIHOODS",
+    "OBJECTIVES",
+    "SIZE",
+    "corruptions_of",
+    "likelihood_of",
+    "sizes_of",
+]
+
+LIKELIHOODS: dict[str, Likelihood] = {
+    "gaussian": Gaussian(),
+    "learned_gaussian": LearnedGaussian(),
+    "heteroscedastic_gaussian": HeteroscedasticGaussian(),
+    "bernoulli": Bernoulli(),
+    "count": Count(),
+}
+CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
+    "gaussian": GaussianNoise,
+    "salt_and_pepper": SaltAndPepper,
+    "masking": Masking,
+    "missing": Missing,
+}
+OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
+ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
+
+SIZE: Any = Interval(numbers.Integral, 1, MOST, closed="both")
+LIKELIHOOD: dict[str, list[object]] = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
+LAYERS: dict[str, list[object]] = {
+    "hidden_layer_sizes": ["array-like", SIZE],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+}
+
+
+def likelihood_of(value: str | Likelihood) -> Likelihood:
+    """Return the likelihood that a parameter names or is."""
+    part: Likelihood = resolve("likelihood", value, LIKELIHOODS, Likelihood)
+    return part
+
+
+def sizes_of(value: ArrayLike) -> tuple[int, ...]:
+    """Return the sizes of layers, of one or of several."""
+    return tuple(np.atleast_1d(value).tolist())
+
+
+def corruptions_of(given: Corruption | Sequence[Corruption] | None, hidden: ArrayLike) -> tuple[Corruption, ...]:
+    """Return what each layer's input is pre-trained with, the code's included.
+
+    Raises
+    ------
+    InvalidParameter
+        If there is not one for each layer, or one hides cells.
+    """
+    given, n_layers = given or NoCorruption(), len(sizes_of(hidden)) + 1
+    each = (given,) * n_layers if isinstance(given, Corruption) else tuple(given)
+    if len(each) != n_layers or not all(isinstance(one, Corruption) for one in each):
+        raise InvalidParameter(
+            f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
+            f"got {given!r}."
+        )
+    if any(one.hides for one in each):
+        raise InvalidParameter(
+            "The 'pretrain_corruption' parameter must not hide cells, since a layer's input has no flags that tell "
+            f"which; got {given!r}. Masking() sets them to 0."
+        )
+    return each

@@ -1,0 +1,163 @@
+"""What a fitted model says of rows, in the user's units: codes, reconstructions, densities, imputations, samples.
+
+A `Predictor` is a model, the scaling of its rows, and their columns. Everything that is asked of a fitted autoencoder,
+from Python, a report, an export or a server, is asked of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.model import Model, Recipe
+from ..data.scaler import Scaler, refuse_far
+from ..engine import inference, prng
+from ..errors import InvalidData
+from .input import InputSpec
+
+__all__ = ["N_CODES", "N_DRAWS", "Predictor"]
+
+N_CODES = 256
+"""Samples of z to impute missing cells with,"""
+N_DRAWS = 64
+"""and to estimate a density with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A fitted model over rows of the user's columns.
+
+    Rows are read in the user's units, as `InputSpec.open` gives them; results are in the user's units as well, and of
+    the rows' floating type where it says so.
+    """
+
+    model: Model
+    scaler: Scaler
+    input: InputSpec
+
+    @property
+    def recipe(self) -> Recipe:
+        """The model's parts."""
+        return self.model.recipe
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether there is a posterior."""
+        return bool(self.model.recipe.latent.stochastic)
+
+    @property
+    def n_codes(self) -> int:
+        """K, the width of the code."""
+        return int(self.model.recipe.latent.n_latent)
+
+    def scaled(self, op: inference.Op, rows: np.ndarray, *static: object, **noise: int) -> Any:
+        """Apply an operation of `engine.inference` to rows; its results are in scaled units.
+
+        Raises
+        ------
+        InvalidData
+            If rows are so far out that the result is no number.
+        """
+        found = inference.by_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
+        refuse_far(found, self.scaler, rows, self.input.name_of)
+        return found
+
+    # -- deterministic ------------------------------------------------------------------------------------------------
+
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """Encode rows, (n, d) → (n, K), of their type: activations, or posterior means."""
+        codes: np.ndarray = self.scaled(inference.code, rows).astype(rows.dtype)
+        return codes
+
+    def reconstructions(self, rows: np.ndarray) -> np.ndarray:
+        """Return E[x | z(x)], (n, d) → (n, d), of the rows' type."""
+        return self.scaler.invert(self.scaled(inference.reconstruct, rows)).astype(rows.dtype)
+
+    def decode(self, z: np.ndarray, seed: int = 0, *, noise: bool = False) -> np.ndarray:
+        """Decode codes, (n, K) → (n, d): E[x | z]; with noise, a sample of p(x | z)."""
+        op = inference.draw if noise else inference.decode
+        return self.scaler.invert(inference.by_rows(op, self.model, z, seed=seed))
+
+    def corrupt(self, rows: np.ndarray, first: int, seed: int) -> np.ndarray:
+        """Corrupt rows as training does, (n, d) → (n, d), of their type."""
+        scaled = self.scaled(inference.corrupt, rows, seed=seed, first_row=first)
+        return self.scaler.invert(scaled).astype(rows.dtype)
+
+    def deviances(self, seen: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of each cell given what the encoder has seen, and the deviance of each cell of the rows.
+
+        Both (n, d); there may be fewer columns than the model reads: zeros stand for the others.
+        """
+        if n_more := self.input.width - rows.shape[1]:
+            padded = [np.pad(some, ((0, 0), (0, n_more))) for some in (seen, rows)]
+        else:
+            padded = [seen, rows]
+        beside = np.hstack([self.scaler.apply(some) for some in padded])
+        mean, deviance = inference.by_rows(inference.deviances, self.model, beside)
+        return self.scaler.invert(mean)[:, : rows.shape[1]], deviance[:, : rows.shape[1]]
+
+    # -- densities ----------------------------------------------------------------------------------------------------
+
+    def log_density(self, rows: np.ndarray) -> np.ndarray:
+        """Return the log-density of each row, (n,), in nats: an importance-weighted estimate if there is a posterior.
+
+        The noise of the estimate is the same for every row and every call.
+        """
+        if self.is_stochastic:
+            return self.log_likelihood(rows, N_DRAWS)
+        return self.in_user_units(rows, self.scaled(inference.log_likelihood, rows))
+
+    def elbo(self, rows: np.ndarray, n_samples: int) -> np.ndarray:
+        """Return the ELBO of each row, (n,), in nats."""
+        return self.in_user_units(rows, self.scaled(inference.elbos, rows, n_samples))
+
+    def log_likelihood(self, rows: np.ndarray, n_samples: int) -> np.ndarray:
+        """Return an importance-weighted estimate of log p(x), (n,), in nats."""
+        return self.in_user_units(rows, self.scaled(inference.log_densities, rows, n_samples))
+
+    def in_user_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
+        """Convert log-densities of scaled rows to those of the rows."""
+        change = 0.0 if self.model.recipe.likelihood.discrete else self.scaler.log_volume(rows)
+        return log_density.astype(np.float64) - change
+
+    def kl(self, rows: np.ndarray) -> np.ndarray:
+        """Return KL(q(z | x) ‖ π) per row and coordinate, (n, K), in nats."""
+        found: np.ndarray = self.scaled(inference.kl, rows).astype(np.float64)
+        return found
+
+    # -- missing cells ------------------------------------------------------------------------------------------------
+
+    def expected(self, rows: np.ndarray, n_samples: int = N_CODES) -> np.ndarray:
+        """Return E[x | what is known of x], (n, d); the reconstruction if there is no posterior."""
+        if self.is_stochastic:
+            return self.scaler.invert(self.scaled(inference.expected_given, rows, n_samples))
+        return self.scaler.invert(self.scaled(inference.reconstruct, rows))
+
+    def sample_given(self, rows: np.ndarray, first: int, n_samples: int, seed: int) -> np.ndarray:
+        """Sample x from p(x | what is known of x), (n, d)."""
+        found = self.scaled(inference.drawn_given, rows, n_samples, seed=seed, first_row=first)
+        return self.scaler.invert(found)
+
+    # -- new rows -----------------------------------------------------------------------------------------------------
+
+    def prior_codes(self, n_samples: int, seed: int) -> np.ndarray:
+        """Sample codes from the prior, (n_samples, K)."""
+        return np.asarray(self.model.prior.sample(prng.key(seed), (n_samples,)))
+
+    def select_codes(self, z: np.ndarray, row: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
+        """Sample from codes by how likely they make the known cells of a row.
+
+        Raises
+        ------
+        InvalidData
+            If no code makes them likely.
+        """
+        beside = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
+        log_w = inference.by_rows(inference.log_likelihood_at, self.model, beside).astype(np.float64)
+        if not np.isfinite(log_w.max()):
+            raise InvalidData("No row has such values: they are so far from the rows that were fitted.")
+        weights = np.exp(log_w - log_w.max())
+        chosen = np.random.default_rng([seed, 6]).choice(len(z), n_samples, p=weights / weights.sum())
+        return z[chosen]

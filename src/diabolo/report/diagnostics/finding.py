@@ -1,0 +1,45 @@
+"""A finding, and what the rules have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ..collect import LEAST_ROWS, Evidence, Seen
+
+__all__ = ["Finding", "Rule", "enough", "listed"]
+
+
+class Finding(NamedTuple):
+    """One problem.
+
+    Attributes
+    ----------
+    what : str
+        Its name, a few words.
+    figure : str
+        The figure it rests on.
+    remedy : str
+        What to do.
+    serious : bool
+        Whether results should not be trusted until it is solved.
+    """
+
+    what: str
+    figure: str
+    remedy: str
+    serious: bool = False
+
+
+Rule = Callable[[Evidence], Iterator[Finding]]
+
+
+def listed(names: Iterable[Any], most: int = 4) -> str:
+    """Join names with commas: the first ``most``, then how many more there are."""
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "")
+
+
+def enough(e: Evidence) -> Seen | None:
+    """Return the report's rows, if there are enough to say how values vary over rows."""
+    return e.seen if e.seen is not None and len(e.seen.rows) >= LEAST_ROWS else None

@@ -1,0 +1,111 @@
+"""Rules on the units of features, the noise and the likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from ...core.likelihoods import Likelihood, Mixed
+from ..collect import Evidence
+from .finding import Finding, enough, listed
+
+__all__ = ["sigma_at_floor", "too_noisy", "unscaled", "wrong_likelihood"]
+
+_LITTLE_SIGMA = 3e-3
+"""In scaled units."""
+_GAP = 0.25
+"""A gap between new rows and training rows of this share of what was learned is overfitting."""
+_CHANCE = 0.005
+"""Changes of a loss below this share of it, and of one nat, are too small to report."""
+
+
+def sigma_at_floor(e: Evidence) -> Iterator[Finding]:
+    """Find features whose learned σ is as small as it may be."""
+    blocks: list[tuple[Likelihood, str]] = [(e.recipe.likelihood, "spread")]
+    if isinstance(e.recipe.likelihood, Mixed):
+        blocks = [(block, f"{i}.spread") for i, block in enumerate(e.recipe.likelihood.blocks)]
+    at = 0
+    for i, (block, key) in enumerate(blocks):
+        own = e.model.weights.likelihood
+        spread, floor = own.get(key), getattr(own.get(key.replace("spread", "floor")), "value", 0.0)
+        width = e.recipe.likelihood.widths[i] if isinstance(e.recipe.likelihood, Mixed) else len(e.owners)
+        if spread is not None and hasattr(block, "floor"):
+            sigma = np.log1p(np.exp(np.asarray(jax.device_get(spread), np.float64))) + np.asarray(floor)
+            low = np.flatnonzero(sigma < (bound := max(_LITTLE_SIGMA, 3 * block.floor)))
+            if len(low):
+                names = [e.owners[at + j] for j in low]
+                yield Finding(
+                    "Learned σ at its floor",
+                    f"{listed(names)}: σ is below {bound:g}, {block.floor:g} is the least allowed.",
+                    "Such a feature is constant, or follows exactly from others, and its density outweighs all others. "
+                    "Leave it out, or raise the floor, LearnedGaussian(floor=0.01).",
+                )
+        at += width
+
+
+def unscaled(e: Evidence) -> Iterator[Finding]:
+    """Find features whose units differ by orders of magnitude."""
+    seen = enough(e)
+    if seen is None or e.scaler.kind != "none" or e.schema is not None:
+        return
+    spread = np.sqrt(seen.spread)
+    some = spread[spread > 1e-9]
+    if len(some) > 1 and some.max() > 100 * np.median(some):
+        large = np.flatnonzero(spread > 100 * np.median(some))
+        yield Finding(
+            "Features in very different units",
+            f"The standard deviation of {listed([e.owners[i] for i in large])} is more than a hundred times that of "
+            f"the median feature, {np.median(some):.3g}; scaling is None.",
+            "They make up nearly all of the loss. Use scaling='auto'.",
+            serious=True,
+        )
+
+
+def too_noisy(e: Evidence) -> Iterator[Finding]:
+    """Find a corruption that leaves too little to restore rows from."""
+    seen = enough(e)
+    if seen is None or seen.noise is None:
+        return
+    at = seen.noise.factors.index(1.0)
+    left = seen.noise.after[at] / max(float(seen.spread.mean()), 1e-12)
+    if left > 0.5:
+        yield Finding(
+            "Noise level too high",
+            f"At the level of training {left:.0%} of the features' variance cannot be restored.",
+            "The best answer to such noise is nearly the mean row. Halve the level, and see whether codes and "
+            "reconstructions get sharper.",
+        )
+
+
+def wrong_likelihood(e: Evidence) -> Iterator[Finding]:
+    """Find a likelihood that does not fit the values of the rows."""
+    seen = enough(e)
+    if seen is None or isinstance(e.recipe.likelihood, Mixed):
+        return
+    likelihood, known = e.recipe.likelihood, seen.scaled[~np.isnan(seen.scaled)]
+    between = float(((known > 0.02) & (known < 0.98)).mean())
+    if likelihood.discrete and likelihood.support == "unit" and between > 0.1:
+        yield Finding(
+            "Likelihood mismatch",
+            f"The likelihood is for 0 and 1; {between:.0%} of the cells lie between 0.02 and 0.98.",
+            "Reconstructions are right, but log-densities are not densities of such rows: compare them with models of "
+            "the same likelihood only, or take Gaussian() or LearnedGaussian().",
+        )
+    if likelihood.support == "real" and set(np.unique(known[:10_000])) <= {0.0, 1.0} and e.scaler.kind == "none":
+        yield Finding(
+            "Likelihood mismatch",
+            "The likelihood is for real numbers; all cells are 0 or 1.",
+            "likelihood='bernoulli' gives probabilities, and log-densities of such rows.",
+        )
+    sigma = getattr(likelihood, "sigma", None)
+    if e.is_stochastic and sigma is not None:
+        error = float(np.sqrt(seen.errors.mean()))
+        if not 0.5 <= error / sigma <= 2:
+            yield Finding(
+                "σ mismatch",
+                f"σ is {sigma:.3g}, but the root mean squared error is {error:.3g}, in scaled units.",
+                "σ weighs the reconstruction against the KL term: too large a one blurs, too small a one ignores the "
+                "prior. Use LearnedGaussian(), which finds it.",
+            )

@@ -1,0 +1,57 @@
+"""Rules on the rows: extreme cells, a distribution shift, and too few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..collect import DIVERGED, LEAST_ROWS, Evidence
+from .finding import Finding, enough, listed
+from .training import has_diverged
+
+__all__ = ["extreme_cells", "few_rows", "shifted"]
+
+
+def extreme_cells(e: Evidence) -> Iterator[Finding]:
+    """Find single cells that are far from all others of their column."""
+    seen = enough(e)
+    if seen is None or not seen.extremes:
+        return
+    cells = []
+    for i, j in seen.extremes:
+        middle = float(np.nanmedian(seen.rows[:, j]))
+        cells.append(f"row {seen.numbers[i] + 1:,}, column {e.owners[j]}: {seen.rows[i, j]:.6g} (median {middle:.6g})")
+    yield Finding(
+        "Extreme cells",
+        f"{listed(cells)}.",
+        "Look for wrong values. One such cell sets the scaling of its column, and most of the loss. If the values are "
+        "right, take the logarithm of the column.",
+        serious=True,
+    )
+
+
+def shifted(e: Evidence) -> Iterator[Finding]:
+    """Find rows that the model reconstructs far worse than held-out rows."""
+    seen, known = enough(e), e.evaluation or {}
+    if seen is None or known.get("rows") != "held-out":
+        return
+    kept, found = known["explained_variance"], seen.explained_usual
+    if found < DIVERGED and kept - found > 0.5 and not has_diverged(e):
+        yield Finding(
+            "Distribution shift",
+            f"The explained variance is {found:.0%} on the report's rows, {kept:.0%} on held-out rows.",
+            "The report's rows are unlike the training rows: compare units, and the order of the columns.",
+            serious=True,
+        )
+
+
+def few_rows(e: Evidence) -> Iterator[Finding]:
+    """Find a report with too few rows for most of the rules."""
+    if e.seen is not None and enough(e) is None:
+        n = len(e.seen.rows)
+        yield Finding(
+            "Few rows",
+            f"The report has {n} row{'s' * (n != 1)}: too few to judge latent units, likelihood and columns.",
+            f"Give at least {LEAST_ROWS} rows.",
+        )

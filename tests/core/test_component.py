@@ -1,0 +1,27 @@
+"""The registry: parts and estimators in one table, by name."""
+
+import diabolo
+from diabolo.core.component import Part, Registered, registered
+from diabolo.estimators.base import ESTIMATORS
+from diabolo.estimators.trainable import LEARNERS, Kept
+
+
+def test_parts_and_estimators_stand_in_one_table():
+    everything = Registered(object)
+    assert set(registered()) | set(LEARNERS) == set(everything)
+    assert not set(registered()) & set(LEARNERS)
+    assert set(ESTIMATORS) < set(LEARNERS)
+    assert all(issubclass(everything[name], Part | Kept) for name in everything)
+    assert len(everything) == len(registered()) + len(LEARNERS)
+
+
+def test_a_view_has_the_classes_below_its_base_alone():
+    assert ESTIMATORS["BasicAutoencoder"] is diabolo.BasicAutoencoder
+    assert "BaseAutoencoder" not in ESTIMATORS
+    assert "Masking" not in ESTIMATORS
+    assert ESTIMATORS.get("Masking") is None
+
+
+def test_a_user_s_estimator_is_not_entered():
+    namesake = type("BasicAutoencoder", (diabolo.BasicAutoencoder,), {"__module__": __name__})
+    assert ESTIMATORS["BasicAutoencoder"] is not namesake
