@@ -8,7 +8,7 @@ LINES ?=
 JOBS ?= auto
 
 LOWEST := .venv-lowest
-TESTED_LOWEST := tests/persistence tests/data/test_readers.py tests/export tests/serving/test_app.py
+TESTED_LOWEST := tests/persistence/test_serialization.py tests/data/test_readers.py tests/export tests/serving/test_app.py
 
 .PHONY: help docs test slow lint types demo bench format clean dist lowest audit
 

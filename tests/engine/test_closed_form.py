@@ -106,7 +106,7 @@ def test_far_from_the_rows_the_network_is_linear():
 
 
 @pytest.mark.parametrize("corruption", ["gaussian", "salt_and_pepper", "masking"])
-@pytest.mark.parametrize(("name", "max_epochs"), [("wine", None), ("digits", 20)])
+@pytest.mark.parametrize(("name", "max_epochs"), [("wine", None), pytest.param("digits", 20, marks=pytest.mark.slow)])
 def test_denoised_rows_are_nearer_to_the_clean_ones(name, max_epochs, corruption):
     X = TABLES[name]().data
     train, test = X[::2], X[1::2]
@@ -173,6 +173,7 @@ def test_a_denoiser_of_wide_rows_takes_small_steps_unless_told_otherwise():
 # -- variational ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_variational_one_starts_at_factor_analysis_with_an_exact_posterior():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 2)) @ rng.normal(size=(2, 7)) + rng.normal(size=(2000, 7)) * np.linspace(0.3, 0.9, 7)
@@ -229,6 +230,7 @@ def test_noise_that_differs_from_row_to_row_is_told_as_such():
     assert loud > 2 * quiet
 
 
+@pytest.mark.slow
 def test_held_out_rows_are_judged_by_the_beta_that_is_wanted():
     X = load_digits().data / 16
     model = diabolo.VariationalAutoencoder(n_latent=8, beta=0.01, max_epochs=60, random_state=0).fit(X)

@@ -72,9 +72,10 @@ def alone(files, tmp_path_factory):
     return of
 
 
-streamed_or_not = pytest.mark.parametrize("name", [pytest.param("few", marks=pytest.mark.slow), "many"])
+streamed_or_not = pytest.mark.parametrize("name", ["few", "many"])
 
 
+@pytest.mark.slow
 @streamed_or_not
 def test_two_devices_of_one_process_give_the_weights_of_one(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run"), "devices": 2}
@@ -82,6 +83,7 @@ def test_two_devices_of_one_process_give_the_weights_of_one(files, alone, tmp_pa
     assert largest_difference(tmp_path / "run", alone(name)) < 1e-6
 
 
+@pytest.mark.slow
 @streamed_or_not
 def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run")}

@@ -56,6 +56,7 @@ def of_wine(wine):
     return AutoencoderGenerator(SMALL, random_state=0).fit(wine)
 
 
+@pytest.mark.slow
 @parametrize_with_checks([AutoencoderGenerator(UNTRAINED)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)

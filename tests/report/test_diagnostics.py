@@ -105,6 +105,7 @@ def test_without_held_out_rows_overfitting_is_judged_by_the_reports_rows():
     assert "No held-out rows" not in examined(fitted(), NORMAL)
 
 
+@pytest.mark.slow
 def test_without_held_out_rows_a_model_that_generalises_does_not_overfit():
     rows = RNG.normal(size=(600, 2)) @ RNG.normal(size=(2, 8)) + 0.1 * RNG.normal(size=(600, 8))
     for cls in (diabolo.BasicAutoencoder, diabolo.DenoisingAutoencoder, diabolo.VariationalAutoencoder):
