@@ -8,7 +8,7 @@ LINES ?=
 JOBS ?= auto
 
 LOWEST := .venv-lowest
-TESTED_LOWEST := tests/persistence tests/data/test_readers.py tests/export tests/serving/test_app.py
+TESTED_LOWEST := tests/persistence/test_serialization.py tests/data/test_readers.py tests/export tests/serving/test_app.py
 
 .PHONY: help docs test slow lint types demo bench format clean dist lowest audit
 
@@ -59,7 +59,8 @@ lowest: dist
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c $(LOWEST)/constraints.txt \
 	  "$$(ls dist/*.whl)[onnx,serve]" pytest pytest-xdist beartype hypothesis httpx pandas
 	$(LOWEST)/bin/diabolo --version
-	$(LOWEST)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning $(TESTED_LOWEST)
+	$(LOWEST)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -W ignore::DeprecationWarning \
+	  -m 'not slow and not large' $(TESTED_LOWEST)
 
 audit: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -101,4 +101,4 @@ def folder_of(name):
     return make
 
 
-LINES = "".join(f"{i},{i * i % 7}\n" for i in range(30))
+LINES = "".join(f"{i * 7 % 11},{i * i % 7}\n" for i in range(30))

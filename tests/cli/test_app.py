@@ -90,6 +90,7 @@ def test_a_table_as_it_is_becomes_a_model_and_new_rows_of_the_same_columns(run, 
     assert re.search(r"^ +box +category .*0, 1, 2$", out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_filled_cells_come_with_intervals(run, tmp_path):
     bunch = load_iris(as_frame=True)
     whole = bunch.data.set_axis(["a", "b", "c", "d"], axis=1).assign(species=bunch.target_names[bunch.target])

@@ -99,7 +99,7 @@ def only_constant_columns(tmp_path):
 def unknown_column(tmp_path):
     rows = changed(slice(None), 1, np.nan)
     assert np.isfinite(basic().fit(rows).reconstruct(rows)).all()
-    (tmp_path / "rows.csv").write_text("a,b,c\n" + "".join(f"{i},,{i * i % 7}\n" for i in range(30)))
+    (tmp_path / "rows.csv").write_text("a,b,c\n" + "".join(f"{i * 7 % 11},,{i * i % 7}\n" for i in range(30)))
     assert list(basic().fit(tmp_path / "rows.csv").feature_names_in_) == ["a", "c"]
 
 
@@ -145,6 +145,19 @@ def byte_order_mark(tmp_path):
     assert list(basic().fit(tmp_path / "rows.csv").feature_names_in_) == ["a", "b"]
 
 
+def other_notation(tmp_path):
+    text = "größe;b\n" + "".join(f"{i % 7},5;{i % 5}\n" for i in range(30))
+    for encoding in ("utf-16", "cp1252"):
+        (tmp_path / "rows.csv").write_bytes(text.encode(encoding))
+        with pytest.warns(errors.NotationWarning):
+            assert list(basic().fit(tmp_path / "rows.csv").feature_names_in_) == ["größe", "b"]
+
+
+def number_of_the_row(tmp_path):
+    with pytest.warns(errors.IdColumnWarning):
+        assert list(basic().fit(named(GOOD).append_column("id", [range(30)])).feature_names_in_) == NAMES
+
+
 def without_names(tmp_path):
     model = basic().fit(named(GOOD))
     with pytest.warns(UserWarning, match="feature names"):
@@ -185,6 +198,8 @@ ACCEPTED = list(
             other_order,
             joined_by_name,
             byte_order_mark,
+            other_notation,
+            number_of_the_row,
             without_names,
             sparse_matrix,
             one_class,

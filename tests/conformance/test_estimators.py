@@ -51,16 +51,20 @@ _QUICK = _SHORT | {"optimizer": "sgd", "learning_rate_schedule": "constant"}
 _LAYER = {"hidden_layer_sizes": (4,)}
 
 
-@parametrize_with_checks([Autoencoder(encoder=parts.MLP((4,)), **_SHORT), VariationalAutoencoder(**_LAYER, **_QUICK)])
+@parametrize_with_checks([Autoencoder(encoder=parts.MLP((4,)), **_SHORT)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [SparseAutoencoder(n_hidden=4, **_QUICK), DenoisingAutoencoder(corruption="masking", **_LAYER, **_QUICK)]
+    [
+        SparseAutoencoder(n_hidden=4, **_QUICK),
+        DenoisingAutoencoder(corruption="masking", **_LAYER, **_QUICK),
+        VariationalAutoencoder(**_LAYER, **_QUICK),
+    ]
 )
-def test_scikit_learns_own_checks_pass_of_penalised_and_corrupted_ones(estimator, check):
+def test_scikit_learns_own_checks_pass_of_penalties_noise_and_posteriors(estimator, check):
     check(estimator)
 
 

@@ -208,6 +208,7 @@ def fitted():
     return diabolo.VariationalAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(X)
 
 
+@pytest.mark.slow
 @SOME
 @given(rows=ROWS, number=ANYTHING)
 def test_whatever_is_asked(fitted, rows, number):

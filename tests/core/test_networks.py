@@ -14,6 +14,7 @@ from diabolo.core.activations import ACTIVATIONS, activate
 from diabolo.core.layers import Dense, Fixed
 from diabolo.errors import InvalidPart
 from formula import REFERENCE, D, K, N, forward
+from helpers import over
 
 # -- the second writing -----------------------------------------------------------------------------------------------
 
@@ -37,7 +38,7 @@ every_network = pytest.mark.parametrize(
 
 
 @every_network
-@pytest.mark.parametrize("batch", [(), (1,), (2, N), (0,), (2, 0, 3)])
+@over("batch", [(), (1,), (2, N), (0,), (2, 0, 3)])
 def test_every_network_maps_batches_with_any_leading_axes(part, n_in, n_out, batch):
     network = eqx.filter_jit(part.build(np.random.default_rng(0), n_in, n_out))
     rows = jnp.asarray(np.random.default_rng(1).normal(size=(*batch, n_in)), jnp.float32)

@@ -106,7 +106,7 @@ def test_far_from_the_rows_the_network_is_linear():
 
 
 @pytest.mark.parametrize("corruption", ["gaussian", "salt_and_pepper", "masking"])
-@pytest.mark.parametrize(("name", "max_epochs"), [("wine", None), ("digits", 20)])
+@pytest.mark.parametrize(("name", "max_epochs"), [("wine", None), pytest.param("digits", 20, marks=pytest.mark.slow)])
 def test_denoised_rows_are_nearer_to_the_clean_ones(name, max_epochs, corruption):
     X = TABLES[name]().data
     train, test = X[::2], X[1::2]
@@ -146,6 +146,7 @@ def test_columns_in_another_order_are_denoised_alike():
     assert np.abs(theirs - ours[:, order]).mean() < 0.15 * np.abs(ours - noisy).mean()
 
 
+@pytest.mark.slow
 def test_noise_in_the_users_units_is_halved():
     X = load_digits().data
     train, test = X[:1300], X[1300:]
@@ -172,6 +173,7 @@ def test_a_denoiser_of_wide_rows_takes_small_steps_unless_told_otherwise():
 # -- variational ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_variational_one_starts_at_factor_analysis_with_an_exact_posterior():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 2)) @ rng.normal(size=(2, 7)) + rng.normal(size=(2000, 7)) * np.linspace(0.3, 0.9, 7)
@@ -189,7 +191,7 @@ def test_with_a_code_for_every_column_it_starts_at_the_full_gaussian():
     assert model.score(X) == pytest.approx(GaussianMixture(1).fit(X).score(X), abs=5e-3)
 
 
-@pytest.mark.parametrize("load", [load_iris, load_wine, load_diabetes])
+@pytest.mark.parametrize("load", [load_iris, load_wine, pytest.param(load_diabetes, marks=pytest.mark.slow)])
 def test_a_density_is_not_below_a_full_gaussian_or_factor_analysis(load):
     X = load().data
     train, test = X[::2], X[1::2]
@@ -211,6 +213,7 @@ def test_two_heaps_are_two():
     assert (np.abs(model.sample(2000, random_state=0)[:, 0]) < 1).mean() < 0.2
 
 
+@pytest.mark.slow
 def test_noise_that_differs_from_row_to_row_is_told_as_such():
     rng = np.random.default_rng(0)
 
@@ -227,6 +230,7 @@ def test_noise_that_differs_from_row_to_row_is_told_as_such():
     assert loud > 2 * quiet
 
 
+@pytest.mark.slow
 def test_held_out_rows_are_judged_by_the_beta_that_is_wanted():
     X = load_digits().data / 16
     model = diabolo.VariationalAutoencoder(n_latent=8, beta=0.01, max_epochs=60, random_state=0).fit(X)

@@ -61,36 +61,48 @@ def largest_difference(one, other):
 
 @pytest.fixture(scope="module")
 def alone(files, tmp_path_factory):
+    """The model of one process on one device, by the name of its rows; trained when it is first asked for."""
     folder = tmp_path_factory.mktemp("alone")
-    for name in ("few", "many"):
-        finished([start(rows=str(files / f"{name}.npy"), epochs=3, out=str(folder / name))])
-    return folder
+
+    def of(name):
+        if not (folder / name).exists():
+            finished([start(rows=str(files / f"{name}.npy"), epochs=3, out=str(folder / name))])
+        return folder / name
+
+    return of
 
 
-@pytest.mark.parametrize("name", ["few", "many"])
+streamed_or_not = pytest.mark.parametrize("name", ["few", "many"])
+
+
+@pytest.mark.slow
+@streamed_or_not
 def test_two_devices_of_one_process_give_the_weights_of_one(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run"), "devices": 2}
     assert finished([start(**job)])[0]["devices"] == 2
-    assert largest_difference(tmp_path / "run", alone / name) < 1e-6
+    assert largest_difference(tmp_path / "run", alone(name)) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["few", "many"])
+@pytest.mark.slow
+@streamed_or_not
 def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run")}
     reports = finished(together(2, **job))
-    assert largest_difference(tmp_path / "run", alone / name) < 1e-6
+    assert largest_difference(tmp_path / "run", alone(name)) < 1e-6
     if name == "many":
         n_blocks = -(-3000 // (2_000 // 24))
         for report in reports:  # all blocks once before; half of them to start from, and in each of three epochs
             assert report["read"] < n_blocks + 6 * (n_blocks / 2 + 6)
 
 
+@pytest.mark.slow
 def test_without_a_seed_all_processes_draw_the_same(files, tmp_path):
     job = {"rows": str(files / "few.npy"), "epochs": 2, "out": str(tmp_path / "run"), "seed": None}
     one, other = finished(together(2, **job))
     assert one["loss"] == other["loss"]
 
 
+@pytest.mark.slow
 def test_when_one_dies_the_other_stops_and_any_number_goes_on(files, alone, tmp_path):
     job = {"rows": str(files / "many.npy"), "epochs": 3, "out": str(tmp_path / "run"), "keep": str(tmp_path / "kept")}
     leader, other = together(2, **job, slowly=True)
@@ -104,7 +116,7 @@ def test_when_one_dies_the_other_stops_and_any_number_goes_on(files, alone, tmp_
     assert "rror" in said
     assert not (tmp_path / "run").exists()
     finished([start(**job)])
-    assert largest_difference(tmp_path / "run", alone / "many") < 1e-6
+    assert largest_difference(tmp_path / "run", alone("many")) < 1e-6
 
 
 def test_batches_that_cannot_be_dealt_are_refused(table, monkeypatch):

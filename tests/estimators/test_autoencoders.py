@@ -306,6 +306,7 @@ def mixed():
     return np.column_stack([numbers, yes, count, np.eye(3)[category]])
 
 
+@pytest.mark.slow
 def test_columns_of_several_kinds_are_told_each_by_its_own_likelihood(mixed):
     estimator = VariationalAutoencoder(
         n_latent=1, hidden_layer_sizes=(16,), likelihood=MIXED, max_epochs=300, random_state=0
@@ -345,6 +346,7 @@ def test_a_column_that_its_likelihood_cannot_tell_is_refused(column, value, mixe
         VariationalAutoencoder(n_latent=1, likelihood=MIXED, **SMALL).fit(rows)
 
 
+@pytest.mark.slow
 def test_a_count_model_tells_counts_better_than_each_by_itself(mixed):
     """log p of held-out counts, against a negative binomial for each column: the hidden number tells the rest."""
     counts = np.repeat(mixed[:, 3:4], 3, axis=1)

@@ -25,6 +25,7 @@ UNTRAINED = BasicAutoencoder(n_latent=4, max_epochs=0)
 QUICK = {"batch_size": 16, "learning_rate": 0.05, "random_state": 0}
 
 
+@pytest.mark.slow
 @parametrize_with_checks([AutoencoderClassifier(UNTRAINED, max_epochs=40, optimizer="sgd", **QUICK)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
@@ -81,6 +82,7 @@ def test_on_a_linear_code_it_is_logistic_regression(iris):
     assert log_loss(y, ours.predict_proba(X)) < log_loss(y, theirs.predict_proba(X)) + 0.02
 
 
+@pytest.mark.slow
 def test_training_the_encoder_as_well_fits_better_than_a_classifier_on_its_codes():
     X, y = load_digits(return_X_y=True)
     begun = BasicAutoencoder(n_latent=6, activation="tanh", max_epochs=20, random_state=0).fit(X)

@@ -8,6 +8,8 @@ from sklearn.metrics import roc_auc_score
 import diabolo
 from diabolo import metrics
 
+pytestmark = pytest.mark.slow
+
 SYSTEMS = {
     "basic": diabolo.BasicAutoencoder(n_latent=8),
     "stacked": diabolo.StackedAutoencoder(n_latent=8, hidden_layer_sizes=(64, 32)),

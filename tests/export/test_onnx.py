@@ -88,7 +88,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+RARE = (
+    "Autoencoder", "StackedAutoencoder", "SparseAutoencoder", "Bernoulli", "unscaled", "other convolutions", "a table",
+    "numbers for labels", "a detector", "an imputer",
+)  # fmt: skip
+"""Whose steps the others have as well: compared with `-m slow`."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in CASES]
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_export_has_been_compared_with_python(name, tmp_path):
     found = diabolo.export_onnx(CASES[name](), tmp_path / "out")
@@ -183,7 +192,7 @@ def test_without_the_extra_it_says_so(tmp_path, monkeypatch):
         diabolo.export_onnx(diabolo.BasicAutoencoder(**FEW).fit(X), tmp_path / "out")
 
 
-@pytest.mark.parametrize("kind", ["rows", "columns"])
+@pytest.mark.parametrize("kind", ["rows", pytest.param("columns", marks=pytest.mark.slow)])
 def test_a_client_without_diabolo_gives_the_same_scores(kind, tmp_path, run):
     if kind == "rows":
         pa.csv.write_csv(pa.table({f"c{i}": column for i, column in enumerate(X.T)}), tmp_path / "new.csv")

@@ -328,4 +328,6 @@ def test_what_a_former_version_wrote_is_read(told):
                 "size": [None if i % 17 == 0 else float(i % 11) / 3 for i in range(60)],
             }
         )
-    np.testing.assert_allclose(model.score_samples(rows)[:8], json.loads(told.read_text())["scores"], rtol=1e-5)
+    found, then = model.score_samples(rows)[:8], np.array(json.loads(told.read_text())["scores"])
+    how = {"atol": 0.5} if hasattr(model, "sample") else {"rtol": 1e-5}  # log p is estimated, by other draws since
+    np.testing.assert_allclose(found, then, **how)

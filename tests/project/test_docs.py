@@ -25,13 +25,12 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and page.
 
 NEED_ALL_STEPS = ("generation",)
 """What other pages claim holds after an eighth of the steps that are the default."""
-QUICK = ("README", "start", "stacked", "basic", "sparse", "variational", "report", "anomalies", "scaling")
-QUICK_TASKS = ("deploy", "new-part", "own-network", "own-images", "own-csv", "resume", "scale-out")
-"""Pages that need no more than some ten seconds; the others are run with `-m slow`."""
+QUICK = ("README", "start", "basic", "sparse", "new-part", "own-network", "own-images", "resume", "scaling")
+"""Pages that take some seconds; the others are run with `-m slow`."""
 
 
 def _marked(page):
-    marks = () if page.stem in QUICK + QUICK_TASKS else pytest.mark.slow
+    marks = () if page.stem in QUICK else pytest.mark.slow
     return pytest.param(page, id=_name(page), marks=marks)
 
 

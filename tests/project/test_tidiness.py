@@ -12,25 +12,14 @@ FILES = {str(path.relative_to(SOURCE)): path for path in sorted(SOURCE.rglob("*.
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 MOST_LINES = 500
-LONGER = {
-    "cli/app.py": 889,
-    "data/blocks.py": 508,
-    "data/readers.py": 522,
-    "data/schema.py": 526,
-    "engine/closed_form.py": 535,
-    "engine/trainer.py": 586,
-    "estimators/autoencoders.py": 535,
-    "estimators/base.py": 731,
-    "estimators/trainable.py": 524,
-    "report/diagnostics.py": 649,
-}
+LONGER = {"engine/closed_form.py": 535}
 """Files that are longer for now, with their lines. Whoever splits one takes it out; none comes in."""
 
-MOST_ANY = 785
+MOST_ANY = 650
 """`Any` in annotations. Whoever lowers a count lowers its ceiling here."""
-MOST_FOREIGN = 48
+MOST_FOREIGN = 0
 """Private attributes that a module uses of something else than `self`, and does not define."""
-MOST_INHERITED = 92
+MOST_INHERITED = 2
 """Private attributes of `self` that a class of another file defines."""
 PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params"}
 """Private in form only: of named tuples, and scikit-learn's check of parameters."""

@@ -4,6 +4,7 @@ import copy
 
 import equinox as eqx
 import numpy as np
+import pytest
 
 import diabolo
 from diabolo import parts
@@ -37,6 +38,7 @@ def test_a_collapsed_posterior_is_found():
     assert "3" in finding.figure
 
 
+@pytest.mark.slow
 def test_units_without_work_are_counted():
     line = RNG.normal(size=(400, 1)) * np.ones(6) + 0.05 * RNG.normal(size=(400, 6))
     model = diabolo.VariationalAutoencoder(n_latent=6, max_epochs=400, random_state=0).fit(line)
@@ -87,6 +89,7 @@ def test_few_steps_are_counted():
     assert "60" in said(brief, NORMAL)["Stopped too early"].figure
 
 
+@pytest.mark.slow
 def test_a_learned_sigma_at_its_floor_is_named():
     doubled = np.hstack([NORMAL[:, :2], np.ones((300, 1))])
     model = diabolo.VariationalAutoencoder(

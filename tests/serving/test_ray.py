@@ -39,6 +39,7 @@ def test_a_scorer_takes_the_models_columns_from_a_batch(run):
     assert Scorer(folder / "run")(batch[:0]).num_rows == 0
 
 
+@pytest.mark.slow
 def test_ray_scores_a_folder_to_a_folder_as_one_machine_does(run, tmp_path):
     folder, expected = run
     command = [sys.executable, "-m", "diabolo", "score", str(folder / "run"), str(folder / "rows")]
