@@ -8,8 +8,8 @@ reductions, and moving numbers about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import NotCovered
 
-__all__ = ["OPS", "Program", "any_number", "program"]
+__all__ = ["OPS", "Program", "Step", "any_number", "program"]
 
 _UNARY = (
     "abs", "ceil", "cos", "erf", "erfc", "exp", "exp2", "expm1", "floor", "is_finite", "log", "log1p", "logistic",
@@ -58,6 +58,10 @@ _TRUTHS = ("eq", "ge", "gt", "is_finite", "le", "lt", "ne")
 _MARKS = (7919, 7907, 7901, 7883)
 
 
+Step: TypeAlias = dict[str, Any]
+"""What is done: ``op``, the numbers of the values, and the settings of the step."""
+
+
 class Program(NamedTuple):
     """What a function does.
 
@@ -78,7 +82,7 @@ class Program(NamedTuple):
         what they are.
     """
 
-    steps: list[dict[str, Any]]
+    steps: list[Step]
     shapes: dict[int, tuple[int, ...]]
     kinds: dict[int, str]
     constants: dict[int, np.ndarray]
@@ -100,23 +104,32 @@ class _Value(NamedTuple):
     kind: str
 
 
+Traced: TypeAlias = Any
+"""A `_Value`, or an array that is known beforehand."""
+Jaxpr: TypeAlias = Any
+"""What JAX has traced, and its equations and variables, whose own types are incomplete."""
+Shapes: TypeAlias = Sequence[tuple[int, ...]]
+Params: TypeAlias = Mapping[str, Any]
+"""The settings of one of JAX's primitives."""
+
+
 class _Writer:
     """Walks through a traced function."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self.steps: list[dict[str, Any]] = []
+        self.steps: list[Step] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.kinds: dict[int, str] = {}
         self.constants: dict[int, np.ndarray] = {}
-        self._numbers: dict[int, tuple[int, Any]] = {}
+        self._numbers: dict[int, tuple[int, Traced]] = {}
 
     def new(self, shape: Sequence[int], kind: str = "f") -> _Value:
         number = len(self.shapes)
         self.shapes[number], self.kinds[number] = tuple(shape), kind
         return _Value(number, tuple(shape), kind)
 
-    def number(self, value: Any) -> int:
+    def number(self, value: Traced) -> int:
         """Of a value; what is known beforehand is kept, once."""
         if isinstance(value, _Value):
             return value.number
@@ -128,7 +141,7 @@ class _Writer:
             known = self._numbers[id(value)] = made.number, value  # held, lest another get its id
         return known[0]
 
-    def step(self, op: str, given: Sequence[Any], shapes: Sequence[Sequence[int]], **settings: Any) -> list[_Value]:
+    def step(self, op: str, given: Sequence[Traced], shapes: Sequence[Sequence[int]], **settings: Any) -> list[_Value]:
         held = given[1] if op == "select_n" else given[0]
         kind = "b" if op in _TRUTHS else settings["kind"] if op == "convert" else _kind(held)
         made = [self.new([int(size) for size in shape], kind) for shape in shapes]
@@ -137,12 +150,12 @@ class _Writer:
         self.steps.append({"op": op, **numbers, **settings})
         return made
 
-    def run(self, jaxpr: Any, constants: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+    def run(self, jaxpr: Jaxpr, constants: Sequence[Traced], given: Sequence[Traced]) -> list[Traced]:
         """What a traced function gives: arrays where nothing depends on the argument."""
-        values: dict[Any, Any] = dict(zip(jaxpr.constvars, constants, strict=True))
+        values: dict[Hashable, Traced] = dict(zip(jaxpr.constvars, constants, strict=True))
         values.update(zip(jaxpr.invars, given, strict=True))
 
-        def read(atom: Any) -> Any:
+        def read(atom: Jaxpr) -> Traced:
             return atom.val if hasattr(atom, "val") else values[atom]
 
         for equation in jaxpr.eqns:
@@ -165,7 +178,7 @@ class _Writer:
     def _is_of_rows(self, shape: Sequence[int]) -> bool:
         return bool(self._rows) and any(size and size % self._rows == 0 for size in shape)
 
-    def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
+    def _equation(self, equation: Jaxpr, inputs: list[Traced]) -> list[Traced]:
         op, params = equation.primitive.name, equation.params
         shapes = [variable.aval.shape for variable in equation.outvars]
         if op in _SAME:
@@ -184,18 +197,18 @@ class _Writer:
 
     # -- steps with settings ------------------------------------------------------------------------------------------
 
-    def _integer_pow(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _integer_pow(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         return self.step("integer_pow", inputs, shapes, y=int(params["y"]))
 
-    def _convert_element_type(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
+    def _convert_element_type(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
         kind = _kind_of(params["new_dtype"])
         is_same = kind == _kind(inputs[0]) and kind != "i"
         return inputs if is_same else self.step("convert", inputs, shapes, kind=kind)
 
-    def _broadcast_in_dim(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _broadcast_in_dim(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         return self.step("broadcast_in_dim", inputs[:1], shapes, axes=list(params["broadcast_dimensions"]))
 
-    def _gather(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _gather(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         """Whole slices along the first axis, by numbers that are known beforehand."""
         (x, which), how, n_axes = inputs, params["dimension_numbers"], len(inputs[0].shape)
         is_whole = tuple(params["slice_sizes"]) == (1, *x.shape[1:]) and tuple(how.start_index_map) == (0,)
@@ -204,20 +217,20 @@ class _Writer:
             raise NotCovered("a choice by numbers, other than of whole slices along the first axis, is not covered")
         return self.step("gather", [x, np.asarray(which).reshape(-1).astype(np.int32)], shapes)
 
-    def _transpose(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _transpose(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         return self.step("transpose", inputs, shapes, axes=list(params["permutation"]))
 
-    def _rev(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _rev(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         return self.step("rev", inputs, shapes, axes=list(params["dimensions"]))
 
-    def _concatenate(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _concatenate(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         return self.step("concatenate", inputs, shapes, axis=int(params["dimension"]))
 
-    def _slice(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _slice(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         start = list(params["start_indices"])
         return self.step("slice", inputs, shapes, start=start, strides=list(params["strides"] or [1] * len(start)))
 
-    def _split(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _split(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         pieces, at, axis = [], 0, int(params["axis"])
         for shape in shapes:
             start = [0] * len(shape)
@@ -225,11 +238,11 @@ class _Writer:
             pieces += self.step("slice", inputs, [shape], start=start, strides=[1] * len(shape))
         return pieces
 
-    def _pad(self, inputs: list[Any], shapes: Any, params: Any) -> list[_Value]:
+    def _pad(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         low, _, inside = zip(*params["padding_config"], strict=True)
         return self.step("pad", inputs, shapes, low=list(low), inside=list(inside))
 
-    def _spread(self, value: Any, shape: Sequence[int]) -> Any:
+    def _spread(self, value: Traced, shape: Sequence[int]) -> Traced:
         """A value whose axes of length 1 are repeated as others need it; one number alone stays as it is."""
         given = value.shape if isinstance(value, _Value) else np.shape(value)
         if given == tuple(shape) or np.prod(given, dtype=int) == 1 or self._rows:  # ONNX repeats by itself
@@ -238,7 +251,7 @@ class _Writer:
             return np.broadcast_to(np.asarray(value), shape)
         return self.step("broadcast_in_dim", [value], [shape], axes=list(range(len(shape))))[0]
 
-    def _moved(self, value: Any, axes: Sequence[int], shape: Sequence[int] | None = None) -> Any:
+    def _moved(self, value: Traced, axes: Sequence[int], shape: Sequence[int] | None = None) -> Traced:
         """A value with its axes in another order, and perhaps another shape then; worked out, if it is known."""
         if not isinstance(value, _Value):
             moved = np.transpose(np.asarray(value), axes)
@@ -249,7 +262,7 @@ class _Writer:
             (value,) = self.step("reshape", [value], [shape])
         return value
 
-    def _dot_general(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
+    def _dot_general(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
         """As a batch of plain products, (b, m, k)·(b, k, n)."""
         (left, right), ((lc, rc), (lb, rb)) = inputs, params["dimension_numbers"]
         free = [[a for a in range(np.ndim(v) if not isinstance(v, _Value) else len(v.shape)) if a not in used]
@@ -270,7 +283,7 @@ class _Writer:
         )
         return [self._moved(made[0], range(3), shapes[0])]
 
-    def _conv_general_dilated(self, inputs: list[Any], shapes: Any, params: Any) -> list[Any]:
+    def _conv_general_dilated(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
         """With two dimensions in space at most, channels last."""
         order = params["dimension_numbers"]
         if len(order.lhs_spec) != 4 or params["batch_group_count"] != 1:
@@ -295,22 +308,22 @@ class _Writer:
 _TYPES = {"f": np.float32, "b": np.bool_, "i": np.int32}
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Traced) -> str:
     return value.kind if isinstance(value, _Value) else _kind_of(getattr(value, "dtype", np.asarray(value).dtype))
 
 
-def _kind_of(dtype: Any) -> str:
+def _kind_of(dtype: np.dtype) -> str:
     kind = np.dtype(dtype).kind if dtype != jnp.bfloat16 else "f"
     return "i" if kind == "u" else kind
 
 
-def any_number(of: Any) -> int:
+def any_number(of: object) -> int:
     """A number to stand for that of the rows, which no array of a model has for a size."""
     sizes = {size for leaf in jax.tree.leaves(of) for size in np.shape(leaf)}
     return next(mark for mark in _MARKS if not any(size and size % mark == 0 for size in sizes))
 
 
-def _needed(steps: list[dict[str, Any]], result: int) -> list[dict[str, Any]]:
+def _needed(steps: list[Step], result: int) -> list[Step]:
     """Those steps that the result depends on."""
     wanted, kept = {result}, []
     for step in reversed(steps):
@@ -320,7 +333,7 @@ def _needed(steps: list[dict[str, Any]], result: int) -> list[dict[str, Any]]:
     return kept[::-1]
 
 
-def program(f: Callable[[Any], Any], shape: Sequence[int], rows: int = 0) -> Program:
+def program(f: Callable[[jax.Array], jax.Array], shape: Sequence[int], rows: int = 0) -> Program:
     """What ``f`` does to a float32 array of the given shape; of any number of rows, if ``rows`` stands for it there.
 
     Raises

@@ -23,6 +23,7 @@ from ..core.corruptions import GaussianNoise
 from ..data.schema import Overrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidData
+from . import scores
 from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, known_range, networks_of
@@ -44,7 +45,6 @@ _JUDGED = 4096
 """How many of its training rows say what is usual for a network."""
 _TIE = 1 + 1e-6
 """A row that is equal to one kept apart has its score but for rounding, and must not count as stranger."""
-_MOST = np.finfo(np.float32).max
 _FLOOR = 0.01
 """Of the mean over columns: the least deviance that is usual for a column."""
 
@@ -82,15 +82,17 @@ class Judge:
     """The unit of its scores."""
 
     def deviances(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what rows are expected to be, in the user's units, and how far off each cell is; both (n, d)."""
-        read = np.clip(rows, *self.span)  # so that one absurd cell does not spoil what is expected of the others
-        mean, deviance = self.predictor.deviances(read, rows)
-        # a cell may be so far off that its square is infinite
-        return mean, np.minimum(deviance, _MOST).astype(np.float64)
+        """Return what rows are expected to be, in the user's units, and how far off each cell is; both (n, d).
+
+        The deviance is in units of what is usual for the column.
+        """
+        mean, deviance = self.predictor.deviances(scores.seen_by(np, rows, self.span), rows)
+        return mean, scores.relative_deviance(np, deviance, self.column_scale)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return how strange rows are, (n,)."""
-        return _strangeness(self.deviances(rows)[1] / self.column_scale, rows) / self.scale
+        found: np.ndarray = scores.strangeness(np, self.deviances(rows)[1], rows) / self.scale
+        return found
 
 
 @dataclass(eq=False, repr=False)
@@ -263,8 +265,8 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         Of a row with missing cells, which there must have been in `fit` as well, the others are judged.
         """
         check_is_fitted(self)
-        scores: np.ndarray = -self.input_.map(X, lambda rows, _: _mean_score(self.judges_, rows), bool(self.verbose))
-        return scores
+        found: np.ndarray = -self.input_.map(X, lambda rows, _: _mean_score(self.judges_, rows), bool(self.verbose))
+        return found
 
     def decision_function(self, X: RowsLike) -> np.ndarray:
         """`score_samples` − ``offset_``: negative for rows that are flagged."""
@@ -293,10 +295,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         def why(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
             expected, shares = np.zeros(rows.shape), np.zeros(rows.shape)
             for judge in judges:
-                mean, deviance = judge.deviances(rows)
-                relative = deviance / judge.column_scale
+                mean, relative = judge.deviances(rows)
                 total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
-                shares += (_strangeness(relative, rows) / judge.scale / total)[:, None] * relative
+                shares += (scores.strangeness(np, relative, rows) / judge.scale / total)[:, None] * relative
                 expected += mean
             return shares / len(judges), expected / len(judges), rows
 
@@ -330,7 +331,7 @@ def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) ->
             if given.input.schema is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
                 mean = np.full_like(mean, mean.mean())
             usual = mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny
-            typical = max(np.median(_strangeness(deviance / usual, known)), np.finfo(np.float32).tiny)
+            typical = max(np.median(scores.strangeness(np, deviance / usual, known)), np.finfo(np.float32).tiny)
             mine.append(Judge(member.predictor_, span, usual, typical))
     held_out = np.concatenate([_mean_score(mine, rows[some]) for (_, some), mine in zip(folds, judges, strict=True)])
     one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
@@ -345,11 +346,8 @@ def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) ->
 
 def _mean_score(judges: Iterable[Judge], rows: np.ndarray) -> np.ndarray:
     """How strange rows are to several networks, (n,)."""
-    found, n = np.zeros(len(rows)), 0
-    for judge in judges:
-        found += judge.scores(rows)
-        n += 1
-    return found / n
+    found: np.ndarray = scores.mean_score([judge.scores(rows) for judge in judges])
+    return found
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
@@ -371,10 +369,3 @@ def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoenco
         scaling=scaling,
         random_state=seed,
     )
-
-
-def _strangeness(relative: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The root of the mean over a row's known cells, (n, d) → (n,)."""
-    n_known = np.maximum(1, (~np.isnan(rows)).sum(axis=1))
-    found: np.ndarray = np.sqrt(relative.sum(axis=1) / n_known)
-    return found

@@ -1,7 +1,8 @@
-"""What all autoencoders share: the way of the user's rows into the formula, and what is asked of a fitted one.
+"""Fit autoencoders: one by `BaseAutoencoder.fit`, several at a time by `fit_together`.
 
-An autoencoder is a table of parameters and one method that turns them into a `Recipe`. Everything else stands here and
-in `learner` once.
+An autoencoder is a table of parameters and one method that turns them into a `Recipe`. The way of a fit stands here
+once: open the rows, prepare a job, have it trained, store what was learned. What is asked of a fitted autoencoder is in
+`reconstructor`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from ..core.networks import MLP
 from ..core.optimizers import Adam
 from ..data.schema import Overrides
 from ..data.types import Frame, RowsLike
+from . import scores
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, given_to, known_range, networks_of
@@ -148,8 +149,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         # As one cell more, the column's variance: of a column without a hidden cell that is all there is.
         usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(shown)) / (1 + hidden.sum(axis=0))
         mean, unit = networks.judged(shown, usual)
-        scores = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
-        own_of = {"calibration_errors_": scores, "_range": span, "_usual": usual}
+        errors = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
+        own_of = {"calibration_errors_": errors, "_range": span, "_usual": usual}
         return store(self, given.fitted({"estimators_": [trained], **own_of}))
 
     def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
@@ -251,8 +252,8 @@ class _Networks:
 
     def expected(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean of what they say, and the variance."""
-        each = np.stack([np.clip(one.expected(rows), *self.span) for one in self.predictors])
-        return each.mean(axis=0), each.var(axis=0)
+        each = [one.expected(rows) for one in self.predictors]
+        return scores.imputed(np, each, self.span), np.stack([scores.within(np, one, self.span) for one in each]).var(0)
 
     def judged(self, rows: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what rows are, and the unit of the error in each cell."""

@@ -1,7 +1,7 @@
-"""What all estimators share that train the formula: parameters, checkpoints, progress, artefacts.
+"""What all estimators share that are trained, saved and read: parameters, the plan of a training, what is stored.
 
-An estimator is a table of parameters (a keyword-only dataclass, so that `__init__` only stores) and what turns them and
-the user's rows into a `Job`. Everything else stands here once.
+An estimator is a table of parameters (a keyword-only dataclass, so that `__init__` only stores). What a fit learns is
+one value, `Fitted`, that `store` lets an estimator take up at once; reading an artefact takes the same way.
 """
 
 from __future__ import annotations

@@ -14,22 +14,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .. import __version__, outputs
 from ..core import layers
+from ..core.model import Model
 from ..data.blocks import Store, open_store
 from ..data.scaler import Scaler
-from ..data.schema import Column, Schema
+from ..data.schema import Column
+from ..data.types import Frame, RowsLike
 from ..engine import inference, jaxpr
 from ..engine.inference import Noise
 from ..errors import ExportError, InvalidParameter, MissingExtra, NotCovered
+from ..estimators import scores
 from ..estimators.anomaly_detector import AnomalyDetector
 from ..estimators.base import BaseAutoencoder
 from ..estimators.classifier import AutoencoderClassifier
 from ..estimators.imputer import AutoencoderImputer
-from ..estimators.predictions import in_order, like_those_seen, named
+from ..estimators.predictions import in_order, like_those_seen, named, predictors
 from ..estimators.predictor import N_CODES, N_DRAWS, Predictor
+from ..estimators.trainable import Kept
+from .onnx_arrays import Arrays, Value
 from .onnx_graph import Graph
 
 __all__ = ["Exported", "export_onnx"]
@@ -65,11 +72,13 @@ class _Question(NamedTuple):
     """One file: the graph, and what Python says."""
 
     graph: Graph
-    asked: Callable[[Any], dict[str, Any]]
+    asked: Callable[[Frame], dict[str, Frame]]
     of_codes: bool = False
 
 
-def export_onnx(estimator: Any, path: str | os.PathLike[str], X: Any = None, *, force: bool = False) -> Exported:
+def export_onnx(
+    estimator: Kept, path: str | os.PathLike[str], X: RowsLike | None = None, *, force: bool = False
+) -> Exported:
     """Write a folder of ONNX files that say of rows what ``estimator`` does, for any number of rows.
 
     Of an autoencoder: ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a classifier
@@ -170,14 +179,13 @@ def _is_export(folder: Path) -> bool:
         return False
 
 
-def _metadata(estimator: Any, question: str) -> dict[str, str]:
-    names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
+def _metadata(estimator: Kept, question: str) -> dict[str, str]:
     return {
         "diabolo": __version__,
         "estimator": type(estimator).__name__,
         "question": question,
-        "features": json.dumps([str(name) for name in names], ensure_ascii=False),
-        "inputs": "rows" if _schema(estimator) is None else "columns",
+        "features": json.dumps([str(name) for name in estimator.input_.labels], ensure_ascii=False),
+        "inputs": "rows" if estimator.input_.schema is None else "columns",
         "data_fingerprint": estimator.data_fingerprint_,
     }
 
@@ -185,7 +193,7 @@ def _metadata(estimator: Any, question: str) -> dict[str, str]:
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _questions(estimator: Any) -> dict[str, _Question]:
+def _questions(estimator: Kept) -> dict[str, _Question]:
     if isinstance(estimator, BaseAutoencoder):
         return {
             "encoder": _encoder(estimator),
@@ -202,7 +210,7 @@ def _questions(estimator: Any) -> dict[str, _Question]:
     raise NotCovered(f"a {type(estimator).__name__} draws at random, which ONNX cannot do by a seed")
 
 
-def _encoder(model: Any) -> _Question:
+def _encoder(model: BaseAutoencoder) -> _Question:
     graph = Graph("encoder")
     codes = _said(
         graph, model.predictor_, lambda one, x: one.code(x), _scaled(graph, model.scaler_, _rows(graph, model))
@@ -211,7 +219,7 @@ def _encoder(model: Any) -> _Question:
     return _Question(graph, lambda X: {"codes": model.transform(X)})
 
 
-def _decoder(model: Any) -> _Question:
+def _decoder(model: BaseAutoencoder) -> _Question:
     graph = Graph("decoder")
     codes = graph.input("Z", np.float64, ("n", model.predictor_.n_codes))
     found = _said(
@@ -225,7 +233,7 @@ def _decoder(model: Any) -> _Question:
     return _Question(graph, lambda Z: _columns(model, model.inverse_transform(Z)), of_codes=True)
 
 
-def _reconstruct(model: Any) -> _Question:
+def _reconstruct(model: BaseAutoencoder) -> _Question:
     graph = Graph("reconstruct")
     found = _said(
         graph, model.predictor_, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model))
@@ -234,10 +242,10 @@ def _reconstruct(model: Any) -> _Question:
     return _Question(graph, lambda X: _columns(model, model.reconstruct(X)))
 
 
-def _score(model: Any) -> _Question:
+def _score(model: BaseAutoencoder) -> _Question:
     graph = Graph("score")
 
-    def score(one: Any, x: Any) -> Any:
+    def score(one: Model, x: Array) -> Array:
         if one.recipe.latent.stochastic:
             return inference.log_densities(one, x, _FIXED, N_DRAWS)
         return inference.log_likelihood(one, x, _FIXED)
@@ -252,7 +260,7 @@ def _score(model: Any) -> _Question:
     return _Question(graph, lambda X: {"log_density": model.score_samples(X)})
 
 
-def _classify(model: Any) -> _Question:
+def _classify(model: AutoencoderClassifier) -> _Question:
     graph = Graph("classify")
     found = _said(
         graph, model.predictor_, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model))
@@ -268,59 +276,49 @@ def _classify(model: Any) -> _Question:
     return _Question(graph, lambda X: {"label": model.predict(X), "probabilities": model.predict_proba(X)})
 
 
-def _strangeness(model: Any) -> _Question:
+def _strangeness(model: AnomalyDetector) -> _Question:
     graph = Graph("score")
-    node, rows = graph.node, _rows(graph, model)
-    unknown = node("IsNaN", rows)
-    n_known = node("ReduceSum", node("Where", unknown, np.float64(0), np.float64(1)), np.array([1]), keepdims=0)
-    n_known, width = node("Max", n_known, np.float64(1)), model.input_.width
-    total: Any = np.float64(0)
+    node, xp, rows = graph.node, Arrays(graph), Value(graph, _rows(graph, model))
+    width, of_networks = model.input_.width, []
+
+    def off(one: Model, x: Array) -> Array:
+        return inference.deviances(one, x, _FIXED)[1][:, :width]
+
     for judge in model.judges_:
-        member, span = judge.predictor, judge.span
-        n_read = member.input.width
-        clipped = node("Min", node("Max", rows, span[:1]), span[1:])
-        read = node("Where", unknown, np.float64(np.nan), clipped)
-        beside = [_scaled(graph, member.scaler, _padded(graph, some, n_read - width)) for some in (read, rows)]
-        both = node("Concat", *beside, axis=1)
-
-        def off(one: Any, x: Any) -> Any:
-            return inference.deviances(one, x, _FIXED)[1][:, :width]
-
-        most = np.finfo(np.float32).max
-        deviance = graph.cast(node("Min", _said(graph, member, off, both, 2 * n_read), most), np.float64)
-        relative = node("ReduceSum", node("Div", deviance, judge.column_scale[None]), np.array([1]), keepdims=0)
-        strange = node("Div", node("Sqrt", node("Div", relative, n_known)), np.float64(judge.scale))
-        total = node("Add", total, strange)
-    scores = node("Div", total, np.float64(len(model.judges_)))
-    ordinary = model.calibration_scores_
+        n_read = judge.predictor.input.width
+        padded = [_padded(graph, some.name, n_read - width) for some in (scores.seen_by(xp, rows, judge.span), rows)]
+        both = node("Concat", *(_scaled(graph, judge.predictor.scaler, some) for some in padded), axis=1)
+        deviance = Value(graph, _said(graph, judge.predictor, off, both, 2 * n_read))
+        relative = scores.relative_deviance(xp, deviance, judge.column_scale[None])
+        of_networks.append(scores.strangeness(xp, relative, rows) / np.float64(judge.scale))
+    score, ordinary = scores.mean_score(of_networks).name, model.calibration_scores_
     below = graph.cast(
-        node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", scores, np.array([1]))), np.float64
+        node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", score, np.array([1]))), np.float64
     )
     n_above = node("Sub", np.float64(1 + len(ordinary)), node("ReduceSum", below, np.array([1]), keepdims=0))
-    graph.output("score", scores, np.float64, ("n",))
+    graph.output("score", score, np.float64, ("n",))
     graph.output("p_value", node("Div", n_above, np.float64(len(ordinary) + 1)), np.float64, ("n",))
-    graph.output("flagged", node("Less", np.float64(-model.offset_), scores), np.bool_, ("n",))
+    graph.output("flagged", node("Less", np.float64(-model.offset_), score), np.bool_, ("n",))
 
     # Ranks are steps: of p-values and flags nothing is asked but that they follow from the scores.
     return _Question(graph, lambda X: {"score": -model.score_samples(X)})
 
 
-def _impute(model: Any) -> _Question:
+def _impute(model: AutoencoderImputer) -> _Question:
     graph = Graph("impute")
     node, rows = graph.node, _rows(graph, model)
-    members = [member.predictor_ for group in model.estimators_ for member in group]
-    total: Any = np.float64(0)
-    low, high = (np.asarray(end, np.float64)[None] for end in model.range_)
+    span = np.asarray(model.range_, np.float64)
 
-    def expected(one: Any, x: Any) -> Any:
+    def expected(one: Model, x: Array) -> Array:
         if one.recipe.latent.stochastic:
             return inference.expected_given(one, x, _FIXED, N_CODES)
         return one.reconstruct(x)
 
-    for member in members:
+    each = []
+    for member in predictors(model):
         found = _said(graph, member, expected, _scaled(graph, member.scaler, rows))
-        total = node("Add", total, node("Min", node("Max", _in_units(graph, member.scaler, found), low), high))
-    mean = node("Div", total, np.float64(len(members)))
+        each.append(Value(graph, _in_units(graph, member.scaler, found)))
+    mean = scores.imputed(Arrays(graph), each, span).name
     _tell(graph, model, node("Where", node("IsNaN", rows), mean, rows))
     return _Question(graph, lambda X: _columns(model, model.transform(X)))
 
@@ -328,7 +326,9 @@ def _impute(model: Any) -> _Question:
 # -- rows in, rows out ------------------------------------------------------------------------------------------------
 
 
-def _said(graph: Graph, member: Predictor, op: Callable[[Any, Any], Any], rows: str, width: int | None = None) -> str:
+def _said(
+    graph: Graph, member: Predictor, op: Callable[[Model, Array], Array], rows: str, width: int | None = None
+) -> str:
     """What a model says of rows in its own units."""
     model = member.model
     mark = jaxpr.any_number(model)
@@ -359,13 +359,9 @@ def _padded(graph: Graph, rows: str, n_more: int) -> str:
     return graph.node("Concat", rows, graph.repeated(np.zeros((1, n_more))), axis=1) if n_more else rows
 
 
-def _schema(model: Any) -> Schema | None:
-    return getattr(model, "schema_", None)
-
-
-def _rows(graph: Graph, model: Any) -> str:
+def _rows(graph: Graph, model: Kept) -> str:
     """The graph's inputs as rows of numbers, (n, width), 64 bits: `Schema.encode`, in ONNX."""
-    schema = _schema(model)
+    schema = model.input_.schema
     if schema is None:
         return graph.input("X", np.float64, ("n", model.n_features_in_))
     given = {c.name: graph.input(c.name, _kind(c), ("n", 1)) for c in schema.used}
@@ -373,7 +369,7 @@ def _rows(graph: Graph, model: Any) -> str:
     return graph.node("Concat", *pieces, axis=1)
 
 
-def _kind(column: Column) -> Any:
+def _kind(column: Column) -> type:
     return str if column.kind == "category" else np.float64
 
 
@@ -387,9 +383,9 @@ def _encoded(graph: Graph, column: Column, cells: str) -> str:
     return node("Where", unknown, np.float64(np.nan), node("Concat", same, other, axis=1))
 
 
-def _tell(graph: Graph, model: Any, rows: str) -> None:
+def _tell(graph: Graph, model: Kept, rows: str) -> None:
     """Rows as the graph's outputs: `Schema.decode`, in ONNX."""
-    schema = _schema(model)
+    schema = model.input_.schema
     if schema is None:
         graph.output("rows", rows, np.float64, ("n", model.n_features_in_))
         return
@@ -415,9 +411,9 @@ def _decoded(graph: Graph, column: Column, cells: str) -> str:
 # -- the check --------------------------------------------------------------------------------------------------------
 
 
-def _checked_on(model: Any, X: Any) -> Any:
+def _checked_on(model: Kept, X: RowsLike | None) -> Frame:
     """Rows to compare on: those given, or such as the model has seen."""
-    schema = _schema(model)
+    schema = model.input_.schema
     if X is not None:
         opened: Any = open_store(X, wanted=schema) if isinstance(model, BaseAutoencoder) or schema else None
         rows = next(iter(opened.tables())) if isinstance(opened, Store) else opened
@@ -427,9 +423,9 @@ def _checked_on(model: Any, X: Any) -> Any:
     return like_those_seen(model, _N_CHECKED)
 
 
-def _fed(model: Any, rows: Any) -> dict[str, np.ndarray]:
+def _fed(model: Kept, rows: Frame) -> dict[str, np.ndarray]:
     """Rows as the graphs take them."""
-    schema = _schema(model)
+    schema = model.input_.schema
     if schema is None:
         return {"X": rows}
     given = {}
@@ -442,9 +438,9 @@ def _fed(model: Any, rows: Any) -> dict[str, np.ndarray]:
     return given
 
 
-def _columns(model: Any, found: Any) -> dict[str, Any]:
+def _columns(model: Kept, found: Frame) -> dict[str, Frame]:
     """What Python says, as the graphs' outputs are called."""
-    schema = _schema(model)
+    schema = model.input_.schema
     if schema is None:
         return {"rows": found}
     return {f"{name}_told": cells for name, cells in _fed(model, found).items()}
@@ -461,7 +457,7 @@ def _run(session: Any, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([piece[i] for piece in pieces]) for i, name in enumerate(names)}
 
 
-def _far(found: np.ndarray, expected: Any) -> float:
+def _far(found: np.ndarray, expected: ArrayLike) -> float:
     expected = np.asarray(expected)
     if found.shape != expected.shape:
         return np.inf

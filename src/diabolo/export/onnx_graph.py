@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
-from ..engine.jaxpr import Program
+from ..engine.jaxpr import Program, Step
 from ..errors import NotCovered
 
 __all__ = ["OPSET", "Graph"]
@@ -58,7 +59,7 @@ class Graph:
 
     # -- building ----------------------------------------------------------------------------------------------------
 
-    def input(self, name: str, dtype: Any, shape: Shape) -> str:
+    def input(self, name: str, dtype: DTypeLike, shape: Shape) -> str:
         """An input; the first axis of the first one is the rows'."""
         from onnx import helper
 
@@ -67,14 +68,14 @@ class Graph:
             self._n_rows = self.node("Shape", name, start=0, end=1)
         return name
 
-    def output(self, name: str, value: str, dtype: Any, shape: Shape) -> None:
+    def output(self, name: str, value: str, dtype: DTypeLike, shape: Shape) -> None:
         """An output by this name."""
         from onnx import helper
 
         self._nodes.append(helper.make_node("Identity", [value], [name], f"/{name}"))
         self._outputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
 
-    def node(self, op: str, *given: Any, **settings: Any) -> str:
+    def node(self, op: str, *given: str | ArrayLike, **settings: object) -> str:
         """The name of what a node gives; what is given may be arrays."""
         from onnx import helper
 
@@ -83,7 +84,7 @@ class Graph:
         self._nodes.append(helper.make_node(op, names, [made], made, **settings))  # fusions want names
         return made
 
-    def constant(self, array: Any) -> str:
+    def constant(self, array: ArrayLike) -> str:
         """The name of an array, which is written once."""
         from onnx import helper, numpy_helper
 
@@ -98,7 +99,7 @@ class Graph:
                 self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return self._known[key]
 
-    def cast(self, value: str, dtype: Any) -> str:
+    def cast(self, value: str, dtype: DTypeLike) -> str:
         """A value as another type."""
         return self.node("Cast", value, to=_onnx_type(dtype))
 
@@ -180,52 +181,52 @@ class _Steps:
 
     # -- arithmetic ---------------------------------------------------------------------------------------------------
 
-    def _ne(self, step: Any, a: str, b: str) -> str:
+    def _ne(self, step: Step, a: str, b: str) -> str:
         return self._node("Not", self._node("Equal", a, b))
 
-    def _square(self, step: Any, x: str) -> str:
+    def _square(self, step: Step, x: str) -> str:
         return self._node("Mul", x, x)
 
-    def _rsqrt(self, step: Any, x: str) -> str:
+    def _rsqrt(self, step: Step, x: str) -> str:
         return self._node("Reciprocal", self._node("Sqrt", x))
 
-    def _exp2(self, step: Any, x: str) -> str:
+    def _exp2(self, step: Step, x: str) -> str:
         return self._node("Pow", np.float32(2), x)
 
-    def _erfc(self, step: Any, x: str) -> str:
+    def _erfc(self, step: Step, x: str) -> str:
         return self._node("Sub", np.float32(1), self._node("Erf", x))
 
-    def _is_finite(self, step: Any, x: str) -> str:
+    def _is_finite(self, step: Step, x: str) -> str:
         return self._node("Not", self._node("Or", self._node("IsNaN", x), self._node("IsInf", x)))
 
-    def _rem(self, step: Any, a: str, b: str) -> str:
+    def _rem(self, step: Step, a: str, b: str) -> str:
         return self._node("Mod", a, b, fmod=1)
 
-    def _integer_pow(self, step: Any, x: str) -> str:
+    def _integer_pow(self, step: Step, x: str) -> str:
         return self._node("Pow", x, np.float32(step["y"]))
 
-    def _clamp(self, step: Any, low: str, x: str, high: str) -> str:
+    def _clamp(self, step: Step, low: str, x: str, high: str) -> str:
         return self._node("Min", self._node("Max", x, low), high)
 
-    def _select_n(self, step: Any, which: str, no: str, *yes: str) -> str:
+    def _select_n(self, step: Step, which: str, no: str, *yes: str) -> str:
         if len(yes) != 1 or self._program.kinds[step["in"][0]] != "b":
             raise NotCovered("a choice among more than two is not among the steps that are written as ONNX")
         return self._node("Where", which, *yes, no)
 
-    def _convert(self, step: Any, x: str) -> str:
+    def _convert(self, step: Step, x: str) -> str:
         return self._graph.cast(x, _TYPES[step["kind"]])
 
     # 64 bits in place of a form that loses nothing near 0.
 
-    def _log1p(self, step: Any, x: str) -> str:
+    def _log1p(self, step: Step, x: str) -> str:
         wide = self._graph.cast(x, np.float64)
         return self._graph.cast(self._node("Log", self._node("Add", wide, np.float64(1))), np.float32)
 
-    def _expm1(self, step: Any, x: str) -> str:
+    def _expm1(self, step: Step, x: str) -> str:
         wide = self._node("Exp", self._graph.cast(x, np.float64))
         return self._graph.cast(self._node("Sub", wide, np.float64(1)), np.float32)
 
-    def _lgamma(self, step: Any, x: str) -> str:
+    def _lgamma(self, step: Step, x: str) -> str:
         """Of numbers above 0: log Γ(x + 8) by Stirling's series, less the logarithm of x·(x + 1)···(x + 7)."""
         node, wide = self._node, self._graph.cast(x, np.float64)
         below = wide
@@ -244,7 +245,7 @@ class _Steps:
 
     # -- moving numbers about -----------------------------------------------------------------------------------------
 
-    def _reshape(self, step: Any, x: str) -> str:
+    def _reshape(self, step: Step, x: str) -> str:
         return self._shaped(x, self._sizes(step["out"][0]))
 
     def _shaped(self, x: str, shape: Sequence[int]) -> str:
@@ -253,7 +254,7 @@ class _Steps:
             raise NotCovered("an array with the rows on two axes is not among the steps that are written as ONNX")
         return self._node("Reshape", x, np.array(sizes, np.int64))
 
-    def _broadcast_in_dim(self, step: Any, x: str) -> str:
+    def _broadcast_in_dim(self, step: Step, x: str) -> str:
         given, shape = self._sizes(step["in"][0]), self._sizes(step["out"][0])
         beside = [1] * len(shape)
         for axis, size in zip(step["axes"], given, strict=True):
@@ -262,22 +263,22 @@ class _Steps:
             x = self._shaped(x, beside)
         return x if tuple(beside) == shape else self._node("Expand", x, self._graph._shape(shape, self._program.rows))
 
-    def _transpose(self, step: Any, x: str) -> str:
+    def _transpose(self, step: Step, x: str) -> str:
         return self._node("Transpose", x, perm=step["axes"])
 
-    def _gather(self, step: Any, x: str, which: str) -> str:
+    def _gather(self, step: Step, x: str, which: str) -> str:
         return self._node("Gather", x, which, axis=0)
 
-    def _concatenate(self, step: Any, *some: str) -> str:
+    def _concatenate(self, step: Step, *some: str) -> str:
         return self._node("Concat", *some, axis=step["axis"])
 
-    def _rev(self, step: Any, x: str) -> str:
+    def _rev(self, step: Step, x: str) -> str:
         n = len(step["axes"])
         far = np.iinfo(np.int64)
         starts, ends, back = np.full(n, -1), np.full(n, far.min + 1), np.full(n, -1)
         return self._node("Slice", x, starts, ends, np.array(step["axes"], np.int64), back)
 
-    def _slice(self, step: Any, x: str) -> str:
+    def _slice(self, step: Step, x: str) -> str:
         given, shape = self._sizes(step["in"][0]), self._sizes(step["out"][0])
         axes = [i for i, size in enumerate(shape) if size != given[i]]
         if any(_is_of(given[i], self._program.rows) for i in axes):
@@ -286,7 +287,7 @@ class _Steps:
         end = start + (np.array([shape[i] for i in axes], np.int64) - 1) * stride + 1
         return self._node("Slice", x, start, end, np.array(axes, np.int64), stride) if axes else x
 
-    def _pad(self, step: Any, x: str, value: str) -> str:
+    def _pad(self, step: Step, x: str, value: str) -> str:
         given, shape = self._sizes(step["in"][0]), self._sizes(step["out"][0])
         x, spread = self._spread(x, given, step["inside"], value)
         low = step["low"]
@@ -316,7 +317,7 @@ class _Steps:
             x = self._node("Slice", x, *ends)
         return x, tuple(shape)
 
-    def _convolve(self, step: Any, x: str, kernel: str) -> str:
+    def _convolve(self, step: Step, x: str, kernel: str) -> str:
         """Channels last, as all is; ONNX has them second."""
         given, size, shape = (self._sizes(number) for number in (*step["in"], step["out"][0]))
         x, given = self._spread(x, given, [0, *(s - 1 for s in step["spread"]), 0], self._graph.constant(np.float32(0)))
@@ -350,7 +351,7 @@ def _is_text(array: np.ndarray) -> bool:
     return array.dtype.kind in "UO"
 
 
-def _onnx_type(dtype: Any) -> int:
+def _onnx_type(dtype: DTypeLike) -> int:
     from onnx import TensorProto, helper
 
     return int(TensorProto.STRING if dtype is str else helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))

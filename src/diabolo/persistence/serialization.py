@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import numpy as np
@@ -21,11 +21,15 @@ from .reference_outputs import Probe
 __all__ = ["Found", "Stored", "pack", "parameters", "unpack", "upgraded"]
 
 
+Json: TypeAlias = dict[str, Any]
+"""An object of JSON."""
+
+
 @runtime_checkable
 class Parametrised(Protocol):
     """What has parameters by name, as scikit-learn's estimators have."""
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> Json:
         """Return the parameters."""
 
 
@@ -35,11 +39,11 @@ class Stored:
 
     estimator: str
     """The name of its class."""
-    parameters: dict[str, Any]
+    parameters: Json
     """As JSON, see `parameters`."""
-    fitted: dict[str, Any]
+    fitted: Json
     """As JSON."""
-    feature_names: list[Any] | None
+    feature_names: list[str] | None
     arrays: dict[str, np.ndarray]
     model: Model | None = None
     scaler: Scaler | None = None
@@ -53,8 +57,8 @@ class Found:
     """What is read of a fitted estimator; it is checked as it is asked for."""
 
     estimator: str
-    fitted: Mapping[str, Any]
-    feature_names: list[Any] | None
+    fitted: Json
+    feature_names: list[str] | None
     arrays: dict[str, np.ndarray]
     probe: Probe | None = None
     groups: tuple[tuple[Any, ...], ...] = ()
@@ -95,12 +99,12 @@ class Found:
         return _filled(Model.build(recipe, width, room), self.arrays, self.is_former)
 
 
-def parameters(estimator: Parametrised, seed: int | None = None) -> dict[str, Any]:
+def parameters(estimator: Parametrised, seed: int | None = None) -> Json:
     """An estimator's parameters as JSON; the seed stands for a generator that it was drawn from."""
     return {name: _to_json(value, seed) for name, value in estimator.get_params(deep=False).items()}
 
 
-def pack(stored: Stored) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def pack(stored: Stored) -> tuple[Json, dict[str, np.ndarray]]:
     """The manifest, which is JSON, and the arrays of a fitted estimator, or of one that holds fitted ones."""
     told, fitted, arrays = _within(stored) if stored.groups else _model(stored)
     manifest = {
@@ -112,7 +116,7 @@ def pack(stored: Stored) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return manifest | told, arrays | stored.arrays
 
 
-Pieces = tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]
+Pieces = tuple[Json, Json, dict[str, np.ndarray]]
 """What the manifest says besides, what it says is fitted, and arrays."""
 
 
@@ -144,7 +148,7 @@ Classes = Mapping[str, Any]
 """The estimators and parts that may be made of what is read, by name."""
 
 
-def upgraded(classes: Classes, manifest: dict[str, Any]) -> dict[str, Any]:
+def upgraded(classes: Classes, manifest: Json) -> Json:
     """A manifest of any earlier format as this one's: what was not written then has the value that it had."""
     if manifest["format_version"] >= _SINCE_FORMAT:
         return manifest
@@ -154,13 +158,13 @@ def upgraded(classes: Classes, manifest: dict[str, Any]) -> dict[str, Any]:
     return _upgraded(classes, manifest) | members
 
 
-def _upgraded(classes: Classes, manifest: dict[str, Any]) -> dict[str, Any]:
+def _upgraded(classes: Classes, manifest: Json) -> Json:
     parameters = _former(classes, manifest["estimator"], manifest["parameters"])
     since = {"evaluation_": None, "sparsity_weight_": parameters.get("sparsity_weight")}
     return manifest | {"parameters": parameters, "fitted": since | manifest["fitted"], "is_former": True}
 
 
-def _former(classes: Classes, name: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+def _former(classes: Classes, name: object, parameters: Json) -> Json:
     """The parameters of an estimator, and of those within, as they were understood then."""
     inner = {
         key: value | {"parameters": _former(classes, value["estimator"], value["parameters"])}
@@ -177,7 +181,7 @@ Restore = Callable[[Any, Found], None]
 """Makes an unfitted estimator a fitted one."""
 
 
-def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray], restore: Restore) -> Any:
+def unpack(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Any:
     """The inverse of `pack`, with these classes and no others.
 
     Raises
@@ -198,9 +202,7 @@ def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndar
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
 
 
-def _found(
-    cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray], restore: Restore
-) -> Found:
+def _found(cls: Any, classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Found:
     kept: Probe | None = None
     groups: tuple[tuple[Any, ...], ...] = ()
     if (probe := manifest.get("probe")) is not None:
@@ -214,7 +216,7 @@ def _found(
     return Found(cls.__name__, manifest["fitted"], manifest["feature_names"], arrays, kept, groups, is_former)
 
 
-def _class(classes: Classes, name: Any) -> Any:
+def _class(classes: Classes, name: object) -> Any:
     if not isinstance(name, str) or not hasattr(classes.get(name), "fit"):
         raise ArtifactError(
             f"The saved model holds a {name}, which is not among diabolo's estimators. "
@@ -223,7 +225,7 @@ def _class(classes: Classes, name: Any) -> Any:
     return classes[name]
 
 
-def _made(cls: Any, classes: Classes, parameters: dict[str, Any]) -> Any:
+def _made(cls: Any, classes: Classes, parameters: Json) -> Any:
     """The unfitted estimator."""
     if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
@@ -243,7 +245,7 @@ class _Room(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self._left = n_numbers
 
-    def _take(self, size: Any) -> None:
+    def _take(self, size: object) -> None:
         self._left -= math.prod(size if isinstance(size, tuple) else (size or 1,))
         if self._left < 0:
             raise ArtifactError("The saved arrays do not fit the saved parameters: these ask for more weights.")
@@ -261,7 +263,7 @@ class _Room(np.random.Generator):
         return super().standard_normal(size, *some, **more)
 
 
-def _to_json(value: Any, seed: int | None) -> Any:
+def _to_json(value: Any, seed: int | None) -> object:
     value = value.estimator if type(value).__name__ == "FrozenEstimator" else value  # scikit-learn's; not written down
     if isinstance(value, Parametrised) and hasattr(value, "fit"):  # an estimator within another
         return {"estimator": type(value).__name__, "parameters": parameters(value)}
@@ -270,11 +272,11 @@ def _to_json(value: Any, seed: int | None) -> Any:
     return component.to_json(value.item() if isinstance(value, np.generic) else value)
 
 
-def _is_array(leaf: Any) -> bool:
+def _is_array(leaf: object) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
-def _name(at: Any) -> str:
+def _name(at: tuple[Hashable, ...]) -> str:
     return f"model{jax.tree_util.keystr(at)}"
 
 
@@ -293,7 +295,7 @@ def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _filled(model: Model, arrays: dict[str, np.ndarray], is_former: bool = False) -> Model:
     """The model with its arrays replaced by those stored under their names."""
 
-    def stored(at: Any, leaf: Any) -> Any:
+    def stored(at: tuple[Hashable, ...], leaf: Any) -> Any:
         if not _is_array(leaf):
             return leaf
         if is_former and _name(at).endswith(_SINCE) and _name(at) not in arrays:

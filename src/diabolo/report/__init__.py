@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data.types import RowsLike
+from ..persistence.fitted import FittedAutoencoder
+
 __all__ = ["reported"]
 
 
 def reported(
-    estimator: Any, X: Any = None, y: Any = None, *, image_shape: tuple[int, ...] | None = None, title: str = ""
+    estimator: FittedAutoencoder,
+    X: RowsLike | None = None,
+    y: object = None,
+    *,
+    image_shape: tuple[int, ...] | None = None,
+    title: str = "",
 ) -> tuple[str, list[Any]]:
     """The page, as HTML, and what the doctor finds amiss, the serious first; see `doctor.Finding`."""
     from . import collect, diagnostics, page

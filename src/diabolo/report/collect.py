@@ -293,7 +293,7 @@ def _reconstructions(estimator: FittedAutoencoder, scaled: np.ndarray, seed: int
     return np.stack([inference.by_rows(_reconstruction, model, scaled, seed=seed) for model in models], axis=1)
 
 
-def _labels(y: Any, numbers: np.ndarray, n: int) -> np.ndarray | None:
+def _labels(y: object, numbers: np.ndarray, n: int) -> np.ndarray | None:
     if y is None:
         return None
     values = np.asarray(y.to_pylist() if isinstance(y, pa.Array | pa.ChunkedArray) else y)
@@ -319,7 +319,7 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
     return Noise(_FACTORS, tuple(before), tuple(after))
 
 
-def _seen(estimator: FittedAutoencoder, X: RowsLike, y: Any, seed: int) -> Seen:
+def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> Seen:
     model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
     rows, numbers, n = _some(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
@@ -386,7 +386,7 @@ def _image_shape(estimator: FittedAutoencoder, given: tuple[int, ...] | None, wi
 def gathered(
     estimator: FittedAutoencoder,
     X: RowsLike | None = None,
-    y: Any = None,
+    y: object = None,
     *,
     image_shape: tuple[int, ...] | None = None,
     seed: int = 0,

@@ -15,6 +15,7 @@ from typing import Any
 from .. import __version__
 from ..errors import DiaboloError, InvalidParameter, MissingExtra, UsageError
 from ..estimators.predictions import like_those_seen, named, questions
+from ..estimators.trainable import Kept
 from .batching import Batches
 from .codec import ARROW, JSON, Malformed, Wire
 from .openapi import described, page
@@ -63,7 +64,7 @@ class Limits:
                 raise InvalidParameter(f"Limits.{name} must be more than 0; got {getattr(self, name)!r}.")
 
 
-def create_app(model: Any, limits: Limits | None = None, *, token: str | None = None, name: str = "") -> Any:
+def create_app(model: Kept, limits: Limits | None = None, *, token: str | None = None, name: str = "") -> Any:
     """An ASGI application that answers about rows with a fitted model.
 
     ``POST /transform``, ``/reconstruct``, ``/score`` and ``/impute`` of an autoencoder, ``/score`` of a detector,
@@ -110,7 +111,7 @@ def create_app(model: Any, limits: Limits | None = None, *, token: str | None = 
 class _Served:
     """A model, and the ways to ask it."""
 
-    def __init__(self, model: Any, limits: Limits, name: str) -> None:
+    def __init__(self, model: Kept, limits: Limits, name: str) -> None:
         asked = questions(model)
         if not asked:
             raise UsageError(f"A {type(model).__name__} makes rows and is not asked about any, so it is not served.")

@@ -23,6 +23,7 @@ from ..data.readers import Table, numeric, numeric_columns
 from ..data.schema import Column, arrow_type, is_numeric
 from ..errors import InvalidData, meant
 from ..estimators.predictions import reach
+from ..estimators.trainable import Kept
 
 __all__ = ["ARROW", "JSON", "Malformed", "Wire"]
 
@@ -153,12 +154,12 @@ class Wire:
         Of one request.
     """
 
-    def __init__(self, model: Any, most_rows: int) -> None:
-        schema = getattr(model, "schema_", None)
-        self.names = tuple(map(str, model.feature_names_in_)) if hasattr(model, "feature_names_in_") else None
-        self.n_features = int(model.n_features_in_)
+    def __init__(self, model: Kept, most_rows: int) -> None:
+        columns = model.input_
+        schema, missing = columns.schema, columns.allow_missing
+        self.names = None if columns.names is None else tuple(map(str, columns.names))
+        self.n_features = columns.n_features
         self.most_rows = most_rows
-        missing = bool(model.input_.allow_missing)
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
         self._least, self._most = low, high = reach(model)

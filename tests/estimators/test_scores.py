@@ -1,0 +1,64 @@
+"""Scores by hand, and the same from a graph as from NumPy."""
+
+import numpy as np
+import pytest
+
+from diabolo.estimators import scores
+
+RNG = np.random.default_rng(0)
+ROWS = np.where(RNG.random((40, 5)) < 0.2, np.nan, RNG.normal(scale=3.0, size=(40, 5)))
+SPAN = np.array([[-2.0, -1.0, 0.0, -9.0, 1.0], [2.0, 1.0, 0.5, 9.0, 1.0]])
+SCALE = np.array([0.5, 1.0, 2.0, 4.0, 1e-3])
+DEVIANCE = np.where(np.isnan(ROWS), 0, np.square(ROWS)).astype(np.float32)
+
+
+def of_rows(xp, rows, deviance):
+    """Every function of the module, in one answer."""
+    read = scores.seen_by(xp, rows, SPAN)
+    relative = scores.relative_deviance(xp, deviance, SCALE[None])
+    strange = scores.strangeness(xp, relative, rows)
+    return read, scores.mean_score([strange, strange / np.float64(2)]), scores.imputed(xp, [rows, read, read], SPAN)
+
+
+def test_a_row_of_deviances_of_one_unit_is_as_strange_as_one_whatever_is_missing():
+    rows = np.array([[1.0, 1.0, 1.0], [1.0, np.nan, 1.0], [np.nan, np.nan, np.nan]])
+    relative = np.where(np.isnan(rows), 0.0, 1.0)
+    np.testing.assert_array_equal(scores.strangeness(np, relative, rows), [1.0, 1.0, 0.0])
+    np.testing.assert_array_equal(scores.strangeness(np, 9.0 * relative, rows), [3.0, 3.0, 0.0])
+
+
+def test_an_infinite_deviance_counts_as_the_greatest_number():
+    found = scores.relative_deviance(np, np.array([[np.inf, 1.0]], np.float32), np.ones(2))
+    np.testing.assert_array_equal(found, [[np.finfo(np.float32).max, 1.0]])
+    assert found.dtype == np.float64
+
+
+def test_what_a_network_reads_lies_within_the_span_and_missing_cells_stay():
+    read = scores.seen_by(np, ROWS, SPAN)
+    np.testing.assert_array_equal(np.isnan(read), np.isnan(ROWS))
+    assert ((read >= SPAN[0]) & (read <= SPAN[1]) | np.isnan(read)).all()
+
+
+def test_the_mean_of_networks_is_their_mean():
+    each = [RNG.normal(size=(6, 2)) for _ in range(4)]
+    wide = np.array([[-9.0, -9.0], [9.0, 9.0]])
+    np.testing.assert_array_equal(scores.imputed(np, each, wide), np.stack(each).mean(axis=0))
+
+
+def test_a_graph_gives_what_numpy_gives():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from diabolo.export.onnx_arrays import Arrays, Value
+    from diabolo.export.onnx_graph import Graph
+
+    graph = Graph("scores")
+    rows, deviance = (Value(graph, graph.input(n, t, ("n", 5))) for n, t in (("X", np.float64), ("D", np.float32)))
+    found = of_rows(Arrays(graph), rows, deviance)
+    for name, value, shape in zip(("read", "score", "imputed"), found, (("n", 5), ("n",), ("n", 5)), strict=True):
+        graph.output(name, value.name, np.float64, shape)
+    model = graph.model({}).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    told = session.run(None, {"X": ROWS, "D": DEVIANCE})
+    np.testing.assert_array_equal(told[0], of_rows(np, ROWS, DEVIANCE)[0])
+    np.testing.assert_allclose(told[1], of_rows(np, ROWS, DEVIANCE)[1], rtol=1e-12)
+    known = ~np.isnan(ROWS)
+    np.testing.assert_allclose(told[2][known], of_rows(np, ROWS, DEVIANCE)[2][known], rtol=1e-12)
