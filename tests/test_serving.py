@@ -25,6 +25,7 @@ import diabolo
 from diabolo.errors import InvalidParameter, MissingExtra, UsageError
 from diabolo.estimators import predictions
 from diabolo.serving import Limits, create_app
+from diabolo.serving.bounds import Bounds
 from diabolo.serving.codec import ARROW, JSON, InvalidData, Wire
 
 X, Y = load_wine(return_X_y=True)
@@ -292,7 +293,7 @@ def test_arrow_that_is_refused(what):
 @pytest.mark.parametrize("seed", range(4))
 def test_arrow_with_wrong_bytes_is_read_or_refused(seed):
     rng, sound = np.random.default_rng(seed), as_arrow(table(n=20))
-    wire = Wire(made("a table")[0], 100)
+    wire = Wire(made("a table")[0], Bounds(100))
     for _ in range(250):
         body = bytearray(sound)
         for at in rng.integers(len(body), size=rng.integers(1, 4)):

@@ -23,6 +23,7 @@ from ..data.readers import Table, numeric, numeric_columns
 from ..data.schema import Column, arrow_type, is_numeric
 from ..errors import InvalidData, meant
 from ..estimators.predictions import reach
+from .bounds import Bounds
 
 __all__ = ["ARROW", "JSON", "Malformed", "Wire"]
 
@@ -149,15 +150,15 @@ class Wire:
     Parameters
     ----------
     model : fitted estimator
-    most_rows : int
+    bounds : Bounds
         Of one request.
     """
 
-    def __init__(self, model: Any, most_rows: int) -> None:
+    def __init__(self, model: Any, bounds: Bounds) -> None:
         schema = getattr(model, "schema_", None)
         self.names = tuple(map(str, model.feature_names_in_)) if hasattr(model, "feature_names_in_") else None
         self.n_features = int(model.n_features_in_)
-        self.most_rows = most_rows
+        self.bounds, self._width = bounds, int(model._width)
         missing = bool(model._missing)
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
@@ -184,6 +185,7 @@ class Wire:
         return self._of_json(body) if kind == JSON else self._of_arrow(body)
 
     def _of_json(self, body: bytes) -> Any:
+        self.bounds.check_json(body, self.n_features)
         try:
             told = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -237,7 +239,7 @@ class Wire:
                     batch.validate(full=True)
                     pieces.append(batch)
                     n_rows += batch.num_rows  # counted as they come: there may be a batch for each row
-                    self._require_few(n_rows)
+                    self.bounds.check_rows(n_rows, self._width)
                 table = pa.Table.from_batches(pieces, stream.schema)
             names = table.column_names  # which are only now seen to be text
         except InvalidData:
@@ -246,11 +248,13 @@ class Wire:
             raise Malformed(f"The body is no stream of Arrow: {str(error).splitlines()[0]}.") from error
         self._require_some(table.num_rows)
         if self.names is None:
+            self.bounds.check_arrow(table)
             numeric_columns(table.schema, "The body")
             return numeric(table)
         if absent := [name for name in self.names if names.count(name) != 1]:
             raise InvalidData(f"There must be one column named {absent[0]}. {meant(absent[0], names)}")
         table = table.select(list(self.names))
+        self.bounds.check_arrow(table)
         if not self._has_schema:
             numeric_columns(table.schema, "The body")
         return table
@@ -258,11 +262,7 @@ class Wire:
     def _require_some(self, n_rows: int) -> None:
         if not n_rows:
             raise InvalidData("There are no rows; at least one is needed.")
-        self._require_few(n_rows)
-
-    def _require_few(self, n_rows: int) -> None:
-        if n_rows > self.most_rows:
-            raise InvalidData(f"There are {n_rows:,} rows; at most {self.most_rows:,} are answered at once.")
+        self.bounds.check_rows(n_rows, self._width)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
