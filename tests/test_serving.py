@@ -184,7 +184,7 @@ def bodies():
         "no bytes": ("", 400, "not JSON"),
         "not UTF-8": (b'{"rows": ["\xff"]}', 400, "not JSON"),
         "NaN": ('{"rows": [{"length": NaN}]}', 400, "null is a missing cell"),
-        "nested without end": ("[" * 100_000, 400, "not JSON"),
+        "nested without end": ("[" * 100_000, 422, "more lists, objects or values"),
         "a number without end": ('{"rows": [' + "9" * 5000 + "]}", 400, "not JSON"),
         "a list": ("[]", 422, 'with a list of rows: {"rows": [...]}'),
         "no rows": (ask([]), 422, "no rows"),
@@ -276,7 +276,7 @@ ARROWS = {
     "Arrow: a column that lacks": (as_arrow(NAMED.drop_columns("hue")), 422, "one column named hue"),
     "Arrow: a column twice": (as_arrow(NAMED.append_column("hue", NAMED["hue"])), 422, "one column named hue"),
     "Arrow: words": (as_arrow(with_column(pa.array(["x"] * 20))), 422, "not numbers"),
-    "Arrow: lists": (as_arrow(with_column(pa.array([[1.0]] * 20))), 422, "not numbers"),
+    "Arrow: lists": (as_arrow(with_column(pa.array([[1.0]] * 20))), 422, "A cell must be"),
     "Arrow: infinity": (as_arrow(with_column(pa.array([np.inf] * 20))), 422, "infinity"),
     "Arrow: missing cells": (as_arrow(with_column(pa.nulls(20, pa.float64()))), 422, "missing cells"),
 }
@@ -543,7 +543,7 @@ def all_of(connection):
 def test_good_requests_go_on_while_bad_ones_are_refused(saved):
     expected = made("numbers")[0].score_samples(X[:2]).tolist()
     process, address = begin(saved, "--timeout", "1.5", "--max-body", "0.01")
-    head = b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    head = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with ExitStack() as many:
         many.callback(process.send_signal, signal.SIGINT)
         half_a_head, half_a_body, silent, noise, long_head = (many.enter_context(connected(address)) for _ in range(5))
@@ -575,7 +575,7 @@ def test_sigterm_finishes_what_is_held(saved):
 def _answered_in_the_end(process, address, half, body):
     """What is said to a request whose second half comes after SIGTERM."""
     half.sendall(
-        b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+        b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         + f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body[:100]
     )

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import jax_config
 from ..errors import NotCovered
 
 __all__ = ["OPS", "Program", "any_number", "program"]
@@ -320,6 +321,7 @@ def _needed(steps: list[dict[str, Any]], result: int) -> list[dict[str, Any]]:
     return kept[::-1]
 
 
+@jax_config.standard()
 def program(f: Callable[[Any], Any], shape: Sequence[int], rows: int = 0) -> Program:
     """What ``f`` does to a float32 array of the given shape; of any number of rows, if ``rows`` stands for it there.
 

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import jax_config
 from ..core import component
 from ..core.model import Model
 from ..data.scaler import Scaler
 from ..data.schema import Schema
-from ..errors import ArtifactError
+from ..errors import ArtifactError, ForkError, InvalidPlacement
 from .reference_outputs import Probe
 
 __all__ = ["pack", "parameters", "unpack", "upgraded"]
@@ -117,7 +118,7 @@ def unpack(classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndar
     cls = _class(classes, manifest["estimator"])
     try:
         return _unpack(cls, classes, manifest, arrays)
-    except ArtifactError:
+    except (ArtifactError, ForkError, InvalidPlacement):
         raise
     except KeyError as error:
         raise ArtifactError(f"The saved {cls.__name__} is incomplete: there is no {error} in it.") from error
@@ -155,6 +156,7 @@ def _made(cls: Any, classes: Classes, parameters: dict[str, Any]) -> Any:
     return cls(**given)
 
 
+@jax_config.standard()
 def _unpack(cls: Any, classes: Classes, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     estimator = _made(cls, classes, manifest["parameters"])
     estimator._validate_params()

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..data.readers import Table
-from ..errors import DiaboloError, InvalidParameter, MissingExtra, UsageError
+from ..errors import DiaboloError, ForkError, InvalidParameter, MissingExtra, UsageError
 from ..estimators.predictions import like_those_seen, named, questions
 from .batching import Batches
 from .bounds import Bounds
@@ -160,6 +160,8 @@ class _Served:
             try:
                 rows = await _aside(len(body), self._wire.read, given, body)
                 found = await batches.answer(rows)
+            except ForkError as error:
+                raise HTTPException(503, str(error)) from error
             except Malformed as error:
                 raise HTTPException(400, str(error)) from error
             except (DiaboloError, ValueError, TypeError) as error:  # what scikit-learn says of rows is theirs to mend

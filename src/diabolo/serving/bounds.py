@@ -19,6 +19,7 @@ from ..errors import InvalidData
 __all__ = ["Bounds"]
 
 _PIECE = 1 << 20
+_FEW = 1000
 _FREE_COLUMNS = 64
 """A row of JSON may hold so many values more than four times those that are read of it."""
 
@@ -73,7 +74,7 @@ class Bounds:
             )
 
     def _are_too_many(self, n_containers: int, n_commas: int, n_columns: int) -> bool:
-        return n_containers > self.rows + 2 or n_commas > (n_containers + 1) * (4 * n_columns + _FREE_COLUMNS)
+        return n_containers > 2 * self.rows + _FEW or n_commas > (n_containers + 1) * (4 * n_columns + _FREE_COLUMNS)
 
     def check_arrow(self, table: pa.Table) -> None:
         """Refuse columns whose cells are not single values, and texts that would be too long all together.
