@@ -1,12 +1,10 @@
 """The process that JAX works in: forks, settings of JAX by the environment, and the cache of compiled programs."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROWS = "import numpy as np; X = np.random.default_rng(0).normal(size=(50, 3))"
@@ -121,16 +119,12 @@ print(json.dumps(np.concatenate([np.ravel(one) for one in found]).tolist()))
 
 
 def test_whatever_jax_is_set_to_elsewhere_the_answers_are_the_same():
-    """To the bit, but for 64 bits: some of the closed forms then begin at more digits."""
     plain = ran(FITTED, timeout=600)
     assert plain[0] == 0, plain[2][-800:]
     for setting in ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEBUG_NANS"):
         status, out, err = ran(FITTED, timeout=600, **{setting: "1"})
         assert status == 0, (setting, err[-800:])
-        if setting == "JAX_ENABLE_X64":
-            np.testing.assert_allclose(json.loads(out), json.loads(plain[1]), rtol=1e-3, atol=1e-4)
-        else:
-            assert out == plain[1], setting
+        assert out == plain[1], setting
 
 
 def test_a_device_that_is_not_there_ends_in_one_line(tmp_path):

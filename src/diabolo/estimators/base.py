@@ -656,6 +656,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Tables,
         rows = self._decoded(z, seed, noise)
         return self._told(rows if row is None else np.where(np.isnan(row), rows, row))
 
+    @jax_config.standard()
     def _from_prior(self, n_samples: int, seed: int) -> np.ndarray:
         return np.asarray(self.model_.prior.sample(prng.key(seed), (n_samples,)))
 
