@@ -202,15 +202,32 @@ def _json_request() -> list[Case]:
     rows = json.loads(_table().to_pandas().to_json(orient="records", date_format="iso"))
     for row in rows:
         row["day"] = row["day"] and row["day"][:10]
-    return [{"body": json.dumps({"rows": rows[:n]}, ensure_ascii=False).encode()} for n in (1, 3)]
+    cases = [{"body": json.dumps({"rows": rows[:n]}, ensure_ascii=False).encode()} for n in (1, 3)]
+    halves = [rows[0] | {"kind": "\ud800"}, rows[0] | {"kind": ["x"], "\udfff": {}}]
+    whole = ["[[],[],[]]", "[{},{}]", json.dumps(halves), "[" + ",".join(["[]"] * 100_000) + "]"]
+    return cases + [{"body": f'{{"rows": {told}}}'.encode()} for told in whole]
 
 
 def _arrow_request() -> list[Case]:
     import pyarrow as pa
 
     dictionaries = _table().set_column(3, "kind", _table()["kind"].dictionary_encode())
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int8()), pa.array(["x" * 200_000]))
+    others = {
+        "views": pa.array(["x", None] * 10, pa.string_view()),
+        "lists": pa.array([["x"], None] * 10),
+        "structs": pa.array([{"x": 1}, None] * 10),
+        "runs": pa.RunEndEncodedArray.from_arrays(pa.array([20], pa.int32()), pa.array(["x"])),
+        "nulls": pa.nulls(20),
+    }
     cases = []
-    for table in (_table(), dictionaries, pa.concat_tables([_table(), _table()[:3]])):
+    for table in (
+        _table(),
+        dictionaries,
+        pa.concat_tables([_table(), _table()[:3]]),
+        *(_table().set_column(3, "kind", cells) for cells in others.values()),
+        pa.table({name: long if name == "kind" else pa.nulls(1000) for name in _table().column_names}),
+    ):
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table, 8)
@@ -257,11 +274,12 @@ def _read_request(kind: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         if not _wire:
             import diabolo
+            from diabolo.serving.bounds import Bounds
             from diabolo.serving.codec import Wire
 
             with warnings.catch_warnings(action="ignore"):
                 model = diabolo.VariationalAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(_table())
-            _wire.extend((Wire(model, 1000), model))
+            _wire.extend((Wire(model, Bounds(1000)), model))
         wire, model = _wire
         rows = wire.read(kind, (folder / "body").read_bytes())
         wire.write(kind, model.schema_.decode(model._opened_again(rows)))
@@ -278,7 +296,20 @@ class _Kind(NamedTuple):
 
 
 _NUMBERS = (b"-1", b"0", b"1e999", b"-1e-999", b"9" * 40, b"nan", b"inf", b"1.5", b"4294967296", b"9223372036854775808")
-_WORDS = (b"", b"null", b"true", b"{}", b"[]", b'""', b"\xff\xfe", b"\x00", b"\xed\xa0\x80", b"\xe2\x80\xae")
+_WORDS = (
+    b"\\ud800",
+    b"[],",
+    b"",
+    b"null",
+    b"true",
+    b"{}",
+    b"[]",
+    b'""',
+    b"\xff\xfe",
+    b"\x00",
+    b"\xed\xa0\x80",
+    b"\xe2\x80\xae",
+)
 KINDS: dict[str, _Kind] = {
     "csv": _Kind(_csv, _read_rows, (b",", b'"', b"\n", b"\r", b";", b"\t", b"2020-01-01", b"true", *_NUMBERS), 16),
     "parquet": _Kind(_parquet, _read_rows, (b"PAR1", b"ARROW:schema", b"\x15\x00", b"\x19"), 16),

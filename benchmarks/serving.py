@@ -108,7 +108,7 @@ def loaded(address: str, lua: Path, connections: int, seconds: float) -> dict[st
 # -- bad requests ------------------------------------------------------------------------------------------------------
 
 _CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
-_HEAD = b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nConnection: close\r\n"
+_HEAD = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
 
 def _said(address: str, pieces: list[bytes], pause: float = 0.0) -> str:

@@ -9,6 +9,7 @@ DiaboloError
 ├── OutOfMemory          what is asked for does not fit in memory                                     (MemoryError)
 ├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
 │   └── UnknownPart      it names a part that is not known
+├── ForkError            JAX had begun to work before this process was forked                         (RuntimeError)
 ├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
 ├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
 ├── NotCovered           a network uses a step of JAX that a page or format cannot express            (ValueError)
@@ -96,6 +97,10 @@ class UnknownPart(ArtifactError):
 
 class InvalidPlacement(DiaboloError, ValueError):
     """The work cannot be dealt among the devices or processes."""
+
+
+class ForkError(DiaboloError, RuntimeError):
+    """JAX had begun to work before this process was forked, so that nothing can be computed in it."""
 
 
 class CheckpointError(DiaboloError, RuntimeError):

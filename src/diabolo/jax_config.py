@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .errors import InvalidParameter
+from .errors import ForkError, InvalidParameter, InvalidPlacement
 
-__all__ = ["configure", "n_cores", "n_threads", "seconds_for"]
+__all__ = ["check_usable", "configure", "n_cores", "n_threads", "seconds_for", "standard"]
 
 _THREADS, _XLAS = "DIABOLO_THREADS", "NPROC"
 """Our variable, and the one that XLA looks at."""
@@ -39,11 +43,11 @@ def configure() -> None:
         os.environ[_XLAS] = threads
     if os.environ.get("DIABOLO_CACHE") == "off" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "diabolo" / "programs"
     try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home) / "diabolo" / "programs"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a read-only home: work without
+    except (OSError, RuntimeError):  # a read-only home, or none: work without
         return
     settings = {
         "jax_compilation_cache_dir": str(folder),
@@ -52,6 +56,94 @@ def configure() -> None:
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+# -- where programs run -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def standard() -> Iterator[None]:
+    """Compute as diabolo's programs are written: in 32 bits, compiled, NaN a missing cell, whatever JAX is set to.
+
+    Raises
+    ------
+    ForkError
+        As `check_usable`.
+    InvalidPlacement
+        As `check_usable`.
+    """
+    check_usable()
+    settings: Any = jax.config
+    if not (settings.jax_enable_x64 or settings.jax_disable_jit or settings.jax_debug_nans or settings.jax_debug_infs):
+        yield
+        return
+    with jax.enable_x64(False), jax.disable_jit(False), jax.debug_nans(False), jax.debug_infs(False):
+        yield
+
+
+@cache
+def _check_devices() -> None:
+    try:
+        jax.devices()
+    except Exception as error:  # JAX's own, and of what it loads, an AssertionError among them
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InvalidPlacement(
+            f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {said}. Unset JAX_PLATFORMS, or install "
+            "what the device needs (pip install 'diabolo[cuda]' for NVIDIA GPUs)."
+        ) from error
+
+
+# -- after a fork -----------------------------------------------------------------------------------------------------
+
+_forked = False
+"""Whether this process was forked from one in which JAX had begun to work: its threads are not here."""
+
+
+def check_usable() -> None:
+    """Refuse to compute in a process where it would never end, or where there is no device.
+
+    Raises
+    ------
+    ForkError
+        If this process was forked from one in which JAX had begun to work.
+    InvalidPlacement
+        If JAX has no device of the platforms that it is told to use.
+    """
+    if _forked:
+        raise ForkError(
+            "This process was forked from one in which JAX had begun to work. JAX's threads are not here, and any "
+            "computation would hang. Start processes with multiprocessing.get_context('spawn'), or load and use models "
+            "in the child alone (gunicorn without --preload)."
+        )
+    _check_devices()
+
+
+def _after_fork(*_: Any) -> None:
+    global _forked  # noqa: PLW0603  what a process is, is said once
+    _forked = _forked or _has_begun()
+    if _forked:
+        with suppress(ImportError):  # a pickled model is arrays of JAX, which are made again before any of its methods
+            from jax._src import array
+
+            array._reconstruct_array = _refuse_array
+
+
+def _refuse_array(*_: Any) -> Any:
+    check_usable()
+
+
+def _has_begun() -> bool:
+    """Whether JAX has devices; it would not say so without making them."""
+    try:
+        from jax._src.xla_bridge import backends_are_initialized
+    except ImportError:
+        return True
+    return backends_are_initialized()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def n_cores() -> int | None:

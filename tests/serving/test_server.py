@@ -79,7 +79,7 @@ def all_of(connection):
 def test_good_requests_go_on_while_bad_ones_are_refused(saved):
     expected = made("numbers")[0].score_samples(X[:2]).tolist()
     process, address = begin(saved, "--timeout", "1.5", "--max-body", "0.01")
-    head = b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    head = b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with ExitStack() as many:
         many.callback(process.send_signal, signal.SIGINT)
         half_a_head, half_a_body, silent, noise, long_head = (many.enter_context(connected(address)) for _ in range(5))
@@ -111,7 +111,7 @@ def test_sigterm_finishes_what_is_held(saved):
 def _answered_in_the_end(process, address, half, body):
     """What is said to a request whose second half comes after SIGTERM."""
     half.sendall(
-        b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+        b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         + f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body[:100]
     )

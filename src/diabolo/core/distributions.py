@@ -144,6 +144,19 @@ class Categorical(Distribution):
         return jax.nn.one_hot(drawn, self.logits.shape[-1], dtype=self.logits.dtype)
 
 
+_MOST_LOG_MEAN = 85.0
+"""e to this power is a number of 32 bits still, and so are its products with what counts may be."""
+
+
+def _beyond_linear(t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """t − log(1 + t) ≥ 0, by its series where the two cancel."""
+    series = jnp.zeros_like(t)
+    for n in range(12, 1, -1):
+        series = (-1) ** n / n + t * series
+    small = jnp.abs(t) < 0.25
+    return jnp.where(small, t * t * jnp.where(small, series, 0), t - jnp.log1p(t))
+
+
 class NegativeBinomial(Distribution):
     r"""Whole numbers 0, 1, 2, … of mean m and variance m + m²/r: a Poisson whose rate is itself drawn from a gamma.
 
@@ -169,9 +182,21 @@ class NegativeBinomial(Distribution):
         return ways - r * softplus(log_odds) - x * softplus(-log_odds)
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        r, m = self.concentration, self.mean
-        # log((m + r)/(x + r)), in the form that does not cancel where r is large
-        return 2 * (xlogy(x, x) - xlogy(x, m) + (x + r) * jnp.log1p((m - x) / (x + r)))
+        # 2·(x·log(x/m) − (x + r)·log((x + r)/(m + r))), whose two terms cancel where counts are large. With
+        # u = (m − x)/(x + r) and s = (m − x)·r/(x·(m + r)) it is 2·(r·log(1 + u) − x·log(1 + s)), and near u = 0 the
+        # linear terms of both logarithms are left out of them: see `_beyond_linear`.
+        r, log_m = self.concentration, jnp.minimum(self.log_mean, _MOST_LOG_MEAN)
+        m, known = jnp.exp(log_m), jnp.where(x > 0, x, 1)
+        u, share = (m - x) / (x + r), r / (m + r)
+        s = share * ((m - x) / known)
+        log_of_parts = log_m - jnp.log(known) + jnp.log((x + r) / (m + r))
+        log_s = jnp.where(s < -0.5, log_of_parts, jnp.log1p(jnp.maximum(s, -0.5)))
+        far = r * jnp.log1p(jnp.maximum(u, -1 + 1e-7)) - jnp.where(x > 0, x * log_s, 0)
+        beyond = jnp.where(s < -0.5, s - log_s, _beyond_linear(jnp.maximum(s, -0.5)))
+        last = jnp.where(x > 0, x * beyond, share * m)
+        near = share * (m - x) * u - r * _beyond_linear(jnp.clip(u, -0.5, 0.5)) + last
+        found = 2 * jnp.maximum(jnp.where(jnp.abs(u) < 0.5, near, far), 0)
+        return jnp.where(x < 0, jnp.inf, found)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         of_rate, of_count = jax.random.split(key)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .. import jax_config
 from ..errors import InvalidPart
 from .component import Part, choice, holds, holds_many, whole
 from .corruptions import Corruption, NoCorruption
@@ -203,6 +204,7 @@ class Model(eqx.Module):
     weights: Weights
 
     @classmethod
+    @jax_config.standard()
     def build(cls, recipe: Recipe, n_features: int, seed: int | np.random.Generator) -> Model:
         """Draw the weights for reading ``n_features`` columns; the same seed gives the same bits."""
         rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng([seed, 0])
@@ -217,6 +219,7 @@ class Model(eqx.Module):
         )
         return cls(recipe, weights)
 
+    @jax_config.standard()
     def bind(self, low: np.ndarray, high: np.ndarray) -> Model:
         """A copy whose corruption has learned the training data's bounds per feature."""
         return Model(self.recipe.bind(jax.device_put(low), jax.device_put(high)), self.weights)

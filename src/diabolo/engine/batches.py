@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from .. import jax_config
+
 __all__ = ["BLOCK", "Chunk", "Resident", "Source", "blank", "grid_size"]
 
 BLOCK = 2048
@@ -74,6 +76,7 @@ def blank(shape: tuple[int, ...]) -> np.ndarray:
     >>> blank((3, 2)).tolist(), blank((3, 2)).ctypes.data % 64
     ([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], 0)
     """
+    jax_config.check_usable()
     n_bytes = 4 * math.prod(shape)
     room = np.zeros(n_bytes + _ALIGNMENT, np.uint8)
     start = -room.ctypes.data % _ALIGNMENT

@@ -108,6 +108,7 @@ def _program(
     return op(Model(recipe, frame.skeleton.with_arrays(arrays)), rows, noise, *static)
 
 
+@jax_config.standard()
 def by_rows(
     op: Op,
     model: Model,

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import jax_config
 from ..errors import NotCovered
 
 __all__ = ["OPS", "Program", "Step", "any_number", "program"]
@@ -333,6 +334,7 @@ def _needed(steps: list[Step], result: int) -> list[Step]:
     return kept[::-1]
 
 
+@jax_config.standard()
 def program(f: Callable[[jax.Array], jax.Array], shape: Sequence[int], rows: int = 0) -> Program:
     """What ``f`` does to a float32 array of the given shape; of any number of rows, if ``rows`` stands for it there.
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as _PartitionSpec
 
+from .. import jax_config
 from ..errors import InvalidPlacement
 
 __all__ = ["Placement", "connect", "current", "use_devices"]
@@ -44,6 +45,7 @@ def use_devices(n: int | None = None) -> Iterator[None]:
     >>> with use_devices():
     ...     ae = Autoencoder(max_epochs=3, random_state=0).fit(load_iris().data)
     """
+    jax_config.check_usable()
     devices = jax.devices()
     if n is not None and not 1 <= n <= len(devices):
         raise InvalidPlacement(f"{n} devices are wanted, but JAX shows {len(devices)}: {devices}.")
@@ -84,6 +86,7 @@ def _whole(text: str | None) -> int | None:
 
 def current() -> Placement:
     """That of the context, or of the job."""
+    jax_config.check_usable()
     everywhere = jax.devices() if jax.process_count() > 1 else None
     return Placement(_CHOSEN.get() or everywhere)
 

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import jax_config
 from ..core.model import Model, Recipe
 from ..core.optimizers import Adam, Optimizer
 from ..core.schedules import Cosine, Schedule
@@ -134,6 +135,7 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 # -- the loop ---------------------------------------------------------------------------------------------------------
 
 
+@jax_config.standard()
 def train(
     model: Model,
     training: Source,

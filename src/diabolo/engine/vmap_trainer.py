@@ -25,6 +25,7 @@ _TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what th
 _ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
 
 
+@jax_config.standard()
 def train_many(
     jobs: Sequence[tuple[Model, Source, Plan, Resident | None]], on_share: Callable[[float], None] | None = None
 ) -> list[Trained]:
@@ -86,6 +87,7 @@ def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Ca
     """Train them all; the first compiles for all, then each worker takes one after another."""
     stop = threading.Event()
 
+    @jax_config.standard()  # settings of JAX are a thread's own
     def work(shard: Trainer | VmappedTrainer) -> None:
         while shard.goes_on and not stop.is_set():
             shard.stretch()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import jax_config
 from ..core.model import Model, Recipe
 from ..data.scaler import Scaler, refuse_far
 from ..engine import inference, prng
@@ -142,6 +143,7 @@ class Predictor:
 
     # -- new rows -----------------------------------------------------------------------------------------------------
 
+    @jax_config.standard()
     def prior_codes(self, n_samples: int, seed: int) -> np.ndarray:
         """Sample codes from the prior, (n_samples, K)."""
         return np.asarray(self.model.prior.sample(prng.key(seed), (n_samples,)))

@@ -11,11 +11,12 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import jax
 import numpy as np
 
+from .. import jax_config
 from ..core import component
 from ..core.model import Model, Recipe
 from ..data.scaler import Scaler
 from ..data.schema import Schema
-from ..errors import ArtifactError
+from ..errors import ArtifactError, ForkError, InvalidPlacement
 from .reference_outputs import Probe
 
 __all__ = ["Found", "Stored", "pack", "parameters", "unpack", "upgraded"]
@@ -191,10 +192,11 @@ def unpack(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], rest
     """
     cls = _class(classes, manifest["estimator"])
     try:
-        estimator = _made(cls, classes, manifest["parameters"])
-        restore(estimator, _found(cls, classes, manifest, arrays, restore))
+        with jax_config.standard():
+            estimator = _made(cls, classes, manifest["parameters"])
+            restore(estimator, _found(cls, classes, manifest, arrays, restore))
         return estimator
-    except ArtifactError:
+    except (ArtifactError, ForkError, InvalidPlacement):
         raise
     except KeyError as error:
         raise ArtifactError(f"The saved {cls.__name__} is incomplete: there is no {error} in it.") from error

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from .. import __version__
-from ..errors import DiaboloError, InvalidParameter, MissingExtra, UsageError
+from ..data.readers import Table
+from ..errors import DiaboloError, ForkError, InvalidParameter, MissingExtra, UsageError
 from ..estimators.predictions import like_those_seen, named, questions
 from ..estimators.trainable import Kept
 from .batching import Batches
+from .bounds import Bounds
 from .codec import ARROW, JSON, Malformed, Wire
 from .openapi import described, page
 
@@ -33,6 +36,8 @@ __all__ = ["Limits", "create_app"]
 
 PROBLEM = "application/problem+json"
 _SHORT = 1 << 16
+_LEAST_CELL = 8
+"""Bytes that a cell of an answer takes in JSON, at least in the mean."""
 _OPEN = ("/healthz",)
 """Needs no token: whoever looks whether the server is alive has none."""
 
@@ -47,6 +52,9 @@ class Limits:
         Of a request's body; 413 beyond.
     rows : int, default=100,000
         Of a request; 422 beyond.
+    numbers : int, default=2²⁴
+        Of a request's rows together, as the model reads them: a column of categories is one for each of its values. 422
+        beyond. All texts together may be four times as long as a body.
     requests : int, default=64
         Requests under way, waiting ones among them; 503 beyond.
     seconds : float, default=30
@@ -57,14 +65,22 @@ class Limits:
     rows: int = 100_000
     requests: int = 64
     seconds: float = 30.0
+    numbers: int = 1 << 24
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "rows", "requests", "seconds"):
+        for name in ("body_bytes", "rows", "requests", "seconds", "numbers"):
             if not getattr(self, name) > 0:
                 raise InvalidParameter(f"Limits.{name} must be more than 0; got {getattr(self, name)!r}.")
 
 
-def create_app(model: Kept, limits: Limits | None = None, *, token: str | None = None, name: str = "") -> Any:
+def create_app(
+    model: Kept,
+    limits: Limits | None = None,
+    *,
+    token: str | None = None,
+    name: str = "",
+    hosts: Collection[str] | None = None,
+) -> Any:
     """An ASGI application that answers about rows with a fitted model.
 
     ``POST /transform``, ``/reconstruct``, ``/score`` and ``/impute`` of an autoencoder, ``/score`` of a detector,
@@ -79,6 +95,9 @@ def create_app(model: Kept, limits: Limits | None = None, *, token: str | None =
         What whoever asks must know, as a bearer token, or as the password of basic authentication.
     name : str, default=""
         What the model is called.
+    hosts : collection of str or None, default=None
+        The names under which it may be asked, without ports; 421 beyond. None: any. A page of somewhere else can make
+        its own name lead to this machine, and a browser then asks in that name.
 
     Raises
     ------
@@ -105,7 +124,7 @@ def create_app(model: Kept, limits: Limits | None = None, *, token: str | None =
         routes=served.routes(),
         exception_handlers={HTTPException: _refused, Exception: _broken},
     )
-    return _Guard(app, served.limits, token)
+    return _Guard(app, served.limits, token, hosts)
 
 
 class _Served:
@@ -116,7 +135,7 @@ class _Served:
         if not asked:
             raise UsageError(f"A {type(model).__name__} makes rows and is not asked about any, so it is not served.")
         self.limits, self._name, self._model = limits, name, model
-        self._wire = Wire(model, limits.rows)
+        self._wire = Wire(model, Bounds(limits.rows, limits.numbers, 4 * limits.body_bytes))
         worker = ThreadPoolExecutor(1, thread_name_prefix="diabolo")
         self._batches = {what: Batches(model, ask, worker) for what, ask in asked.items()}
         example = named(model, like_those_seen(model, 2))
@@ -142,11 +161,15 @@ class _Served:
             try:
                 rows = await _aside(len(body), self._wire.read, given, body)
                 found = await batches.answer(rows)
+            except ForkError as error:
+                raise HTTPException(503, str(error)) from error
             except Malformed as error:
                 raise HTTPException(400, str(error)) from error
             except (DiaboloError, ValueError, TypeError) as error:  # what scikit-learn says of rows is theirs to mend
                 raise HTTPException(422, str(error)) from error
-            content = await _aside(len(body), self._wire.write, wanted, found, as_lists)
+            content = await _aside(
+                max(len(body), _LEAST_CELL * _n_cells(found)), self._wire.write, wanted, found, as_lists
+            )
             return Response(content, media_type=wanted)
 
         return answer
@@ -192,6 +215,11 @@ async def _aside(n_bytes: int, work: Callable[..., Any], *given: Any) -> Any:
     return await asyncio.to_thread(work, *given) if n_bytes > _SHORT else work(*given)
 
 
+def _n_cells(answer: Any) -> int:
+    """How many cells an answer has, a `Table` or an Arrow table."""
+    return answer.rows.size if isinstance(answer, Table) else answer.num_rows * answer.num_columns
+
+
 def _given_as(request: Request) -> str:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON, ARROW):
@@ -212,13 +240,17 @@ def _wanted_as(request: Request) -> str:
 class _Guard:
     """Sees that whoever asks may, and that not too many do at once, or take their time."""
 
-    def __init__(self, app: Any, limits: Limits, token: str | None) -> None:
-        self._app, self._limits, self._token = app, limits, token
+    def __init__(self, app: Any, limits: Limits, token: str | None, hosts: Collection[str] | None) -> None:
+        self._app, self._limits, self._token, self._hosts = app, limits, token, hosts
         self._n_held = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if self._hosts is not None and _host_of(scope) not in self._hosts:
+            words = f"This server answers to {', '.join(self._hosts)} alone. Ask under one of these names."
+            await _problem(421, words, {"Connection": "close"})(scope, receive, send)
             return
         if self._token is not None and scope["path"] not in _OPEN and not _knows(scope, self._token):
             mend = "Send the header  Authorization: Bearer TOKEN."
@@ -251,6 +283,13 @@ def _hurried(send: Any, seconds: float) -> Any:
     return sent
 
 
+def _host_of(scope: Any) -> str:
+    """The name in the Host header, without the port; nothing, if there are several."""
+    named = [value for name, value in scope["headers"] if name == b"host"]
+    host = named[0].decode("latin-1").strip().lower() if len(named) == 1 else ""
+    return re.sub(r":\d*$", "", host).strip("[]").rstrip(".")
+
+
 def _knows(scope: Any, token: str) -> bool:
     told = dict(scope["headers"]).get(b"authorization", b"")
     scheme, _, value = told.strip().partition(b" ")
@@ -268,7 +307,8 @@ def _knows(scope: Any, token: str) -> bool:
 
 
 def _problem(status: int, detail: str, headers: Any = None) -> Response:
-    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    whole = detail.encode(errors="backslashreplace").decode()  # half a surrogate pair, of a request, is no UTF-8
+    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": whole}
     return JSONResponse(told, status, headers, media_type=PROBLEM)
 
 

@@ -24,6 +24,7 @@ from ..data.schema import Column, arrow_type, is_numeric
 from ..errors import InvalidData, meant
 from ..estimators.predictions import reach
 from ..estimators.trainable import Kept
+from .bounds import Bounds
 
 __all__ = ["ARROW", "JSON", "Malformed", "Wire"]
 
@@ -150,16 +151,16 @@ class Wire:
     Parameters
     ----------
     model : fitted estimator
-    most_rows : int
+    bounds : Bounds
         Of one request.
     """
 
-    def __init__(self, model: Kept, most_rows: int) -> None:
+    def __init__(self, model: Kept, bounds: Bounds) -> None:
         columns = model.input_
         schema, missing = columns.schema, columns.allow_missing
         self.names = None if columns.names is None else tuple(map(str, columns.names))
         self.n_features = columns.n_features
-        self.most_rows = most_rows
+        self.bounds, self._width = bounds, columns.width
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
         self._least, self._most = low, high = reach(model)
@@ -185,6 +186,7 @@ class Wire:
         return self._of_json(body) if kind == JSON else self._of_arrow(body)
 
     def _of_json(self, body: bytes) -> Any:
+        self.bounds.check_json(body, self.n_features)
         try:
             told = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -238,7 +240,7 @@ class Wire:
                     batch.validate(full=True)
                     pieces.append(batch)
                     n_rows += batch.num_rows  # counted as they come: there may be a batch for each row
-                    self._require_few(n_rows)
+                    self.bounds.check_rows(n_rows, self._width)
                 table = pa.Table.from_batches(pieces, stream.schema)
             names = table.column_names  # which are only now seen to be text
         except InvalidData:
@@ -247,11 +249,13 @@ class Wire:
             raise Malformed(f"The body is no stream of Arrow: {str(error).splitlines()[0]}.") from error
         self._require_some(table.num_rows)
         if self.names is None:
+            self.bounds.check_arrow(table)
             numeric_columns(table.schema, "The body")
             return numeric(table)
         if absent := [name for name in self.names if names.count(name) != 1]:
             raise InvalidData(f"There must be one column named {absent[0]}. {meant(absent[0], names)}")
         table = table.select(list(self.names))
+        self.bounds.check_arrow(table)
         if not self._has_schema:
             numeric_columns(table.schema, "The body")
         return table
@@ -259,11 +263,7 @@ class Wire:
     def _require_some(self, n_rows: int) -> None:
         if not n_rows:
             raise InvalidData("There are no rows; at least one is needed.")
-        self._require_few(n_rows)
-
-    def _require_few(self, n_rows: int) -> None:
-        if n_rows > self.most_rows:
-            raise InvalidData(f"There are {n_rows:,} rows; at most {self.most_rows:,} are answered at once.")
+        self.bounds.check_rows(n_rows, self._width)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ _REFUSED = {
     "408": "The body did not arrive in time.",
     "413": "The body is too long.",
     "415": "The body is of another type.",
+    "421": "The server is asked under a name that is not its own.",
     "422": "The rows are not such as the model has learned from.",
     "503": "Too many requests are under way.",
 }

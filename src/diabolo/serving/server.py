@@ -24,6 +24,8 @@ except ImportError as error:
 __all__ = ["serve"]
 
 _CONNECTIONS = 1000
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+"""The names under which a server without a token may be asked."""
 _WARM_ROWS = 2048
 
 
@@ -74,7 +76,8 @@ def serve(
     ----------
     model : fitted estimator
     host : str, default="127.0.0.1"
-        Where to listen. Beyond this machine only with a ``token``, and best behind a server that speaks TLS.
+        Where to listen. Beyond this machine only with a ``token``, and best behind a server that speaks TLS. Without a
+        token it answers requests to localhost, 127.0.0.1, ::1 or ``host`` alone: see `create_app`.
     port : int, default=8000
         0: any that is free.
     limits, token, name
@@ -95,7 +98,7 @@ def serve(
             f"On {host} other machines could ask, so a token is needed: put it into $DIABOLO_TOKEN, or a file that "
             "--token-file names."
         )
-    app = create_app(model, limits, token=token, name=name)
+    app = create_app(model, limits, token=token, name=name, hosts=(*_THIS_MACHINE, host) if token is None else None)
     with _bound(host, port) as listening:
         _warm(model)
         config = uvicorn.Config(

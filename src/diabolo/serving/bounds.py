@@ -1,0 +1,148 @@
+"""What a request's body may become once it is read, which its own length does not tell.
+
+A few kilobytes of Arrow can stand for 100,000 rows of nothing, or for one long text a hundred thousand times; 16 MB of
+``[],[],…`` are millions of lists. So values are counted before they are made: in JSON by its commas and brackets, in
+Arrow by the lengths that its buffers tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import InvalidData
+
+__all__ = ["Bounds"]
+
+_PIECE = 1 << 20
+_FEW = 1000
+_FREE_COLUMNS = 64
+"""A row of JSON may hold so many values more than four times those that are read of it."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may be made of one request.
+
+    Parameters
+    ----------
+    rows : int
+    numbers : int
+        Of all rows together, as the model reads them: a category is one for each of its values.
+    text_bytes : int
+        Of all texts together, each as often as it stands in a row.
+    """
+
+    rows: int = 100_000
+    numbers: int = 16 << 20
+    text_bytes: int = 64 << 20
+
+    def check_rows(self, n_rows: int, width: int = 1) -> None:
+        """Refuse too many rows, or rows that make too many numbers.
+
+        Raises
+        ------
+        InvalidData
+            If there are.
+        """
+        if n_rows > self.rows:
+            raise InvalidData(f"There are {n_rows:,} rows; at most {self.rows:,} are answered at once.")
+        if n_rows * width > self.numbers:
+            most = max(1, self.numbers // width)
+            raise InvalidData(
+                f"The model makes {width:,} numbers of a row, {n_rows * width:,} of {n_rows:,} rows; at most {most:,} "
+                "such rows are answered at once. Send fewer."
+            )
+
+    def check_json(self, body: bytes, n_columns: int) -> None:
+        """Refuse JSON of more lists and objects than rows may be, or of more values than they may hold.
+
+        Raises
+        ------
+        InvalidData
+            If it is.
+        """
+        counts = body.count(b"[") + body.count(b"{"), body.count(b",")  # those in texts included: at least as many
+        if self._are_too_many(*counts, n_columns) and self._are_too_many(*_counts_outside_texts(body), n_columns):
+            raise InvalidData(
+                f"The body holds more lists, objects or values than {self.rows:,} rows of {n_columns:,} columns have. "
+                "Send fewer rows at a time, and only the columns that the model has learned from."
+            )
+
+    def _are_too_many(self, n_containers: int, n_commas: int, n_columns: int) -> bool:
+        return n_containers > 2 * self.rows + _FEW or n_commas > (n_containers + 1) * (4 * n_columns + _FREE_COLUMNS)
+
+    def check_arrow(self, table: pa.Table) -> None:
+        """Refuse columns whose cells are not single values, and texts that would be too long all together.
+
+        Raises
+        ------
+        InvalidData
+            If there are.
+        """
+        n_bytes = 0
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if not _is_plain(column.type):
+                raise InvalidData(
+                    f"Column {name} holds {column.type}. A cell must be a number, a text, a truth value or a date."
+                )
+            n_bytes += sum(map(_text_bytes, column.chunks))
+            if n_bytes > self.text_bytes:
+                raise InvalidData(
+                    f"Column {name}: the texts of all rows together have more than {self.text_bytes:,} bytes. Send "
+                    "fewer rows at a time."
+                )
+
+
+def _counts_outside_texts(body: bytes) -> tuple[int, int]:
+    """How many brackets that open, and how many commas, JSON has outside of its texts; in little memory."""
+    body = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # then each quotation mark begins or ends a text
+    n_containers, n_commas, n_marks = 0, 0, 0
+    for start in range(0, len(body), _PIECE):
+        codes = np.frombuffer(body, np.uint8, min(_PIECE, len(body) - start), start)
+        marks = np.cumsum(codes == ord('"'), dtype=np.int32) + n_marks
+        outside, n_marks = marks % 2 == 0, int(marks[-1])
+        n_containers += int((outside & ((codes == ord("[")) | (codes == ord("{")))).sum())
+        n_commas += int((outside & (codes == ord(","))).sum())
+    return n_containers, n_commas
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return not pa.types.is_dictionary(kind.value_type) and _is_plain(kind.value_type)
+    return (
+        pa.types.is_primitive(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_decimal(kind)
+        or _is_text(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _text_bytes(cells: Any) -> int:
+    """How many bytes the cells of one piece are, each written out."""
+    if pa.types.is_dictionary(cells.type):
+        lengths = _lengths(cells.dictionary)
+        at = np.asarray(cells.indices.fill_null(0) if cells.null_count else cells.indices).astype(np.int64)
+        return int(lengths[at].sum()) if len(lengths) and len(at) else 0
+    return int(_lengths(cells).sum())
+
+
+def _lengths(cells: Any) -> np.ndarray:
+    """The length in bytes of each cell; 0 of what is no text."""
+    kind = cells.type
+    if pa.types.is_string_view(kind):  # each view begins with its length, four bytes of sixteen
+        views = np.frombuffer(cells.buffers()[1], np.int32)[::4][cells.offset : cells.offset + len(cells)]
+        return views.astype(np.int64)
+    if _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return np.asarray(pc.binary_length(cells).fill_null(0)).astype(np.int64)
+    return np.zeros(len(cells), np.int64)
