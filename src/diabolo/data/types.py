@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
@@ -15,5 +15,5 @@ RowsLike: TypeAlias = ArrayLike | Iterable[object] | os.PathLike[str] | object
 
 Frame: TypeAlias = Any
 """Rows as they are given back: an array; for a schema a table, of the library that the rows given are of."""
-Name: TypeAlias = Hashable
+Name: TypeAlias = str | int
 """What a column is called: a text, or its number where columns have no names."""
