@@ -239,11 +239,11 @@ def _arrow_request() -> list[Case]:
 
 
 def _read_rows(folder: Path) -> None:
-    from diabolo.data.blocks import Store, open_store
+    from diabolo.data.blocks import BlockReader, open_store
 
     files = sorted(folder.iterdir())
     opened: Any = open_store(files[0] if len(files) == 1 else folder)
-    for piece in opened.tables() if isinstance(opened, Store) else (opened,):
+    for piece in opened.tables() if isinstance(opened, BlockReader) else (opened,):
         if piece.rows.dtype.kind != "f" or piece.rows.ndim != 2:
             raise AssertionError(f"rows of {piece.rows.dtype}, {piece.rows.shape}")
 

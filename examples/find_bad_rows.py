@@ -39,7 +39,7 @@ def main() -> None:
     why = detector.explain(new)
     flagged = detector.predict(new) == -1
     is_spoilt = np.isin(np.arange(len(new)), spoilt)
-    blamed = why.leading(1)[:, 0]
+    blamed = why.top_features(1)[:, 0]
     right = [blamed[row] == table.columns[column] for row, column in zip(spoilt, columns, strict=True) if flagged[row]]
     print(
         f"{flagged[is_spoilt].sum()} of {len(spoilt)} bad rows found, {sum(right)} of them by the column that is wrong"

@@ -36,7 +36,7 @@ ROWS, CALLS, FILES, PARAMETERS, SETTINGS, MODELS, WRITING, REQUESTS, TRAININGS, 
 GOOD = np.random.default_rng(0).normal(size=(30, 4))
 NAMES = ["a", "b", "c", "d"]
 LABELS = [0, 1] * 15
-FAR = 2**60 + np.arange(120).reshape(30, 4)
+MAX_ABS_SCALED = 2**60 + np.arange(120).reshape(30, 4)
 SMALL = {"n_latent": 2, "max_epochs": 1, "random_state": 0}
 
 

@@ -12,7 +12,7 @@ from math import prod
 import diabolo
 from diabolo import parts
 from diabolo.core import recipes
-from diabolo.core.component import registered
+from diabolo.core.component import list_components
 from diabolo.estimators import autoencoders
 
 PARTS = {
@@ -20,15 +20,15 @@ PARTS = {
     "GaussianNoise": (parts.GaussianNoise(), parts.GaussianNoise(0.0), parts.GaussianNoise(2.5)),
     "SaltAndPepper": (parts.SaltAndPepper(), parts.SaltAndPepper(0.2, low=-1.0, high=1.0)),
     "Masking": (parts.Masking(), parts.Masking(0.0), parts.Masking(1.0)),
-    "Missing": (parts.Missing(), parts.Missing(0.0)),
+    "Missing": (parts.MaskCells(), parts.MaskCells(0.0)),
     "Chain": (
         parts.Chain(),
         parts.Chain((parts.Masking(0.1), parts.GaussianNoise(0.2))),
         parts.Chain((parts.Chain((parts.Masking(0.5),)), parts.SaltAndPepper(0.1, low=0.0, high=1.0))),
     ),
     "OneOf": (
-        parts.OneOf(),
-        parts.OneOf((parts.Masking(0.5), parts.SaltAndPepper(0.3), parts.GaussianNoise(0.2))),
+        parts.RandomChoice(),
+        parts.RandomChoice((parts.Masking(0.5), parts.SaltAndPepper(0.3), parts.GaussianNoise(0.2))),
     ),
     "MLP": (parts.MLP(), parts.MLP(()), parts.MLP((5, 3), "tanh", "sigmoid")),
     "Convolutional": (
@@ -53,7 +53,7 @@ PARTS = {
         parts.NeighborFilter((4,), "tanh", n_neighbors=2, n_nearest=1, n_shared=3),
     ),
     "UNet": (parts.UNet((3, 2, 1)), parts.UNet((6, 5, 2), (3, 4), kernel=1, activation="tanh")),
-    "Code": (parts.Code(), parts.Code(3, "sigmoid")),
+    "Code": (parts.Deterministic(), parts.Deterministic(3, "sigmoid")),
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
     "StandardNormal": (parts.StandardNormal(),),
     "Gaussian": (parts.Gaussian(), parts.Gaussian(0.1)),
@@ -61,11 +61,13 @@ PARTS = {
     "LearnedGaussian": (parts.LearnedGaussian(), parts.LearnedGaussian(floor=0.01)),
     "Bernoulli": (parts.Bernoulli(),),
     "Categorical": (parts.Categorical(),),
-    "Count": (parts.Count(), parts.Count(0.01)),
+    "Count": (parts.NegativeBinomial(), parts.NegativeBinomial(0.01)),
     "Mixed": (
-        parts.Mixed((parts.LearnedGaussian(), parts.Gaussian(0.5)), (1, 2)),
-        parts.Mixed((parts.Bernoulli(), parts.Categorical()), (1, 2)),
-        parts.Mixed((parts.Count(), parts.Bernoulli(), parts.LearnedGaussian(0.01)), (1, 1, 1)),
+        parts.ColumnwiseLikelihood((parts.LearnedGaussian(), parts.Gaussian(0.5)), (1, 2)),
+        parts.ColumnwiseLikelihood((parts.Bernoulli(), parts.Categorical()), (1, 2)),
+        parts.ColumnwiseLikelihood(
+            (parts.NegativeBinomial(), parts.Bernoulli(), parts.LearnedGaussian(0.01)), (1, 1, 1)
+        ),
     ),
     "Reconstruction": (parts.Reconstruction(), parts.Reconstruction(2)),
     "ELBO": (parts.ELBO(), parts.ELBO(parts.LinearWarmup(3), 2), parts.ELBO(parts.Constant(0.3))),
@@ -140,7 +142,7 @@ STOCHASTIC = ("Autoencoder", "VariationalAutoencoder")
 
 def all_parts(slot=None):
     """(id, part) for every example, or for one slot's."""
-    known = registered(slot)
+    known = list_components(slot)
     return [(f"{name}-{i}", part) for name, some in PARTS.items() if name in known for i, part in enumerate(some)]
 
 
@@ -155,7 +157,7 @@ def networks():
 
 def n_columns(part, usual):
     """How wide the rows are that a likelihood tells: as ``usual``, unless it says so itself."""
-    return sum(part.widths) if isinstance(part, parts.Mixed) else usual
+    return sum(part.widths) if isinstance(part, parts.ColumnwiseLikelihood) else usual
 
 
 def own_modules():

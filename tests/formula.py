@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special, stats
 
 from diabolo import parts
-from diabolo.core.layers import Dense, Layers
+from diabolo.core.layers import Dense, MLPModule
 from diabolo.core.model import Model, loss
 from diabolo.core.penalties import ForwardPass
 
@@ -24,7 +24,7 @@ def built(recipe, n_features=D):
     rng = np.random.default_rng(2)
     arrays, fixed, skeleton = model.weights.trainable()
     moved = jax.tree.map(lambda w: w + jnp.asarray(rng.normal(0, 0.3, w.shape), w.dtype), arrays)
-    return Model(recipe, skeleton.with_arrays(moved, fixed))
+    return Model(recipe, skeleton.combine(moved, fixed))
 
 
 def value_of(model, x, beta=1.0, key=KEY, row_weight=EVERYONE):
@@ -69,7 +69,7 @@ SIGMA = 0.6
 
 
 def dense(weight, bias):
-    return Layers((Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)),), "silu", "identity")
+    return MLPModule((Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)),), "silu", "identity")
 
 
 def linear_gaussian(shift=0.0, widen=1.0, objective=None):

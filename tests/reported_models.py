@@ -34,11 +34,11 @@ MAKERS = {
     "bernoulli": lambda: diabolo.VariationalAutoencoder(n_latent=2, likelihood="bernoulli", **FEW).fit(X),
     "table": lambda: diabolo.VariationalAutoencoder(n_latent=2, **FEW).fit(iris()),
     "convolutional": lambda: diabolo.Autoencoder(
-        encoder=parts.Convolutional((8, 8, 1), (4, 8)), latent=parts.Code(3, "tanh"), scaling=None, **FEW
+        encoder=parts.Convolutional((8, 8, 1), (4, 8)), latent=parts.Deterministic(3, "tanh"), scaling=None, **FEW
     ).fit(X),
     "u-shaped": lambda: diabolo.Autoencoder(
         encoder=parts.MLP((16,), "gelu"),
-        latent=parts.Code(64),
+        latent=parts.Deterministic(64),
         decoder=parts.UNet((8, 8, 1), (4,)),
         scaling=None,
         **FEW,

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 import diabolo
 from diabolo.callbacks import TensorBoard
-from diabolo.errors import NoImprovement, PosteriorCollapse, Retried, TrainingDiverged, UsageError
+from diabolo.errors import NoImprovementWarning, PosteriorCollapseWarning, RetriedWarning, TrainingDiverged, UsageError
 
 LINEAR = diabolo.parts.LinearWarmup(3)
 X = np.random.default_rng(0).normal(size=(120, 5))
@@ -94,9 +94,9 @@ def test_a_retry_is_asked_for_and_told_and_is_a_training_at_that_rate():
     )
     with pytest.raises(TrainingDiverged):
         steep.fit(X)
-    with pytest.warns(Retried) as told:
+    with pytest.warns(RetriedWarning) as told:
         found = clone(steep).set_params(retries=8).fit(X)
-    n = len([warning for warning in told if warning.category is Retried])
+    n = len([warning for warning in told if warning.category is RetriedWarning])
     assert 1 <= n <= 8
     assert f"learning_rate={30 / 3**n:.3g}" in str(told[n - 1].message)
     alone = clone(steep).set_params(learning_rate=30 / 3**n).fit(X)
@@ -107,18 +107,18 @@ def test_retries_that_do_not_suffice_end_in_the_error():
     steep = diabolo.BasicAutoencoder(
         n_latent=2, max_epochs=5, learning_rate=1e9, learning_rate_schedule="constant", optimizer="sgd", retries=1
     )
-    with pytest.warns(Retried), pytest.raises(TrainingDiverged):
+    with pytest.warns(RetriedWarning), pytest.raises(TrainingDiverged):
         steep.fit(X)
 
 
 def test_a_collapsed_posterior_is_warned_of():
-    with pytest.warns(PosteriorCollapse):
+    with pytest.warns(PosteriorCollapseWarning):
         diabolo.VariationalAutoencoder(n_latent=2, beta=1e4, init="random", max_epochs=300, random_state=0).fit(X)
 
 
 def test_a_training_that_brought_nothing_is_warned_of():
     basic = diabolo.BasicAutoencoder(n_latent=2, init="random", learning_rate=1e-12, max_epochs=1000, random_state=0)
-    with pytest.warns(NoImprovement):
+    with pytest.warns(NoImprovementWarning):
         basic.fit(X)
 
 

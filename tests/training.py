@@ -10,10 +10,10 @@ import pytest
 import examples
 from diabolo import parts
 from diabolo.core.model import Model
-from diabolo.engine.batches import Chunk, Resident
-from diabolo.engine.trainer import Plan, train
+from diabolo.engine.batches import ArraySource, Chunk
+from diabolo.engine.trainer import TrainConfig, train
 
-PLAN = Plan(max_epochs=16, batch_size=16, learning_rate=0.01, seed=3)
+PLAN = TrainConfig(max_epochs=16, batch_size=16, learning_rate=0.01, seed=3)
 BASIC = examples.RECIPES["basic"]
 VARIATIONAL = examples.RECIPES["variational"]
 ANNEALED = VARIATIONAL.replace(objective=parts.ELBO(parts.LinearWarmup(5)), likelihood=parts.Gaussian())
@@ -25,13 +25,15 @@ every_recipe = pytest.mark.parametrize("name", examples.RECIPES)
 
 
 def built(recipe, rows):
-    return Model.build(recipe.bind(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0))), rows.shape[1], 0)
+    return Model.build(
+        recipe.fit_bounds(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0))), rows.shape[1], 0
+    )
 
 
 def trained(rows, recipe=BASIC, *, judged=True, **changes):
     """Train on the first 64 rows; judge by the last 16."""
     plan = replace(PLAN, **changes)
-    return train(built(recipe, rows), Resident(rows[:64]), plan, Resident(rows[64:]) if judged else None)
+    return train(built(recipe, rows), ArraySource(rows[:64]), plan, ArraySource(rows[64:]) if judged else None)
 
 
 def leaves(outcome):
@@ -68,5 +70,5 @@ class InTheLastStep(parts.Schedule):
     def __call__(self, t, n_epochs):
         return jnp.where(t > n_epochs - 1.5 / self.steps_per_epoch, jnp.inf, 0.0)
 
-    def settled_after(self, n_epochs):
+    def warmup_end(self, n_epochs):
         return 0.0

@@ -42,6 +42,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from . import former_names
+
 
 class DiaboloError(Exception):
     """Base of every error that diabolo raises on purpose."""
@@ -107,7 +109,7 @@ class CheckpointError(DiaboloError, RuntimeError):
     """A training under way cannot be kept, or not be gone on with."""
 
 
-class NotCovered(DiaboloError, ValueError):
+class UnsupportedOperationError(DiaboloError, ValueError):
     """A network uses a step of JAX that a page or format cannot express."""
 
 
@@ -115,7 +117,7 @@ class ExportError(DiaboloError, RuntimeError):
     """What was exported says something else than Python."""
 
 
-class MissingExtra(DiaboloError, ImportError):
+class MissingDependencyError(DiaboloError, ImportError):
     """A package is not installed that comes with one of diabolo's extras."""
 
 
@@ -160,7 +162,7 @@ class UnsupportedColumnWarning(ColumnLeftOutWarning):
     """A column's type is neither numbers, texts nor dates."""
 
 
-class DamagedCheckpoint(UserWarning):
+class DamagedCheckpointWarning(UserWarning):
     """A checkpoint could not be read, and the one before it was used."""
 
 
@@ -168,23 +170,23 @@ class TrainingWarning(UserWarning):
     """A training ended, but not well."""
 
 
-class Retried(TrainingWarning):
+class RetriedWarning(TrainingWarning):
     """The loss was no number, and the training began anew at a lower rate, as was asked."""
 
 
-class LossRose(TrainingWarning):
+class LossIncreasedWarning(TrainingWarning):
     """The training loss rose above where it began: the steps are too long, though it has stayed a number."""
 
 
-class PoorFit(TrainingWarning):
+class PoorFitWarning(TrainingWarning):
     """The fitted model reconstructs rows worse than their mean, or than PCA with as many components."""
 
 
-class PosteriorCollapse(TrainingWarning):
+class PosteriorCollapseWarning(TrainingWarning):
     """The latent code says nothing of the row."""
 
 
-class NoImprovement(TrainingWarning):
+class NoImprovementWarning(TrainingWarning):
     """The weights kept are as good as those at the start."""
 
 
@@ -195,7 +197,7 @@ class UsageError(DiaboloError, ValueError):
 _SHOWN = 24
 
 
-def meant(name: Any, known: Iterable[Any]) -> str:
+def suggest(name: Any, known: Iterable[Any]) -> str:
     """The mend for a name that is not known.
 
     >>> meant("n_latnet", ["n_latent", "patience"]), meant("z", ["a", "b"])
@@ -205,3 +207,6 @@ def meant(name: Any, known: Iterable[Any]) -> str:
     close = get_close_matches(str(name), names, 1)
     shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     return f"Did you mean {close[0]}?" if close else f"Known are: {shown}."
+
+
+__getattr__ = former_names.lookup(__name__, former_names.ERRORS)

@@ -1,18 +1,36 @@
 """Every part, in one place to import from; `parts.registered` lists them, and whatever you add."""
 
-from .core.component import choice, holds, holds_many, number, registered, whole, wholes
-from .core.corruptions import Chain, Corruption, GaussianNoise, Masking, Missing, NoCorruption, OneOf, SaltAndPepper
-from .core.latents import Code, DiagonalGaussian, Latent
-from .core.layers import PerRow
+from . import former_names
+from .core.component import (
+    choice_field,
+    component_field,
+    component_tuple_field,
+    float_field,
+    int_field,
+    int_tuple_field,
+    list_components,
+)
+from .core.corruptions import (
+    Chain,
+    Corruption,
+    GaussianNoise,
+    MaskCells,
+    Masking,
+    NoCorruption,
+    RandomChoice,
+    SaltAndPepper,
+)
+from .core.latents import Deterministic, DiagonalGaussian, Latent
+from .core.layers import Vmap
 from .core.likelihoods import (
     Bernoulli,
     Categorical,
-    Count,
+    ColumnwiseLikelihood,
     Gaussian,
     HeteroscedasticGaussian,
     LearnedGaussian,
     Likelihood,
-    Mixed,
+    NegativeBinomial,
 )
 from .core.model import Recipe
 from .core.networks import (
@@ -27,7 +45,7 @@ from .core.networks import (
     UNet,
     key_from,
 )
-from .core.objectives import ELBO, Draws, ImportanceWeighted, Objective, Reconstruction
+from .core.objectives import ELBO, ImportanceWeighted, Objective, PosteriorSamples, Reconstruction
 from .core.optimizers import SGD, Adam, Muon, Optimizer
 from .core.penalties import (
     L1,
@@ -51,16 +69,15 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Chain",
-    "Code",
+    "ColumnwiseLikelihood",
     "Constant",
     "Contractive",
     "Convolutional",
     "Corruption",
     "Cosine",
-    "Count",
     "Cyclical",
+    "Deterministic",
     "DiagonalGaussian",
-    "Draws",
     "ForwardPass",
     "Gaussian",
     "GaussianNoise",
@@ -72,19 +89,19 @@ __all__ = [
     "LearnedGaussian",
     "Likelihood",
     "LinearWarmup",
+    "MaskCells",
     "Masking",
-    "Missing",
-    "Mixed",
     "Muon",
+    "NegativeBinomial",
     "NeighborFilter",
     "Network",
     "NoCorruption",
     "Objective",
-    "OneOf",
     "Optimizer",
     "Penalty",
-    "PerRow",
+    "PosteriorSamples",
     "Prior",
+    "RandomChoice",
     "Recipe",
     "Reconstruction",
     "Residual",
@@ -96,14 +113,17 @@ __all__ = [
     "Steps",
     "TransposedConvolutional",
     "UNet",
+    "Vmap",
     "WeightDecay",
-    "choice",
-    "holds",
-    "holds_many",
+    "choice_field",
+    "component_field",
+    "component_tuple_field",
+    "float_field",
+    "int_field",
+    "int_tuple_field",
     "key_from",
+    "list_components",
     "mean_over_rows",
-    "number",
-    "registered",
-    "whole",
-    "wholes",
 ]
+
+__getattr__ = former_names.lookup(__name__, former_names.IN_PARTS)

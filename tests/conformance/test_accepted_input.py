@@ -13,9 +13,9 @@ import diabolo
 from diabolo import errors, parts
 from diabolo.data import blocks
 from errors_page import (
-    FAR,
     GOOD,
     LINES,
+    MAX_ABS_SCALED,
     NAMES,
     RESULTS,
     SMALL,
@@ -71,7 +71,7 @@ def test_trainings_that_go_wrong_say_why(what):
 
 def test_a_learned_sigma_that_collapses_is_named_as_the_cause():
     """Columns that are told exactly draw σ towards its floor, which is as good as none here."""
-    likelihood = parts.Mixed((parts.LearnedGaussian(floor=1e-44),), (4,))
+    likelihood = parts.ColumnwiseLikelihood((parts.LearnedGaussian(floor=1e-44),), (4,))
     model = basic(likelihood=likelihood, learning_rate=1.0, optimizer="sgd", validation_fraction=None, max_epochs=400)
     with pytest.raises(errors.TrainingDiverged, match="column 0"):
         model.fit(np.ones((30, 4)))
@@ -122,7 +122,7 @@ def large_batch(tmp_path):
 
 
 def large_whole_numbers(tmp_path):
-    rows = FAR - 2**60
+    rows = MAX_ABS_SCALED - 2**60
     near, far = basic().fit_transform(rows), basic().fit_transform(rows + 2**40)
     np.testing.assert_allclose(near, far, atol=1e-5)
 

@@ -18,11 +18,11 @@ from diabolo import errors
 from diabolo.errors import DiaboloError
 from errors_page import (
     CALLS,
-    FAR,
     FILES,
     GOOD,
     LABELS,
     LINES,
+    MAX_ABS_SCALED,
     NAMES,
     ROWS,
     SMALL,
@@ -72,7 +72,7 @@ GIVEN = {
     "no known cell": lambda: np.full((30, 4), np.nan),
     "two columns of one name": twins,
     "names that are not texts": lambda: pd.DataFrame(GOOD, columns=["a", 1, "b", 2]),
-    "whole numbers beyond 2⁵³ that differ by little": lambda: FAR,
+    "whole numbers beyond 2⁵³ that differ by little": lambda: MAX_ABS_SCALED,
 }
 IN_FILES = [what for what, row in ROWS.items() if row[2] != "not a file's"]
 CAN_BE_SCORED = ("one row", "whole numbers beyond 2⁵³ that differ by little")
@@ -197,7 +197,7 @@ SOME = {
         scaling=None,
     ),
     "whole numbers beyond 2²⁴ that differ by little, unscaled": fit_of(
-        lambda: FAR - 2**60 + 2**26, "scaling=none", scaling=None
+        lambda: MAX_ABS_SCALED - 2**60 + 2**26, "scaling=none", scaling=None
     ),
     "a sparse matrix of complex numbers": (lambda request: basic().fit(sparse(GOOD.astype(complex))), None),
     "a sparse matrix without columns": (lambda request: basic().fit(sparse((4, 0))), None),

@@ -155,7 +155,7 @@ def edited(change):
     return make
 
 
-def with_arrays(change):
+def combine(change):
     """Other arrays, with the checksum that they have."""
 
     def make(path):
@@ -211,7 +211,7 @@ DAMAGE = {
     "an unknown parameter": edited(lambda manifest: manifest["parameters"].update(nope=1)),
     "a parameter out of range": edited(lambda manifest: manifest["parameters"].update(n_latent=0)),
     "weights of another shape": edited(lambda manifest: manifest["parameters"].update(n_latent=3)),
-    "weights that are not numbers": with_arrays(lambda array: array * np.nan),
+    "weights that are not numbers": combine(lambda array: array * np.nan),
     "more weights than there are": edited(lambda manifest: manifest["parameters"].update(n_latent=10**9)),
 }
 

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import examples
 from diabolo import parts
 from diabolo.core.model import Model
-from diabolo.data.scaler import Survey
+from diabolo.data.scaler import ScalerStats
 from diabolo.engine import checkpoints
 from diabolo.engine.splits import from_array
 from diabolo.errors import InvalidPart, TrainingDiverged
@@ -171,12 +171,12 @@ def test_an_elbo_of_a_deterministic_code_is_refused(table):
 
 
 def test_nested_parameters_reach_parts_and_no_other_estimator():
-    latent, corruption = parts.Code(2), parts.Masking(0.1)
+    latent, corruption = parts.Deterministic(2), parts.Masking(0.1)
     one, two = (Autoencoder(latent=latent, corruption=corruption) for _ in range(2))
     one.set_params(latent__n_latent=5, corruption__p=0.9, max_epochs=7)
-    assert (one.latent, one.corruption, one.max_epochs) == (parts.Code(5), parts.Masking(0.9), 7)
+    assert (one.latent, one.corruption, one.max_epochs) == (parts.Deterministic(5), parts.Masking(0.9), 7)
     assert (two.latent, two.corruption, two.max_epochs) == (latent, corruption, None)
-    assert latent == parts.Code(2)
+    assert latent == parts.Deterministic(2)
 
 
 def test_defaults_are_not_shared_between_estimators():
@@ -200,7 +200,7 @@ def test_deep_parameters_are_set_from_the_outside_inwards(reverse):
 
 
 def test_get_params_lists_the_parameters_of_parts():
-    params = Autoencoder(latent=parts.Code(3), objective=parts.ELBO(parts.LinearWarmup(4))).get_params()
+    params = Autoencoder(latent=parts.Deterministic(3), objective=parts.ELBO(parts.LinearWarmup(4))).get_params()
     assert params["latent__n_latent"] == 3
     assert params["objective__beta__epochs"] == 4.0
 
@@ -215,7 +215,7 @@ def test_get_params_lists_the_parameters_of_parts():
 )
 def test_setting_a_wrong_parameter_says_so(changes, named):
     with pytest.raises(ValueError, match=named):
-        Autoencoder(latent=parts.Code(2), corruption=parts.Masking(0.1)).set_params(**changes)
+        Autoencoder(latent=parts.Deterministic(2), corruption=parts.Masking(0.1)).set_params(**changes)
 
 
 # -- fitting ----------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_without_held_out_rows_the_last_epoch_is_kept(fraction, table):
 
 @pytest.mark.parametrize(("fraction", "n_held_out"), [(0.1, 8), (0.001, 1), (0.5, 40), (0.9999, 79)])
 def test_the_share_of_held_out_rows_is_as_asked_and_leaves_some_on_both_sides(fraction, n_held_out, table):
-    rows = from_array(table, Survey(None, "real"), fraction, 0)
+    rows = from_array(table, ScalerStats(None, "real"), fraction, 0)
     assert (rows.training.n_rows, rows.held_out.n_rows) == (80 - n_held_out, n_held_out)
     chunks = [next(source.chunks()) for source in (rows.training, rows.held_out)]
     together = np.concatenate([np.asarray(chunk.rows)[: chunk.n_rows] for chunk in chunks])
@@ -351,7 +351,7 @@ def test_a_training_that_diverges_leaves_the_last_good_weights_to_go_on_from(tab
         def __call__(self, t, n_epochs):
             return jnp.where(t > 2.99, jnp.nan, 1.0)
 
-        def settled_after(self, n_epochs):
+        def warmup_end(self, n_epochs):
             return 0.0
 
     wild = clone(steady).set_params(learning_rate_schedule=LateAndWild())
@@ -476,12 +476,15 @@ def test_a_grid_over_flat_parameters(table):
 
 def test_a_grid_over_parameters_of_parts(table):
     estimator = Autoencoder(
-        encoder=parts.MLP(()), latent=parts.Code(2), corruption=parts.Masking(0.0), **SMALL | {"learning_rate": 0.03}
+        encoder=parts.MLP(()),
+        latent=parts.Deterministic(2),
+        corruption=parts.Masking(0.0),
+        **SMALL | {"learning_rate": 0.03},
     )
     grid = {"latent__n_latent": np.arange(1, 3), "corruption__p": [0.0, 0.95]}
     search = GridSearchCV(estimator, grid, cv=2, refit=False, error_score="raise").fit(table)
     assert search.best_params_ == {"corruption__p": 0.0, "latent__n_latent": 2}
-    assert estimator.latent == parts.Code(2)
+    assert estimator.latent == parts.Deterministic(2)
 
 
 @every_estimator

@@ -4,7 +4,7 @@ import inspect
 
 import examples
 from diabolo.core import recipes
-from diabolo.core.component import registered
+from diabolo.core.component import list_components
 from diabolo.core.model import Recipe
 from diabolo.estimators.base import ESTIMATORS
 from helpers import over
@@ -17,7 +17,9 @@ def own(table):
 
 
 def test_every_registered_part_has_an_example():
-    missing = {name for name, cls in own(registered()).items() if not inspect.isabstract(cls)} - set(examples.PARTS)
+    missing = {name for name, cls in own(list_components()).items() if not inspect.isabstract(cls)} - set(
+        examples.PARTS
+    )
     assert not missing, f"add examples of {sorted(missing)} to tests/examples.py"
 
 
@@ -41,7 +43,7 @@ def test_every_estimator_has_an_example():
 
 @over("name", list(examples.PARTS))
 def test_examples_are_of_the_class_that_they_are_entered_under(name):
-    assert {type(part) for part in examples.PARTS[name]} == {registered()[name]}
+    assert {type(part) for part in examples.PARTS[name]} == {list_components()[name]}
 
 
 @over("name", list(examples.RECIPES))

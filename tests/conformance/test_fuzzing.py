@@ -18,7 +18,7 @@ from diabolo import parts
 from diabolo.cli.options import MODELS as KNOWN_MODELS
 from diabolo.cli.options import make_estimator, read_config
 from diabolo.errors import DiaboloError
-from diabolo.estimators.trainable import LEARNERS
+from diabolo.estimators.trainable import ESTIMATOR_REGISTRY
 
 N_INPUTS = 120
 SOME = settings(
@@ -118,7 +118,7 @@ ANYTHING = st.one_of(
             *(
                 parts.Masking(0.1),
                 parts.MLP((4,)),
-                parts.Code(2, "sigmoid"),
+                parts.Deterministic(2, "sigmoid"),
                 parts.DiagonalGaussian(2),
                 parts.Gaussian(),
             ),
@@ -129,7 +129,7 @@ ANYTHING = st.one_of(
 )
 MADE = {
     name: cls
-    for name, cls in LEARNERS.items()
+    for name, cls in ESTIMATOR_REGISTRY.items()
     if name in diabolo.__all__ and name not in ("AutoencoderGenerator", "AutoencoderImputer")
 }
 
@@ -231,7 +231,7 @@ TOML = st.recursive(
         st.floats(allow_nan=True),
         st.text(max_size=5),
         st.dates(),
-        st.times(),
+        st.scale_level(),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["part", "p", "x", "kind", ""]), inner, max_size=3)

@@ -220,7 +220,7 @@ def test_rows_that_do_not_fit_in_memory_may_have_holes(suffix, monkeypatch, tmp_
 
 def test_a_model_of_ones_own_parts_is_told_too(holed):
     estimator = Autoencoder(**SMALL).fit(holed)
-    assert estimator.model_.recipe.missing == "told"
+    assert estimator.model_.recipe.missing == "mask"
 
 
 # -- learning to fill cells from rows without holes -------------------------------------------------------------------
@@ -230,7 +230,10 @@ def test_a_model_of_ones_own_parts_is_told_too(holed):
 def filler(table):
     """Fitted to rows without a missing cell."""
     one = Autoencoder(
-        encoder=parts.MLP((32,)), latent=parts.Code(16, "silu"), corruption=parts.Missing(0.3), random_state=0
+        encoder=parts.MLP((32,)),
+        latent=parts.Deterministic(16, "silu"),
+        corruption=parts.MaskCells(0.3),
+        random_state=0,
     )
     return one.fit(table / table.std(axis=0))
 
@@ -243,8 +246,10 @@ def test_hiding_cells_teaches_to_fill_them(filler, table, holed, holes):
 
 def test_a_category_is_hidden_whole_or_not_at_all():
     """One of its numbers would tell the others."""
-    likelihood = parts.Mixed((parts.LearnedGaussian(), parts.Categorical(), parts.Categorical()), (1, 4, 2))
-    recipe = parts.Recipe(corruption=parts.Missing(0.3), likelihood=likelihood)
+    likelihood = parts.ColumnwiseLikelihood(
+        (parts.LearnedGaussian(), parts.Categorical(), parts.Categorical()), (1, 4, 2)
+    )
+    recipe = parts.Recipe(corruption=parts.MaskCells(0.3), likelihood=likelihood)
     hidden = np.isnan(recipe.corrupted(jax.random.key(0), jax.numpy.ones((4000, 7))))
     for first, last in ((0, 0), (1, 4), (5, 6)):
         assert abs(hidden[:, first].mean() - 0.3) < 0.03
@@ -259,24 +264,24 @@ def test_such_a_model_reads_holes_after_it_is_saved(filler, holed, tmp_path):
 
 
 def test_a_model_fitted_anew_forgets_that_it_was_told(table, holed):
-    one = Autoencoder(corruption=parts.Missing(), **SMALL).fit(table)
+    one = Autoencoder(corruption=parts.MaskCells(), **SMALL).fit(table)
     with pytest.raises(ValueError, match="missing"):
         one.set_params(corruption=None).fit(table).transform(holed)
 
 
 def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
-    stacked = StackedAutoencoder(pretrain="layerwise", pretrain_corruption=parts.Missing(), **SMALL)
+    stacked = StackedAutoencoder(pretrain="layerwise", pretrain_corruption=parts.MaskCells(), **SMALL)
     with pytest.raises(ValueError, match="hide"):
         stacked.fit(table)
     labels = np.arange(len(table)) % 2
-    hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), parts.Missing(0.2), **SMALL)
+    hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), parts.MaskCells(0.2), **SMALL)
     with pytest.raises(InvalidPart, match="corruption"):
         hiding.fit(table, labels)
-    told = AutoencoderClassifier(Autoencoder(corruption=parts.Missing(0.2), **SMALL), parts.Missing(0.2), **SMALL)
+    told = AutoencoderClassifier(Autoencoder(corruption=parts.MaskCells(0.2), **SMALL), parts.MaskCells(0.2), **SMALL)
     assert np.isfinite(told.fit(table, labels).predict_proba(np.where(table > 1, np.nan, table))).all()
 
 
-@pytest.mark.parametrize("corruption", [parts.GaussianNoise(0.1), parts.Missing(0.1)], ids=repr)
+@pytest.mark.parametrize("corruption", [parts.GaussianNoise(0.1), parts.MaskCells(0.1)], ids=repr)
 def test_denoising_is_reconstruction_by_those_who_know_noise(corruption, table):
     one = Autoencoder(corruption=corruption, **SMALL)
     np.testing.assert_array_equal(one.fit(table).denoise(table), one.reconstruct(table))

@@ -16,7 +16,7 @@ from sklearn.base import clone
 import diabolo
 import examples
 from diabolo import parts
-from diabolo.core.component import Part, registered
+from diabolo.core.component import Component, list_components
 from diabolo.core.distributions import Distribution, Normal
 from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
 from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
@@ -65,7 +65,7 @@ class LaplaceLikelihood(parts.Likelihood):
 
     support: ClassVar[str] = "real"
     discrete: ClassVar[bool] = False
-    floor: float = parts.number(0.01, "(0, inf)")
+    floor: float = parts.float_field(0.01, "(0, inf)")
 
     def n_outputs(self, n_features):
         return n_features
@@ -82,8 +82,8 @@ class FixedSpread(parts.Latent):
     """q(z | x) = N(h, σ²), σ given: the noise of a channel."""
 
     stochastic: ClassVar[bool] = True
-    n_latent: int = parts.whole(2)
-    sigma: float = parts.number(0.5, "(0, inf)")
+    n_latent: int = parts.int_field(2)
+    sigma: float = parts.float_field(0.5, "(0, inf)")
 
     @property
     def n_outputs(self):
@@ -102,7 +102,7 @@ class LaplacePosterior(parts.Latent):
     """q(z | x) = Laplace: its KL from the prior has no closed form here."""
 
     stochastic: ClassVar[bool] = True
-    n_latent: int = parts.whole(2)
+    n_latent: int = parts.int_field(2)
 
     @property
     def n_outputs(self):
@@ -121,7 +121,7 @@ class LaplacePosterior(parts.Latent):
 class UnitNorm(parts.Penalty):
     """Ω = (‖z‖² − 1)², averaged over rows."""
 
-    weight: float = parts.number(0.1, "[0, inf)")
+    weight: float = parts.float_field(0.1, "[0, inf)")
 
     def __call__(self, seen):
         return parts.mean_over_rows(jnp.square(jnp.square(seen.z).sum(-1) - 1).mean(0), seen.row_weight)
@@ -134,7 +134,7 @@ class Sawtooth(parts.Schedule):
     def __call__(self, t, n_epochs):
         return jnp.mod(jnp.asarray(t, jnp.float32), 1.0)
 
-    def settled_after(self, n_epochs):
+    def warmup_end(self, n_epochs):
         return 0.0
 
 
@@ -142,11 +142,11 @@ class Sawtooth(parts.Schedule):
 class EquinoxMLP(parts.Network):
     """Equinox's own multi-layer perceptron."""
 
-    width: int = parts.whole(5)
-    depth: int = parts.whole(1)
+    width: int = parts.int_field(5)
+    depth: int = parts.int_field(1)
 
     def build(self, rng, n_in, n_out):
-        return parts.PerRow(eqx.nn.MLP(n_in, n_out, self.width, self.depth, jax.nn.silu, key=parts.key_from(rng)))
+        return parts.Vmap(eqx.nn.MLP(n_in, n_out, self.width, self.depth, jax.nn.silu, key=parts.key_from(rng)))
 
 
 class Tempered(eqx.Module):
@@ -172,7 +172,7 @@ class TemperedLinear(parts.Network):
 class WidePrior(parts.Prior):
     """N(0, s²)."""
 
-    scale: float = parts.number(3.0, "(0, inf)")
+    scale: float = parts.float_field(3.0, "(0, inf)")
 
     def __call__(self, n_latent):
         return Normal(jnp.zeros(n_latent), jnp.full(n_latent, self.scale))
@@ -182,7 +182,7 @@ class WidePrior(parts.Prior):
 class Lion(parts.Optimizer):
     """Optax has many more."""
 
-    b1: float = parts.number(0.9, "[0, 1)")
+    b1: float = parts.float_field(0.9, "[0, 1)")
 
     def build(self):
         import optax
@@ -204,7 +204,9 @@ class SwappingAutoencoder(BaseAutoencoder):
     }
 
     def _recipe(self, n_features):
-        return parts.Recipe(corruption=SwapNoise(self.swap), encoder=parts.MLP((4,)), latent=parts.Code(self.n_latent))
+        return parts.Recipe(
+            corruption=SwapNoise(self.swap), encoder=parts.MLP((4,)), latent=parts.Deterministic(self.n_latent)
+        )
 
 
 VAE = {"encoder": parts.MLP((4,)), "latent": parts.DiagonalGaussian(2), "objective": "elbo"}
@@ -319,7 +321,7 @@ def test_every_weight_of_it_is_trained(what, own, table):
 def test_its_parameters_show_in_the_estimators(what):
     params = OWN[what].get_params()
     for name, value in params.items():
-        if isinstance(value, Part) and "__" not in name:
+        if isinstance(value, Component) and "__" not in name:
             assert {f"{name}__{inner}" for inner in value.get_params(deep=False)} <= set(params)
 
 
@@ -408,7 +410,7 @@ OWN_PARTS = {
 def test_a_part_that_is_not_given_is_not_made_even_if_it_is_imported(what, own, tmp_path):
     own[what].save(tmp_path / "m")
     name = OWN_PARTS[what]
-    assert name in registered()
+    assert name in list_components()
     others = [cls for cls in OWN_CLASSES if cls.__name__ != name]
     with pytest.raises(UnknownPart, match=name):
         load(tmp_path / "m", classes=others)

@@ -16,12 +16,12 @@ from sklearn.base import clone
 import examples
 from diabolo import parts
 from diabolo.core import component as part_module
-from diabolo.core.component import Interval, Part, from_json, registered, to_json
+from diabolo.core.component import Component, Interval, from_json, list_components, to_json
 from diabolo.errors import ArtifactError, InvalidPart, UnknownPart
 from helpers import over
 
 every_part = over("part", dict(examples.all_parts()))
-every_class = over("cls", {name: registered()[name] for name in examples.PARTS})
+every_class = over("cls", {name: list_components()[name] for name in examples.PARTS})
 
 
 def first(cls):
@@ -73,7 +73,7 @@ def test_parts_of_different_classes_differ():
 
 @every_part
 def test_the_repr_is_the_part_written_as_python(part):
-    assert eval(repr(part), dict(registered().items())) == part
+    assert eval(repr(part), dict(list_components().items())) == part
 
 
 @every_part
@@ -206,8 +206,8 @@ def test_replace_makes_a_copy():
 
 
 def test_replace_reaches_parts_within_parts():
-    recipe = parts.Recipe(latent=parts.Code(2))
-    assert recipe.replace(latent__n_latent=5).latent == parts.Code(5)
+    recipe = parts.Recipe(latent=parts.Deterministic(2))
+    assert recipe.replace(latent__n_latent=5).latent == parts.Deterministic(5)
     elbo = parts.ELBO(parts.LinearWarmup(10))
     deep = parts.Recipe(latent=parts.DiagonalGaussian(2), objective=elbo).replace(objective__beta__epochs=3)
     assert deep.objective == parts.ELBO(parts.LinearWarmup(3.0))
@@ -297,7 +297,7 @@ def inside(field):
 def ranged(values):
     return {
         f"{name}.{field.name}={value!r}": (cls, field.name, value)
-        for name, cls in registered().items()
+        for name, cls in list_components().items()
         if name in examples.PARTS
         for field in dataclasses.fields(cls)
         if "within" in field.metadata or "options" in field.metadata
@@ -327,7 +327,7 @@ def test_invalid_parts_are_value_errors():
         (lambda: parts.Masking(np.float64(0.5)), parts.Masking(0.5)),
         (lambda: parts.Masking(np.float32(0.5)), parts.Masking(0.5)),
         (lambda: parts.GaussianNoise(np.int64(2)), parts.GaussianNoise(2.0)),
-        (lambda: parts.Code(np.int64(3)), parts.Code(3)),
+        (lambda: parts.Deterministic(np.int64(3)), parts.Deterministic(3)),
         (lambda: parts.MLP((np.int64(3), np.int32(2))), parts.MLP((3, 2))),
         (lambda: parts.MLP(np.array([3, 2])), parts.MLP((3, 2))),
     ],
@@ -370,7 +370,7 @@ def test_a_shape_is_three_positive_whole_numbers(cls, shape):
         cls(shape)
 
 
-@over("steps", [("masking",), (0.3,), (parts.Code(),), parts.Masking()])
+@over("steps", [("masking",), (0.3,), (parts.Deterministic(),), parts.Masking()])
 def test_a_chain_holds_corruptions_only(steps):
     with pytest.raises(InvalidPart, match=r"Chain\.steps"):
         parts.Chain(steps)
@@ -393,7 +393,7 @@ def test_a_second_part_of_the_same_name_is_refused():
             def __call__(self, key, x):
                 return x
 
-    assert registered()["Masking"] is parts.Masking
+    assert list_components()["Masking"] is parts.Masking
 
 
 def test_the_same_part_may_be_defined_again():
@@ -410,21 +410,21 @@ def test_the_same_part_may_be_defined_again():
     try:
         define(0.1)
         again = define(0.2)
-        assert registered()["DefinedTwice"] is again
+        assert list_components()["DefinedTwice"] is again
         assert from_json({"part": "DefinedTwice"}) == again(0.2)
     finally:
         del part_module._REGISTRY["DefinedTwice"]
 
 
 def test_registered_lists_one_slot():
-    assert "StandardNormal" in registered("prior")
-    assert all(issubclass(cls, parts.Prior) for cls in registered("prior").values())
-    assert {"Masking", "Chain"} <= set(registered("corruption"))
-    assert not set(registered("corruption")) & set(registered("penalty"))
+    assert "StandardNormal" in list_components("prior")
+    assert all(issubclass(cls, parts.Prior) for cls in list_components("prior").values())
+    assert {"Masking", "Chain"} <= set(list_components("corruption"))
+    assert not set(list_components("corruption")) & set(list_components("penalty"))
 
 
 def test_a_slot_is_abstract_and_not_a_part():
-    assert "Corruption" not in registered()
+    assert "Corruption" not in list_components()
     with pytest.raises(TypeError, match="abstract"):
         parts.Corruption()
 
@@ -434,7 +434,7 @@ def test_a_part_without_a_slot_is_refused():
     try:
         with pytest.raises(InvalidPart, match="slot"):
 
-            class Homeless(Part):
+            class Homeless(Component):
                 pass
     finally:
         part_module._REGISTRY.clear()
@@ -457,7 +457,7 @@ def test_penalties_must_be_penalties():
         parts.Recipe(penalties=(parts.L1(), parts.Masking()))
 
 
-@over("latent", [parts.Code(2), parts.Code(2, "relu"), parts.DiagonalGaussian(2)])
+@over("latent", [parts.Deterministic(2), parts.Deterministic(2, "relu"), parts.DiagonalGaussian(2)])
 def test_the_kl_sparsity_penalty_is_refused_where_the_code_leaves_the_unit_interval(latent):
     with pytest.raises(InvalidPart, match="KLSparsity.*sigmoid"):
         parts.Recipe(latent=latent, penalties=(parts.KLSparsity(),))
@@ -466,7 +466,7 @@ def test_the_kl_sparsity_penalty_is_refused_where_the_code_leaves_the_unit_inter
 @over("objective", [parts.ELBO(), parts.ImportanceWeighted()])
 def test_an_objective_of_the_posterior_is_refused_where_the_code_is_deterministic(objective):
     with pytest.raises(InvalidPart, match=f"{type(objective).__name__}.*DiagonalGaussian"):
-        parts.Recipe(latent=parts.Code(2), objective=objective)
+        parts.Recipe(latent=parts.Deterministic(2), objective=objective)
 
 
 def test_the_decoder_is_the_encoder_mirrored_unless_given():

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from diabolo import Autoencoder, load, parts
 from diabolo.core.conv_ops import convolve, convolve_transposed, strided
-from diabolo.core.layers import Convolution, Dense, TransposedConvolution, strides
+from diabolo.core.layers import Convolution, Dense, TransposedConvolution, feature_map_sizes
 from diabolo.core.model import Model, loss
 from diabolo.errors import InvalidPart
 
@@ -179,14 +179,16 @@ def test_the_gradient_of_a_jacobian_is_jaxs_own(size):
 @pytest.mark.parametrize("is_mapped", [False, True])
 def test_all_convolutions_of_a_training_step_are_in_the_order_that_is_fast(kernel, stride, some, penalties, is_mapped):
     recipe = parts.Recipe(
-        encoder=parts.Convolutional((6, 7, 2), (3, 4), kernel, stride), latent=parts.Code(2), penalties=penalties
+        encoder=parts.Convolutional((6, 7, 2), (3, 4), kernel, stride),
+        latent=parts.Deterministic(2),
+        penalties=penalties,
     )
-    arrays, skeleton = Model.build(recipe, 84, 0).weights.apart()
+    arrays, skeleton = Model.build(recipe, 84, 0).weights.partition()
     rows = jnp.ones((5, 84))
 
     def step(_, arrays):
         def value(arrays):
-            model = Model(recipe, skeleton.with_arrays(arrays))
+            model = Model(recipe, skeleton.combine(arrays))
             return loss(model, rows, jax.random.key(0), jnp.ones(()), jnp.ones(5))[0]
 
         return jax.tree.map(lambda w, g: w - 0.1 * g, arrays, jax.grad(value)(arrays))
@@ -207,8 +209,8 @@ def test_all_convolutions_of_a_training_step_are_in_the_order_that_is_fast(kerne
 
 def test_layers_start_within_glorots_bounds_and_biases_at_zero():
     bound = np.sqrt(6 / (9 * (40 + 20)))
-    there = Convolution.draw(np.random.default_rng(0), 3, 40, 20, 2)
-    back = TransposedConvolution.draw(np.random.default_rng(0), 3, 20, 40, 2, (8, 8))
+    there = Convolution.init(np.random.default_rng(0), 3, 40, 20, 2)
+    back = TransposedConvolution.init(np.random.default_rng(0), 3, 20, 40, 2, (8, 8))
     for layer in (there, back):
         assert layer.weight.shape == (3, 3, 40, 20)
         assert 0.99 * bound < float(jnp.abs(layer.weight).max()) <= bound
@@ -234,7 +236,7 @@ def test_a_mirrored_network_goes_back_through_the_same_sizes():
     for layer, size in zip(network.layers, [(3, 2), (5, 4)], strict=True):
         image = plain_transposed(jnp.tanh(image), layer.weight, 2, size)
     assert_same(network(codes), image.reshape(7, 40))
-    assert strides((5, 4, 2), 2, 2) == [(5, 4), (3, 2), (2, 1)]
+    assert feature_map_sizes((5, 4, 2), 2, 2) == [(5, 4), (3, 2), (2, 1)]
 
 
 def test_several_numbers_per_feature_are_images_one_after_another():
@@ -263,8 +265,8 @@ def test_without_convolutions_a_network_of_images_is_linear():
 
 def test_an_encoder_of_images_and_its_mirror():
     part = parts.Convolutional((8, 8, 1), (8, 16), 3, 1, "relu")
-    assert part.mirrored() == parts.TransposedConvolutional((8, 8, 1), (16, 8), 3, 1, "relu")
-    assert part.mirrored().mirrored() == part
+    assert part.reversed() == parts.TransposedConvolutional((8, 8, 1), (16, 8), 3, 1, "relu")
+    assert part.reversed().reversed() == part
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_the_estimator_passes_it_on(table):
 def fitted_to_digits(digits):
     return Autoencoder(
         encoder=parts.Convolutional((8, 8, 1), (8, 16)),
-        latent=parts.Code(8),
+        latent=parts.Deterministic(8),
         max_epochs=40,
         batch_size=64,
         learning_rate=0.01,

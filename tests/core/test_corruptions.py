@@ -17,7 +17,7 @@ ERRORS = 4.5
 BOUNDS = (jnp.linspace(-3.0, -1.0, D), jnp.linspace(1.0, 2.0, D))
 
 every_corruption = pytest.mark.parametrize(
-    "part", [pytest.param(p.bind(*BOUNDS), id=name) for name, p in examples.all_parts("corruption")]
+    "part", [pytest.param(p.fit_bounds(*BOUNDS), id=name) for name, p in examples.all_parts("corruption")]
 )
 
 
@@ -45,7 +45,7 @@ def test_shape_and_type_are_kept(part, x):
     assert noisy.shape == x.shape
     assert noisy.dtype == np.float32
     assert np.isfinite(noisy[~np.isnan(noisy)]).all()
-    assert np.isnan(noisy).any() <= part.hides
+    assert np.isnan(noisy).any() <= part.produces_missing
 
 
 @every_corruption
@@ -72,7 +72,7 @@ def test_the_compiled_corruption_is_the_same(part, x):
         parts.NoCorruption(),
         parts.GaussianNoise(0.0),
         parts.Masking(0.0),
-        parts.Missing(0.0),
+        parts.MaskCells(0.0),
         parts.SaltAndPepper(0.0, low=-1.0, high=1.0),
         parts.Chain(),
         parts.Chain((parts.Masking(0.0), parts.GaussianNoise(0.0))),
@@ -109,7 +109,7 @@ def test_gaussian_noise_differs_between_cells(x):
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.95])
 def test_missing_hides_its_share_of_cells_and_keeps_the_others(p, x):
-    noisy = applied(parts.Missing(p), x)
+    noisy = applied(parts.MaskCells(p), x)
     hidden = np.isnan(noisy)
     assert_rate(hidden, p)
     np.testing.assert_array_equal(noisy[~hidden], np.asarray(x)[~hidden])
@@ -118,16 +118,16 @@ def test_missing_hides_its_share_of_cells_and_keeps_the_others(p, x):
 @pytest.mark.parametrize(
     ("part", "hides"),
     [
-        (parts.Missing(), True),
+        (parts.MaskCells(), True),
         (parts.Masking(), False),
-        (parts.Chain((parts.GaussianNoise(), parts.Missing())), True),
+        (parts.Chain((parts.GaussianNoise(), parts.MaskCells())), True),
         (parts.Chain((parts.GaussianNoise(),)), False),
-        (parts.OneOf((parts.NoCorruption(), parts.Chain((parts.Missing(),)))), True),
+        (parts.RandomChoice((parts.NoCorruption(), parts.Chain((parts.MaskCells(),)))), True),
     ],
     ids=repr,
 )
 def test_an_encoder_is_told_which_cells_a_corruption_hides(part, hides):
-    assert part.hides == hides
+    assert part.produces_missing == hides
     assert parts.Recipe(corruption=part).missing == ("told" if hides else "refused")
 
 
@@ -186,7 +186,7 @@ def test_given_bounds_are_kept_and_missing_ones_learned(given, x):
 
 def test_binding_leaves_the_part_itself_unbound():
     part = parts.SaltAndPepper(0.5)
-    part.bind(*BOUNDS)
+    part.fit_bounds(*BOUNDS)
     assert part == parts.SaltAndPepper(0.5)
     assert part.low is None
 
@@ -207,7 +207,7 @@ def test_gaussian_noise_may_leave_alone_what_does_not_vary():
 
 @pytest.mark.parametrize("part", [parts.NoCorruption(), parts.GaussianNoise(), parts.Masking()], ids=repr)
 def test_binding_changes_nothing_where_nothing_is_to_be_learned(part):
-    assert part.bind(*BOUNDS) == part
+    assert part.fit_bounds(*BOUNDS) == part
 
 
 # -- chains -----------------------------------------------------------------------------------------------------------
@@ -236,12 +236,12 @@ def test_the_order_of_a_chain_counts(x):
 
 def test_a_chain_binds_its_steps(x):
     chain = parts.Chain((parts.Masking(0.1), parts.Chain((parts.SaltAndPepper(1.0),))))
-    noisy = applied(chain.bind(*BOUNDS), x)
+    noisy = applied(chain.fit_bounds(*BOUNDS), x)
     assert np.all((noisy == BOUNDS[0]) | (noisy == BOUNDS[1]))
 
 
 def test_one_of_several_corruptions_is_drawn_for_each_row():
-    part = parts.OneOf((parts.Masking(1.0), parts.NoCorruption(), parts.SaltAndPepper(1.0, low=7.0, high=7.0)))
+    part = parts.RandomChoice((parts.Masking(1.0), parts.NoCorruption(), parts.SaltAndPepper(1.0, low=7.0, high=7.0)))
     rows = np.asarray(part(jax.random.key(0), jnp.full((3000, 4), 2.0)))
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
     np.testing.assert_array_equal(kinds, [[0.0] * 4, [2.0] * 4, [7.0] * 4])

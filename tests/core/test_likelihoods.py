@@ -27,7 +27,7 @@ def test_every_likelihood_knows_how_many_numbers_it_needs(part):
     d = examples.n_columns(part, D)
     density = part(jnp.zeros((N, part.n_outputs(d))), part.build(d))
     assert density.mean.shape == density.log_prob(jnp.zeros((N, d))).shape == (N, d)
-    assert part.shown(jnp.zeros((N, d))).shape == (N, d)
+    assert part.transform_input(jnp.zeros((N, d))).shape == (N, d)
     supports = part.supports(d)
     assert len(supports) == d
     for support, mean in zip(supports, density.mean.T, strict=True):
@@ -37,15 +37,18 @@ def test_every_likelihood_knows_how_many_numbers_it_needs(part):
 
 def test_a_count_models_encoder_reads_the_logarithm():
     rows = jnp.array([[0.0, 1.0, 7.0, 1000.0]])
-    np.testing.assert_allclose(parts.Count().shown(rows), np.log1p(rows), rtol=1e-6)
-    assert np.isfinite(parts.Count().shown(rows - 5.0)).all(), "as noise may leave them"
-    counts, plain = (built(parts.Recipe(latent=parts.Code(K), likelihood=p)) for p in (parts.Count(), parts.Gaussian()))
+    np.testing.assert_allclose(parts.NegativeBinomial().transform_input(rows), np.log1p(rows), rtol=1e-6)
+    assert np.isfinite(parts.NegativeBinomial().transform_input(rows - 5.0)).all(), "as noise may leave them"
+    counts, plain = (
+        built(parts.Recipe(latent=parts.Deterministic(K), likelihood=p))
+        for p in (parts.NegativeBinomial(), parts.Gaussian())
+    )
     np.testing.assert_allclose(counts.code(rows), plain.code(jnp.log1p(rows)), rtol=1e-5)
 
 
 def test_a_mixed_likelihood_is_the_sum_of_its_blocks():
-    blocks, widths = (parts.LearnedGaussian(), parts.Bernoulli(), parts.Count()), (2, 1, 1)
-    part = parts.Mixed(blocks, widths)
+    blocks, widths = (parts.LearnedGaussian(), parts.Bernoulli(), parts.NegativeBinomial()), (2, 1, 1)
+    part = parts.ColumnwiseLikelihood(blocks, widths)
     eta = jnp.asarray(np.random.default_rng(3).normal(size=(N, D)), jnp.float32)
     rows = jnp.array([[0.3, -2.0, 1.0, 4.0]] * N)
     each = [
@@ -53,11 +56,13 @@ def test_a_mixed_likelihood_is_the_sum_of_its_blocks():
         for block, w, e, r in zip(blocks, widths, jnp.split(eta, [2, 3], -1), jnp.split(rows, [2, 3], -1), strict=True)
     ]
     np.testing.assert_allclose(part(eta, part.build(D)).log_prob(rows).sum(-1), sum(each), rtol=1e-6)
-    np.testing.assert_allclose(part.shown(rows)[0], [0.3, -2.0, 1.0, np.log(5.0)], rtol=1e-6)
+    np.testing.assert_allclose(part.transform_input(rows)[0], [0.3, -2.0, 1.0, np.log(5.0)], rtol=1e-6)
 
 
 def test_each_block_of_a_mixed_likelihood_learns_its_own_spread():
-    part = parts.Mixed((parts.LearnedGaussian(), parts.Count(), parts.LearnedGaussian()), (1, 2, 1))
+    part = parts.ColumnwiseLikelihood(
+        (parts.LearnedGaussian(), parts.NegativeBinomial(), parts.LearnedGaussian()), (1, 2, 1)
+    )
     own = part.build(D)
     assert {name: value.shape for name, value in own.items() if not name.endswith("floor")} == {
         "0.spread": (1,),
@@ -71,6 +76,6 @@ def test_each_block_of_a_mixed_likelihood_learns_its_own_spread():
 
 def test_blocks_of_a_mixed_likelihood_must_have_widths_that_make_up_a_row():
     with pytest.raises(InvalidPart, match="2 .*1 "):
-        parts.Mixed((parts.Gaussian(), parts.Bernoulli()), (3,))
+        parts.ColumnwiseLikelihood((parts.Gaussian(), parts.Bernoulli()), (3,))
     with pytest.raises(InvalidPart, match="3 .*4"):
-        Model.build(parts.Recipe(likelihood=parts.Mixed((parts.Gaussian(),), (3,))), 4, 0)
+        Model.build(parts.Recipe(likelihood=parts.ColumnwiseLikelihood((parts.Gaussian(),), (3,))), 4, 0)

@@ -8,7 +8,7 @@ from scipy import stats
 
 import examples
 from diabolo import parts
-from diabolo.core.layers import Dense, Layers
+from diabolo.core.layers import Dense, MLPModule
 from diabolo.core.model import Model, loss
 from diabolo.engine import inference
 from formula import EVERYONE, KEY, SIGMA, B, D, K, N, W, built, linear_gaussian, value_of
@@ -27,9 +27,9 @@ def told(model):
     """The same model, whose encoder has as many weights of 0 for which cells are missing."""
     first, *others = model.weights.encoder.layers
     wider = Dense(jnp.vstack([first.weight, jnp.zeros_like(first.weight)]), first.bias)
-    encoder = Layers((wider, *others), model.weights.encoder.activation, model.weights.encoder.output_activation)
+    encoder = MLPModule((wider, *others), model.weights.encoder.activation, model.weights.encoder.output_activation)
     weights = type(model.weights)(encoder, model.weights.decoder, model.weights.likelihood)
-    return Model(model.recipe.replace(missing="told"), weights)
+    return Model(model.recipe.replace(missing="mask"), weights)
 
 
 @pytest.mark.parametrize("recipe", examples.RECIPES.values(), ids=examples.RECIPES)
@@ -41,22 +41,22 @@ def test_where_nothing_is_missing_the_formula_is_the_same(recipe, x):
 
 
 def test_the_encoder_reads_zeros_and_which_cells_are_missing(holed):
-    recipe = parts.Recipe(missing="told")
-    shown = np.asarray(recipe.shown(holed))
+    recipe = parts.Recipe(missing="mask")
+    shown = np.asarray(recipe.encoder_input(holed))
     np.testing.assert_array_equal(shown[:, :D], np.where(HOLES, 0, holed))
     np.testing.assert_array_equal(shown[:, D:], HOLES)
     assert Model.build(recipe, D, 0).weights.encoder.layers[0].weight.shape[0] == 2 * D
 
 
 def test_an_encoder_of_counts_reads_zeros_too(holed):
-    shown = parts.Recipe(missing="told", likelihood=parts.Count()).shown(jnp.abs(holed))
+    shown = parts.Recipe(missing="mask", likelihood=parts.NegativeBinomial()).encoder_input(jnp.abs(holed))
     np.testing.assert_allclose(shown[:, :D], np.where(HOLES, 0, np.log1p(np.abs(holed))), rtol=1e-6)
 
 
 def test_log_p_of_known_cells_is_the_exact_marginal(rows, holed):
     """The decoder's marginal density of any cells is a normal; the posterior of all cells only proposes."""
     model = told(linear_gaussian(widen=2.0))
-    estimate = inference.by_rows(inference.log_densities, model, np.asarray(holed), 20_000)
+    estimate = inference.map_rows(inference.log_densities, model, np.asarray(holed), 20_000)
     covariance = W.T @ W + SIGMA**2 * np.eye(D)
     for row, holes, found in zip(rows, HOLES, estimate, strict=True):
         known = ~holes
@@ -77,7 +77,7 @@ def conditional(row, known):
 
 def test_missing_cells_are_expected_where_the_exact_conditional_mean_is(rows, holed):
     model = told(linear_gaussian(widen=2.0))
-    found = inference.by_rows(inference.expected_given, model, np.asarray(holed), 20_000)
+    found = inference.map_rows(inference.impute_mean, model, np.asarray(holed), 20_000)
     for row, holes, mean in zip(rows, HOLES, found, strict=True):
         np.testing.assert_allclose(mean[holes], conditional(row, ~holes)[0], atol=0.06)
 
@@ -85,7 +85,7 @@ def test_missing_cells_are_expected_where_the_exact_conditional_mean_is(rows, ho
 def test_draws_of_missing_cells_have_the_exact_conditional_mean_and_covariance(rows, holed):
     model = told(linear_gaussian(widen=2.0))
     many = np.repeat(np.asarray(holed)[1:4], 4_000, axis=0)
-    draws = inference.by_rows(inference.drawn_given, model, many, 300, seed=1).reshape(3, 4_000, D)
+    draws = inference.map_rows(inference.impute_draw, model, many, 300, seed=1).reshape(3, 4_000, D)
     for row, holes, drawn in zip(rows[1:4], HOLES[1:4], draws, strict=True):
         mean, covariance = conditional(row, ~holes)
         np.testing.assert_allclose(drawn[:, holes].mean(axis=0), mean, atol=0.08)
@@ -97,7 +97,7 @@ def test_codes_weighed_by_known_cells_are_drawn_from_the_exact_posterior(rows):
     model, row = linear_gaussian(), np.where(HOLES[1], np.nan, rows[1])
     z = np.random.default_rng(0).normal(size=(200_000, K))
     beside = np.hstack([z, np.broadcast_to(row, (len(z), D))]).astype(np.float32)
-    log_w = inference.by_rows(inference.log_likelihood_at, model, beside).astype(np.float64)
+    log_w = inference.map_rows(inference.log_likelihood_at, model, beside).astype(np.float64)
     weights = np.exp(log_w - log_w.max())
     weights /= weights.sum()
     known = ~HOLES[1]
@@ -107,33 +107,33 @@ def test_codes_weighed_by_known_cells_are_drawn_from_the_exact_posterior(rows):
     np.testing.assert_allclose(np.cov(z.T, aweights=weights), np.linalg.inv(precision), atol=0.02)
 
 
-LIKELIHOODS = [part for _, part in examples.all_parts("likelihood") if not isinstance(part, parts.Mixed)]
-MIXED = parts.Mixed((parts.Count(), parts.Bernoulli(), parts.LearnedGaussian()), (1, 1, 2))
+LIKELIHOODS = [part for _, part in examples.all_parts("likelihood") if not isinstance(part, parts.ColumnwiseLikelihood)]
+MIXED = parts.ColumnwiseLikelihood((parts.NegativeBinomial(), parts.Bernoulli(), parts.LearnedGaussian()), (1, 1, 2))
 
 
 @pytest.mark.parametrize("likelihood", [*LIKELIHOODS, MIXED], ids=repr)
 def test_missing_cells_neither_count_nor_spoil_the_gradient(likelihood):
     cells = jnp.asarray(np.random.default_rng(8).integers(0, 2, (N, D)), jnp.float32)
     holed = jnp.where(HOLES, jnp.nan, cells)
-    model = built(parts.Recipe(latent=parts.Code(K), likelihood=likelihood, missing="told"))
+    model = built(parts.Recipe(latent=parts.Deterministic(K), likelihood=likelihood, missing="mask"))
     each = model.decode(model.code(holed)).log_prob(cells)
     log_p = model.log_likelihood(holed, model.code(holed))
     np.testing.assert_allclose(log_p, jnp.where(HOLES, 0, each).sum(-1), rtol=1e-5, atol=1e-6)
-    arrays, skeleton = model.weights.apart()
+    arrays, skeleton = model.weights.partition()
 
     def of(arrays):
-        return loss(Model(model.recipe, skeleton.with_arrays(arrays)), holed, KEY, jnp.ones(()), EVERYONE)[0]
+        return loss(Model(model.recipe, skeleton.combine(arrays)), holed, KEY, jnp.ones(()), EVERYONE)[0]
 
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.grad(of)(arrays)))
 
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("corruption")])
 def test_what_is_missing_stays_missing_when_the_rest_is_corrupted(part, holed):
-    recipe = parts.Recipe(corruption=part, missing="told").bind(jnp.zeros(D), jnp.ones(D))
+    recipe = parts.Recipe(corruption=part, missing="mask").bind(jnp.zeros(D), jnp.ones(D))
     noisy = recipe.corrupted(KEY, holed)
     assert jnp.isnan(noisy)[HOLES].all()
-    if part.hides:
+    if part.produces_missing:
         return
     np.testing.assert_array_equal(jnp.isnan(noisy), HOLES)
-    without = recipe.replace(missing="refused").corrupted(KEY, jnp.nan_to_num(holed))
+    without = recipe.replace(missing="error").corrupted(KEY, jnp.nan_to_num(holed))
     np.testing.assert_array_equal(noisy[~HOLES], without[~HOLES])

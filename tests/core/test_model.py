@@ -160,16 +160,16 @@ def test_padded_rows_give_the_value_of_the_rows_alone(name, x):
 
 def test_padding_has_no_gradient(x):
     model = built(PADDED["all penalties"])
-    by_rows = jax.grad(lambda rows: loss(model, rows, KEY, jnp.ones(()), FIRST_THREE)[0])(x)
-    assert not np.any(by_rows[3:])
-    assert np.all(np.any(by_rows[:3], axis=1))
+    map_rows = jax.grad(lambda rows: loss(model, rows, KEY, jnp.ones(()), FIRST_THREE)[0])(x)
+    assert not np.any(map_rows[3:])
+    assert np.all(np.any(map_rows[:3], axis=1))
 
 
 # -- gradients reach all weights --------------------------------------------------------------------------------------
 
 
 def combinations():
-    latents = (parts.Code(K), parts.Code(K, "sigmoid"), parts.DiagonalGaussian(K))
+    latents = (parts.Deterministic(K), parts.Deterministic(K, "sigmoid"), parts.DiagonalGaussian(K))
     objectives = (parts.Reconstruction(), parts.ELBO(), parts.ImportanceWeighted(3))
     likelihoods = (parts.Gaussian(), parts.LearnedGaussian(), parts.Bernoulli())
     for latent, objective, likelihood in itertools.product(latents, objectives, likelihoods):
@@ -192,10 +192,10 @@ TRAINED = {**{name: lambda recipe=recipe: recipe for name, recipe in PADDED.item
 @pytest.mark.parametrize("name", TRAINED)
 def test_gradients_reach_every_weight(name, x):
     model = built(TRAINED[name]().bind(x.min(axis=0), x.max(axis=0)))
-    arrays, skeleton = model.weights.apart()
+    arrays, skeleton = model.weights.partition()
 
     def formula(weights):
-        return loss(Model(model.recipe, skeleton.with_arrays(weights)), x, KEY, jnp.asarray(0.5), EVERYONE)[0]
+        return loss(Model(model.recipe, skeleton.combine(weights)), x, KEY, jnp.asarray(0.5), EVERYONE)[0]
 
     value, gradient = jax.value_and_grad(formula)(arrays)
     assert np.isfinite(value)
@@ -207,12 +207,12 @@ def test_gradients_reach_every_weight(name, x):
 @pytest.mark.parametrize("name", examples.RECIPES)
 def test_a_model_and_its_weights_come_apart_and_together(name):
     model = Model.build(examples.RECIPES[name], D, 0)
-    arrays, skeleton = model.weights.apart()
-    again = Model.build(examples.RECIPES[name], D, 1).weights.apart()[1]
+    arrays, skeleton = model.weights.partition()
+    again = Model.build(examples.RECIPES[name], D, 1).weights.partition()[1]
     assert skeleton == again
     assert hash(skeleton) == hash(again)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(arrays))
-    for one, two in zip(jax.tree.leaves(model.weights), jax.tree.leaves(skeleton.with_arrays(arrays)), strict=True):
+    for one, two in zip(jax.tree.leaves(model.weights), jax.tree.leaves(skeleton.combine(arrays)), strict=True):
         np.testing.assert_array_equal(one, two)
 
 

@@ -91,7 +91,7 @@ def test_a_u_net_sees_far_and_near():
     assert reach[1, 8] > 0  # farther than the kernels at half the size would reach
 
 
-@pytest.mark.parametrize("make", [lambda: parts.UNet((4, 4, 1), ()), lambda: parts.OneOf(())])
+@pytest.mark.parametrize("make", [lambda: parts.UNet((4, 4, 1), ()), lambda: parts.RandomChoice(())])
 def test_nothing_to_choose_from_is_refused(make):
     with pytest.raises(InvalidPart):
         make()
@@ -99,11 +99,11 @@ def test_nothing_to_choose_from_is_refused(make):
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("network")])
 def test_mirroring_twice_is_the_network_itself(part):
-    assert part.mirrored().mirrored() == part
+    assert part.reversed().reversed() == part
 
 
 def test_weights_start_within_glorots_bounds_and_biases_at_zero():
-    dense = Dense.draw(np.random.default_rng(0), 300, 200)
+    dense = Dense.init(np.random.default_rng(0), 300, 200)
     bound = math.sqrt(6 / 500)
     assert 0.99 * bound < float(jnp.abs(dense.weight).max()) <= bound
     assert abs(float(dense.weight.mean())) < 5 * bound / math.sqrt(3 * 60_000)

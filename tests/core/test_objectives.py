@@ -14,7 +14,7 @@ from diabolo import parts
 from diabolo.core import recipes
 from diabolo.core.distributions import Normal
 from diabolo.core.model import Model, loss
-from diabolo.core.objectives import Draws
+from diabolo.core.objectives import PosteriorSamples
 from diabolo.engine import inference
 from formula import (
     KEY,
@@ -172,7 +172,7 @@ def test_the_rows_of_the_linear_gaussian_decoder_are_orthogonal():
 
 def bound_and_estimate(model, rows, n_samples, seed=0):
     return [
-        inference.by_rows(op, model, rows, n_samples, seed=seed) for op in (inference.elbos, inference.log_densities)
+        inference.map_rows(op, model, rows, n_samples, seed=seed) for op in (inference.elbos, inference.log_densities)
     ]
 
 
@@ -236,10 +236,10 @@ def test_the_gradient_that_a_few_draws_bear_is_the_same_in_expectation(rows, n_b
     found = {}
     for bearing in (0, n_backward):
         model = linear_gaussian(0.3, 1.5, parts.ImportanceWeighted(8, bearing))
-        arrays, skeleton = model.weights.apart()
+        arrays, skeleton = model.weights.partition()
 
         def of(arrays, model=model, skeleton=skeleton):
-            return loss(Model(model.recipe, skeleton.with_arrays(arrays)), x, KEY, jnp.ones(()), jnp.ones(len(x)))[0]
+            return loss(Model(model.recipe, skeleton.combine(arrays)), x, KEY, jnp.ones(()), jnp.ones(len(x)))[0]
 
         found[bearing] = jax.jit(jax.value_and_grad(of))(arrays)
     assert float(found[n_backward][0]) == pytest.approx(float(found[0][0]), rel=1e-6)
@@ -256,7 +256,7 @@ def test_one_importance_weight_is_the_elbo_exactly_where_the_kl_is_estimated(row
     q = model.encode(x)
     z = q.sample(KEY, (1,))
     log_likelihood = model.decode(z).log_prob(x).sum(-1)
-    draws = Draws(log_likelihood, z, q, model.prior)
+    draws = PosteriorSamples(log_likelihood, z, q, model.prior)
     iw = parts.ImportanceWeighted(1)(draws, jnp.ones(()))
     by_hand = -(log_likelihood + (model.prior.log_prob(z) - q.log_prob(z)).sum(-1))[0]
     np.testing.assert_allclose(iw.loss, by_hand, rtol=1e-5)
@@ -278,5 +278,5 @@ def test_a_discrete_likelihoods_probabilities_sum_to_one_over_all_rows():
     weights = built(recipe).weights
     model = Model(recipe, type(weights)(dense(np.zeros((D, 2)), [0.0, 1.0]), weights.decoder, {}))
     rows = np.array(list(itertools.product([0.0, 1.0], repeat=D)))
-    log_p = inference.by_rows(inference.log_densities, model, rows, 4096)
+    log_p = inference.map_rows(inference.log_densities, model, rows, 4096)
     assert np.exp(log_p.astype(np.float64)).sum() == pytest.approx(1.0, abs=0.02)

@@ -9,7 +9,7 @@ import pytest
 
 import diabolo
 from diabolo import parts
-from diabolo.core.component import registered
+from diabolo.core.component import list_components
 from diabolo.core.distributions import Distribution
 from diabolo.engine import prng
 from diabolo.errors import InvalidParameter, InvalidPart
@@ -31,7 +31,7 @@ DRAWS = {
 
 @dataclass(frozen=True)
 class DrawsAnything(parts.Corruption):
-    how: str = parts.choice("poisson", DRAWS)
+    how: str = parts.choice_field("poisson", DRAWS)
 
     def __call__(self, anything, x):
         return DRAWS[self.how](anything, x)
@@ -39,7 +39,7 @@ class DrawsAnything(parts.Corruption):
 
 @dataclass(frozen=True)
 class WithinAChain(parts.Corruption):
-    inner: parts.Corruption = parts.holds(parts.Corruption, parts.Masking(0.3))
+    inner: parts.Corruption = parts.component_field(parts.Corruption, parts.Masking(0.3))
 
     def __call__(self, key, x):
         return self.inner(key=key, x=x)
@@ -61,7 +61,7 @@ class PoissonNoise(Distribution):
 
 @dataclass(frozen=True)
 class PoissonLatent(parts.Latent):
-    n_latent: int = parts.whole(2)
+    n_latent: int = parts.int_field(2)
     stochastic = True
     in_unit_interval = False
 
@@ -144,7 +144,7 @@ def test_a_part_that_can_be_changed_is_refused_where_it_is_defined():
             class Changeable(parts.Corruption):
                 level: float = 0.1
 
-        assert "Changeable" not in registered()
+        assert "Changeable" not in list_components()
 
 
 def test_a_part_with_fields_that_is_no_dataclass_is_refused():

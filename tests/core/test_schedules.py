@@ -61,7 +61,7 @@ ANNEALINGS = {
 @given(share=st.floats(0, 1))
 def test_after_it_has_settled_an_annealing_stays(name, share):
     schedule, n_epochs = ANNEALINGS[name], 30
-    settled = schedule.settled_after(n_epochs)
+    settled = schedule.warmup_end(n_epochs)
     t = settled + share * (n_epochs - settled)
     assert float(schedule(t, float(n_epochs))) == pytest.approx(
         float(schedule(float(n_epochs), float(n_epochs))), abs=1e-5

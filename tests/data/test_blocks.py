@@ -20,11 +20,11 @@ from sklearn.base import clone
 from diabolo import BasicAutoencoder, SparseAutoencoder, StackedAutoencoder, VariationalAutoencoder
 from diabolo.data import blocks as stores
 from diabolo.data import readers
-from diabolo.data.blocks import Sliced, Store, open_store
+from diabolo.data.blocks import ArrayReader, BlockReader, open_store
 from diabolo.data.readers import Table
-from diabolo.data.scaler import Scaler, Survey
+from diabolo.data.scaler import Scaler, ScalerStats
 from diabolo.engine import inference, loader
-from diabolo.engine.loader import HeldOut, Stream, ahead
+from diabolo.engine.loader import ShuffledLoader, ValidationSplit, prefetch
 from diabolo.errors import InvalidData
 
 N, D = 3000, 6
@@ -109,10 +109,10 @@ NAMED = (as_parquet, as_parquet_of_one_group, as_dataset, as_csv)
 @pytest.mark.parametrize("way", [*WAYS, as_iterator])
 def test_every_way_in_gives_the_same_rows(rows, tmp_path, way):
     store = open_store(way(rows, tmp_path))
-    assert isinstance(store, Store)
+    assert isinstance(store, BlockReader)
     assert (store.n_rows, store.n_features) == rows.shape
     assert store.names == (NAMES if way in NAMED else None)
-    np.testing.assert_allclose(np.concatenate(list(store.spans())), rows, rtol=1e-6)
+    np.testing.assert_allclose(np.concatenate(list(store.iter_chunks())), rows, rtol=1e-6)
     for i in range(len(store.sizes)):
         assert store.block(i).shape == (store.sizes[i], D)
     np.testing.assert_allclose(store.block(2), rows[sum(store.sizes[:2]) :][: store.sizes[2]], rtol=1e-6)
@@ -138,7 +138,7 @@ def test_a_number_that_is_none_is_named_with_its_place(rows, tmp_path, at, value
     broken[at] = value
     store = open_store(as_npy(broken, tmp_path))
     with pytest.raises(InvalidData, match=re.escape(f"row {at[0] + 1}, column {at[1]} holds {value}")):
-        list(store.spans())
+        list(store.iter_chunks())
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_columns_that_only_the_paths_hold_are_read_as_well(rows, tmp_path):
         pa.parquet.write_table(arrow(rows[:1500]), tmp_path / f"year={year}" / "rows.parquet", row_group_size=100)
     store = open_store(pa.dataset.dataset(tmp_path, partitioning="hive"))
     assert store.names == (*NAMES, "year")
-    np.testing.assert_array_equal(np.concatenate(list(store.spans()))[:, -1], np.repeat([2024, 2025], 1500))
+    np.testing.assert_array_equal(np.concatenate(list(store.iter_chunks()))[:, -1], np.repeat([2024, 2025], 1500))
 
 
 def test_a_spooled_copy_is_gone_with_its_store(rows):
@@ -179,10 +179,10 @@ def test_a_spooled_copy_is_gone_with_its_store(rows):
 
 def stream_of(n_rows, n_blocks_of=7, fraction=0.1, seed=0):
     numbers = np.arange(n_rows, dtype=np.float32)[:, None].repeat(2, 1)
-    store = Sliced(numbers)
+    store = ArrayReader(numbers)
     store.sizes = (n_blocks_of,) * (n_rows // n_blocks_of) + ((n_rows % n_blocks_of,) if n_rows % n_blocks_of else ())
-    held_out = HeldOut(store, fraction, seed)
-    return Stream(store, held_out, seed), held_out
+    held_out = ValidationSplit(store, fraction, seed)
+    return ShuffledLoader(store, held_out, seed), held_out
 
 
 def numbers_of(chunks):
@@ -245,7 +245,7 @@ def test_items_come_in_order_and_the_next_is_made_meanwhile():
             made.append(i)
             yield i
 
-    taken = ahead(items())
+    taken = prefetch(items())
     assert next(taken) == 0
     deadline = time.monotonic() + 10
     while len(made) < 2 and time.monotonic() < deadline:
@@ -259,14 +259,14 @@ def test_an_error_comes_out_where_its_item_would():
         yield 1
         raise InvalidData("broken")
 
-    taken = ahead(items())
+    taken = prefetch(items())
     assert next(taken) == 1
     with pytest.raises(InvalidData, match="broken"):
         next(taken)
 
 
 def test_the_thread_ends_when_nobody_asks_any_more():
-    taken = ahead(iter(range(1000)))
+    taken = prefetch(iter(range(1000)))
     next(taken)
     taken.close()
     deadline = time.monotonic() + 10
@@ -280,9 +280,9 @@ def test_the_thread_ends_when_nobody_asks_any_more():
 
 @pytest.mark.parametrize("kind", ["auto", "standard", "minmax", "range", None])
 def test_a_scaling_learned_in_pieces_is_that_of_the_whole(rows, kind):
-    survey = Survey(kind, "real")
+    survey = ScalerStats(kind, "real")
     for start in range(0, N, 170):
-        survey.see(rows[start : start + 170])
+        survey.update(rows[start : start + 170])
     whole, pieces = Scaler.fit(kind, rows, "real"), survey.scaler()
     assert pieces.kind == whole.kind
     np.testing.assert_allclose(pieces.offset, whole.offset, rtol=1e-6)
@@ -311,7 +311,7 @@ def test_a_scaling_that_32_bits_cannot_hold_is_done_in_64():
 def test_the_program_scales_rows_of_32_bits_as_the_host_does(rows, n):
     single = rows.astype(np.float32) + 1000
     model = clone(DEEP).fit(single)
-    scaled = inference.by_rows(inference.code, model.model_, model.scaler_.apply(single[:n]))
+    scaled = inference.map_rows(inference.code, model.model_, model.scaler_.apply(single[:n]))
     np.testing.assert_allclose(model.transform(single[:n]), scaled, rtol=1e-5, atol=1e-6)
     assert model.transform(single[:n]).dtype == np.float32
     np.testing.assert_allclose(model.transform(single[:n].astype(np.float64)), scaled, rtol=1e-4, atol=1e-5)
@@ -379,7 +379,7 @@ def test_a_stopped_training_on_chunks_goes_on_to_the_bit(rows, tmp_path):
 
     path = as_npy(rows, tmp_path)
     whole = clone(DEEP).fit(path)
-    n_chunks = len(Stream(open_store(path), HeldOut(open_store(path), 0.1, 0), 0).chunk_sizes())
+    n_chunks = len(ShuffledLoader(open_store(path), ValidationSplit(open_store(path), 0.1, 0), 0).chunk_sizes())
     assert n_chunks > 2
     for n in (1, n_chunks + 1, 2 * n_chunks - 1):  # in the midst of epochs, and between them
         stopped(DEEP, path, tmp_path / f"kept-{n}", n)
@@ -387,13 +387,13 @@ def test_a_stopped_training_on_chunks_goes_on_to_the_bit(rows, tmp_path):
 
 
 def test_a_plan_is_printed_before_the_first_row_is_learned_from(rows, tmp_path, capsys, monkeypatch):
-    real, lines = Survey.see, []
+    real, lines = ScalerStats.update, []
 
     def see(survey, some):
         lines.extend(capsys.readouterr().err.splitlines())
         real(survey, some)
 
-    monkeypatch.setattr(Survey, "see", see)
+    monkeypatch.setattr(ScalerStats, "see", see)
     clone(DEEP).set_params(verbose=1).fit(as_npy(rows, tmp_path))
     (line,) = lines
     assert "2,700 rows × 6 columns in 3 chunks" in line
@@ -462,10 +462,10 @@ def pictures(tmp_path_factory):
 def test_a_folder_of_images_is_read_a_few_at_a_time(pictures):
     whole = readers.read(pictures)
     store = open_store(str(pictures))
-    assert isinstance(store, stores.Pictures)
+    assert isinstance(store, stores.ImageReader)
     assert store.sizes == (3,) * 20
     assert store.images.shape == (8, 6, 3)
-    np.testing.assert_array_equal(np.concatenate(list(store.spans())), whole.rows)
+    np.testing.assert_array_equal(np.concatenate(list(store.iter_chunks())), whole.rows)
     fitted = BasicAutoencoder(n_latent=3, max_epochs=3, scaling=None, random_state=0).fit(pictures)
     assert fitted.image_shape_ == (8, 6, 3)
     np.testing.assert_allclose(fitted.transform(pictures), fitted.transform(whole.rows), rtol=1e-5, atol=1e-6)

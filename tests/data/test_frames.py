@@ -129,7 +129,7 @@ def test_cells_that_csv_has_no_form_for_are_written_as_texts(tmp_path):
 
 def encoded(cells, later):
     schema = Schema.infer([pa.table({"it": cells, "x": X[: len(cells)]})])
-    return schema.encode(pa.table({"it": later, "x": X[: len(later)]}))[:, schema.places["it"]]
+    return schema.encode(pa.table({"it": later, "x": X[: len(later)]}))[:, schema.column_slices["it"]]
 
 
 def test_a_category_means_the_same_in_another_type():
@@ -156,7 +156,7 @@ def test_filled_cells_fit_into_a_column_of_another_type():
     schema = Schema.infer([pa.table({"x": [0.5, 1.5, 2.25], "d": [dt.datetime(2024, 1, i) for i in (1, 5, 9)]})])
     table = pa.table({"x": [1, None, 2], "d": pa.array([dt.date(2024, 1, 2), None, None]), "other": [[1], [2], [3]]})
     rows = np.array([[1.5, 0.0], [1.25, 19727.5], [0.5, 19728.0]])
-    whole = schema.filled(table, rows)
+    whole = schema.fill_missing(table, rows)
     assert whole["x"].to_pylist() == [1.0, 1.25, 2.0]
     assert whole["d"].to_pylist()[1] == dt.date(2024, 1, 6)  # whole days were seen
     assert whole["other"].to_pylist() == [[1], [2], [3]]
@@ -192,8 +192,10 @@ def test_a_wide_encoding_is_made_piece_by_piece(monkeypatch):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"t": [f"c{i}" for i in rng.integers(0, 90, 2_000)], "x": rng.normal(size=2_000)})
     store = open_store(frame)
-    assert isinstance(store, blocks.Store)
-    np.testing.assert_array_equal(np.concatenate(list(store.spans())), store.schema.encode(pa.Table.from_pandas(frame)))
+    assert isinstance(store, blocks.BlockReader)
+    np.testing.assert_array_equal(
+        np.concatenate(list(store.iter_chunks())), store.schema.encode(pa.Table.from_pandas(frame))
+    )
     whole = pa.concat_tables(piece.given for piece in store.tables(whole=True))
     assert whole.equals(
         pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(whole.schema.metadata)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diabolo.data.blocks import Sliced
+from diabolo.data.blocks import ArrayReader
 from diabolo.data.sampling import sample_positions, take_rows
 
 
@@ -24,7 +24,7 @@ def test_every_row_is_as_likely():
 
 def test_rows_of_blocks_are_those_of_the_array():
     rows = np.arange(3000.0).reshape(1000, 3)
-    store, passed = Sliced(rows), []
+    store, passed = ArrayReader(rows), []
     chosen = sample_positions(1000, 40, np.random.default_rng(1))
     found = take_rows(store, chosen, lambda some, first: passed.append((first, len(some))))
     np.testing.assert_array_equal(found, rows[chosen])

@@ -18,7 +18,7 @@ from diabolo import AutoencoderClassifier, BasicAutoencoder, StackedAutoencoder,
 from diabolo.data import blocks
 from diabolo.data.schema import MOST_CATEGORIES, Schema
 from diabolo.errors import InvalidData
-from diabolo.parts import Bernoulli, Count, Gaussian, LearnedGaussian
+from diabolo.parts import Bernoulli, Gaussian, LearnedGaussian, NegativeBinomial
 
 DAY = dt.date(2024, 2, 29)
 NOON = dt.datetime(2024, 2, 29, 12, 30, 15, 250_000)
@@ -152,8 +152,10 @@ def test_any_table_is_given_back(cells):
 def test_columns_of_one_kind_lie_side_by_side_and_each_category_by_itself(frame):
     schema = Schema.infer([pa.Table.from_pandas(frame)])
     assert schema.blocks == (("number", 3), ("boolean", 1), ("count", 1), ("category", 4))
-    assert schema.owners == ("age", "income", "since", "active", "visits", "plan", "plan", "plan", "plan")
-    assert [schema.owners[place.start] for place in schema.places.values()] == list(schema.places)
+    assert schema.column_of_feature == ("age", "income", "since", "active", "visits", "plan", "plan", "plan", "plan")
+    assert [schema.column_of_feature[place.start] for place in schema.column_slices.values()] == list(
+        schema.column_slices
+    )
 
 
 def test_a_category_that_was_not_seen_is_other_and_a_missing_one_is_not():
@@ -233,7 +235,7 @@ def test_each_kind_has_its_likelihood_and_numbers_the_one_given(frame):
     for said, part in (("gaussian", Gaussian()), (LearnedGaussian(0.01), LearnedGaussian(0.01))):
         fitted = VariationalAutoencoder(likelihood=said, max_epochs=0).fit(frame)
         likelihood = fitted.model_.recipe.likelihood
-        assert likelihood.blocks[:3] == (part, Bernoulli(), Count())
+        assert likelihood.blocks[:3] == (part, Bernoulli(), NegativeBinomial())
         assert likelihood.widths == (3, 1, 1, 4)
     assert fitted.n_features_in_ == 6
     assert fitted.feature_names_in_.tolist() == KNOWN
@@ -361,9 +363,9 @@ def test_files_in_memory_and_in_chunks_are_the_same_rows(kind, chunked, frame, f
         monkeypatch.setattr(blocks, "CHUNK_BYTES", 4_000)
         monkeypatch.setattr(blocks, "BLOCK_BYTES", 2_000)
     opened = blocks.open_store(str(files / f"rows.{kind}"))
-    assert isinstance(opened, blocks.Store) == chunked
+    assert isinstance(opened, blocks.BlockReader) == chunked
     assert opened.schema.names == model.schema_.names
-    rows = np.concatenate(list(opened.spans())) if chunked else opened.rows
+    rows = np.concatenate(list(opened.iter_chunks())) if chunked else opened.rows
     np.testing.assert_array_equal(rows, model.schema_.encode(pa.Table.from_pandas(frame)))
     fitted = BasicAutoencoder(**SMALL).fit(files / f"rows.{kind}")
     np.testing.assert_allclose(fitted.score_samples(frame), fitted.score_samples(files / f"rows.{kind}"), rtol=1e-6)

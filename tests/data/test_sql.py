@@ -53,7 +53,7 @@ def test_a_query_over_files_is_a_table(in_chunks, shop, orders, monkeypatch):
         monkeypatch.setattr(blocks, "BLOCK_BYTES", 1_000)
     query = f"SELECT price, kind, paid FROM '{shop}/orders-*.parquet' ORDER BY id"
     opened = open_store(query)
-    assert isinstance(opened, blocks.Store) == in_chunks
+    assert isinstance(opened, blocks.BlockReader) == in_chunks
     assert [column.kind for column in opened.schema.columns] == ["number", "category", "boolean"]
     model = VariationalAutoencoder(**SMALL).fit(query)
     assert model.n_samples_ == N
@@ -93,7 +93,7 @@ def postgres(orders, tmp_path_factory):
         subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.fit_bounds(("127.0.0.1", 0))
         port = free.getsockname()[1]
     as_postgres(programs / "initdb", "-D", folder / "data", "-A", "trust", "-N")
     options = f"-p {port} -k {folder} -c listen_addresses=''"

@@ -225,7 +225,7 @@ def test_cells_are_read_with_the_types_of_the_model(tmp_path):
     again = readers.read(written(tmp_path, "t,n,c\nTrue,1,07\nFalse,2,07\n", "later.csv"), wanted=fitted)
     assert again.given.to_pydict() == {"t": ["True", "False"], "n": [1, 2], "c": ["07", "07"]}
     assert again.rows[:, 1:].max() == 1
-    assert all(again.rows[:, place.stop - 1].max() == 0 for name, place in fitted.places.items() if name != "n")
+    assert all(again.rows[:, place.stop - 1].max() == 0 for name, place in fitted.column_slices.items() if name != "n")
 
 
 def test_a_notation_and_signs_for_nothing_are_remembered(tmp_path):

@@ -33,15 +33,15 @@ def main():
         trainer.Trainer.stretch = stretch
 
     read = []
-    real_block = blocks.Store.checked
-    blocks.Store.checked = lambda self, i: read.append(i) or real_block(self, i)
+    real_block = blocks.BlockReader.read_checked
+    blocks.BlockReader.read_checked = lambda self, i: read.append(i) or real_block(self, i)
     settings = {"random_state": job.get("seed", 0), "max_epochs": job["epochs"]}
     model = StackedAutoencoder(hidden_layer_sizes=(8,), batch_size=32, **settings)
     keep = {"checkpoint_dir": job["keep"], "checkpoint_every": 0, "resume": True} if job.get("keep") else {}
     with diabolo.use_devices() if job.get("devices") else contextlib.nullcontext():
         model.fit(job["rows"], **keep)
         n_devices = sharding.current().n_devices
-    if sharding.current().is_leader:
+    if sharding.current().is_main_process:
         model.save(job["out"])
     print(json.dumps({"read": len(read), "devices": n_devices, "loss": model.history_["loss"][-1]}))
 

@@ -14,8 +14,8 @@ from sklearn.base import clone
 
 from diabolo import load
 from diabolo.engine.checkpoints import Checkpoints
-from diabolo.engine.trainer import State
-from diabolo.errors import CheckpointError, DamagedCheckpoint
+from diabolo.engine.trainer import TrainState
+from diabolo.errors import CheckpointError, DamagedCheckpointWarning
 from diabolo.persistence import files as artifact
 from helpers import (
     DEEP,
@@ -95,7 +95,7 @@ def two_kept(table, folder):
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(table, unbroken, tmp_path, damage):
     _, newer = two_kept(table, tmp_path)
     damage(newer)
-    with pytest.warns(DamagedCheckpoint, match=newer.name):
+    with pytest.warns(DamagedCheckpointWarning, match=newer.name):
         outcome = clone(VAE).fit(table, checkpoint_dir=tmp_path, resume=True)
     assert same_bits(outcome, unbroken["vae"])
 
@@ -107,7 +107,7 @@ def test_a_missing_checkpoint_falls_back_to_the_one_before(table, unbroken, tmp_
 
 
 def test_every_flipped_bit_is_noticed(tmp_path):
-    state = State({"w": np.arange(3, dtype=np.float32)}, epoch=2, history={"loss": [1.0]})
+    state = TrainState({"w": np.arange(3, dtype=np.float32)}, epoch=2, history={"loss": [1.0]})
     with Checkpoints(tmp_path) as kept:
         kept.write("training", state)
         (file,) = tmp_path.glob("*.checkpoint")

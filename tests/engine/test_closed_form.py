@@ -13,7 +13,7 @@ import diabolo
 from diabolo import parts
 from diabolo.data.scaler import Scaler, have_one_unit
 from diabolo.engine import closed_form
-from diabolo.errors import PoorFit, PosteriorCollapse
+from diabolo.errors import PoorFitWarning, PosteriorCollapseWarning
 
 TABLES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
 
@@ -354,18 +354,20 @@ def test_a_fit_that_is_worse_than_the_mean_says_so():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         diabolo.Autoencoder(encoder=parts.MLP((128, 64)), learning_rate=1.0, max_epochs=30, random_state=0).fit(X)
-    assert any(issubclass(one.category, PoorFit) for one in said)
+    assert any(issubclass(one.category, PoorFitWarning) for one in said)
 
 
 def test_a_fit_behind_pca_says_so():
     X, deep = load_breast_cancer().data, parts.MLP((64, 64))
-    with pytest.warns(PoorFit):
-        diabolo.Autoencoder(encoder=deep, latent=parts.Code(8), learning_rate=1e-3, max_epochs=3, random_state=0).fit(X)
+    with pytest.warns(PoorFitWarning):
+        diabolo.Autoencoder(
+            encoder=deep, latent=parts.Deterministic(8), learning_rate=1e-3, max_epochs=3, random_state=0
+        ).fit(X)
 
 
 def test_a_collapsed_posterior_is_said_at_once():
     X = load_iris().data
-    with pytest.warns(PosteriorCollapse):
+    with pytest.warns(PosteriorCollapseWarning):
         diabolo.VariationalAutoencoder(n_latent=2, beta=1e4, init="random", max_epochs=300, random_state=0).fit(X)
 
 

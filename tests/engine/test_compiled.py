@@ -7,7 +7,7 @@ import pytest
 import examples
 from diabolo import parts
 from diabolo.engine import compiled, inference
-from diabolo.engine.batches import Resident
+from diabolo.engine.batches import ArraySource
 from diabolo.engine.trainer import train
 from training import (
     BASIC,
@@ -80,7 +80,7 @@ def test_nearby_numbers_of_rows_share_a_program(rows):
     model = built(BASIC, rows)
 
     def trained_on(n_rows, n_held_out):
-        train(model, Resident(rows[:n_rows]), PLAN, Resident(rows[-n_held_out:]))
+        train(model, ArraySource(rows[:n_rows]), PLAN, ArraySource(rows[-n_held_out:]))
 
     trained_on(64, 16)
     assert new_programs(lambda: [trained_on(n, h) for n, h in ((33, 16), (40, 5), (50, 1), (63, 11))]) == 0
@@ -106,7 +106,7 @@ def test_gradient_descent_subtracts_the_rate_times_the_gradient(rows):
     """Sixty-four steps of plain descent so short that the gradient stays what it was."""
     outcome = trained(rows, **STEEP, learning_rate=1e-5, judged=False)
     start = built(BASIC, rows)
-    x_hat = inference.by_rows(inference.reconstruct, start, rows[:64]).astype(np.float64)
+    x_hat = inference.map_rows(inference.reconstruct, start, rows[:64]).astype(np.float64)
     gradient = 2 * (x_hat - rows[:64]).mean(axis=0)  # of (1/N) Σ ‖x − x̂‖² by the decoder's bias
     moved = np.asarray(outcome.model.weights.decoder.layers[0].bias - start.weights.decoder.layers[0].bias)
     np.testing.assert_allclose(moved, -64e-5 * gradient, rtol=0.02, atol=1e-6)

@@ -34,7 +34,7 @@ def model(rows):
 
 def applied(name, model, rows):
     op, static, width = OPS[name]
-    return jax.tree.leaves(inference.by_rows(op, model, rows[:, :width], *static))
+    return jax.tree.leaves(inference.map_rows(op, model, rows[:, :width], *static))
 
 
 @every_op
@@ -43,7 +43,7 @@ def test_a_hundred_numbers_of_rows_need_eight_programs_at_most(name, model, rows
     before = inference._program._cache_size()
     for n in (*range(1, 101), 257, 300, 2100):
         assert {len(out) for out in applied(name, model, many[:n])} == {n}
-    assert inference._program._cache_size() - before <= len(inference.SIZES) <= 8
+    assert inference._program._cache_size() - before <= len(inference.BATCH_BUCKETS) <= 8
 
 
 @every_op
@@ -74,7 +74,7 @@ def test_rows_are_cut_into_pieces_of_standard_sizes(n, width):
     starts, lengths, sizes = zip(*pieces, strict=True)
     assert sum(lengths) == n
     assert list(starts) == [0, *np.cumsum(lengths)[:-1]]
-    assert set(sizes) <= set(inference.SIZES)
+    assert set(sizes) <= set(inference.BATCH_BUCKETS)
     assert all(0 < length <= size for length, size in zip(lengths, sizes, strict=True))
     assert lengths[:-1] == sizes[:-1]  # only the last is padded
     assert sum(sizes) <= max(4 / 3 * n, 512)
@@ -87,7 +87,7 @@ def doubled(model, x, noise):
 @pytest.mark.parametrize("width", [1 << 17, (1 << 17) + 1])
 def test_rows_may_be_wider_than_a_block_has_cells(model, width):
     wide = np.arange(width, dtype=np.float32).reshape(1, width)
-    np.testing.assert_array_equal(inference.by_rows(doubled, model, wide), 2 * wide)
+    np.testing.assert_array_equal(inference.map_rows(doubled, model, wide), 2 * wide)
 
 
 @every_op
@@ -104,7 +104,7 @@ CORRUPTIONS = (parts.GaussianNoise(5.0), parts.Masking(1.0), parts.SaltAndPepper
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=repr)
 @pytest.mark.parametrize("name", ["code", "reconstruct", "log_likelihood", "elbos", "log_densities"])
 def test_nothing_is_corrupted_outside_training(name, corruption, model, rows):
-    bound = corruption.bind(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0)))
+    bound = corruption.fit_bounds(jnp.asarray(rows.min(axis=0)), jnp.asarray(rows.max(axis=0)))
     corrupting = Model(model.recipe.replace(corruption=bound), model.weights)
     for one, two in zip(applied(name, corrupting, rows[:20]), applied(name, model, rows[:20]), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -112,7 +112,7 @@ def test_nothing_is_corrupted_outside_training(name, corruption, model, rows):
 
 def test_another_seed_gives_other_noise_and_compiles_nothing(model, rows):
     def estimates(seed):
-        return inference.by_rows(inference.log_densities, model, rows[:20], 3, seed=seed)
+        return inference.map_rows(inference.log_densities, model, rows[:20], 3, seed=seed)
 
     one = estimates(0)
     before = inference._program._cache_size()

@@ -10,8 +10,8 @@ import examples
 from diabolo import parts
 from diabolo.core.model import Model
 from diabolo.engine import trainer, vmap_trainer
-from diabolo.engine.batches import Resident
-from diabolo.engine.trainer import Plan, train
+from diabolo.engine.batches import ArraySource
+from diabolo.engine.trainer import TrainConfig, train
 from diabolo.engine.vmap_trainer import train_many
 from diabolo.errors import TrainingDiverged
 
@@ -25,7 +25,7 @@ class InfiniteFrom(parts.Schedule):
     def __call__(self, t, n_epochs):
         return jnp.where(4 * t > self.step - 0.5, jnp.inf, 0.0)
 
-    def settled_after(self, n_epochs):
+    def warmup_end(self, n_epochs):
         return 0.0
 
 
@@ -35,8 +35,8 @@ def rows(table):
 
 
 def job(rows, step, recipe):
-    plan = Plan(max_epochs=16, batch_size=16, seed=3, learning_rate_schedule=InfiniteFrom(step))
-    return Model.build(recipe, rows.shape[1], 0), Resident(rows[:64]), plan, None
+    plan = TrainConfig(max_epochs=16, batch_size=16, seed=3, learning_rate_schedule=InfiniteFrom(step))
+    return Model.build(recipe, rows.shape[1], 0), ArraySource(rows[:64]), plan, None
 
 
 def where(error):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import examples
 from diabolo import parts
 from diabolo.engine import inference, trainer
-from diabolo.engine.batches import Resident, grid_size
-from diabolo.engine.trainer import Plan, train
+from diabolo.engine.batches import ArraySource, bucket_size
+from diabolo.engine.trainer import TrainConfig, train
 from diabolo.errors import TrainingDiverged
 from training import (
     ANNEALED,
@@ -77,7 +77,7 @@ def test_how_many_epochs_are_run_at_once_changes_nothing(at_once, rows, monkeypa
 def test_training_leaves_the_model_that_it_starts_from_alone(rows):
     model = built(BASIC, rows)
     before = [np.array(leaf) for leaf in jax.tree.leaves(model.weights)]
-    train(model, Resident(rows[:64]), PLAN, Resident(rows[64:]))
+    train(model, ArraySource(rows[:64]), PLAN, ArraySource(rows[64:]))
     assert all(np.array_equal(a, b) for a, b in zip(before, jax.tree.leaves(model.weights), strict=True))
 
 
@@ -106,7 +106,7 @@ def test_every_row_is_used_in_the_first_epoch(n_rows, rows):
 @reproducible
 @given(n_rows=st.integers(1, 700), batch_size=st.integers(1, 300))
 def test_every_row_is_used_about_equally_often(n_rows, batch_size):
-    plan = Plan(batch_size=batch_size)
+    plan = TrainConfig(batch_size=batch_size)
     batch = trainer._batch(n_rows, plan)
     n_steps = -(-n_rows // batch)
     counts = np.bincount(trainer._order(plan.seed, 1, 0, n_rows, (n_steps, batch)).ravel(), minlength=n_rows)
@@ -128,22 +128,22 @@ def test_the_order_changes_with_epoch_chunk_and_seed(change):
 @reproducible
 @given(st.integers(1, 3_000_000))
 def test_the_grid_of_sizes_holds_every_number_with_little_waste(n):
-    size = grid_size(n)
+    size = bucket_size(n)
     assert size >= n
     assert size <= max(16, 2 * n)
-    assert grid_size(size) == size
+    assert bucket_size(size) == size
     if n > 16 * 2048:
         assert size <= 1.13 * n
         assert size % 2048 == 0
 
 
 def test_the_grid_of_sizes_is_coarse():
-    assert len({grid_size(n) for n in range(1, 100_000)}) < 40
+    assert len({bucket_size(n) for n in range(1, 100_000)}) < 40
 
 
 @pytest.mark.parametrize("n_rows", [1, 17])
 def test_any_number_of_rows_trains(n_rows, rows):
-    outcome = train(built(BASIC, rows), Resident(rows[:n_rows]), PLAN)
+    outcome = train(built(BASIC, rows), ArraySource(rows[:n_rows]), PLAN)
     assert np.isfinite(outcome.history["loss"]).all()
     assert outcome.history["loss"][-1] < outcome.history["loss"][0]
 
@@ -158,14 +158,14 @@ def test_padding_never_reaches_the_training(rows):
 def test_padding_never_reaches_the_judgement_of_held_out_rows(rows):
     model = built(BASIC, rows)
     clean, garbage = (
-        train(model, Resident(rows[:64]), PLAN, InPieces([rows[64:]], padding=p)).history for p in (0.0, 1e4)
+        train(model, ArraySource(rows[:64]), PLAN, InPieces([rows[64:]], padding=p)).history for p in (0.0, 1e4)
     )
     assert clean == garbage
 
 
 def test_a_source_of_several_uneven_chunks_trains_as_well(rows):
     source = InPieces([rows[:10], rows[10:50], rows[50:64]])
-    outcome = train(built(BASIC, rows), source, replace(PLAN, max_epochs=31), Resident(rows[64:]))
+    outcome = train(built(BASIC, rows), source, replace(PLAN, max_epochs=31), ArraySource(rows[64:]))
     whole = trained(rows, max_epochs=31)
     assert outcome.n_epochs == 31
     assert outcome.history["loss"][-1] < 0.9 * outcome.history["loss"][0]
@@ -181,7 +181,7 @@ def test_an_epoch_of_many_chunks_tells_how_far_it_is(rows):
 def test_a_source_of_several_chunks_stops_early_as_well(away):
     source = InPieces([away[:10], away[10:50], away[50:64]])
     plan = replace(PLAN, max_epochs=31, learning_rate=0.05, patience=2)
-    outcome = train(built(BASIC, away), source, plan, Resident(away[64:]))
+    outcome = train(built(BASIC, away), source, plan, ArraySource(away[64:]))
     assert outcome.n_epochs == outcome.best_epoch + 2 < 31
     assert outcome.best_epoch == 1 + int(np.argmin(outcome.history["validation_loss"]))
 
@@ -189,14 +189,14 @@ def test_a_source_of_several_chunks_stops_early_as_well(away):
 def test_more_rows_than_a_block_are_judged_alike(rows):
     many = np.tile(rows, (30, 1))[:2100] * np.linspace(0.5, 2, 2100, dtype=np.float32)[:, None]
     model = built(BASIC, rows)
-    outcome = train(model, Resident(rows[:64]), replace(PLAN, learning_rate=1e-12), Resident(many))
-    by_row = -inference.by_rows(inference.log_likelihood, model, many)
+    outcome = train(model, ArraySource(rows[:64]), replace(PLAN, learning_rate=1e-12), ArraySource(many))
+    by_row = -inference.map_rows(inference.log_likelihood, model, many)
     assert outcome.history["validation_loss"][0] == pytest.approx(by_row.mean(), rel=1e-5)
 
 
 def test_resident_rows_are_the_rows_and_zeros():
     rows = np.arange(1.0, 41.0).reshape(20, 2)
-    source = Resident(rows)
+    source = ArraySource(rows)
     (chunk,) = source.chunks()
     assert (source.n_features, source.chunk_sizes(), chunk.n_rows) == (2, (20,), 20)
     np.testing.assert_array_equal(chunk.rows[:20], rows)
@@ -209,7 +209,7 @@ def test_resident_rows_are_the_rows_and_zeros():
 
 def held_out_loss(outcome, rows):
     """The loss of the kept weights on the held-out rows, for a recipe without noise."""
-    return -float(inference.by_rows(inference.log_likelihood, outcome.model, rows[64:]).mean())
+    return -float(inference.map_rows(inference.log_likelihood, outcome.model, rows[64:]).mean())
 
 
 def test_the_best_epoch_has_the_least_held_out_loss_and_its_weights_are_kept(away):
@@ -313,15 +313,15 @@ def test_the_curves_show_beta_and_the_rate_as_they_are_scheduled(rows):
 
 def test_the_first_loss_is_that_of_the_formula_at_the_first_weights(rows):
     history = trained(rows, learning_rate=1e-12).history
-    by_row = -inference.by_rows(inference.log_likelihood, built(BASIC, rows), rows)
+    by_row = -inference.map_rows(inference.log_likelihood, built(BASIC, rows), rows)
     assert history["loss"][0] == pytest.approx(by_row[:64].mean(), rel=1e-5)
     assert history["validation_loss"][0] == pytest.approx(by_row[64:].mean(), rel=1e-5)
 
 
 def test_whoever_watches_is_told_of_every_epoch(rows):
     told = []
-    plan, held_out = replace(PLAN, max_epochs=18), Resident(rows[64:])
-    outcome = train(built(BASIC, rows), Resident(rows[:64]), plan, held_out, lambda *seen: told.append(seen))
+    plan, held_out = replace(PLAN, max_epochs=18), ArraySource(rows[64:])
+    outcome = train(built(BASIC, rows), ArraySource(rows[:64]), plan, held_out, lambda *seen: told.append(seen))
     assert [epoch for epoch, _ in told] == list(range(1, 19))
     for name, curve in outcome.history.items():
         assert [record[name] for _, record in told] == curve
@@ -341,12 +341,12 @@ def test_training_that_diverges_says_when_and_in_which_term(rows):
 class InStep(parts.Schedule):
     """A rate that is nothing until a step, counted from 0, and infinite from there on."""
 
-    step: int = parts.whole(0, "[0, inf)")
+    step: int = parts.int_field(0, "[0, inf)")
 
     def __call__(self, t, n_epochs):
         return jnp.where(4 * t > self.step - 0.5, jnp.inf, 0.0)
 
-    def settled_after(self, n_epochs):
+    def warmup_end(self, n_epochs):
         return 0.0
 
 

@@ -192,7 +192,7 @@ def test_a_constant_column_says_nothing_until_it_changes():
     detector = AnomalyDetector("single", random_state=0).fit(rows)
     why = detector.explain(np.vstack([rows[:20], rows[:20] + np.array([0, 0, 0, 0, 5.0])]))
     assert why.contributions[:20, 4].max() < 0.2 * why.scores[:20].min()
-    assert (why.leading(1)[20:, 0] == 4).all()
+    assert (why.top_features(1)[20:, 0] == 4).all()
 
 
 def test_columns_in_a_common_unit_are_weighed_as_they_are():
@@ -234,7 +234,7 @@ def test_the_cell_that_was_changed_is_named_and_what_was_expected_is_near_what_i
     changed = rows.copy()
     changed[:, column] = value
     why = trained.explain(changed)
-    assert (why.leading()[:, 0] == column).all()
+    assert (why.top_features()[:, 0] == column).all()
     np.testing.assert_array_equal(why.seen, changed)
     others = [i for i in range(4) if i != column]
     assert np.abs(why.expected[:, others] - rows[:, others]).max() < 4 * rows.std()
@@ -248,7 +248,7 @@ def test_a_table_is_explained_in_its_own_words(of_wine, wine):
     strange.loc[2, "bottled"] = pd.Timestamp("2090-01-01")
     why = of_wine.explain(strange)
     assert why.columns == tuple(wine.columns)
-    assert why.leading(1)[:3, 0].tolist() == ["alcohol", "origin", "bottled"]
+    assert why.top_features(1)[:3, 0].tolist() == ["alcohol", "origin", "bottled"]
     assert of_wine.predict(strange)[:3].tolist() == [-1, -1, -1]
     assert list(why.expected.columns) == list(wine.columns)
     assert set(why.expected["origin"]) <= {"north", "south", "west"}

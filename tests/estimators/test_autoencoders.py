@@ -292,7 +292,9 @@ def test_a_deterministic_code_has_no_posterior_to_ask(name, method, fitted):
             getattr(estimator, method)
 
 
-MIXED = parts.Mixed((parts.LearnedGaussian(), parts.Bernoulli(), parts.Count(), parts.Categorical()), (2, 1, 1, 3))
+MIXED = parts.ColumnwiseLikelihood(
+    (parts.LearnedGaussian(), parts.Bernoulli(), parts.NegativeBinomial(), parts.Categorical()), (2, 1, 1, 3)
+)
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_targets_are_told_and_not_read():
     x, classes = rng.normal(size=(6, 4)).astype(np.float32), rng.integers(0, 3, 6)
     recipe = parts.Recipe(
         encoder=parts.MLP((5,), "tanh"),
-        latent=parts.Code(2),
+        latent=parts.Deterministic(2),
         decoder=parts.MLP(()),
         likelihood=parts.Categorical(),
         n_targets=3,

@@ -58,4 +58,4 @@ def test_tables_come_back_as_they_came():
         assert type(told) is type(given)
         frame = told if isinstance(told, pd.DataFrame) else told.to_pandas()
         pd.testing.assert_frame_equal(frame, MIXED, check_dtype=False)
-    assert opened.input.is_ordered.tolist() == [owner == "n" for owner in opened.input.owners]
+    assert opened.input.is_ordered.tolist() == [owner == "n" for owner in opened.input.column_of_feature]

@@ -16,15 +16,15 @@ def of_rows(xp, rows, deviance):
     """Every function of the module, in one answer."""
     read = scores.seen_by(xp, rows, SPAN)
     relative = scores.relative_deviance(xp, deviance, SCALE[None])
-    strange = scores.strangeness(xp, relative, rows)
+    strange = scores.anomaly_scores(xp, relative, rows)
     return read, scores.mean_score([strange, strange / np.float64(2)]), scores.imputed(xp, [rows, read, read], SPAN)
 
 
 def test_a_row_of_deviances_of_one_unit_is_as_strange_as_one_whatever_is_missing():
     rows = np.array([[1.0, 1.0, 1.0], [1.0, np.nan, 1.0], [np.nan, np.nan, np.nan]])
     relative = np.where(np.isnan(rows), 0.0, 1.0)
-    np.testing.assert_array_equal(scores.strangeness(np, relative, rows), [1.0, 1.0, 0.0])
-    np.testing.assert_array_equal(scores.strangeness(np, 9.0 * relative, rows), [3.0, 3.0, 0.0])
+    np.testing.assert_array_equal(scores.anomaly_scores(np, relative, rows), [1.0, 1.0, 0.0])
+    np.testing.assert_array_equal(scores.anomaly_scores(np, 9.0 * relative, rows), [3.0, 3.0, 0.0])
 
 
 def test_an_infinite_deviance_counts_as_the_greatest_number():

@@ -69,7 +69,7 @@ def test_the_estimators_are_all_public():
 
 
 def test_every_part_that_diabolo_registers_can_be_imported_from_parts():
-    ours = {name for name, cls in component.registered().items() if cls.__module__.startswith("diabolo.")}
+    ours = {name for name, cls in component.list_components().items() if cls.__module__.startswith("diabolo.")}
     assert ours <= set(parts.__all__)
 
 

@@ -56,7 +56,7 @@ def test_the_decoder_in_the_page_is_pythons(name, chromium, tmp_path):
     opened(chromium, page(name), tmp_path)
     z = np.random.default_rng(1).normal(size=(100, model.model_.recipe.latent.n_latent)).astype(np.float32)
     told = chromium.execute_script("return arguments[0].map((z) => Array.from(window.diabolo.decode(z)))", z.tolist())
-    np.testing.assert_allclose(told, inference.by_rows(inference.decode, model.model_, z), atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(told, inference.map_rows(inference.decode, model.model_, z), atol=1e-4, rtol=1e-5)
 
 
 def _forms(z):

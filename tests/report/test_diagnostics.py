@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 
 import diabolo
 from diabolo import parts
-from diabolo.errors import LossRose, NoImprovement
+from diabolo.errors import LossIncreasedWarning, NoImprovementWarning
 from diabolo.report import collect, diagnostics, reported
 from diabolo.report.diagnostics import columns
 
@@ -27,8 +27,8 @@ def evaluation(kept, by_pca, rows="held-out", n_rows=30):
 
 def examined(model, rows=None, **changes):
     """The findings by title."""
-    found = dataclasses.replace(collect.gathered(model, rows), **changes)
-    return {finding.what: finding for finding in diagnostics.examine(found)}
+    found = dataclasses.replace(collect.collect(model, rows), **changes)
+    return {finding.title: finding for finding in diagnostics.diagnose(found)}
 
 
 @cache
@@ -37,7 +37,7 @@ def fitted():
 
 
 def raises_rate(finding):
-    return bool(re.search("(higher|raise).*learning.rate", finding.remedy, re.IGNORECASE))
+    return bool(re.search("(higher|raise).*learning.rate", finding.action, re.IGNORECASE))
 
 
 # -- PCA --------------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def memorised():
     rows = np.random.default_rng(1).normal(size=(48, 12))
     model = diabolo.Autoencoder(
         encoder=parts.MLP((64,), "tanh"),
-        latent=parts.Code(4),
+        latent=parts.Deterministic(4),
         validation_fraction=0,
         max_epochs=1500,
         learning_rate=3e-3,
@@ -96,7 +96,7 @@ def test_without_held_out_rows_overfitting_is_judged_by_the_reports_rows():
     for rows in (None, trained, new):
         finding = examined(model, rows)["No held-out rows"]
         assert not finding.serious
-        assert "24" in finding.figure
+        assert "24" in finding.evidence
     assert "Overfitting" not in examined(model)
     assert "Overfitting" not in examined(model, trained)
     found = examined(model, new)
@@ -116,9 +116,9 @@ def test_without_held_out_rows_a_model_that_generalises_does_not_overfit():
 @pytest.mark.parametrize("make", [diabolo.DenoisingAutoencoder, diabolo.VariationalAutoencoder])
 def test_the_reconstruction_term_of_the_training_rows_is_that_of_the_learning_curve(make):
     model = make(n_latent=2, max_epochs=60, validation_fraction=0, random_state=0).fit(NORMAL)
-    found = collect.gathered(model, NORMAL).seen.reconstruction
+    found = collect.collect(model, NORMAL).seen.reconstruction
     assert found[:, 0].mean() == pytest.approx(np.mean(model.history_["reconstruction"][-6:]), rel=0.05)
-    assert collect.gathered(fitted(), NORMAL).seen.reconstruction is None
+    assert collect.collect(fitted(), NORMAL).seen.reconstruction is None
 
 
 def test_overfitting_and_too_short_a_training_exclude_one_another():
@@ -168,17 +168,17 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
     rows = load_wine().data
     model = diabolo.Autoencoder(
         encoder=parts.MLP((128, 64), "silu"),
-        latent=parts.Code(2),
+        latent=parts.Deterministic(2),
         learning_rate=1.0,
         max_epochs=60,
         validation_fraction=validation_fraction,
         random_state=2,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LossRose)
-        warnings.simplefilter("ignore", NoImprovement)
+        warnings.simplefilter("ignore", LossIncreasedWarning)
+        warnings.simplefilter("ignore", NoImprovementWarning)
         model.fit(rows)
-    assert collect.gathered(model, rows).seen.explained < -4
+    assert collect.collect(model, rows).seen.explained < -4
     model.evaluation_ = evaluation(-4.57, 0.55)
     for found in (examined(model, rows), examined(model), examined(model, rows, evaluation=None)):
         assert found["Divergence"].serious
@@ -188,7 +188,7 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
 
 
 def test_divergence_is_seen_in_the_reports_rows_alone():
-    found = collect.gathered(fitted(), NORMAL)
+    found = collect.collect(fitted(), NORMAL)
     far = dataclasses.replace(found.seen, rebuilt=3 * NORMAL[::-1].astype(np.float32))
     assert "Divergence" in examined(fitted(), NORMAL, seen=far, untrained=-0.3, evaluation=None)
     assert "Divergence" not in examined(fitted(), NORMAL, seen=far, untrained=-12.0, evaluation=None)
@@ -320,8 +320,8 @@ def test_columns_of_plain_rows_and_pixels_are_left_alone():
     assert not {"Identifier columns", "Constant columns", "Duplicate columns"} & set(examined(fitted(), NORMAL))
     pixels = np.hstack([NORMAL, np.zeros((300, 3))])
     model = diabolo.BasicAutoencoder(n_latent=2, **FEW).fit(pixels)
-    seen = collect.gathered(model, pixels, image_shape=(3, 3))
-    assert not {"Constant columns", "Duplicate columns"} & {finding.what for finding in diagnostics.examine(seen)}
+    seen = collect.collect(model, pixels, image_shape=(3, 3))
+    assert not {"Constant columns", "Duplicate columns"} & {finding.title for finding in diagnostics.diagnose(seen)}
 
 
 def test_rare_flags_that_coincide_are_no_duplicates():
@@ -359,7 +359,7 @@ def test_few_rows_show_nothing_about_how_values_vary(make, n):
 
 
 def test_constant_columns_of_a_code_that_is_the_restored_row_are_no_dead_units():
-    seen = collect.gathered(fitted(), NORMAL).seen
+    seen = collect.collect(fitted(), NORMAL).seen
     codes = NORMAL * [1, 1, 1, 0, 0, 0]
     assert "Dead units" in examined(fitted(), NORMAL, seen=dataclasses.replace(seen, codes=codes))
     assert "Dead units" not in examined(fitted(), NORMAL, seen=dataclasses.replace(seen, codes=codes, rebuilt=codes))

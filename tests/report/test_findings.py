@@ -15,7 +15,7 @@ from reported_models import FEW, X, fitted
 
 
 def said(model, rows):
-    return {finding.what: finding for finding in diagnostics.examine(collect.gathered(model, rows))}
+    return {finding.title: finding for finding in diagnostics.diagnose(collect.collect(model, rows))}
 
 
 def with_history(model, **curves):
@@ -35,7 +35,7 @@ def test_a_collapsed_posterior_is_found():
     noise_only = diabolo.VariationalAutoencoder(n_latent=3, beta=50.0, max_epochs=30, random_state=0).fit(NORMAL)
     finding = said(noise_only, NORMAL)["Posterior collapse"]
     assert finding.serious
-    assert "3" in finding.figure
+    assert "3" in finding.evidence
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_units_without_work_are_counted():
 
 
 def test_dead_units_are_found():
-    latent = parts.Code(8, "relu")
+    latent = parts.Deterministic(8, "relu")
     model = diabolo.Autoencoder(encoder=parts.MLP(()), latent=latent, max_epochs=0, random_state=0).fit(NORMAL)
     bias = model.model_.weights.encoder.layers[-1].bias.at[:4].set(-100.0)
     weights = eqx.tree_at(lambda w: w.encoder.layers[-1].bias, model.model_.weights, bias)
@@ -66,14 +66,14 @@ def test_overfitting_is_found():
     rising = [10, 5, 3, 2.5, 2.4, 2.6, 3, 3.4, 4, 4.5]
     falling = [10, 5, 3, 2, 1.5, 1.2, 1, 0.9, 0.8, 0.7]
     finding = said(with_history(None, loss=falling, validation_loss=rising), X)["Overfitting"]
-    assert "5 of 10" in finding.figure
+    assert "5 of 10" in finding.evidence
 
 
 def test_a_gap_between_held_out_and_training_rows_is_overfitting():
     held = [10, 8, 7, 6.5, 6.4, 6.3, 6.25, 6.2, 6.2, 6.2]
     own = [10, 7, 5, 4, 3, 2.5, 2, 1.5, 1.2, 1.0]
     finding = said(with_history(None, loss=own, validation_loss=held), X)["Overfitting"]
-    assert "1.5" in finding.figure
+    assert "1.5" in finding.evidence
 
 
 def test_stopping_too_early_is_found():
@@ -104,7 +104,7 @@ def test_features_in_very_different_units_are_named():
     model = diabolo.BasicAutoencoder(n_latent=2, scaling=None, **FEW).fit(mixed)
     finding = said(model, mixed)["Features in very different units"]
     assert finding.serious
-    assert " 5 " in finding.figure
+    assert " 5 " in finding.evidence
 
 
 def test_too_much_noise_is_found():

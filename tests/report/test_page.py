@@ -107,7 +107,7 @@ def test_rows_in_chunks_are_looked_at_here_and_there(tmp_path, monkeypatch):
     monkeypatch.setattr("diabolo.data.blocks.BLOCK_BYTES", 1 << 12)
     np.save(tmp_path / "rows.npy", many)
     model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(many)
-    seen = collect.gathered(model, tmp_path / "rows.npy").seen
+    seen = collect.collect(model, tmp_path / "rows.npy").seen
     assert len(seen.rows) == collect.MOST_ROWS
     assert seen.n_given == len(many)
     np.testing.assert_array_equal(seen.rows, many[seen.numbers])
@@ -163,7 +163,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
 
 def test_the_evidence_is_what_the_estimator_says():
     model = fitted("variational")
-    seen = collect.gathered(model, X).seen
+    seen = collect.collect(model, X).seen
     np.testing.assert_allclose(seen.scores, model.score_samples(X), rtol=1e-5)
     np.testing.assert_allclose(seen.kl, model.kl(X), rtol=1e-5)
     np.testing.assert_allclose(seen.codes, model.transform(X), rtol=1e-5)
@@ -173,7 +173,7 @@ def test_the_evidence_is_what_the_estimator_says():
 
 
 def test_the_error_of_a_denoiser_grows_with_the_noise_and_its_own_level_is_among_them():
-    found = collect.gathered(fitted("denoising"), X).seen.noise
+    found = collect.collect(fitted("denoising"), X).seen.noise
     assert found.before[0] == 0
     assert list(found.before) == sorted(found.before)
     at = found.factors.index(1.0)
@@ -185,9 +185,9 @@ CORRUPTIONS = [
     parts.GaussianNoise(0.2),
     parts.SaltAndPepper(0.2, 0.0, 1.0),
     parts.Masking(0.2),
-    parts.Missing(0.2),
+    parts.MaskCells(0.2),
     parts.Chain((parts.GaussianNoise(0.2), parts.Masking(0.2))),
-    parts.OneOf((parts.GaussianNoise(0.2), parts.Masking(0.2))),
+    parts.RandomChoice((parts.GaussianNoise(0.2), parts.Masking(0.2))),
 ]
 
 
@@ -199,13 +199,13 @@ def test_a_corruption_times_a_factor(corruption):
         noisy = part(jax.random.key(0), rows)
         return float(jnp.where(jnp.isnan(noisy), 1.0, jnp.abs(noisy - rows)).mean())
 
-    assert harm(corruption.times(0.0)) == 0
-    assert harm(corruption.times(1.0)) == harm(corruption)
-    assert harm(corruption.times(0.5)) < harm(corruption) < harm(corruption.times(2.0))
+    assert harm(corruption.scale_level(0.0)) == 0
+    assert harm(corruption.scale_level(1.0)) == harm(corruption)
+    assert harm(corruption.scale_level(0.5)) < harm(corruption) < harm(corruption.scale_level(2.0))
 
 
 def test_no_corruption_has_no_level():
-    assert parts.NoCorruption().times(2.0) is None
+    assert parts.NoCorruption().scale_level(2.0) is None
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
@@ -219,8 +219,8 @@ def test_the_command_writes_the_page_and_says_what_is_amiss(run, tmp_path, monke
     assert status == 0, err
     assert "the report is page.html" in out
     assert set(bundle((tmp_path / "page.html").read_text())["map"]["colors"]["label"]) == {"a", "b", "c"}
-    findings = diagnostics.examine(collect.gathered(fitted("table"), iris()))
-    assert all(finding.figure in out for finding in findings)
+    findings = diagnostics.diagnose(collect.collect(fitted("table"), iris()))
+    assert all(finding.evidence in out for finding in findings)
 
 
 @pytest.mark.parametrize(

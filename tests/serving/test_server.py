@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import diabolo
-from diabolo.errors import MissingExtra
+from diabolo.errors import MissingDependencyError
 from diabolo.serving.codec import JSON
 from served_models import (
     X,
@@ -187,7 +187,7 @@ def test_without_the_extra_it_says_so(saved, run, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("diabolo.serving")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "starlette.applications", None)
-    with pytest.raises(MissingExtra, match=r"diabolo\[serve\]"):
+    with pytest.raises(MissingDependencyError, match=r"diabolo\[serve\]"):
         __import__("diabolo.serving")
     status, _, err = run("serve", saved)
     assert status == 2

@@ -14,7 +14,18 @@ from sklearn.decomposition import PCA
 
 from diabolo import Autoencoder
 from diabolo.metrics import psnr
-from diabolo.parts import MLP, Code, Corruption, GaussianNoise, Identity, Masking, OneOf, Residual, SaltAndPepper, UNet
+from diabolo.parts import (
+    MLP,
+    Corruption,
+    Deterministic,
+    GaussianNoise,
+    Identity,
+    Masking,
+    RandomChoice,
+    Residual,
+    SaltAndPepper,
+    UNet,
+)
 
 from ..data import images
 from ..record import Bound, Found, Row
@@ -44,12 +55,12 @@ def _run(study: Study) -> Found:
     networks: dict[str, dict[str, Any]] = {
         "dense": {
             "encoder": MLP((1000,)),
-            "latent": Code(1000, "silu"),
+            "latent": Deterministic(1000, "silu"),
             "decoder": MLP((), output_activation="sigmoid"),
         },
         "U-Net": {
             "encoder": Residual(UNet((*_SQUARE, 1), study.pick((32, 64, 128), (4,)))),
-            "latent": Code(784),
+            "latent": Deterministic(784),
             "decoder": Identity(),
         },
     }
@@ -101,7 +112,7 @@ def _run(study: Study) -> Found:
 
     if not study.quick:
         names = {f"{name}, one model for all": noise for name, noise in noises.items()}
-        figures |= better(OneOf(tuple(noises.values())), "one-for-all", names, times=2)
+        figures |= better(RandomChoice(tuple(noises.values())), "one-for-all", names, times=2)
     return Found(figures, control, list(settings.values()), bounds)
 
 

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from diabolo import Autoencoder
 from diabolo.metrics import squared_error
-from diabolo.parts import MLP, Code
+from diabolo.parts import MLP, Deterministic
 
 from ..data import images
 from ..record import Bound, Found, Row
@@ -28,7 +28,7 @@ def _run(study: Study) -> Found:
     def make(seed: int) -> Autoencoder:
         return Autoencoder(
             encoder=MLP((1000, 500, 250), "gelu"),
-            latent=Code(30),
+            latent=Deterministic(30),
             decoder=MLP((250, 500, 1000), "gelu", output_activation="sigmoid"),
             max_epochs=study.epochs(8),
             scaling=None,

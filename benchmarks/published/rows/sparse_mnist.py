@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from diabolo import Autoencoder, AutoencoderClassifier
 from diabolo.metrics import explained_variance
-from diabolo.parts import MLP, Code, Gaussian, KLSparsity, WeightDecay
+from diabolo.parts import MLP, Deterministic, Gaussian, KLSparsity, WeightDecay
 
 from ..data import images
 from ..record import Bound, Found, Row
@@ -24,7 +24,7 @@ def _sparse(study: Study, n_units: int, seed: int) -> Autoencoder:
     """½‖x − x̂‖² + 3·Σ KL(ρ‖ρ̂) + (λ/2)·Σ W², ρ = 0.1 and λ = 3e-3."""
     return Autoencoder(
         encoder=MLP(()),
-        latent=Code(n_units, "sigmoid"),
+        latent=Deterministic(n_units, "sigmoid"),
         decoder=MLP((), output_activation="sigmoid"),
         likelihood=Gaussian(1.0),
         penalties=(KLSparsity(_RHO, weight=3.0), WeightDecay(3e-3)),

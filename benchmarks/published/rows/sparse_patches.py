@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.decomposition import PCA
 
 from diabolo import Autoencoder
-from diabolo.parts import MLP, Code, Gaussian, KLSparsity, WeightDecay
+from diabolo.parts import MLP, Deterministic, Gaussian, KLSparsity, WeightDecay
 
 from ..gabor import explained
 from ..record import Bound, Found, Row
@@ -29,7 +29,7 @@ def _run(study: Study) -> Found:
         def make(seed: int, n_units: int = n_units, **changes: Any) -> Autoencoder:
             return Autoencoder(
                 encoder=MLP(()),
-                latent=Code(n_units, "sigmoid"),
+                latent=Deterministic(n_units, "sigmoid"),
                 likelihood=Gaussian(1.0),
                 penalties=(KLSparsity(0.02, weight=10.0), WeightDecay(1e-2)),
                 batch_size=200,

@@ -73,8 +73,8 @@ def _convolutional() -> Any:
     encoder = parts.Convolutional(_SHAPE, _CHANNELS, kernel=4, stride=2, activation="relu")
     return Autoencoder(
         encoder=encoder,
-        decoder=encoder.mirrored(),
-        latent=parts.Code(_CODE),
+        decoder=encoder.reversed(),
+        latent=parts.Deterministic(_CODE),
         likelihood="bernoulli",
         batch_size=_BATCH,
         scaling=None,

@@ -143,13 +143,13 @@ def detect(
     """
     import numpy as np
 
-    from ..estimators.predictions import strangeness
+    from ..estimators.predictions import anomaly_scores
 
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
 
     def found(model: Any, rows: Any) -> Any:
-        table = strangeness(model, rows, false_alarm_rate)
+        table = anomaly_scores(model, rows, false_alarm_rate)
         table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
         return table.filter(table["flagged"]) if only_flagged else table
 
@@ -199,7 +199,7 @@ def _map_rows(
 ) -> None:
     """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
     from ..data import writers
-    from ..data.blocks import Store, open_store
+    from ..data.blocks import BlockReader, open_store
     from ..data.file_options import FileOptions
     from ..engine.progress import Bar
     from ..estimators.trainable import load
@@ -215,7 +215,7 @@ def _map_rows(
     opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
     if opened.images is not None:
         opened.images.require_shape(model.image_shape_)
-    is_large, images = isinstance(opened, Store), opened.images if rebuilds else None
+    is_large, images = isinstance(opened, BlockReader), opened.images if rebuilds else None
     n_rows = opened.n_rows if is_large else len(opened.rows)
     with one_line(), writers.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:
         for piece in opened.tables(whole=whole) if is_large else (opened,):

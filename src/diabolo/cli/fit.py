@@ -103,7 +103,7 @@ def fit(
     from ..data.blocks import open_store
     from ..engine import checkpoints
     from ..engine.sharding import current
-    from ..persistence.files import require_ours
+    from ..persistence.files import check_is_model_dir
 
     options = read_config(config) | {
         name: value
@@ -120,7 +120,7 @@ def fit(
     if run.exists() or run.is_symlink():
         if not force:
             raise UsageError(f"{run} exists already. Choose another name, or replace it with --force.")
-        require_ours(run)
+        check_is_model_dir(run)
 
     parameters = options.get("parameters", {}) | dict(parse_setting(text) for text in settings or ())
     schema_said = _with_file_options(options.get("schema", "auto"), file_options)
@@ -134,7 +134,7 @@ def fit(
     rows = open_store(
         options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
     )
-    if not quiet and current().is_leader and (found := getattr(rows, "schema", None)) is not None:
+    if not quiet and current().is_main_process and (found := getattr(rows, "schema", None)) is not None:
         typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
     if force and not resume:
@@ -148,10 +148,10 @@ def fit(
         else:
             estimator.fit(rows)
         estimator.set_params(verbose=0)
-        if current().is_leader:
+        if current().is_main_process:
             estimator.save(run, **({"probe": rows} if can_resume else {}))
             checkpoints.remove(partial)
-    if not quiet and current().is_leader:
+    if not quiet and current().is_main_process:
         _print_summary(estimator, rows, options, time.perf_counter() - started)
 
 
@@ -234,7 +234,7 @@ def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: 
     loss = "the weights are those that training began with"
     if curve and best:
         loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units"
-    sample, scaler = rows.head(), estimator.scaler_
+    sample, scaler = rows.first_chunk(), estimator.scaler_
     rebuilt = estimator.predictor_.reconstructions(sample.rows)
     kept = explained_variance(scaler.apply(sample.rows), scaler.apply(rebuilt))
     chosen = f"  chosen: {text}\n" if (text := chosen_by(estimator)) else ""
@@ -261,7 +261,7 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
         what, n_judged = "generator", len(model.weights_)
         rows = "normal distributions in the mixture that codes are drawn from"
     else:
-        what, n_judged = "imputer", len(model.calibration_errors_)
+        what, n_judged = "imputer", len(model.conformal_scores_)
         rows = "cells that they had not seen say how wrong they may be"
     return (
         f"{what} on {options['data']}: {model.n_samples_:,} rows × {model.n_features_in_:,} columns\n"

@@ -67,7 +67,7 @@ def report(
         page, findings = reported(model, rows, told, image_shape=shape, title=run.name)
     writers.write_page(output, page)
     for finding in findings:
-        typer.echo(f"{finding.what}: {finding.figure}\n  {finding.remedy}")
+        typer.echo(f"{finding.title}: {finding.evidence}\n  {finding.action}")
     typer.echo(f"{'nothing amiss; ' if not findings else ''}the report is {output}")
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import DiaboloError, UsageError, meant
+from ..errors import DiaboloError, UsageError, suggest
 
 __all__ = [
     "MADE_FOR",
@@ -238,7 +238,7 @@ def require_known(given: Any, known: Sequence[str], what: str) -> None:
     """Refuse a name that is not known, and suggest one that is."""
     for name in given:
         if name not in known:
-            raise UsageError(f"{what} {name!r} is unknown. {meant(name, known)}")
+            raise UsageError(f"{what} {name!r} is unknown. {suggest(name, known)}")
 
 
 def make_estimator(model: str, parameters: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import numbers
+import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,25 +22,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import InvalidParameter, InvalidPart, UnknownPart, meant
+from .. import former_names
+from ..errors import InvalidParameter, InvalidPart, UnknownPart, suggest
 
 __all__ = [
+    "Component",
     "Interval",
-    "Part",
     "Registered",
-    "choice",
+    "choice_field",
+    "component_field",
+    "component_tuple_field",
+    "float_field",
     "from_json",
     "give_plain_keys",
-    "holds",
-    "holds_many",
     "inner_parameters",
-    "number",
+    "int_field",
+    "int_tuple_field",
+    "list_components",
     "register",
-    "registered",
     "require_number",
     "to_json",
-    "whole",
-    "wholes",
     "with_parameter",
 ]
 
@@ -112,7 +114,7 @@ class Interval:
         return above and below
 
 
-def number(default: Any, within: str = "(-inf, inf)") -> Any:
+def float_field(default: Any, within: str = "(-inf, inf)") -> Any:
     """A field that holds a real number: a leaf of the part's pytree, never a reason to compile again.
 
     It may also hold an array (what a part has learned from data, or a tracer), and None if that is the default.
@@ -124,30 +126,30 @@ _COUNTS = f"[1, {2**31 - 1}]"
 """Beyond it, nothing that is counted fits in memory or ends."""
 
 
-def whole(default: int, within: str = _COUNTS) -> Any:
+def int_field(default: int, within: str = _COUNTS) -> Any:
     """A field that holds a whole number: structure, part of what is compiled."""
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
-def wholes(default: Any = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
+def int_tuple_field(default: Any = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
     """A field that holds whole numbers, as a tuple: any number of them, or ``length``. Required without a default."""
     return dataclasses.field(
         default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}
     )
 
 
-def choice(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
+def choice_field(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
     """A field that holds one of a few names."""
     return dataclasses.field(default=default, metadata={"options": tuple(options)})
 
 
-def holds(base: type[Part], default: Any) -> Any:
-    """A field that holds a part of the slot that ``base`` opens."""
+def component_field(base: type[Component], default: Any) -> Any:
+    """A field that holds a part of the role that ``base`` opens."""
     return dataclasses.field(default=default, metadata={"base": base})
 
 
-def holds_many(base: type[Part], default: tuple[Any, ...] = ()) -> Any:
-    """A field that holds any number of parts of one slot, as a tuple."""
+def component_tuple_field(base: type[Component], default: tuple[Any, ...] = ()) -> Any:
+    """A field that holds any number of parts of one role, as a tuple."""
     return dataclasses.field(default=default, metadata={"each": base})
 
 
@@ -229,24 +231,29 @@ class _PartType(ABCMeta):
 
 
 @dataclass(frozen=True)
-class Part(metaclass=_PartType):
+class Component(metaclass=_PartType):
     """Base of every replaceable part of the formula.
 
-    ``class Corruption(Part, slot="corruption")`` opens a slot and is abstract; every class below it is a part, is
-    entered in one table (see `registered`) and must be a frozen dataclass.
-    Fields annotated ``float`` are numbers; other fields are structure. `number`, `whole`, `wholes`, `choice`, `holds`
-    and `holds_many` declare what a field may hold, which is checked when the part is made.
+    ``class Corruption(Component, role="corruption")`` opens a role and is abstract; every class below it is a part, is
+    entered in one table (see `list_components`) and must be a frozen dataclass.
+    Fields annotated ``float`` are numbers; other fields are structure. `float_field`, `int_field`,
+    `int_tuple_field`, `choice_field`, `component_field`
+    and `component_tuple_field` declare what a field may hold, which is checked when the part is made.
     """
 
-    slot: ClassVar[str]
+    role: ClassVar[str]
 
-    def __init_subclass__(cls, slot: str | None = None) -> None:
+    def __init_subclass__(cls, role: str | None = None) -> None:
         super().__init_subclass__()
-        if slot is not None:
-            cls.slot = slot
+        if role is not None:
+            cls.role = role
             return
-        if not hasattr(cls, "slot"):
-            raise InvalidPart(f"{cls.__name__} has no slot: derive it from Corruption, Likelihood or another of them.")
+        if not hasattr(cls, "role"):
+            raise InvalidPart(f"{cls.__name__} has no role: derive it from Corruption, Likelihood or another of them.")
+        for former, now in former_names.HOOKS.items():
+            if former in vars(cls) and now not in vars(cls) and hasattr(cls, now):
+                warnings.warn(f"{cls.__name__}.{former} is now called {now}. Rename it.", FutureWarning, stacklevel=2)
+                setattr(cls, now, vars(cls)[former])
         register(cls)
         give_plain_keys(cls)
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, partial(_unflatten, cls), _flatten)
@@ -254,7 +261,7 @@ class Part(metaclass=_PartType):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         fields = {field.name for field in dataclasses.fields(cls)}
         for one in cls.__mro__:
-            for name, kind in vars(one).get("__annotations__", {}).items() if issubclass(one, Part) else ():
+            for name, kind in vars(one).get("__annotations__", {}).items() if issubclass(one, Component) else ():
                 if name not in fields and "ClassVar" not in str(kind):
                     mend = "Write @dataclass(frozen=True) above it."
                     raise InvalidPart(f"{one.__name__} declares {name!r}, but is no dataclass. {mend}")
@@ -307,9 +314,9 @@ class Part(metaclass=_PartType):
 
 def inner_parameters(name: str, value: Any) -> dict[str, Any]:
     """The parameters of a part in field ``a``, as ``a__b``, or of each of several parts, as ``a__0__b``."""
-    if isinstance(value, Part):
+    if isinstance(value, Component):
         return {f"{name}__{inner}": its for inner, its in value.get_params().items()}
-    if not isinstance(value, tuple | list) or not all(isinstance(one, Part) for one in value):
+    if not isinstance(value, tuple | list) or not all(isinstance(one, Component) for one in value):
         return {}
     found: dict[str, Any] = {}
     for i, one in enumerate(value):
@@ -325,7 +332,7 @@ def with_parameter(where: str, holder: Any, path: str, value: Any) -> Any:
     InvalidPart
         If ``holder``, which is at ``where``, has no such parameter.
     """
-    if isinstance(holder, Part):
+    if isinstance(holder, Component):
         return holder.replace(**{path: value})
     first, _, rest = path.partition("__")
     if isinstance(holder, tuple | list) and first.isdecimal() and int(first) < len(holder):
@@ -368,25 +375,27 @@ def _plain_key(value: Any) -> Any:
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
-def registered(slot: str | None = None) -> dict[str, type[Part]]:
-    """Every part that has been imported, by name; one slot's only, where one is given.
+def list_components(role: str | None = None) -> dict[str, type[Component]]:
+    """Every part that has been imported, by name; one role's only, where one is given.
 
     >>> import diabolo.core.corruptions
     >>> "Masking" in registered("corruption")
     True
     """
-    return {name: cls for name, cls in Registered(Part).items() if slot in (None, cls.slot)}
+    return {name: cls for name, cls in Registered(Component).items() if role in (None, cls.role)}
 
 
 # -- a part is a pytree -----------------------------------------------------------------------------------------------
 
 
 def _is_branch(field: dataclasses.Field[Any], value: Any) -> bool:
-    holds_parts = isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value))
+    holds_parts = isinstance(value, Component) or (
+        isinstance(value, tuple) and any(isinstance(v, Component) for v in value)
+    )
     return holds_parts or _is_number(field)
 
 
-def _split(part: Part) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+def _split(part: Component) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
     branches, structure = {}, []
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
@@ -397,18 +406,18 @@ def _split(part: Part) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
     return branches, tuple(structure)
 
 
-def _flatten(part: Part) -> tuple[tuple[Any, ...], Any]:
+def _flatten(part: Component) -> tuple[tuple[Any, ...], Any]:
     branches, structure = _split(part)
     return tuple(branches.values()), (tuple(branches), structure)
 
 
-def _flatten_with_keys(part: Part) -> tuple[tuple[tuple[Any, Any], ...], Any]:
+def _flatten_with_keys(part: Component) -> tuple[tuple[tuple[Any, Any], ...], Any]:
     branches, structure = _split(part)
     keyed = tuple((jax.tree_util.GetAttrKey(name), value) for name, value in branches.items())
     return keyed, (tuple(branches), structure)
 
 
-def _unflatten(cls: type[Part], aux: Any, children: Iterator[Any]) -> Part:
+def _unflatten(cls: type[Component], aux: Any, children: Iterator[Any]) -> Component:
     # Not through __init__: the leaves may be tracers, arrays or placeholders, which no range check could read.
     names, structure = aux
     part = object.__new__(cls)
@@ -427,7 +436,7 @@ def to_json(value: Any) -> Any:
     >>> to_json(Masking(0.25))
     {'part': 'Masking', 'p': 0.25}
     """
-    if isinstance(value, Part):
+    if isinstance(value, Component):
         fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"part": type(value).__name__, **fields}
     if isinstance(value, tuple | list | np.ndarray):
@@ -452,16 +461,16 @@ def from_json(value: Any, known: Mapping[str, type] | None = None) -> Any:
         If it has no such parameter, or not with this value.
     """
     if isinstance(value, dict) and "part" in value:
-        parts, name = Registered(Part) if known is None else known, value["part"]
+        parts, name = Registered(Component) if known is None else known, value["part"]
         cls = parts.get(name) if isinstance(name, str) else None
-        if cls is None or not issubclass(cls, Part):
+        if cls is None or not issubclass(cls, Component):
             mend = "Import the module that defines it" if known is None else "Give its class: load(path, classes=[...])"
-            raise UnknownPart(f"There is no part named {name!r}. {meant(name, parts)} Is it your own? {mend}.")
+            raise UnknownPart(f"There is no part named {name!r}. {suggest(name, parts)} Is it your own? {mend}.")
         given = {name: from_json(inner, known) for name, inner in value.items() if name != "part"}
         fields = [field.name for field in dataclasses.fields(cls)]
         for name in given:
             if name not in fields:
-                raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {meant(name, fields)}")
+                raise InvalidPart(f"{cls.__name__} has no parameter {name!r}. {suggest(name, fields)}")
         return cls(**given)
     if isinstance(value, list):
         return tuple(from_json(item, known) for item in value)

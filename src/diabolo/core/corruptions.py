@@ -15,19 +15,28 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..errors import InvalidPart
-from .component import Part, choice, holds_many, number
+from .component import Component, choice_field, component_tuple_field, float_field
 
-__all__ = ["Chain", "Corruption", "GaussianNoise", "Masking", "Missing", "NoCorruption", "OneOf", "SaltAndPepper"]
+__all__ = [
+    "Chain",
+    "Corruption",
+    "GaussianNoise",
+    "MaskCells",
+    "Masking",
+    "NoCorruption",
+    "RandomChoice",
+    "SaltAndPepper",
+]
 
 Rows = Float[Array, "n d"]
 Bound = Float[Array, " d"]
 
 
-class Corruption(Part, slot="corruption"):
+class Corruption(Component, role="corruption"):
     """A random map of rows to rows."""
 
     @property
-    def hides(self) -> bool:
+    def produces_missing(self) -> bool:
         """Whether it makes cells missing, NaN; the encoder is then told which are."""
         return False
 
@@ -35,11 +44,11 @@ class Corruption(Part, slot="corruption"):
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         """Corrupt a batch, (n, d) → (n, d)."""
 
-    def bind(self, low: Bound, high: Bound) -> Self:
+    def fit_bounds(self, low: Bound, high: Bound) -> Self:
         """A copy that has learned what it needs from the training data's bounds per feature, each (d,)."""
         return self
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         """The same with its level multiplied, a share at most by what makes it 1; None, if it has no level."""
         return None
 
@@ -73,16 +82,16 @@ class GaussianNoise(Corruption):
     [[1.0, 1.0]]
     """
 
-    sigma: float = number(0.3, "[0, inf)")
-    features: str = choice("all", ("all", "varying"))
+    sigma: float = float_field(0.3, "[0, inf)")
+    features: str = choice_field("all", ("all", "varying"))
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return x + self.sigma * jax.random.normal(key, x.shape, x.dtype)
 
-    def bind(self, low: Bound, high: Bound) -> Self:
+    def fit_bounds(self, low: Bound, high: Bound) -> Self:
         return self if self.features == "all" else self.replace(sigma=self.sigma * (high > low))
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(sigma=self.sigma * factor)
 
 
@@ -107,9 +116,9 @@ class SaltAndPepper(Corruption):
     [[-1.0, -1.0]]
     """
 
-    p: float = number(0.3, "[0, 1]")
-    low: float | None = number(None)
-    high: float | None = number(None)
+    p: float = float_field(0.3, "[0, 1]")
+    low: float | None = float_field(None)
+    high: float | None = float_field(None)
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         if self.low is None or self.high is None:
@@ -117,10 +126,10 @@ class SaltAndPepper(Corruption):
         u = jax.random.uniform(key, x.shape, x.dtype)
         return jnp.where(u < self.p / 2, self.low, jnp.where(u < self.p, self.high, x))
 
-    def bind(self, low: Bound, high: Bound) -> Self:
+    def fit_bounds(self, low: Bound, high: Bound) -> Self:
         return self.replace(low=low if self.low is None else self.low, high=high if self.high is None else self.high)
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(p=min(1.0, self.p * factor))
 
 
@@ -143,17 +152,17 @@ class Masking(Corruption):
     [[0.0, 0.0]]
     """
 
-    p: float = number(0.3, "[0, 1]")
+    p: float = float_field(0.3, "[0, 1]")
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return x * jax.random.bernoulli(key, 1.0 - self.p, x.shape).astype(x.dtype)
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(p=min(1.0, self.p * factor))
 
 
 @dataclass(frozen=True)
-class Missing(Corruption):
+class MaskCells(Corruption):
     r"""x̃ = x where m = 1, and not known where m = 0, m ~ Bernoulli(1 − p), cell by cell.
 
     Unlike `Masking`, the encoder is told which cells are hidden. The likelihood is asked about them all the same, so
@@ -175,16 +184,16 @@ class Missing(Corruption):
     [[nan, nan]]
     """
 
-    p: float = number(0.3, "[0, 1]")
+    p: float = float_field(0.3, "[0, 1]")
 
     @property
-    def hides(self) -> bool:
+    def produces_missing(self) -> bool:
         return True
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return jnp.where(jax.random.bernoulli(key, self.p, x.shape), jnp.nan, x)
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(p=min(1.0, self.p * factor))
 
 
@@ -198,26 +207,26 @@ class Chain(Corruption):
     [[0.0, 0.0]]
     """
 
-    steps: tuple[Corruption, ...] = holds_many(Corruption)
+    steps: tuple[Corruption, ...] = component_tuple_field(Corruption)
 
     @property
-    def hides(self) -> bool:
-        return any(step.hides for step in self.steps)
+    def produces_missing(self) -> bool:
+        return any(step.produces_missing for step in self.steps)
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         for i, step in enumerate(self.steps):
             x = step(jax.random.fold_in(key, i), x)
         return x
 
-    def bind(self, low: Bound, high: Bound) -> Self:
-        return self.replace(steps=tuple(step.bind(low, high) for step in self.steps))
+    def fit_bounds(self, low: Bound, high: Bound) -> Self:
+        return self.replace(steps=tuple(step.fit_bounds(low, high) for step in self.steps))
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(steps=_all_times(self.steps, factor))
 
 
 @dataclass(frozen=True)
-class OneOf(Corruption):
+class RandomChoice(Corruption):
     """For each row one of several corruptions, each as likely as the others: for a denoiser that is told no level.
 
     Parameters
@@ -231,7 +240,7 @@ class OneOf(Corruption):
     [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
     """
 
-    options: tuple[Corruption, ...] = holds_many(Corruption, (NoCorruption(),))
+    options: tuple[Corruption, ...] = component_tuple_field(Corruption, (NoCorruption(),))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -239,8 +248,8 @@ class OneOf(Corruption):
             raise InvalidPart("OneOf.options must hold at least one Corruption; got none.")
 
     @property
-    def hides(self) -> bool:
-        return any(option.hides for option in self.options)
+    def produces_missing(self) -> bool:
+        return any(option.produces_missing for option in self.options)
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         chosen = jax.random.randint(jax.random.fold_in(key, len(self.options)), (len(x), 1), 0, len(self.options))
@@ -249,12 +258,12 @@ class OneOf(Corruption):
             corrupted = jnp.where(chosen == i, option(jax.random.fold_in(key, i), x), corrupted)
         return corrupted
 
-    def bind(self, low: Bound, high: Bound) -> Self:
-        return self.replace(options=tuple(option.bind(low, high) for option in self.options))
+    def fit_bounds(self, low: Bound, high: Bound) -> Self:
+        return self.replace(options=tuple(option.fit_bounds(low, high) for option in self.options))
 
-    def times(self, factor: float) -> Corruption | None:
+    def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(options=_all_times(self.options, factor))
 
 
 def _all_times(some: tuple[Corruption, ...], factor: float) -> tuple[Corruption, ...]:
-    return tuple(one.times(factor) or one for one in some)
+    return tuple(one.scale_level(factor) or one for one in some)

@@ -29,9 +29,9 @@ __all__ = [
     "Joint",
     "NegativeBinomial",
     "Normal",
-    "apart",
     "kl_bernoulli",
     "kl_divergence",
+    "split_columns",
 ]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -222,7 +222,7 @@ class Dirac(Distribution):
         return jnp.broadcast_to(self.value, shape + jnp.shape(self.value))
 
 
-def apart(x: Shaped[Array, "..."], widths: Sequence[int]) -> list[Shaped[Array, "..."]]:
+def split_columns(x: Shaped[Array, "..."], widths: Sequence[int]) -> list[Shaped[Array, "..."]]:
     """Blocks of so many coordinates, from the last axis."""
     return jnp.split(x, np.cumsum(widths)[:-1].tolist(), axis=-1)
 
@@ -241,11 +241,11 @@ class Joint(Distribution):
         return jnp.concatenate([block.mean for block in self.blocks], axis=-1)
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        pieces = zip(self.blocks, apart(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
+        pieces = zip(self.blocks, split_columns(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
         return jnp.concatenate([block.log_prob(piece) for block, piece in pieces], axis=-1)
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        pieces = zip(self.blocks, apart(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
+        pieces = zip(self.blocks, split_columns(x, [block.mean.shape[-1] for block in self.blocks]), strict=True)
         return jnp.concatenate([block.deviance(piece) for block, piece in pieces], axis=-1)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:

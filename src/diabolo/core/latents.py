@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .activations import ACTIVATIONS, activate, softplus
-from .component import Part, choice, whole
+from .component import Component, choice_field, int_field
 from .distributions import Dirac, Distribution, Normal
 
-__all__ = ["Code", "DiagonalGaussian", "Latent"]
+__all__ = ["Deterministic", "DiagonalGaussian", "Latent"]
 
 
-class Latent(Part, slot="latent"):
+class Latent(Component, role="latent"):
     """From the encoder's output (n, n_outputs) to a distribution over codes (n, n_latent)."""
 
     n_latent: int
@@ -39,7 +39,7 @@ class Latent(Part, slot="latent"):
 
 
 @dataclass(frozen=True)
-class Code(Latent):
+class Deterministic(Latent):
     """A deterministic code z = activation(h): all of the posterior's mass at one point.
 
     Parameters
@@ -56,8 +56,8 @@ class Code(Latent):
     """
 
     stochastic: ClassVar[bool] = False
-    n_latent: int = whole(2)
-    activation: str = choice("identity", tuple(ACTIVATIONS))
+    n_latent: int = int_field(2)
+    activation: str = choice_field("identity", tuple(ACTIVATIONS))
 
     @property
     def n_outputs(self) -> int:
@@ -93,7 +93,7 @@ class DiagonalGaussian(Latent):
     """
 
     stochastic: ClassVar[bool] = True
-    n_latent: int = whole(2)
+    n_latent: int = int_field(2)
 
     @property
     def n_outputs(self) -> int:

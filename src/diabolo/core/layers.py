@@ -24,16 +24,16 @@ __all__ = [
     "Dense",
     "Filter",
     "Fixed",
-    "Layers",
+    "IdentityModule",
+    "MLPModule",
     "Neighbors",
-    "Passed",
-    "PerRow",
-    "Plus",
+    "ResidualModule",
     "Skip",
     "TransposedConvolution",
     "TransposedConvolutions",
-    "UShaped",
-    "strides",
+    "UNetModule",
+    "Vmap",
+    "feature_map_sizes",
 ]
 
 # -- of rows ----------------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ class Dense(eqx.Module):
     bias: Float[Array, " n_out"]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, n_in: int, n_out: int) -> Dense:
+    def init(cls, rng: np.random.Generator, n_in: int, n_out: int) -> Dense:
         r"""W ~ U(−a, a) with a = √(6 / (n_in + n_out)) (Glorot & Bengio 2010, eq. 16), b = 0."""
         bound = np.sqrt(6.0 / (n_in + n_out))
         weight = rng.uniform(-bound, bound, (n_in, n_out)).astype(np.float32)
@@ -185,7 +185,7 @@ class Skip(eqx.Module):
         return self.linear(x) + self.module(within)  # type: ignore[operator]
 
 
-class Layers(eqx.Module):
+class MLPModule(eqx.Module):
     """Dense layers, with one activation between them and another after the last."""
 
     layers: tuple[Dense, ...]
@@ -198,14 +198,14 @@ class Layers(eqx.Module):
         return activate(self.output_activation, self.layers[-1](x))
 
 
-class Passed(eqx.Module):
+class IdentityModule(eqx.Module):
     """x ↦ x."""
 
     def __call__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
         return x
 
 
-class Plus(eqx.Module):
+class ResidualModule(eqx.Module):
     """x ↦ x + f(x)."""
 
     module: eqx.Module
@@ -214,7 +214,7 @@ class Plus(eqx.Module):
         return x + self.module(x)  # type: ignore[operator]
 
 
-class PerRow(eqx.Module):
+class Vmap(eqx.Module):
     """An ordinary Equinox module, which maps one row, made to map batches."""
 
     module: Callable[[Array], Array]
@@ -228,7 +228,7 @@ class PerRow(eqx.Module):
 # -- of images --------------------------------------------------------------------------------------------------------
 
 
-def strides(shape: tuple[int, ...], stride: int, n: int) -> list[tuple[int, int]]:
+def feature_map_sizes(shape: tuple[int, ...], stride: int, n: int) -> list[tuple[int, int]]:
     """Height and width of an image before and after each of n convolutions.
 
     >>> strides((28, 20), 2, 3)
@@ -254,7 +254,7 @@ class Convolution(eqx.Module):
     stride: int = eqx.field(static=True)
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int) -> Convolution:
+    def init(cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int) -> Convolution:
         r"""W ~ U(−a, a) with a = √(6 / (kernel²·(n_in + n_out))) (Glorot & Bengio 2010, eq. 16), b = 0."""
         return cls(_draw_kernel(rng, kernel, n_in, n_out), jax.device_put(np.zeros(n_out, np.float32)), stride)
 
@@ -274,7 +274,7 @@ class TransposedConvolution(eqx.Module):
     size: tuple[int, int] = eqx.field(static=True)
 
     @classmethod
-    def draw(
+    def init(
         cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int, size: tuple[int, int]
     ) -> TransposedConvolution:
         """As the convolution's: the bound is the same both ways."""
@@ -318,7 +318,7 @@ class TransposedConvolutions(eqx.Module):
         return images.reshape(*z.shape[:-1], height * width * channels)
 
 
-class UShaped(eqx.Module):
+class UNetModule(eqx.Module):
     """From rows that hold images to such rows: down to smaller images of more channels, and up again, by way of both.
 
     At each size a convolution that keeps it acts on the way down and on the way up, x ↦ x + f(activation(x)); what came

@@ -18,19 +18,19 @@ from jaxtyping import Array, Bool, Float
 from ..errors import InvalidPart
 from . import distributions
 from .activations import softplus
-from .component import Part, holds_many, number, wholes
+from .component import Component, component_tuple_field, float_field, int_tuple_field
 from .distributions import Distribution
 from .layers import Fixed
 
 __all__ = [
     "Bernoulli",
     "Categorical",
-    "Count",
+    "ColumnwiseLikelihood",
     "Gaussian",
     "HeteroscedasticGaussian",
     "LearnedGaussian",
     "Likelihood",
-    "Mixed",
+    "NegativeBinomial",
     "by_column",
 ]
 
@@ -39,7 +39,7 @@ Own = dict[str, Any]
 Support = Literal["real", "unit", "count"]
 
 
-class Likelihood(Part, slot="likelihood"):
+class Likelihood(Component, role="likelihood"):
     """From the decoder's output (…, n_outputs) to a density over rows (…, d)."""
 
     support: ClassVar[Support]
@@ -55,11 +55,11 @@ class Likelihood(Part, slot="likelihood"):
         """Which values each feature may take: all the same, unless refined."""
         return (self.support,) * n_features
 
-    def shown(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    def transform_input(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         """What an encoder reads in place of rows of such values: they themselves, unless refined."""
         return x
 
-    def cells(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
+    def expand_mask(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
         """A choice among a row's numbers, brought to whole cells: each number is one, unless refined."""
         return chosen
 
@@ -92,7 +92,7 @@ class Gaussian(Likelihood):
 
     support: ClassVar[Support] = "real"
     discrete: ClassVar[bool] = False
-    sigma: float = number(0.5**0.5, "(0, inf)")
+    sigma: float = float_field(0.5**0.5, "(0, inf)")
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         return distributions.Normal(eta, jnp.asarray(self.sigma))
@@ -124,7 +124,7 @@ class LearnedGaussian(Likelihood):
 
     support: ClassVar[Support] = "real"
     discrete: ClassVar[bool] = False
-    floor: float = number(1e-4, "(0, 1)")
+    floor: float = float_field(1e-4, "(0, 1)")
 
     def build(self, n_features: int) -> Own:
         floor = Fixed(jax.device_put(np.full(n_features, self.floor, np.float32)))
@@ -165,7 +165,7 @@ class HeteroscedasticGaussian(LearnedGaussian):
         return 2 * n_features
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
-        mean, delta = distributions.apart(eta, (eta.shape[-1] // 2,) * 2)
+        mean, delta = distributions.split_columns(eta, (eta.shape[-1] // 2,) * 2)
         return distributions.Normal(mean, softplus(own["spread"]) * jnp.exp(jnp.tanh(delta)) + own["floor"].value)
 
 
@@ -203,7 +203,7 @@ class Categorical(Likelihood):
     support: ClassVar[Support] = "unit"
     discrete: ClassVar[bool] = True
 
-    def cells(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
+    def expand_mask(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
         return jnp.broadcast_to(chosen[..., :1], chosen.shape)
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
@@ -211,7 +211,7 @@ class Categorical(Likelihood):
 
 
 @dataclass(frozen=True)
-class Count(Likelihood):
+class NegativeBinomial(Likelihood):
     r"""p(x | z) = NegativeBinomial(mean e^η, concentration r) on 0, 1, 2, …, r learned: one for each feature.
 
     Counts in tables vary more than a Poisson's; r → ∞ is the Poisson. Rows are not scaled; an encoder reads log(1 + x).
@@ -235,9 +235,9 @@ class Count(Likelihood):
 
     support: ClassVar[Support] = "count"
     discrete: ClassVar[bool] = True
-    floor: float = number(1e-3, "(0, 1)")
+    floor: float = float_field(1e-3, "(0, 1)")
 
-    def shown(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    def transform_input(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         return jnp.log1p(jnp.maximum(x, 0))  # corrupted rows may lie below
 
     def build(self, n_features: int) -> Own:
@@ -248,7 +248,7 @@ class Count(Likelihood):
 
 
 @dataclass(frozen=True)
-class Mixed(Likelihood):
+class ColumnwiseLikelihood(Likelihood):
     r"""p(x | z) = Π p_b(x_b | z): neighbouring columns of one kind are a block, each with a likelihood of its own.
 
     Each is normalised, so that log p is in nats and columns weigh by what they tell, whatever their scale.
@@ -272,8 +272,8 @@ class Mixed(Likelihood):
     """
 
     discrete: ClassVar[bool] = False
-    blocks: tuple[Likelihood, ...] = holds_many(Likelihood)
-    widths: tuple[int, ...] = wholes(())
+    blocks: tuple[Likelihood, ...] = component_tuple_field(Likelihood)
+    widths: tuple[int, ...] = int_tuple_field(())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -295,13 +295,13 @@ class Mixed(Likelihood):
     def supports(self, n_features: int) -> tuple[Support, ...]:
         return tuple(support for block, width in self._of(n_features) for support in block.supports(width))
 
-    def shown(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        pieces = zip(self.blocks, distributions.apart(x, self.widths), strict=True)
-        return jnp.concatenate([block.shown(piece) for block, piece in pieces], axis=-1)
+    def transform_input(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        pieces = zip(self.blocks, distributions.split_columns(x, self.widths), strict=True)
+        return jnp.concatenate([block.transform_input(piece) for block, piece in pieces], axis=-1)
 
-    def cells(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
-        pieces = zip(self.blocks, distributions.apart(chosen, self.widths), strict=True)
-        return jnp.concatenate([block.cells(piece) for block, piece in pieces], axis=-1)
+    def expand_mask(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
+        pieces = zip(self.blocks, distributions.split_columns(chosen, self.widths), strict=True)
+        return jnp.concatenate([block.expand_mask(piece) for block, piece in pieces], axis=-1)
 
     def build(self, n_features: int) -> Own:
         own = enumerate(block.build(width) for block, width in self._of(n_features))
@@ -310,22 +310,24 @@ class Mixed(Likelihood):
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         sizes = tuple(block.n_outputs(width) for block, width in zip(self.blocks, self.widths, strict=True))
         found = []
-        for i, (block, piece) in enumerate(zip(self.blocks, distributions.apart(eta, sizes), strict=True)):
+        for i, (block, piece) in enumerate(zip(self.blocks, distributions.split_columns(eta, sizes), strict=True)):
             its_own = {name.removeprefix(f"{i}."): value for name, value in own.items() if name.startswith(f"{i}.")}
             found.append(block(piece, its_own))
         return distributions.Joint(tuple(found))
 
 
-_BY_KIND: dict[str, Likelihood] = {"boolean": Bernoulli(), "count": Count(), "category": Categorical()}
+_BY_KIND: dict[str, Likelihood] = {"boolean": Bernoulli(), "count": NegativeBinomial(), "category": Categorical()}
 
 
-def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> Mixed:
+def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> ColumnwiseLikelihood:
     """The likelihood of a table's encoded rows: each kind of column has its own, numbers the one given.
 
     >>> by_column([("number", 2), ("category", 3)], LearnedGaussian())
     Mixed(blocks=(LearnedGaussian(floor=0.0001), Categorical()), widths=(2, 3))
     """
-    return Mixed(tuple(_BY_KIND.get(kind, numbers) for kind, _ in blocks), tuple(width for _, width in blocks))
+    return ColumnwiseLikelihood(
+        tuple(_BY_KIND.get(kind, numbers) for kind, _ in blocks), tuple(width for _, width in blocks)
+    )
 
 
 def _learned_from_one(n_features: int, floor: float) -> Float[Array, " d"]:

@@ -20,24 +20,24 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import jax_config
 from ..errors import InvalidPart
-from .component import Part, choice, holds, holds_many, whole
+from .component import Component, choice_field, component_field, component_tuple_field, int_field
 from .corruptions import Corruption, NoCorruption
 from .distributions import Distribution
-from .latents import Code, Latent
+from .latents import Deterministic, Latent
 from .layers import Fixed
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
-from .objectives import Draws, Objective, Reconstruction, Terms
+from .objectives import LossTerms, Objective, PosteriorSamples, Reconstruction
 from .penalties import ForwardPass, Penalty, mean_over_rows
 from .priors import Prior, StandardNormal
 
-__all__ = ["Model", "Recipe", "Skeleton", "Weights", "loss"]
+__all__ = ["Model", "Recipe", "StaticTree", "Weights", "loss"]
 
 _PACKED_SIZE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Recipe(Part):
+class Recipe(Component):
     """One autoencoder as a value: a part for every slot of the formula.
 
     Raises
@@ -51,32 +51,32 @@ class Recipe(Part):
     (16, 32)
     """
 
-    slot: ClassVar[str] = "recipe"
+    role: ClassVar[str] = "recipe"
 
-    corruption: Corruption = holds(Corruption, NoCorruption())
-    encoder: Network = holds(Network, MLP())
-    latent: Latent = holds(Latent, Code())
-    prior: Prior = holds(Prior, StandardNormal())
-    decoder: Network | None = holds(Network, None)
+    corruption: Corruption = component_field(Corruption, NoCorruption())
+    encoder: Network = component_field(Network, MLP())
+    latent: Latent = component_field(Latent, Deterministic())
+    prior: Prior = component_field(Prior, StandardNormal())
+    decoder: Network | None = component_field(Network, None)
     """None: the encoder, mirrored."""
-    likelihood: Likelihood = holds(Likelihood, Gaussian())
-    objective: Objective = holds(Objective, Reconstruction())
-    penalties: tuple[Penalty, ...] = holds_many(Penalty)
-    n_targets: int = whole(0, "[0, 2147483647]")
+    likelihood: Likelihood = component_field(Likelihood, Gaussian())
+    objective: Objective = component_field(Objective, Reconstruction())
+    penalties: tuple[Penalty, ...] = component_tuple_field(Penalty)
+    n_targets: int = int_field(0, "[0, 2147483647]")
     """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
     them, p(y | z). 0: the row itself is told, p(x | z)."""
-    missing: str = choice("refused", ("refused", "told"))
-    """Whether a cell may be NaN, that is, not known; "told", whatever is given, if the corruption hides cells.
+    missing: str = choice_field("error", ("error", "mask"))
+    """Whether a cell may be NaN, that is, not known; "mask", whatever is given, if the corruption hides cells.
 
-    "told": the encoder reads 0 in its place and, beside the row, as many numbers more that say which cells are missing;
+    "mask": the encoder reads 0 in its place and, beside the row, as many numbers more that say which cells are missing;
     the likelihood is that of the known ones, p(x_known | z), which leaves out the others exactly (Nazábal et al. 2020,
     eq. 2; Mattei & Frellsen 2019, eq. 4)."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):
-            object.__setattr__(self, "decoder", self.encoder.mirrored())
-        if isinstance(self.corruption, Corruption) and self.corruption.hides:
-            object.__setattr__(self, "missing", "told")
+            object.__setattr__(self, "decoder", self.encoder.reversed())
+        if isinstance(self.corruption, Corruption) and self.corruption.produces_missing:
+            object.__setattr__(self, "missing", "mask")
         super().__post_init__()
         if self.objective.needs_posterior and not self.latent.stochastic:
             raise InvalidPart(
@@ -91,14 +91,14 @@ class Recipe(Part):
                 )
 
     @property
-    def judging(self) -> Self:
+    def for_validation(self) -> Self:
         """The recipe by which held-out rows are judged: this one, but clean rows where there are targets.
 
         A denoiser's rows stay corrupted, since on clean ones the identity would be the best.
         """
         return self.replace(corruption=NoCorruption()) if self.n_targets else self
 
-    def parted(self, rows: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, "n t"]]:
+    def split_targets(self, rows: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, "n t"]]:
         """What the encoder reads of the rows, and what the likelihood is asked about."""
         if not self.n_targets:
             return rows, rows
@@ -107,24 +107,24 @@ class Recipe(Part):
     def corrupted(self, key: PRNGKeyArray, x: Float[Array, "n r"]) -> Float[Array, "n r"]:
         """x̃ = g(x); what is missing stays missing."""
         noisy = self.corruption(key, x)
-        if self.missing == "refused":
+        if self.missing == "error":
             return noisy
-        if self.corruption.hides and not self.n_targets:
+        if self.corruption.produces_missing and not self.n_targets:
             hidden = jnp.isnan(noisy)
-            noisy = jnp.where(self.likelihood.cells(hidden), jnp.nan, jnp.where(hidden, x, noisy))
+            noisy = jnp.where(self.likelihood.expand_mask(hidden), jnp.nan, jnp.where(hidden, x, noisy))
         return jnp.where(jnp.isnan(x), x, noisy)
 
-    def shown(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
+    def encoder_input(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
         """What the encoder reads of rows."""
-        shown = x if self.n_targets else self.likelihood.shown(x)
-        if self.missing == "refused":
+        shown = x if self.n_targets else self.likelihood.transform_input(x)
+        if self.missing == "error":
             return shown
         unknown = jnp.isnan(x)
         return jnp.concatenate([jnp.where(unknown, 0, shown), unknown.astype(x.dtype)], axis=-1)
 
-    def bind(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
+    def fit_bounds(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """A copy whose corruption has learned the training data's bounds per feature."""
-        return self.replace(corruption=self.corruption.bind(low, high))
+        return self.replace(corruption=self.corruption.fit_bounds(low, high))
 
 
 class Weights(eqx.Module):
@@ -135,13 +135,13 @@ class Weights(eqx.Module):
     likelihood: dict[str, Any]
     penalties: tuple[dict[str, Any], ...] = ()
 
-    def apart(self) -> tuple[Any, Skeleton]:
+    def partition(self) -> tuple[Any, StaticTree]:
         """Split into the arrays, which a program takes as arguments, and the rest, which decides which one it is."""
         arrays, rest = eqx.partition(self, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
-        return arrays, Skeleton(tree, tuple(leaves))
+        return arrays, StaticTree(tree, tuple(leaves))
 
-    def trainable(self, *, packed: bool = False) -> tuple[Any, Any, Skeleton]:
+    def trainable(self, *, packed: bool = False) -> tuple[Any, Any, StaticTree]:
         """Split into the arrays that are trained, those that are `core.layers.Fixed`, and the rest.
 
         ``packed``: the trained arrays as one vector, if they are small, so that one kernel updates all of them. Large
@@ -157,9 +157,9 @@ class Weights(eqx.Module):
         some, inner = jax.tree.flatten(arrays)
         small = sum(array.size for array in some) <= _PACKED_SIZE and all(a.dtype == np.float32 for a in some)
         if not (packed and small and some):
-            return arrays, fixed, Skeleton(tree, tuple(leaves))
+            return arrays, fixed, StaticTree(tree, tuple(leaves))
         vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
-        return vector, fixed, Skeleton(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
+        return vector, fixed, StaticTree(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
 
 
 class _Packing(NamedTuple):
@@ -177,15 +177,15 @@ class _Packing(NamedTuple):
         return jax.tree.unflatten(self.tree, [piece.reshape(shape) for piece, shape in pieces])
 
 
-class Skeleton(NamedTuple):
+class StaticTree(NamedTuple):
     """Weights without their arrays; hashable."""
 
     tree: Any
     leaves: tuple[Any, ...]
     packing: _Packing | None = None
 
-    def with_arrays(self, arrays: Any, fixed: Any = None) -> Weights:
-        """Put the weights together again: the inverse of `Weights.apart` and `Weights.trainable`."""
+    def combine(self, arrays: Any, fixed: Any = None) -> Weights:
+        """Put the weights together again: the inverse of `Weights.partition` and `Weights.trainable`."""
         if self.packing is not None:
             arrays = self.packing.unpack(arrays)
         pieces = (arrays, jax.tree.unflatten(self.tree, self.leaves))
@@ -210,8 +210,8 @@ class Model(eqx.Module):
         rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng([seed, 0])
         latent, likelihood, n_told = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
         weights = Weights(
-            encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "told")), latent.n_outputs),
-            decoder=(recipe.decoder or recipe.encoder.mirrored()).build(
+            encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "mask")), latent.n_outputs),
+            decoder=(recipe.decoder or recipe.encoder.reversed()).build(
                 rng, latent.n_latent, likelihood.n_outputs(n_told)
             ),
             likelihood=likelihood.build(n_told),
@@ -220,9 +220,9 @@ class Model(eqx.Module):
         return cls(recipe, weights)
 
     @jax_config.standard()
-    def bind(self, low: np.ndarray, high: np.ndarray) -> Model:
+    def fit_bounds(self, low: np.ndarray, high: np.ndarray) -> Model:
         """A copy whose corruption has learned the training data's bounds per feature."""
-        return Model(self.recipe.bind(jax.device_put(low), jax.device_put(high)), self.weights)
+        return Model(self.recipe.fit_bounds(jax.device_put(low), jax.device_put(high)), self.weights)
 
     @property
     def prior(self) -> Distribution:
@@ -231,7 +231,7 @@ class Model(eqx.Module):
 
     def encode(self, x: Float[Array, "n d"]) -> Distribution:
         """q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
-        return self.recipe.latent(self.weights.encoder(self.recipe.shown(x)))  # type: ignore[operator]
+        return self.recipe.latent(self.weights.encoder(self.recipe.encoder_input(x)))  # type: ignore[operator]
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
         """p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
@@ -240,7 +240,7 @@ class Model(eqx.Module):
     def log_likelihood(self, told: Float[Array, "..."], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
         """log p(x | z) of each row, in nats: of the cells that are known."""
         density = self.decode(z)
-        if self.recipe.missing == "refused":
+        if self.recipe.missing == "error":
             return density.log_prob(told).sum(-1)
         known = ~jnp.isnan(told)  # what is not is 0 on the way, since the gradient of an unused NaN is NaN
         return jnp.where(known, density.log_prob(jnp.where(known, told, 0)), 0).sum(-1)
@@ -261,16 +261,16 @@ def _borne_by_some(
     q: Distribution,
     beta: Float[Array, ""],
     key: PRNGKeyArray,
-) -> tuple[Terms, Float[Array, "m n k"]]:
+) -> tuple[LossTerms, Float[Array, "m n k"]]:
     """An objective's terms, whose gradient is that of a few draws for each row; and those draws."""
     objective = model.recipe.objective
     fixed, fixed_z, fixed_q = jax.lax.stop_gradient((eqx.filter(model, eqx.is_array), z, q))
     fixed = eqx.combine(fixed, model)
-    seen = Draws(fixed.log_likelihood(told, fixed_z), fixed_z, fixed_q, model.prior)
-    terms: Terms = objective(seen, beta)
-    chosen = objective.bearers(jax.random.fold_in(key, 1), seen)
+    seen = PosteriorSamples(fixed.log_likelihood(told, fixed_z), fixed_z, fixed_q, model.prior)
+    terms: LossTerms = objective(seen, beta)
+    chosen = objective.select_gradient_samples(jax.random.fold_in(key, 1), seen)
     some = jnp.take_along_axis(z, chosen[..., None], axis=0)
-    bearer = -Draws(model.log_likelihood(told, some), some, q, model.prior).log_weights().mean(0)
+    bearer = -PosteriorSamples(model.log_likelihood(told, some), some, q, model.prior).log_weights().mean(0)
     return terms._replace(loss=terms.loss + bearer - jax.lax.stop_gradient(bearer)), some
 
 
@@ -296,15 +296,15 @@ def loss(
         1 for a row that counts, 0 for padding.
     """
     recipe = model.recipe
-    x, told = recipe.parted(rows)
+    x, told = recipe.split_targets(rows)
     corruption_key, latent_key = jax.random.split(key)
     corrupted = recipe.corrupted(corruption_key, x)
     q = model.encode(corrupted)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
-    if recipe.objective.n_bearers:
+    if recipe.objective.n_gradient_samples:
         terms, z = _borne_by_some(model, told, z, q, beta, latent_key)
     else:
-        terms = recipe.objective(Draws(model.log_likelihood(told, z), z, q, model.prior), beta)
+        terms = recipe.objective(PosteriorSamples(model.log_likelihood(told, z), z, q, model.prior), beta)
 
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())

@@ -18,22 +18,22 @@ from jaxtyping import PRNGKeyArray
 
 from ..errors import InvalidPart
 from .activations import ACTIVATIONS
-from .component import Part, choice, holds, whole, wholes
+from .component import Component, choice_field, component_field, int_field, int_tuple_field
 from .layers import (
     Convolution,
     Convolutions,
     Dense,
     Filter,
     Fixed,
-    Layers,
+    IdentityModule,
+    MLPModule,
     Neighbors,
-    Passed,
-    Plus,
+    ResidualModule,
     Skip,
     TransposedConvolution,
     TransposedConvolutions,
-    UShaped,
-    strides,
+    UNetModule,
+    feature_map_sizes,
 )
 
 __all__ = [
@@ -54,14 +54,14 @@ _CELLS_PER_STEP = 1 << 15
 """Of a network that learns the same of every column, where rows have many."""
 
 
-class Network(Part, slot="network"):
+class Network(Component, role="network"):
     """What stands in the encoder's and the decoder's place."""
 
     @abstractmethod
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         """Make the weights: a module that maps (n, n_in) to (n, n_out). `key_from` turns ``rng`` into a JAX key."""
 
-    def mirrored(self) -> Network:
+    def reversed(self) -> Network:
         """The same network read backwards: the default decoder to this encoder. Refine it where order matters."""
         return self
 
@@ -98,16 +98,16 @@ class MLP(Network):
     (8, 16)
     """
 
-    hidden: tuple[int, ...] = wholes((128,))
-    activation: str = choice("silu", tuple(ACTIVATIONS))
-    output_activation: str = choice("identity", tuple(ACTIVATIONS))
+    hidden: tuple[int, ...] = int_tuple_field((128,))
+    activation: str = choice_field("silu", tuple(ACTIVATIONS))
+    output_activation: str = choice_field("identity", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         sizes = (n_in, *self.hidden, n_out)
-        layers = tuple(Dense.draw(rng, a, b) for a, b in pairwise(sizes))
-        return Layers(layers, self.activation, self.output_activation)
+        layers = tuple(Dense.init(rng, a, b) for a, b in pairwise(sizes))
+        return MLPModule(layers, self.activation, self.output_activation)
 
-    def mirrored(self) -> Network:
+    def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
 
 
@@ -135,14 +135,14 @@ class SkipMLP(Network):
     (5, 2)
     """
 
-    hidden: tuple[int, ...] = wholes((128,))
-    activation: str = choice("silu", tuple(ACTIVATIONS))
+    hidden: tuple[int, ...] = int_tuple_field((128,))
+    activation: str = choice_field("silu", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         module = _silent(MLP(self.hidden, self.activation).build(rng, n_in, n_out))
-        return Skip(Dense.draw(rng, n_in, n_out), module, *_unbounded(n_in))
+        return Skip(Dense.init(rng, n_in, n_out), module, *_unbounded(n_in))
 
-    def mirrored(self) -> Network:
+    def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
 
 
@@ -185,16 +185,16 @@ class NeighborFilter(Network):
     [[1.0, 1.0, 1.0]]
     """
 
-    hidden: tuple[int, ...] = wholes((128,))
-    activation: str = choice("silu", tuple(ACTIVATIONS))
-    n_neighbors: int = whole(32)
-    n_nearest: int = whole(9)
-    n_shared: int = whole(16)
+    hidden: tuple[int, ...] = int_tuple_field((128,))
+    activation: str = choice_field("silu", tuple(ACTIVATIONS))
+    n_neighbors: int = int_field(32)
+    n_nearest: int = int_field(9)
+    n_shared: int = int_field(16)
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         _require_equal(self, n_in, n_out)
         n_read, low_high = min(self.n_nearest, self.n_neighbors, n_in), _unbounded(n_in)
-        first, last = Dense.draw(rng, n_read + 3, self.n_shared), Dense.draw(rng, self.n_shared, 1)
+        first, last = Dense.init(rng, n_read + 3, self.n_shared), Dense.init(rng, self.n_shared, 1)
         return Filter(
             neighbors=Neighbors.identity(n_in, min(self.n_neighbors, n_in)),
             first=first,
@@ -206,7 +206,7 @@ class NeighborFilter(Network):
             high=low_high[1],
         )
 
-    def mirrored(self) -> Network:
+    def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
 
     def rows_per_step(self, n_in: int) -> int:
@@ -243,7 +243,7 @@ class Identity(Network):
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         _require_equal(self, n_in, n_out)
-        return Passed()
+        return IdentityModule()
 
 
 @dataclass(frozen=True)
@@ -266,14 +266,14 @@ class Residual(Network):
     (5, 3)
     """
 
-    network: Network = holds(Network, MLP())
+    network: Network = component_field(Network, MLP())
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         _require_equal(self, n_in, n_out)
-        return Plus(self.network.build(rng, n_in, n_out))
+        return ResidualModule(self.network.build(rng, n_in, n_out))
 
-    def mirrored(self) -> Network:
-        return self.replace(network=self.network.mirrored())
+    def reversed(self) -> Network:
+        return self.replace(network=self.network.reversed())
 
 
 def _require_equal(part: Network, n_in: int, n_out: int) -> None:
@@ -324,22 +324,22 @@ class Convolutional(Network):
     TransposedConvolutional(shape=(8, 8, 1), channels=(16, 8), kernel=4, stride=2, activation='silu')
     """
 
-    shape: tuple[int, int, int] = wholes(length=3)
-    channels: tuple[int, ...] = wholes((32, 64))
-    kernel: int = whole(4)
-    stride: int = whole(2)
-    activation: str = choice("silu", tuple(ACTIVATIONS))
+    shape: tuple[int, int, int] = int_tuple_field(length=3)
+    channels: tuple[int, ...] = int_tuple_field((32, 64))
+    kernel: int = int_field(4)
+    stride: int = int_field(2)
+    activation: str = choice_field("silu", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         if n_in != prod(self.shape):
             raise InvalidPart(_misfit(self, f"reads rows of {n_in} features"))
         channels = (self.shape[2], *self.channels)
-        layers = tuple(Convolution.draw(rng, self.kernel, a, b, self.stride) for a, b in pairwise(channels))
-        height, width = strides(self.shape, self.stride, len(layers))[-1]
-        head = Dense.draw(rng, height * width * channels[-1], n_out)
+        layers = tuple(Convolution.init(rng, self.kernel, a, b, self.stride) for a, b in pairwise(channels))
+        height, width = feature_map_sizes(self.shape, self.stride, len(layers))[-1]
+        head = Dense.init(rng, height * width * channels[-1], n_out)
         return Convolutions(self.shape, layers, head, self.activation)
 
-    def mirrored(self) -> Network:
+    def reversed(self) -> Network:
         return TransposedConvolutional(self.shape, self.channels[::-1], self.kernel, self.stride, self.activation)
 
 
@@ -374,26 +374,26 @@ class TransposedConvolutional(Network):
     (3, 5, 784)
     """
 
-    shape: tuple[int, int, int] = wholes(length=3)
-    channels: tuple[int, ...] = wholes((64, 32))
-    kernel: int = whole(4)
-    stride: int = whole(2)
-    activation: str = choice("silu", tuple(ACTIVATIONS))
+    shape: tuple[int, int, int] = int_tuple_field(length=3)
+    channels: tuple[int, ...] = int_tuple_field((64, 32))
+    kernel: int = int_field(4)
+    stride: int = int_field(2)
+    activation: str = choice_field("silu", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         if n_out % prod(self.shape):
             raise InvalidPart(_misfit(self, f"makes rows of {n_out} numbers"))
         channels = (*self.channels, n_out // (self.shape[0] * self.shape[1]))
-        smallest, *sizes = strides(self.shape, self.stride, len(self.channels))[::-1]
+        smallest, *sizes = feature_map_sizes(self.shape, self.stride, len(self.channels))[::-1]
         start = (*smallest, channels[0])
-        stem = Dense.draw(rng, n_in, prod(start))
+        stem = Dense.init(rng, n_in, prod(start))
         layers = tuple(
-            TransposedConvolution.draw(rng, self.kernel, a, b, self.stride, size)
+            TransposedConvolution.init(rng, self.kernel, a, b, self.stride, size)
             for (a, b), size in zip(pairwise(channels), sizes, strict=True)
         )
         return TransposedConvolutions(start, stem, layers, n_out // prod(self.shape), self.activation)
 
-    def mirrored(self) -> Network:
+    def reversed(self) -> Network:
         return Convolutional(self.shape, self.channels[::-1], self.kernel, self.stride, self.activation)
 
 
@@ -431,10 +431,10 @@ class UNet(Network):
     (5, 64)
     """
 
-    shape: tuple[int, int, int] = wholes(length=3)
-    channels: tuple[int, ...] = wholes((32, 64, 128))
-    kernel: int = whole(3)
-    activation: str = choice("silu", tuple(ACTIVATIONS))
+    shape: tuple[int, int, int] = int_tuple_field(length=3)
+    channels: tuple[int, ...] = int_tuple_field((32, 64, 128))
+    kernel: int = int_field(3)
+    activation: str = choice_field("silu", tuple(ACTIVATIONS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -445,13 +445,13 @@ class UNet(Network):
         if {n_in, n_out} != {prod(self.shape)}:
             raise InvalidPart(_misfit(self, f"reads rows of {n_in} and makes rows of {n_out} numbers"))
         steps = list(pairwise((self.shape[2], *self.channels)))
-        sizes = strides(self.shape, 2, len(steps))
-        return UShaped(
+        sizes = feature_map_sizes(self.shape, 2, len(steps))
+        return UNetModule(
             shape=self.shape,
-            down=tuple(Convolution.draw(rng, 4, a, b, 2) for a, b in steps),
-            before=tuple(Convolution.draw(rng, self.kernel, c, c, 1) for c in self.channels),
-            after=tuple(Convolution.draw(rng, self.kernel, c, c, 1) for c in self.channels),
-            up=tuple(TransposedConvolution.draw(rng, 4, b, a, 2, sizes[i]) for i, (a, b) in enumerate(steps)),
+            down=tuple(Convolution.init(rng, 4, a, b, 2) for a, b in steps),
+            before=tuple(Convolution.init(rng, self.kernel, c, c, 1) for c in self.channels),
+            after=tuple(Convolution.init(rng, self.kernel, c, c, 1) for c in self.channels),
+            up=tuple(TransposedConvolution.init(rng, 4, b, a, 2, sizes[i]) for i, (a, b) in enumerate(steps)),
             activation=self.activation,
         )
 

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .component import Part, holds, whole
+from .component import Component, component_field, int_field
 from .distributions import Distribution, kl_divergence
 from .schedules import Constant, Schedule
 
-__all__ = ["ELBO", "Draws", "ImportanceWeighted", "Objective", "Reconstruction", "Terms"]
+__all__ = ["ELBO", "ImportanceWeighted", "LossTerms", "Objective", "PosteriorSamples", "Reconstruction"]
 
 
-class Terms(NamedTuple):
+class LossTerms(NamedTuple):
     """An objective's value, row by row."""
 
     loss: Float[Array, " n"]
@@ -26,7 +26,7 @@ class Terms(NamedTuple):
     """The terms by name, for the learning curves."""
 
 
-class Draws(NamedTuple):
+class PosteriorSamples(NamedTuple):
     """What an objective may look at: s codes for each of n rows, and what the model says of them."""
 
     log_likelihood: Float[Array, "s n"]
@@ -41,7 +41,7 @@ class Draws(NamedTuple):
         return self.log_likelihood + (self.prior.log_prob(self.z) - self.q.log_prob(self.z)).sum(-1)
 
 
-class Objective(Part, slot="objective"):
+class Objective(Component, role="objective"):
     """From s draws of the code to a number per row."""
 
     needs_posterior: ClassVar[bool]
@@ -51,20 +51,20 @@ class Objective(Part, slot="objective"):
 
     @property
     @abstractmethod
-    def annealing(self) -> Schedule:
+    def kl_schedule(self) -> Schedule:
         """The schedule of β."""
 
     @property
-    def n_bearers(self) -> int:
+    def n_gradient_samples(self) -> int:
         """Of how many draws' mean −log w, for each row, the gradient is taken in place of the loss's; 0: the loss's."""
         return 0
 
-    def bearers(self, key: PRNGKeyArray, seen: Draws) -> Int[Array, "m n"]:
-        """Which draws of each row those are, if there are any `n_bearers`."""
+    def select_gradient_samples(self, key: PRNGKeyArray, seen: PosteriorSamples) -> Int[Array, "m n"]:
+        """Which draws of each row those are, if there are any `n_gradient_samples`."""
         raise NotImplementedError
 
     @abstractmethod
-    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+    def __call__(self, seen: PosteriorSamples, beta: Float[Array, ""]) -> LossTerms:
         """The terms, row by row; ``beta`` weighs the KL term where there is one."""
 
 
@@ -73,15 +73,15 @@ class Reconstruction(Objective):
     r"""−log p(x | z): with a Gaussian of σ² = ½, ‖x − x̂‖² and a constant; with a Bernoulli, the cross-entropy."""
 
     needs_posterior: ClassVar[bool] = False
-    n_samples: int = whole(1)
+    n_samples: int = int_field(1)
 
     @property
-    def annealing(self) -> Schedule:
+    def kl_schedule(self) -> Schedule:
         return Constant()
 
-    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+    def __call__(self, seen: PosteriorSamples, beta: Float[Array, ""]) -> LossTerms:
         loss = -seen.log_likelihood.mean(0)
-        return Terms(loss, {"reconstruction": loss})
+        return LossTerms(loss, {"reconstruction": loss})
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,18 @@ class ELBO(Objective):
     """
 
     needs_posterior: ClassVar[bool] = True
-    beta: Schedule = holds(Schedule, Constant())
-    n_samples: int = whole(1)
+    beta: Schedule = component_field(Schedule, Constant())
+    n_samples: int = int_field(1)
 
     @property
-    def annealing(self) -> Schedule:
+    def kl_schedule(self) -> Schedule:
         return self.beta
 
-    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+    def __call__(self, seen: PosteriorSamples, beta: Float[Array, ""]) -> LossTerms:
         reconstruction = -seen.log_likelihood.mean(0)
         kl = kl_divergence(seen.q, seen.prior, seen.z).sum(-1)
         kl = kl.mean(0) if kl.ndim > 1 else kl
-        return Terms(reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl})
+        return LossTerms(reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl})
 
 
 @dataclass(frozen=True)
@@ -136,25 +136,25 @@ class ImportanceWeighted(Objective):
     """
 
     needs_posterior: ClassVar[bool] = True
-    n_samples: int = whole(5)
-    n_backward: int = whole(0, "[0, 2147483647]")
+    n_samples: int = int_field(5)
+    n_backward: int = int_field(0, "[0, 2147483647]")
 
     @property
-    def annealing(self) -> Schedule:
+    def kl_schedule(self) -> Schedule:
         return Constant()
 
     @property
-    def n_bearers(self) -> int:
+    def n_gradient_samples(self) -> int:
         return self.n_backward
 
-    def bearers(self, key: PRNGKeyArray, seen: Draws) -> Int[Array, "m n"]:
+    def select_gradient_samples(self, key: PRNGKeyArray, seen: PosteriorSamples) -> Int[Array, "m n"]:
         share = jax.nn.softmax(seen.log_weights(), axis=0)
         m, up_to = self.n_backward, jnp.cumsum(share, axis=0)
         at = (jnp.arange(m)[:, None] + jax.random.uniform(key, share.shape[1:])) / m
         return (at[:, None] >= up_to[:-1]).sum(1)
 
-    def __call__(self, seen: Draws, beta: Float[Array, ""]) -> Terms:
+    def __call__(self, seen: PosteriorSamples, beta: Float[Array, ""]) -> LossTerms:
         log_w = seen.log_weights()
         loss = jnp.log(log_w.shape[0]) - jax.nn.logsumexp(log_w, axis=0)
         reconstruction = -seen.log_likelihood.mean(0)
-        return Terms(loss, {"reconstruction": reconstruction, "kl": -log_w.mean(0) - reconstruction})
+        return LossTerms(loss, {"reconstruction": reconstruction, "kl": -log_w.mean(0) - reconstruction})

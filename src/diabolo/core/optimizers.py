@@ -10,12 +10,12 @@ import jax
 import numpy as np
 import optax
 
-from .component import Part, number
+from .component import Component, float_field
 
 __all__ = ["SGD", "Adam", "Muon", "Optimizer"]
 
 
-class Optimizer(Part, slot="optimizer"):
+class Optimizer(Component, role="optimizer"):
     """From gradients to unit-rate steps, as an Optax transformation."""
 
     elementwise: ClassVar[bool] = False
@@ -43,10 +43,10 @@ class Adam(Optimizer):
     """
 
     elementwise: ClassVar[bool] = True
-    b1: float = number(0.9, "[0, 1)")
-    b2: float = number(0.999, "[0, 1)")
-    eps: float = number(1e-8, "(0, inf)")
-    weight_decay: float = number(0.0, "[0, inf)")
+    b1: float = float_field(0.9, "[0, 1)")
+    b2: float = float_field(0.999, "[0, 1)")
+    eps: float = float_field(1e-8, "(0, inf)")
+    weight_decay: float = float_field(0.0, "[0, inf)")
 
     def build(self) -> optax.GradientTransformation:
         return optax.chain(
@@ -68,7 +68,7 @@ class SGD(Optimizer):
     """
 
     elementwise: ClassVar[bool] = True
-    momentum: float = number(0.9, "[0, 1)")
+    momentum: float = float_field(0.9, "[0, 1)")
 
     def build(self) -> optax.GradientTransformation:
         return optax.trace(decay=self.momentum)
@@ -103,8 +103,8 @@ class Muon(Optimizer):
     Muon(momentum=0.95, weight_decay=0.0)
     """
 
-    momentum: float = number(0.95, "[0, 1)")
-    weight_decay: float = number(0.0, "[0, inf)")
+    momentum: float = float_field(0.95, "[0, 1)")
+    weight_decay: float = float_field(0.0, "[0, inf)")
 
     def build(self) -> optax.GradientTransformation:
         muon = optax.contrib.muon(1.0, beta=self.momentum, weight_decay=self.weight_decay, consistent_rms=0.2)

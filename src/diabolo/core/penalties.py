@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .component import Part, number
+from .component import Component, float_field
 from .distributions import kl_bernoulli
 
 __all__ = [
@@ -50,7 +50,7 @@ def mean_over_rows(values: Float[Array, "... n"], row_weight: Float[Array, " n"]
     return (values * row_weight).sum(-1) / row_weight.sum()
 
 
-class Penalty(Part, slot="penalty"):
+class Penalty(Component, role="penalty"):
     """A term Ω of the loss, and its weight."""
 
     needs_unit_code: ClassVar[bool] = False
@@ -96,8 +96,8 @@ class KLSparsity(Penalty):
     """
 
     needs_unit_code: ClassVar[bool] = True
-    rho: float = number(0.05, "(0, 1)")
-    weight: float = number(1.0, "[0, inf)")
+    rho: float = float_field(0.05, "(0, 1)")
+    weight: float = float_field(1.0, "[0, inf)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         rho_hat = mean_over_rows(jnp.moveaxis(seen.z, 1, -1), seen.row_weight).mean(0)
@@ -135,7 +135,7 @@ class SparsityConstraint(Penalty):
 
     needs_unit_code: ClassVar[bool] = True
     settles_after: ClassVar[float] = 0.9
-    rho: float = number(0.05, "(0, 1)")
+    rho: float = float_field(0.05, "(0, 1)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         return KLSparsity(self.rho)(seen)
@@ -180,7 +180,7 @@ class L1(Penalty):
     3.0
     """
 
-    weight: float = number(1e-3, "[0, inf)")
+    weight: float = float_field(1e-3, "[0, inf)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         return mean_over_rows(jnp.abs(seen.z).sum(-1).mean(0), seen.row_weight)
@@ -197,7 +197,7 @@ class WeightDecay(Penalty):
     2.0
     """
 
-    weight: float = number(1e-4, "[0, inf)")
+    weight: float = float_field(1e-4, "[0, inf)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         matrices = [leaf for leaf in jax.tree.leaves(seen.weights) if isinstance(leaf, jax.Array) and leaf.ndim > 1]
@@ -215,7 +215,7 @@ class Contractive(Penalty):
     12.0
     """
 
-    weight: float = number(0.1, "[0, inf)")
+    weight: float = float_field(0.1, "[0, inf)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         jacobian = jax.vmap(jax.jacrev(lambda row: seen.encode(row[None])[0]))(seen.x)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from .component import Part
+from .component import Component
 from .distributions import Distribution, Normal
 
 __all__ = ["Prior", "StandardNormal"]
 
 
-class Prior(Part, slot="prior"):
+class Prior(Component, role="prior"):
     """A distribution over codes."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ most one new part.
 from __future__ import annotations
 
 from .corruptions import Corruption, GaussianNoise
-from .latents import Code, DiagonalGaussian
+from .latents import Deterministic, DiagonalGaussian
 from .likelihoods import Gaussian, HeteroscedasticGaussian, Likelihood
 from .model import Recipe
 from .networks import MLP, Identity, NeighborFilter, Network, SkipMLP
@@ -30,7 +30,7 @@ def basic(n_latent: int = 2, *, activation: str = "identity", likelihood: Likeli
     >>> basic(3).encoder
     MLP(hidden=(), activation='silu', output_activation='identity')
     """
-    return Recipe(encoder=MLP(()), latent=Code(n_latent, activation), likelihood=likelihood)
+    return Recipe(encoder=MLP(()), latent=Deterministic(n_latent, activation), likelihood=likelihood)
 
 
 def stacked(
@@ -48,7 +48,9 @@ def stacked(
     (16, 32)
     """
     return Recipe(
-        encoder=_network(hidden, activation, skip), latent=Code(n_latent, latent_activation), likelihood=likelihood
+        encoder=_network(hidden, activation, skip),
+        latent=Deterministic(n_latent, latent_activation),
+        likelihood=likelihood,
     )
 
 
@@ -65,7 +67,9 @@ def sparse(
     (SparsityConstraint(rho=0.05),)
     """
     penalty = SparsityConstraint(rho) if weight is None else KLSparsity(rho, weight)
-    return Recipe(encoder=MLP(()), latent=Code(n_hidden, "sigmoid"), likelihood=likelihood, penalties=(penalty,))
+    return Recipe(
+        encoder=MLP(()), latent=Deterministic(n_hidden, "sigmoid"), likelihood=likelihood, penalties=(penalty,)
+    )
 
 
 def denoising(
@@ -83,7 +87,7 @@ def denoising(
     GaussianNoise(sigma=0.3, features='all')
     """
     network = _network(hidden, activation, skip)
-    return Recipe(corruption=corruption, encoder=network, latent=Code(n_latent), likelihood=likelihood)
+    return Recipe(corruption=corruption, encoder=network, latent=Deterministic(n_latent), likelihood=likelihood)
 
 
 def restoring(
@@ -103,7 +107,11 @@ def restoring(
     """
     network = NeighborFilter(hidden, activation)
     return Recipe(
-        corruption=corruption, encoder=network, latent=Code(n_features), decoder=Identity(), likelihood=likelihood
+        corruption=corruption,
+        encoder=network,
+        latent=Deterministic(n_features),
+        decoder=Identity(),
+        likelihood=likelihood,
     )
 
 

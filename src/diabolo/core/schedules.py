@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .component import Part, number, whole, wholes
+from .component import Component, float_field, int_field, int_tuple_field
 
 __all__ = ["Constant", "Cosine", "Cyclical", "LinearWarmup", "Schedule", "Steps"]
 
 Time = Float[Array, ""] | float
 
 
-class Schedule(Part, slot="schedule"):
+class Schedule(Component, role="schedule"):
     """A number in [0, 1] (or, for `Constant`, any) as a function of time."""
 
     @abstractmethod
@@ -26,7 +26,7 @@ class Schedule(Part, slot="schedule"):
         """The value at epoch ``t`` of a training planned for ``n_epochs``."""
 
     @abstractmethod
-    def settled_after(self, n_epochs: int) -> float:
+    def warmup_end(self, n_epochs: int) -> float:
         """The epoch from which the value no longer rises; "best epoch" is chosen among those after it."""
 
 
@@ -38,12 +38,12 @@ class Constant(Schedule):
     0.5
     """
 
-    value: float = number(1.0, "[0, inf)")
+    value: float = float_field(1.0, "[0, inf)")
 
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
         return jnp.asarray(self.value, jnp.float32)
 
-    def settled_after(self, n_epochs: int) -> float:
+    def warmup_end(self, n_epochs: int) -> float:
         return 0.0
 
 
@@ -57,13 +57,13 @@ class LinearWarmup(Schedule):
     [0.0, 0.5, 1.0, 1.0]
     """
 
-    epochs: float = number(10.0, "(0, inf)")
-    start: float = number(0.0, "[0, 1]")
+    epochs: float = float_field(10.0, "(0, inf)")
+    start: float = float_field(0.0, "[0, 1]")
 
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
         return self.start + (1.0 - self.start) * jnp.minimum(1.0, jnp.asarray(t, jnp.float32) / self.epochs)
 
-    def settled_after(self, n_epochs: int) -> float:
+    def warmup_end(self, n_epochs: int) -> float:
         return self.epochs
 
 
@@ -77,14 +77,14 @@ class Cyclical(Schedule):
     [0.0, 0.5, 1.0, 1.0, 0.0]
     """
 
-    cycles: int = whole(4)
-    ramp: float = number(0.5, "(0, 1]")
+    cycles: int = int_field(4)
+    ramp: float = float_field(0.5, "(0, 1]")
 
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
         turns = jnp.asarray(t, jnp.float32) * self.cycles / n_epochs
         return jnp.where(turns >= self.cycles, 1.0, jnp.minimum(1.0, jnp.mod(turns, 1.0) / self.ramp))
 
-    def settled_after(self, n_epochs: int) -> float:
+    def warmup_end(self, n_epochs: int) -> float:
         return n_epochs * (self.cycles - 1 + self.ramp) / self.cycles
 
 
@@ -98,8 +98,8 @@ class Cosine(Schedule):
     [1.0, 0.5, 0.0]
     """
 
-    warmup: float = number(0.02, "[0, 1)")
-    floor: float = number(0.0, "[0, 1]")
+    warmup: float = float_field(0.02, "[0, 1)")
+    floor: float = float_field(0.0, "[0, 1]")
 
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
         done = jnp.asarray(t, jnp.float32) / n_epochs
@@ -107,7 +107,7 @@ class Cosine(Schedule):
         fall = jnp.clip((done - self.warmup) / (1.0 - self.warmup), 0.0, 1.0)
         return jnp.minimum(rise, self.floor + (1.0 - self.floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * fall)))
 
-    def settled_after(self, n_epochs: int) -> float:
+    def warmup_end(self, n_epochs: int) -> float:
         return self.warmup * n_epochs
 
 
@@ -119,12 +119,12 @@ class Steps(Schedule):
     [1.0, 0.1, 0.01]
     """
 
-    at: tuple[int, ...] = wholes(())
-    factor: float = number(0.1, "(0, 1]")
+    at: tuple[int, ...] = int_tuple_field(())
+    factor: float = float_field(0.1, "(0, 1]")
 
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
         passed = sum((jnp.asarray(t, jnp.float32) >= epoch).astype(jnp.float32) for epoch in self.at)
         return jnp.asarray(self.factor, jnp.float32) ** passed
 
-    def settled_after(self, n_epochs: int) -> float:
+    def warmup_end(self, n_epochs: int) -> float:
         return 0.0

@@ -27,17 +27,17 @@ from .parquet import texts_are_texts
 from .schema import Schema
 from .scratch import as_floats
 from .tables import (
+    SchemaSpec,
     Table,
-    Wanted,
     find_schema,
     numeric,
     numeric_columns,
     rows_of,
+    select_columns,
     unreadable_as,
-    which_columns,
 )
 
-__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "Store", "open_store"]
+__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "BlockReader", "open_store"]
 
 CHUNK_BYTES = 64 << 20
 """What is in memory at once, as float32, and the size up to which rows are simply read whole."""
@@ -45,7 +45,7 @@ BLOCK_BYTES = 1 << 20
 """Rows that are read together: long enough for a disk, short enough to mix well."""
 
 
-class Store(ABC):
+class BlockReader(ABC):
     """Rows in blocks.
 
     Attributes
@@ -84,7 +84,7 @@ class Store(ABC):
         """Whether the rows, as float32, are more than may be in memory at once."""
         return 4 * self.n_rows * self.n_features > CHUNK_BYTES
 
-    def checked(self, i: int) -> np.ndarray:
+    def read_checked(self, i: int) -> np.ndarray:
         """Block i.
 
         Raises
@@ -106,11 +106,11 @@ class Store(ABC):
                 )
         return rows
 
-    def spans(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[np.ndarray]:
+    def iter_chunks(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[np.ndarray]:
         """All rows in their order, checked, some blocks at a time."""
         pieces: list[np.ndarray] = []
         for i in range(len(self.sizes)):
-            pieces.append(self.checked(i))
+            pieces.append(self.read_checked(i))
             if 4 * self.n_features * sum(map(len, pieces)) >= n_bytes:
                 yield np.concatenate(pieces)
                 pieces = []
@@ -120,19 +120,19 @@ class Store(ABC):
     def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[Table]:
         """The same, each with what is known of the columns; ``whole``: with a schema, all columns as given, too."""
         first = 0
-        for rows in self.spans(n_bytes):
+        for rows in self.iter_chunks(n_bytes):
             yield Table(rows, self.names, self.schema, first=first)
             first += len(rows)
 
-    def head(self) -> Table:
+    def first_chunk(self) -> Table:
         """The first rows, a few megabytes."""
         return next(self.tables(CHUNK_BYTES // 16))
 
     def table(self) -> Table:
         """All rows in memory."""
-        return Table(np.concatenate(list(self.spans())), self.names, self.schema, self.images)
+        return Table(np.concatenate(list(self.iter_chunks())), self.names, self.schema, self.images)
 
-    def release(self) -> None:  # noqa: B027  most have nothing to give back
+    def free(self) -> None:  # noqa: B027  most have nothing to give back
         """Give back memory that reading has taken, after a chunk."""
 
 
@@ -142,7 +142,7 @@ def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
     return (length,) * full + (rest,) * (rest > 0)
 
 
-class Sliced(Store):
+class ArrayReader(BlockReader):
     """Anything that gives rows for a slice: a memory-mapped array, a sparse matrix in rows."""
 
     def __init__(self, rows: Any, where: str = "the rows") -> None:
@@ -160,7 +160,7 @@ class Sliced(Store):
         rows = self._rows[start : start + self.sizes[i]]
         return as_floats(rows.toarray() if issparse(rows) else np.asarray(rows).reshape(len(rows), -1))
 
-    def release(self) -> None:
+    def free(self) -> None:
         # Pages of a file that were read through the map would be counted, and kept, as ours.
         mapped = getattr(self._rows, "_mmap", None)
         if mapped is not None and hasattr(mapped, "madvise"):
@@ -169,7 +169,7 @@ class Sliced(Store):
             mapped.madvise(mmap.MADV_DONTNEED)
 
 
-class Pictures(Store):
+class ImageReader(BlockReader):
     """Images, a file a row, read when they are asked for."""
 
     def __init__(self, files: Sequence[Path], where: str) -> None:
@@ -183,10 +183,10 @@ class Pictures(Store):
         return self.images.rows(start, start + self.sizes[i])
 
 
-class Joined(Store):
+class ConcatReader(BlockReader):
     """Several stores, one after the other."""
 
-    def __init__(self, stores: Sequence[Store], where: str) -> None:
+    def __init__(self, stores: Sequence[BlockReader], where: str) -> None:
         for store in stores:
             if store.n_features != stores[0].n_features:
                 raise InvalidData(
@@ -201,12 +201,12 @@ class Joined(Store):
         store, place = self._places[i]
         return store.block(place)
 
-    def release(self) -> None:
+    def free(self) -> None:
         for store in self._stores:
-            store.release()
+            store.free()
 
 
-class Parquet(Store):
+class Parquet(BlockReader):
     """The row groups of Parquet files, each a block."""
 
     def __init__(
@@ -215,7 +215,7 @@ class Parquet(Store):
         where: str,
         columns: Sequence[str] = (),
         exclude: Sequence[str] = (),
-        wanted: Wanted = "auto",
+        wanted: SchemaSpec = "auto",
     ) -> None:
         self.where = where
         self._files = dataset.filesystem
@@ -232,15 +232,17 @@ class Parquet(Store):
         self.sizes = tuple(sizes)
         names = self._named(dataset.schema, columns, exclude, wanted)
         self._columns = None if orders == {names} else list(names)
-        self.names = names if self.schema is None else self.schema.owners
+        self.names = names if self.schema is None else self.schema.column_of_feature
         self.n_features = len(self.names)
 
-    def _named(self, of: pa.Schema, columns: Sequence[str], exclude: Sequence[str], wanted: Wanted) -> tuple[str, ...]:
+    def _named(
+        self, of: pa.Schema, columns: Sequence[str], exclude: Sequence[str], wanted: SchemaSpec
+    ) -> tuple[str, ...]:
         """The columns that are read; the schema, which is inferred from all rows if there is to be one, is set."""
         if isinstance(wanted, Schema):
             self.schema = wanted
         else:
-            names = which_columns(of, columns, exclude)
+            names = select_columns(of, columns, exclude)
             self._columns = list(names)
             self.schema = find_schema(self._all_groups, of, names, wanted)
             if self.schema is None:
@@ -281,16 +283,16 @@ class Parquet(Store):
         table = self._group(i)
         return numeric(table) if self.schema is None else self.schema.encode(table)
 
-    def release(self) -> None:
+    def free(self) -> None:
         pa.default_memory_pool().release_unused()
 
 
-class Encoded(Store):
+class Encoded(BlockReader):
     """A table in memory whose rows are encoded when they are asked for, since that takes more room than it does."""
 
     def __init__(self, table: pa.Table, schema: Schema, where: str) -> None:
         self._table, self.schema, self.where = table, schema, where
-        self.names, self.n_features = schema.owners, schema.width
+        self.names, self.n_features = schema.column_of_feature, schema.width
         self.sizes = _block_sizes(table.num_rows, schema.width)
 
     def _slice(self, i: int) -> pa.Table:
@@ -321,9 +323,9 @@ def open_store(
     columns: Sequence[str] = (),
     exclude: Sequence[str] = (),
     key: str | None = None,
-    wanted: Wanted = "auto",
+    wanted: SchemaSpec = "auto",
     options: FileOptions | None = None,
-) -> Store | Table | None:
+) -> BlockReader | Table | None:
     """A store of rows that are not simply an array in memory; a table, if they are small; None, if they are an array.
 
     Parameters
@@ -338,7 +340,7 @@ def open_store(
     InvalidData
         If nothing is there, or it cannot be read as rows of numbers.
     """
-    if isinstance(rows, Store | Table):
+    if isinstance(rows, BlockReader | Table):
         return rows
     from .opening import How, opened  # which makes the stores of this module
 

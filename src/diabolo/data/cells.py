@@ -107,8 +107,8 @@ def places_among(cells: pa.ChunkedArray, categories: Sequence[str]) -> np.ndarra
 def _by_meaning(categories: Sequence[str], *, is_boolean: bool) -> dict[float, int]:
     """The categories that are numbers, or truths; not those that mean the same as another one."""
     words = {"true": 1.0, "false": 0.0}
-    meant = [words.get(c.lower()) if is_boolean else float(c) if is_a_number(c) else None for c in categories]
-    return {value: i for i, value in enumerate(meant) if value is not None and meant.count(value) == 1}
+    suggest = [words.get(c.lower()) if is_boolean else float(c) if is_a_number(c) else None for c in categories]
+    return {value: i for i, value in enumerate(suggest) if value is not None and suggest.count(value) == 1}
 
 
 def as_floats(cells: pa.ChunkedArray) -> pa.ChunkedArray:

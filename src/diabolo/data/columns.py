@@ -75,7 +75,7 @@ class Column:
         return len(self.categories) + 1 if self.kind == "category" else int(self.kind != "ignore")
 
     @property
-    def span(self) -> str:
+    def range_text(self) -> str:
         """What its cells hold, for people."""
         if self.kind == "ignore":
             return f"left out: {self.why}"

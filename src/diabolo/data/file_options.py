@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..errors import InvalidData, meant
+from ..errors import InvalidData, suggest
 from .dates import parse_format
 
 __all__ = ["FileOptions", "split_options"]
@@ -72,7 +72,7 @@ class FileOptions:
         """
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in known]:
-            raise InvalidData(f"The option {unknown[0]!r} of a file is not known. {meant(unknown[0], known)}")
+            raise InvalidData(f"The option {unknown[0]!r} of a file is not known. {suggest(unknown[0], known)}")
         values = dict(given)
         missing: Any = values.get("missing", ())
         values["missing"] = tuple(missing) if isinstance(missing, list | tuple) else (missing,)

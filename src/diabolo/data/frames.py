@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import InvalidData, InvalidType
-from .tables import refuse_twins
+from .tables import check_unique_names
 
 __all__ = ["is_readable", "to_arrow"]
 
@@ -30,11 +30,11 @@ def to_arrow(rows: Any) -> pa.Table | None:
     elif (polars := sys.modules.get("polars")) is not None and isinstance(rows, polars.LazyFrame):
         rows = rows.collect()
     if isinstance(rows, pa.Table):
-        refuse_twins(rows.column_names, "the table")
+        check_unique_names(rows.column_names, "the table")
         return rows
     if not (hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns")):
         return None
-    refuse_twins(list(rows.columns), "the data frame")
+    check_unique_names(list(rows.columns), "the data frame")
     if len({isinstance(name, str) for name in rows.columns}) > 1:
         raise InvalidType("The data frame's columns have names of several types. Make all of them texts.")
     pandas = sys.modules.get("pandas")

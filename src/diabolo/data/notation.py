@@ -13,7 +13,7 @@ from ..errors import InvalidData
 from .dates import DateForm, convert_dates, date_forms, looks_like_date, parse_format
 from .numerals import NumberForm, Summary, convert_numbers, is_code, looks_like_number, summarize
 
-__all__ = ["Evidence", "Notation", "decide"]
+__all__ = ["Notation", "ReportData", "decide"]
 
 _TYPES = {
     "int": pa.int64(),
@@ -120,7 +120,7 @@ def _first_bad(cells: pa.ChunkedArray, kind: pa.DataType) -> str:
 
 
 @dataclass
-class Evidence:
+class ReportData:
     """What is seen of a column's texts.
 
     Parameters
@@ -196,7 +196,7 @@ class _Candidate:
 
 
 def decide(
-    columns: dict[str, Evidence],
+    columns: dict[str, ReportData],
     *,
     delimiter: str,
     decimal: str | None = None,
@@ -254,7 +254,7 @@ def decide(
     return decided
 
 
-def _require_texts(name: str, seen: Evidence) -> None:
+def _require_texts(name: str, seen: ReportData) -> None:
     """Refuse a column of numbers or dates in several notations, which would be read as texts."""
     texts = [text for text in seen.texts if any(c.isalnum() for c in text)]
     if not seen.is_foreign or not texts or is_code(texts):
@@ -267,7 +267,7 @@ def _require_texts(name: str, seen: Evidence) -> None:
         )
 
 
-def _candidate(seen: Evidence, date_format: str | None, stored: str, decimal: str | None) -> _Candidate:
+def _candidate(seen: ReportData, date_format: str | None, stored: str, decimal: str | None) -> _Candidate:
     texts = sorted(seen.texts)
     signs = tuple(text for text in texts if not any(c.isalnum() for c in text))
     rest = [text for text in texts if text not in signs]
@@ -285,7 +285,7 @@ def _candidate(seen: Evidence, date_format: str | None, stored: str, decimal: st
     return replace(found, notation=replace(found.notation, missing=signs))
 
 
-def _as_number(seen: Evidence, texts: Sequence[str], decimal: str | None) -> _Candidate | None:
+def _as_number(seen: ReportData, texts: Sequence[str], decimal: str | None) -> _Candidate | None:
     if not seen.is_number or (seen.kind == "" and is_code(texts)):
         return None
     if (summary := summarize(texts, point=seen.proves_point or decimal == ".")) is None:
@@ -294,12 +294,12 @@ def _as_number(seen: Evidence, texts: Sequence[str], decimal: str | None) -> _Ca
     return _Candidate(Notation("number", summary.form, whole=whole), summary)
 
 
-def _as_boolean(seen: Evidence, texts: Sequence[str]) -> _Candidate | None:
+def _as_boolean(seen: ReportData, texts: Sequence[str]) -> _Candidate | None:
     is_one = seen.kind in ("", "boolean") and {text.lower() for text in texts} <= {"true", "false"}
     return _Candidate(Notation("boolean")) if is_one else None
 
 
-def _as_date(seen: Evidence, texts: Sequence[str]) -> _Candidate | None:
+def _as_date(seen: ReportData, texts: Sequence[str]) -> _Candidate | None:
     if seen.kind not in ("", "day", "moment"):
         return None
     kinds = ("day", "moment") if seen.kind else ("day", "moment", "utc")

@@ -21,7 +21,7 @@ from scipy.sparse import issparse
 from ..errors import DiaboloError, InvalidData
 from . import blocks, readers, sql
 from .arrays import load_array
-from .blocks import Encoded, Joined, Parquet, Pictures, Sliced, Store
+from .blocks import ArrayReader, BlockReader, ConcatReader, Encoded, ImageReader, Parquet
 from .cells import storable
 from .file_options import FileOptions
 from .frames import is_readable, to_arrow
@@ -31,15 +31,15 @@ from .schema import Schema
 from .scratch import NO_ROOM, copy_chunks, scratch_folder
 from .sniffing import COMPRESSED
 from .tables import (
+    SchemaSpec,
     Table,
-    Wanted,
+    check_unique_names,
     find_schema,
     numeric,
     numeric_columns,
-    refuse_twins,
+    select_columns,
     unreadable_as,
     wants_schema,
-    which_columns,
 )
 from .text import open_text
 
@@ -56,11 +56,11 @@ class How:
     columns: Sequence[str]
     exclude: Sequence[str]
     key: str | None
-    wanted: Wanted
+    wanted: SchemaSpec
     options: FileOptions
 
 
-def opened(rows: Any, how: How) -> Store | Table | None:
+def opened(rows: Any, how: How) -> BlockReader | Table | None:
     """Find what rows are, and open them; None, if they are an array."""
     if isinstance(rows, str | os.PathLike):
         where = os.fspath(rows)
@@ -72,7 +72,11 @@ def opened(rows: Any, how: How) -> Store | Table | None:
         return None if schema is None and is_readable(rows) else _of_schema(table, schema, "The table", how)
     if isinstance(rows, np.memmap) or issparse(rows):
         is_file = isinstance(rows, np.memmap)
-        return Sliced(rows, str(rows.filename or "an array")) if is_file else Sliced(rows.tocsr(), "the sparse matrix")
+        return (
+            ArrayReader(rows, str(rows.filename or "an array"))
+            if is_file
+            else ArrayReader(rows.tocsr(), "the sparse matrix")
+        )
     is_stream = hasattr(rows, "__iter__") and not hasattr(rows, "__array__") and not hasattr(rows, "__len__")
     is_stream |= isinstance(rows, list | tuple) and len(rows) > 0 and all(isinstance(r, np.ndarray) for r in rows)
     if is_stream and (not isinstance(rows, list | tuple) or rows[0].ndim > 1):
@@ -80,7 +84,7 @@ def opened(rows: Any, how: How) -> Store | Table | None:
     return None
 
 
-def _in_memory(table: pa.Table, where: str, how: How) -> Store | Table:
+def _in_memory(table: pa.Table, where: str, how: How) -> BlockReader | Table:
     """A table's rows, encoded piece by piece if they have a schema."""
     return _of_schema(table, _schema_of(table, where, how), where, how)
 
@@ -90,18 +94,18 @@ def _schema_of(table: pa.Table, where: str, how: How) -> Schema | None:
         raise InvalidData(f"{where} has no rows.")
     if isinstance(how.wanted, Schema):
         return how.wanted
-    names = which_columns(table.schema, how.columns, how.exclude)
+    names = select_columns(table.schema, how.columns, how.exclude)
     return find_schema(lambda: [table.select(list(names))], table.schema, names, how.wanted)
 
 
-def _of_schema(table: pa.Table, schema: Schema | None, where: str, how: How) -> Store | Table:
+def _of_schema(table: pa.Table, schema: Schema | None, where: str, how: How) -> BlockReader | Table:
     if schema is not None:
         return Encoded(table, schema, where)
     names = numeric_columns(table.schema, where, how.columns, how.exclude)
     return Table(numeric(table.select(list(names))), names)
 
 
-def _from_standard_input(how: How) -> Store | Table:
+def _from_standard_input(how: How) -> BlockReader | Table:
     """A temporary copy of what comes in, whose kind its first bytes tell."""
     with scratch_folder() as folder:
         copy = folder / "standard input"
@@ -112,14 +116,14 @@ def _from_standard_input(how: How) -> Store | Table:
         if not start:
             raise InvalidData("Standard input is empty.")
         found = _opened_path(str(copy.rename(copy.with_suffix(suffix_of(start)))), how)
-        if isinstance(found, Store):
+        if isinstance(found, BlockReader):
             weakref.finalize(found, shutil.rmtree, folder, True)
         else:
             shutil.rmtree(folder, True)
         return found
 
 
-def _opened_path(where: str, how: How) -> Store | Table:
+def _opened_path(where: str, how: How) -> BlockReader | Table:
     if sql.is_query(where):
         return _from_batches(sql.answer(where), "the query", how)
     files = files_in(where)
@@ -133,23 +137,23 @@ def _opened_path(where: str, how: How) -> Store | Table:
     return _in_memory(table, where, how)
 
 
-def _arrays(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+def _arrays(files: Sequence[Path], where: str, how: How, size: int) -> BlockReader | Table:
     if how.columns or how.exclude or size <= blocks.CHUNK_BYTES // 2:
         return readers.read(where, how.columns, how.exclude)
-    mapped = [Sliced(load_array(file, mmap_mode="r"), str(file)) for file in files]
-    return mapped[0] if len(mapped) == 1 else Joined(mapped, where)
+    mapped = [ArrayReader(load_array(file, mmap_mode="r"), str(file)) for file in files]
+    return mapped[0] if len(mapped) == 1 else ConcatReader(mapped, where)
 
 
-def _images(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+def _images(files: Sequence[Path], where: str, how: How, size: int) -> BlockReader | Table:
     if how.columns or how.exclude:
         return readers.read(where, how.columns, how.exclude)
-    return Pictures(files, where)
+    return ImageReader(files, where)
 
 
-def _parquet(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+def _parquet(files: Sequence[Path], where: str, how: How, size: int) -> BlockReader | Table:
     with unreadable_as(where, "Parquet"):
         for file in files:
-            refuse_twins(pa.parquet.read_schema(file).names, str(file))
+            check_unique_names(pa.parquet.read_schema(file).names, str(file))
         dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
         # Not `count_rows`, which keeps what all files say of themselves in memory.
         n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
@@ -160,7 +164,7 @@ def _parquet(files: Sequence[Path], where: str, how: How, size: int) -> Store | 
     return _in_memory(table, where, how)
 
 
-def _text(files: Sequence[Path], where: str, how: How, size: int) -> Store | Table:
+def _text(files: Sequence[Path], where: str, how: How, size: int) -> BlockReader | Table:
     tables = open_text(files, how.columns, how.exclude, how.wanted, how.options)
     packed = _MOST_PACKED if any(file.suffix.lower() in COMPRESSED for file in files) else 1
     if size * packed > blocks.CHUNK_BYTES:
@@ -168,7 +172,7 @@ def _text(files: Sequence[Path], where: str, how: How, size: int) -> Store | Tab
     return _in_memory(tables.table(), where, how)
 
 
-_OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], Store | Table]] = {
+_OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], BlockReader | Table]] = {
     ".csv": _text,
     ".npy": _arrays,
     ".parquet": _parquet,
@@ -177,14 +181,14 @@ _OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], Store | Table]] = 
 """Of the kinds of files that need not be read whole."""
 
 
-def _dataset(dataset: Any, where: str, how: How) -> Store:
+def _dataset(dataset: Any, where: str, how: How) -> BlockReader:
     is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
     if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
         store = Parquet(dataset, where, how.columns, how.exclude, how.wanted)
         if 4 * store.n_features * max(store.sizes, default=0) <= blocks.CHUNK_BYTES:
             return store
     is_known = isinstance(how.wanted, Schema)
-    names = list(dataset.schema.names if is_known else which_columns(dataset.schema, how.columns, how.exclude))
+    names = list(dataset.schema.names if is_known else select_columns(dataset.schema, how.columns, how.exclude))
     return _from_batches(_batches_of(dataset, names, where), where, replace(how, columns=names, exclude=()))
 
 
@@ -195,18 +199,18 @@ def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.Recor
         )
 
 
-def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> Store:
+def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> BlockReader:
     """A store of Arrow's batches, which come once: a temporary copy, of numbers where they are only numbers."""
     given = iter(batches)
     first = next(given, None)
     if first is None:
         raise InvalidData(f"{where} has no rows.")
     of = first.schema
-    refuse_twins(of.names, where)
+    check_unique_names(of.names, where)
     tables = (storable(pa.Table.from_batches([batch])) for batch in chain([first], given) if batch.num_rows)
     if isinstance(how.wanted, Schema):
         return _typed_copy(tables, where, how.wanted)
-    names = which_columns(of, how.columns, how.exclude)
+    names = select_columns(of, how.columns, how.exclude)
     overrides = wants_schema(of, names, how.wanted)
     if overrides is None and (
         how.wanted != "auto" or not any_may_mislead(pa.Table.from_batches([first]).select(list(names)))
@@ -218,7 +222,7 @@ def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> St
     return _typed_copy((table.select(list(names)) for table in tables), where, how.wanted)
 
 
-def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: Wanted) -> Store:
+def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: SchemaSpec) -> BlockReader:
     """A temporary Parquet file, whose columns are then looked at."""
     with scratch_folder() as folder:
         copy, writer = folder / "rows.parquet", None
@@ -248,9 +252,9 @@ def _holds_all_columns(dataset: Any) -> bool:
         return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
 
 
-def _spooled(chunks: Iterable[np.ndarray], where: str) -> Store:
+def _spooled(chunks: Iterable[np.ndarray], where: str) -> BlockReader:
     """A temporary copy of what can be read once only."""
     with scratch_folder() as folder:
-        store = Sliced(copy_chunks(chunks, folder / "rows", where), where)
+        store = ArrayReader(copy_chunks(chunks, folder / "rows", where), where)
         weakref.finalize(store, shutil.rmtree, folder, True)
         return store

@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from .cells import is_numeric
 from .schema import Schema
-from .tables import refuse_twins, unreadable_as
+from .tables import check_unique_names, unreadable_as
 
 __all__ = ["read_parquet", "texts_are_texts"]
 
@@ -31,5 +31,5 @@ def texts_are_texts(table: pa.Table) -> pa.Table:
 def read_parquet(file: Path, known: Schema | None = None) -> pa.Table:
     """Read a Parquet file whole."""
     with unreadable_as(file, "Parquet"):
-        refuse_twins(pa.parquet.read_schema(file).names, str(file))
+        check_unique_names(pa.parquet.read_schema(file).names, str(file))
         return texts_are_texts(pa.parquet.read_table(file))

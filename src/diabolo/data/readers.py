@@ -25,14 +25,24 @@ from .records import read_json_lines
 from .schema import Schema
 from .sheets import read_sheet
 from .sniffing import COMPRESSED
-from .tables import Table, Wanted, numeric, numeric_columns, refuse_twins, require_columns, require_the_same, rows_of
+from .tables import (
+    SchemaSpec,
+    Table,
+    check_unique_names,
+    numeric,
+    numeric_columns,
+    require_columns,
+    require_the_same,
+    rows_of,
+)
 from .text import open_text, read_text
 
 __all__ = [
     "MOST_PIXELS",
     "Images",
+    "SchemaSpec",
     "Table",
-    "Wanted",
+    "check_unique_names",
     "files_in",
     "kind_of",
     "labels",
@@ -40,7 +50,6 @@ __all__ = [
     "numeric_columns",
     "read",
     "read_arrow",
-    "refuse_twins",
     "rows_of",
     "suffix_of",
 ]
@@ -51,7 +60,7 @@ def read(
     columns: Sequence[str] = (),
     exclude: Sequence[str] = (),
     key: str | None = None,
-    wanted: Wanted = "auto",
+    wanted: SchemaSpec = "auto",
     options: FileOptions | None = None,
 ) -> Table:
     """Read a file, a folder or a glob of files as one table.
@@ -93,7 +102,7 @@ def read(
     return rows_of(read_arrow(files, wanted), str(where), columns, exclude, wanted)
 
 
-def read_arrow(files: Sequence[Path], wanted: Wanted) -> pa.Table | None:
+def read_arrow(files: Sequence[Path], wanted: SchemaSpec) -> pa.Table | None:
     """Read files of one kind whose columns have types; None, if theirs have none."""
     if (reader := _READERS.get(kind_of(files[0]))) is None:
         return None
@@ -214,7 +223,7 @@ def _stack(tables: list[Table], files: list[Path]) -> Table:
 def _stack_arrow(tables: list[pa.Table], files: list[Path]) -> pa.Table:
     names = tables[0].column_names
     for table, file in zip(tables, files, strict=True):
-        refuse_twins(table.column_names, str(file))
+        check_unique_names(table.column_names, str(file))
         require_the_same(table.column_names, names, file, files[0])
     try:
         return pa.concat_tables([table.select(names) for table in tables], promote_options="permissive")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .blocks import Store
+from .blocks import BlockReader
 
 __all__ = ["sample_positions", "take_rows"]
 
@@ -22,18 +22,18 @@ def sample_positions(n_rows: int, most: int, rng: np.random.Generator) -> np.nda
 
 
 def take_rows(
-    store: Store, positions: np.ndarray, on_rows: Callable[[np.ndarray, int], None] | None = None
+    store: BlockReader, positions: np.ndarray, on_rows: Callable[[np.ndarray, int], None] | None = None
 ) -> np.ndarray:
     """Read the rows at these positions, which ascend, in one pass.
 
     ``on_rows`` gets all rows that pass by, those not taken included, and the position of the first of them.
     """
     pieces, first = [], 0
-    for rows in store.spans():
+    for rows in store.iter_chunks():
         if on_rows is not None:
             on_rows(rows, first)
         start, end = np.searchsorted(positions, [first, first + len(rows)])
         pieces.append(rows[positions[start:end] - first])
         first += len(rows)
-        store.release()
+        store.free()
     return np.concatenate(pieces)

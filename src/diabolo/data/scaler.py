@@ -17,7 +17,16 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ..errors import InvalidData
 
-__all__ = ["FAR", "KINDS", "Scaler", "Single", "Survey", "have_one_unit", "refuse_far", "scaled"]
+__all__ = [
+    "KINDS",
+    "MAX_ABS_SCALED",
+    "Scaler",
+    "ScalerStats",
+    "Single",
+    "check_output_range",
+    "have_one_unit",
+    "scaled",
+]
 
 Support = Literal["real", "unit", "count"]
 _CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
@@ -55,9 +64,9 @@ class Scaler:
 
     @classmethod
     def fit(cls, kind: str | None, rows: np.ndarray, support: Support | Sequence[Support]) -> Scaler:
-        """Learn the map from training rows; `Survey.scaler` says what of."""
-        survey = Survey(kind, support)
-        survey.see(rows)
+        """Learn the map from training rows; `ScalerStats.scaler` says what of."""
+        survey = ScalerStats(kind, support)
+        survey.update(rows)
         return survey.scaler()
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
@@ -72,7 +81,7 @@ class Scaler:
         single = self.single if rows.dtype == np.float32 else None
         for start in range(0, len(rows), step):
             here = slice(start, start + step)
-            with np.errstate(over="ignore"):  # of what becomes infinite see `refuse_far`
+            with np.errstate(over="ignore"):  # of what becomes infinite see `check_output_range`
                 out[here] = scaled(rows[here], single) if single else (rows[here] - self.offset) / self.scale
         return out
 
@@ -103,7 +112,7 @@ _STEPS = 256 / 2**23
 """A range in which a 32-bit float has fewer than 256 steps, as a share of the largest value."""
 
 
-def refuse_lost(least: np.ndarray, most: np.ndarray) -> None:
+def check_float64_precision(least: np.ndarray, most: np.ndarray) -> None:
     """Refuse columns from the least to the greatest that lie too far from 0 to be told apart in 64 bits.
 
     Whole numbers such as identifiers can; each has become the nearest float, and perhaps all the same one.
@@ -123,11 +132,11 @@ def refuse_lost(least: np.ndarray, most: np.ndarray) -> None:
         )
 
 
-FAR = 1e18
+MAX_ABS_SCALED = 1e18
 """In scaled units; the squares of 32-bit numbers end a little above."""
 
 
-def refuse_far(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any]) -> None:
+def check_output_range(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any]) -> None:
     """If not all of what was found of rows is a number, and a cell is so far off that 32 bits cannot tell: refuse it.
 
     Raises
@@ -138,7 +147,7 @@ def refuse_far(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[
     if all(np.isfinite(array.sum(dtype=np.float64)) for array in (found if isinstance(found, tuple) else (found,))):
         return
     with np.errstate(over="ignore"):
-        far = np.abs((rows - scaler.offset) / scaler.scale) > FAR
+        far = np.abs((rows - scaler.offset) / scaler.scale) > MAX_ABS_SCALED
     if far.any():
         row, column = np.argwhere(far)[0]
         raise InvalidData(
@@ -232,7 +241,7 @@ class _Sample:
         return np.concatenate(self._pieces)
 
 
-class Survey:
+class ScalerStats:
     """One pass over training rows, in pieces of any size: what a scaler needs to know of them.
 
     Parameters
@@ -264,7 +273,7 @@ class Survey:
         self._whole: np.ndarray | None = None
         self._single = True
 
-    def see(self, rows: np.ndarray) -> None:
+    def update(self, rows: np.ndarray) -> None:
         """The next rows."""
         if not len(rows):
             return
@@ -298,7 +307,7 @@ class Survey:
         width = len(least)
         supports = np.broadcast_to(self._supports, width)
         scaled = np.full(width, True) if self._all in ("real", "unit") else supports == "real"
-        refuse_lost(least, most)
+        check_float64_precision(least, most)
         low, high = least[scaled].min(initial=np.inf), most[scaled].max(initial=-np.inf)
         within = low >= 0 and high <= 1
         kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import InvalidData, meant
+from ..errors import InvalidData, suggest
 from .cells import arrow_type, is_numeric, unpacked
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
 from .file_options import FileOptions
-from .survey import Overrides, Survey, check_overrides
+from .survey import ScalerStats, SchemaOverrides, check_overrides
 
-__all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind", "Overrides", "Schema", "arrow_type", "is_numeric"]
+__all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind", "Schema", "SchemaOverrides", "arrow_type", "is_numeric"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Schema:
     columns: tuple[Column, ...]
 
     @classmethod
-    def infer(cls, pieces: Iterable[pa.Table], overrides: Overrides | None = None) -> Schema:
+    def infer(cls, pieces: Iterable[pa.Table], overrides: SchemaOverrides | None = None) -> Schema:
         """From all of a table, in pieces that have the same columns.
 
         Raises
@@ -59,17 +59,17 @@ class Schema:
         InvalidData
             If an override names no column or no kind, does not suit its column, or no column is left.
         """
-        surveys: dict[str, Survey] = {}
+        surveys: dict[str, ScalerStats] = {}
         given = check_overrides(overrides or {})
         for piece in pieces:
             for field, cells in zip(piece.schema, piece.columns, strict=True):
                 name = field.name
                 if name not in surveys:
-                    surveys[name] = Survey(name, given.get(name, {}), field.metadata or {})
+                    surveys[name] = ScalerStats(name, given.get(name, {}), field.metadata or {})
                 surveys[name].see(cells)
         if unknown := [str(name) for name in given if name not in surveys]:
             raise InvalidData(
-                f"The schema names {', '.join(unknown)}, but there is no such column. {meant(unknown[0], surveys)}"
+                f"The schema names {', '.join(unknown)}, but there is no such column. {suggest(unknown[0], surveys)}"
             )
         schema = cls(tuple(survey.column() for survey in surveys.values()))
         if not schema.used:
@@ -118,13 +118,13 @@ class Schema:
         return tuple(found)
 
     @cached_property
-    def places(self) -> dict[str, slice]:
+    def column_slices(self) -> dict[str, slice]:
         """Where each column lies in an encoded row."""
         ends = np.cumsum([column.width for column in self._order]).tolist()
         return {c.name: slice(end - c.width, end) for c, end in zip(self._order, ends, strict=True)}
 
     @property
-    def owners(self) -> tuple[str, ...]:
+    def column_of_feature(self) -> tuple[str, ...]:
         """The column that each number of an encoded row belongs to."""
         return tuple(column.name for column in self._order for _ in range(column.width))
 
@@ -151,7 +151,7 @@ class Schema:
             )
         rows = np.empty((table.num_rows, self.width))
         for column in self._order:
-            rows[:, self.places[column.name]] = column.encode(table.column(column.name))
+            rows[:, self.column_slices[column.name]] = column.encode(table.column(column.name))
         return rows
 
     def row(self, cells: Mapping[str, Any]) -> pa.Table:
@@ -174,14 +174,14 @@ class Schema:
             if value is not None and column.low is not None and column.high is not None:
                 number = column.encode(pa.chunked_array([columns[column.name]]))[0, 0]
                 if not column.low <= number <= column.high:
-                    raise InvalidData(f"{column.name} is never {value}. It lies in {column.span}.")
+                    raise InvalidData(f"{column.name} is never {value}. It lies in {column.range_text}.")
         return pa.table(columns)
 
     def decode(self, rows: np.ndarray) -> pa.Table:
         """Encoded rows, or expectations of such, as a table of the user's columns and types."""
-        return pa.table({column.name: column.decode(rows[:, self.places[column.name]]) for column in self.used})
+        return pa.table({column.name: column.decode(rows[:, self.column_slices[column.name]]) for column in self.used})
 
-    def filled(self, table: pa.Table, rows: np.ndarray) -> pa.Table:
+    def fill_missing(self, table: pa.Table, rows: np.ndarray) -> pa.Table:
         """A table whose missing cells are those of encoded rows; others, and columns not used, are as they were."""
         found = self.decode(rows)
         for name in self.names:
@@ -192,7 +192,7 @@ class Schema:
 
     def __str__(self) -> str:
         name, kind = (max(len(getattr(c, what)) for c in self.columns) for what in ("name", "kind"))
-        return "\n".join(f"{c.name:<{name}}  {c.kind:<{kind}}  {c.span}".rstrip() for c in self.columns)
+        return "\n".join(f"{c.name:<{name}}  {c.kind:<{kind}}  {c.range_text}".rstrip() for c in self.columns)
 
     def to_json(self) -> list[dict[str, Any]]:
         """What `from_json` reads."""

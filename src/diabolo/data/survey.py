@@ -20,28 +20,28 @@ from ..errors import (
     InvalidData,
     UniqueTextsWarning,
     UnsupportedColumnWarning,
-    meant,
+    suggest,
 )
 from .cells import as_days, as_numbers, as_text, is_a_number, is_date, is_numeric, is_text, unpacked
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
 from .numerals import looks_like_number
 from .order import Order
 
-__all__ = ["Overrides", "Survey", "check_overrides"]
+__all__ = ["ScalerStats", "SchemaOverrides", "check_overrides"]
 
 
-Overrides = Mapping[str, str | Mapping[str, Any]]
+SchemaOverrides = Mapping[str, str | Mapping[str, Any]]
 """By column: its kind, or a mapping with ``kind`` and, for a category, ``categories``."""
 
 
-def check_overrides(overrides: Overrides) -> dict[str, dict[str, Any]]:
+def check_overrides(overrides: SchemaOverrides) -> dict[str, dict[str, Any]]:
     """Each as a mapping with a kind."""
     found = {}
     for name, given in overrides.items():
         one = {"kind": given} if not isinstance(given, Mapping) else dict(given)
         if one.get("kind") not in KINDS:
             raise InvalidData(
-                f"The schema says {given!r} of column {name}, which is no kind. {meant(one.get('kind'), KINDS)}"
+                f"The schema says {given!r} of column {name}, which is no kind. {suggest(one.get('kind'), KINDS)}"
             )
         if unknown := set(one) - {"kind", "categories"}:
             raise InvalidData(
@@ -54,7 +54,7 @@ def check_overrides(overrides: Overrides) -> dict[str, dict[str, Any]]:
     return found
 
 
-class Survey:
+class ScalerStats:
     """What is seen of a column, in pieces: the kind follows from it, unless it is given."""
 
     def __init__(self, name: str, given: dict[str, Any], about: Mapping[bytes, bytes]) -> None:
@@ -137,7 +137,7 @@ class Survey:
             "number": is_numeric(self._type),
         }
         if not suits[kind]:
-            held = f", {column.span}" if column.span else ""
+            held = f", {column.range_text}" if column.range_text else ""
             raise InvalidData(f"The schema says that {self._name} is a {kind}; it holds {self._type}{held}.")
         return column
 

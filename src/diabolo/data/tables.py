@@ -16,25 +16,25 @@ from ..errors import InvalidData
 from .cells import as_floats, is_numeric
 from .images import Images
 from .order import any_misleads
-from .schema import Overrides, Schema
+from .schema import Schema, SchemaOverrides
 
 __all__ = [
+    "SchemaSpec",
     "Table",
-    "Wanted",
+    "check_unique_names",
     "find_schema",
     "numeric",
     "numeric_columns",
-    "refuse_twins",
     "require_columns",
     "require_the_same",
     "rows_of",
+    "select_columns",
     "unreadable_as",
     "wants_schema",
-    "which_columns",
 ]
 
 
-Wanted = Schema | Overrides | str | None
+SchemaSpec = Schema | SchemaOverrides | str | None
 """Whether a table's columns are read by a schema: one that is known; one to be inferred, with these overrides; "auto",
 one to be inferred if not all columns are numbers; None, columns must be numbers and are taken as they are."""
 
@@ -76,7 +76,7 @@ class Table:
         rows = self.rows[:, [names.index(name) for name in chosen]]
         return Table(rows, tuple(chosen) if self.names else None)
 
-    def head(self) -> Table:
+    def first_chunk(self) -> Table:
         """All of it: a store's is its first rows."""
         return self
 
@@ -90,7 +90,7 @@ class Table:
         return pa.table({name: self.rows[:, i] for i, name in enumerate(names)})
 
 
-def refuse_twins(names: Sequence[Any], where: str) -> None:
+def check_unique_names(names: Sequence[Any], where: str) -> None:
     """Columns are found by their names, so each must have one of its own.
 
     Raises
@@ -124,7 +124,7 @@ def require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
 
 
 def rows_of(
-    table: pa.Table, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = (), wanted: Wanted = "auto"
+    table: pa.Table, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = (), wanted: SchemaSpec = "auto"
 ) -> Table:
     """An Arrow table's columns as rows of numbers.
 
@@ -137,16 +137,16 @@ def rows_of(
         raise InvalidData(f"{where} has no rows.")
     schema = wanted if isinstance(wanted, Schema) else None
     if schema is None:
-        names = which_columns(table.schema, columns, exclude)
+        names = select_columns(table.schema, columns, exclude)
         schema = find_schema(lambda: [table.select(list(names))], table.schema, names, wanted)
     if schema is not None:
-        return Table(schema.encode(table), schema.owners, schema, given=table)
+        return Table(schema.encode(table), schema.column_of_feature, schema, given=table)
     names = numeric_columns(table.schema, where, columns, exclude)
     return Table(numeric(table.select(list(names))), names)
 
 
 def find_schema(
-    pieces: Callable[[], Iterable[pa.Table]], of: pa.Schema, names: Sequence[str], wanted: Wanted
+    pieces: Callable[[], Iterable[pa.Table]], of: pa.Schema, names: Sequence[str], wanted: SchemaSpec
 ) -> Schema | None:
     """Infer what the columns of a table are, in pieces that can be had again; None, if they need no schema."""
     overrides = wants_schema(of, names, wanted)
@@ -155,7 +155,7 @@ def find_schema(
     return None if overrides is None else Schema.infer(pieces(), overrides)
 
 
-def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Overrides | None:
+def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: SchemaSpec) -> SchemaOverrides | None:
     """What to infer a schema with; None, if these columns need none."""
     if wanted == "auto":
         if any(b"diabolo.options" in (schema.field(name).metadata or {}) for name in names):
@@ -164,7 +164,7 @@ def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: Wanted) -> Ove
     return wanted if isinstance(wanted, Mapping) else None
 
 
-def which_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
+def select_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns to take."""
     require_columns((*columns, *exclude), schema.names)
     left_out = {*exclude, *(() if columns else index_columns(schema))}
@@ -187,7 +187,7 @@ def numeric_columns(
     schema: pa.Schema, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """The columns to take, all of them numbers."""
-    names = which_columns(schema, columns, exclude)
+    names = select_columns(schema, columns, exclude)
     if words := [name for name in names if not is_numeric(schema.field(name).type)]:
         shown = ", ".join(f"{name} ({schema.field(name).type})" for name in words[:8])
         raise InvalidData(

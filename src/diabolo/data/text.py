@@ -15,11 +15,11 @@ import pyarrow.csv
 from ..errors import InvalidData, NotationWarning
 from .dates import looks_like_date
 from .file_options import FileOptions
-from .notation import Evidence, Notation, decide
+from .notation import Notation, ReportData, decide
 from .numerals import looks_like_number
 from .schema import Schema
 from .sniffing import Dialect, sniff
-from .tables import Table, Wanted, refuse_twins, require_the_same, rows_of, unreadable_as
+from .tables import SchemaSpec, Table, check_unique_names, require_the_same, rows_of, unreadable_as
 
 __all__ = ["TextTables", "open_text", "read_text"]
 
@@ -63,7 +63,7 @@ class TextTables:
         self._dialects = [replace(dialect, names=_keys_of(dialect.names)) for dialect in self._dialects]
         self.names = self._dialects[0].names
         for dialect in self._dialects:
-            refuse_twins(dialect.names, str(dialect.file))
+            check_unique_names(dialect.names, str(dialect.file))
             require_the_same(dialect.names, self.names, dialect.file, files[0])
         texts = {name for name in self.names if columns and not _has_type(columns.get(name))} | set(untyped)
         if "*" in texts:
@@ -73,7 +73,7 @@ class TextTables:
         if sum(file.stat().st_size for file in files) <= _KEPT_BYTES:
             self._kept = [list(self._parse(dialect)) for dialect in self._dialects]
         seen = {
-            name: Evidence("%" in stored.get(name, "") or options.date_format is not None)
+            name: ReportData("%" in stored.get(name, "") or options.date_format is not None)
             for name in self.names
             if name not in texts
         }
@@ -99,7 +99,7 @@ class TextTables:
         self._require_types(columns, files[0])
         self._say(stored)
 
-    def _see(self, seen: Mapping[str, Evidence]) -> None:
+    def _see(self, seen: Mapping[str, ReportData]) -> None:
         """Look at all cells once."""
         for dialect in self._dialects:
             before = {name: (one.is_foreign, one.kind) for name, one in seen.items()}
@@ -197,7 +197,7 @@ def open_text(
     files: Sequence[Path],
     columns: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    wanted: Wanted = "auto",
+    wanted: SchemaSpec = "auto",
     options: FileOptions | None = None,
 ) -> TextTables:
     """Open text files as `diabolo.data.readers.read` reads them."""
@@ -212,7 +212,11 @@ def open_text(
 
 
 def read_text(
-    tables: TextTables, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = (), wanted: Wanted = "auto"
+    tables: TextTables,
+    where: str,
+    columns: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    wanted: SchemaSpec = "auto",
 ) -> Table:
     """Read opened text files into memory."""
     found = tables.table()
@@ -239,7 +243,7 @@ def _has_type(column: Any) -> bool:
     return column is not None and not (column.kind == "category" and column.type in ("string", "large_string"))
 
 
-def _has_numbers_or_dates(seen: Evidence) -> bool:
+def _has_numbers_or_dates(seen: ReportData) -> bool:
     """Whether foreign texts are numbers or dates in another notation, or signs for nothing."""
     return all(
         looks_like_number(t) or looks_like_date(t) or not any(c.isalnum() for c in t) for t in list(seen.texts)[:100]

@@ -22,10 +22,10 @@ from ..errors import InvalidData
 from .cells import as_json, is_nested, storable, unpacked
 from .readers import Images, Table, numeric, numeric_columns
 
-__all__ = ["PAGE_MARK", "Sink", "check_output", "is_page", "open_sink", "write", "write_page"]
+__all__ = ["PAGE_MARK", "Writer", "check_output", "is_page", "open_sink", "write", "write_page"]
 
 
-class Sink(ABC):
+class Writer(ABC):
     """A place that rows are added to; `close` when there are no more."""
 
     @abstractmethod
@@ -36,7 +36,7 @@ class Sink(ABC):
         """Finish what was begun."""
 
 
-class _Csv(Sink):
+class _Csv(Writer):
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._is_begun = stream, False
 
@@ -70,7 +70,7 @@ def _told(cells: pa.ChunkedArray, say: Callable[[Any], str]) -> pa.ChunkedArray:
     return pa.chunked_array([[None if cell is None else say(cell) for cell in cells.to_pylist()]], pa.string())
 
 
-class _Parquet(Sink):
+class _Parquet(Writer):
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._writer: Any = None
@@ -86,7 +86,7 @@ class _Parquet(Sink):
             self._writer.close()
 
 
-class _Array(Sink):
+class _Array(Writer):
     """A .npy file, whose first line leaves room for the number of rows."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -113,7 +113,7 @@ class _Array(Sink):
         np.lib.format.write_array_header_1_0(self._stream, about)
 
 
-class _Pictures(Sink):
+class _Pictures(Writer):
     """A folder of images, each row one, under the names of those that were read, folders included."""
 
     def __init__(self, folder: Path, images: Images) -> None:
@@ -134,7 +134,7 @@ PAGE_MARK = '<meta name="generator" content="diabolo">'
 _HEAD_BYTES = 1024
 _LONGEST_NAME = 255
 """In bytes: what file systems take."""
-_SINKS: dict[str, Callable[[BinaryIO], Sink]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
+_SINKS: dict[str, Callable[[BinaryIO], Writer]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
 
 
 def check_output(where: str | None, *, images: bool = False) -> None:
@@ -171,7 +171,7 @@ def check_output(where: str | None, *, images: bool = False) -> None:
 
 
 @contextmanager
-def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]:
+def open_sink(where: str | None, images: Images | None = None) -> Iterator[Writer]:
     """A place for rows: .csv, .parquet, .npy, a folder of images, or standard output as CSV for None or "-".
 
     Under its name it is there only once all rows are.
@@ -197,7 +197,7 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Sink]
         raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
 
 
-def _filled(sink: Sink) -> Iterator[Sink]:
+def _filled(sink: Writer) -> Iterator[Writer]:
     try:
         yield sink
     except BaseException:
@@ -207,7 +207,7 @@ def _filled(sink: Sink) -> Iterator[Sink]:
     sink.close()
 
 
-def _to_standard_output() -> Iterator[Sink]:
+def _to_standard_output() -> Iterator[Writer]:
     try:
         yield _Csv(sys.stdout.buffer)
         sys.stdout.buffer.flush()

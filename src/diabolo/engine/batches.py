@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import jax_config
 
-__all__ = ["BLOCK", "Chunk", "Resident", "Source", "blank", "grid_size"]
+__all__ = ["EVAL_BATCH", "ArraySource", "Chunk", "Source", "aligned_zeros", "bucket_size"]
 
-BLOCK = 2048
+EVAL_BATCH = 2048
 """Rows that are judged at once."""
 _ALIGNMENT = 64  # bytes; what XLA asks of memory that it is to read where it lies
 
@@ -42,7 +42,7 @@ class Source(Protocol):
         """The same rows, sent through a function, (n, d) → (n, k)."""
 
 
-class Resident:
+class ArraySource:
     """An array in memory: one chunk that stays on the device.
 
     Parameters
@@ -53,7 +53,7 @@ class Resident:
 
     def __init__(self, rows: np.ndarray) -> None:
         self.n_rows, self.n_features = rows.shape
-        padded = blank((grid_size(self.n_rows), self.n_features))
+        padded = aligned_zeros((bucket_size(self.n_rows), self.n_features))
         padded[: self.n_rows] = rows
         self._rows = jax.device_put(padded)
 
@@ -65,12 +65,12 @@ class Resident:
         """The same chunk in every epoch."""
         yield Chunk(self._rows, self.n_rows)
 
-    def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> Resident:
+    def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> ArraySource:
         """What the function makes of the rows, at once."""
-        return Resident(through(np.asarray(self._rows)[: self.n_rows]))
+        return ArraySource(through(np.asarray(self._rows)[: self.n_rows]))
 
 
-def blank(shape: tuple[int, ...]) -> np.ndarray:
+def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     """Zeros, float32, to be filled and put on the device: on a CPU they stay where they are, and must not change then.
 
     >>> blank((3, 2)).tolist(), blank((3, 2)).ctypes.data % 64
@@ -83,10 +83,10 @@ def blank(shape: tuple[int, ...]) -> np.ndarray:
     return room[start : start + n_bytes].view(np.float32).reshape(shape)
 
 
-def grid_size(n: int) -> int:
+def bucket_size(n: int) -> int:
     """The next size on the grid: powers of two, each octave in eight steps, and whole blocks of evaluation."""
     octave = 1 << max(n - 1, 15).bit_length()
-    if octave <= BLOCK:
+    if octave <= EVAL_BATCH:
         return octave
-    step = max(octave // 16, BLOCK)
+    step = max(octave // 16, EVAL_BATCH)
     return -(-n // step) * step

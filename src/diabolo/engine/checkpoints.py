@@ -29,8 +29,8 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from .. import outputs
-from ..errors import CheckpointError, DamagedCheckpoint
-from .trainer import State
+from ..errors import CheckpointError, DamagedCheckpointWarning
+from .trainer import TrainState
 
 __all__ = ["Checkpoints", "remove"]
 
@@ -145,7 +145,7 @@ class Checkpoints:
         """The keeper for one call of `train`."""
         return Stage(self, name)
 
-    def write(self, stage: str, state: State) -> None:
+    def write(self, stage: str, state: TrainState) -> None:
         """Write a state under the stage's next number, then remove those that are too old."""
         found = self._found(stage)
         file = self.folder / f"{stage}-{_number(found[0]) + 1 if found else 1:08d}{_SUFFIX}"
@@ -161,7 +161,7 @@ class Checkpoints:
         for old in found[_KEPT - 1 :]:
             old.unlink(missing_ok=True)
 
-    def read(self, stage: str, like: Any) -> State | None:
+    def read(self, stage: str, like: Any) -> TrainState | None:
         """The newest state of a stage that can be read."""
         damaged = []
         for file in self._found(stage):
@@ -174,7 +174,7 @@ class Checkpoints:
             if damaged:
                 warnings.warn(
                     f"{self.folder}: {'; '.join(damaged)}. Going on from {file.name}, in epoch {state.epoch}.",
-                    DamagedCheckpoint,
+                    DamagedCheckpointWarning,
                     stacklevel=2,
                 )
             return state
@@ -187,24 +187,24 @@ class Checkpoints:
 
 @dataclass
 class Stage:
-    """The keeper of one stage; see `diabolo.engine.trainer.Keeper`."""
+    """The keeper of one stage; see `diabolo.engine.trainer.CheckpointSink`."""
 
     checkpoints: Checkpoints
     name: str
-    _kept: State | None = None
+    _kept: TrainState | None = None
     _since: float = field(default_factory=time.monotonic)
 
-    def latest(self, like: Any) -> State | None:
+    def load(self, like: Any) -> TrainState | None:
         """The newest readable state."""
         self._kept = self.checkpoints.read(self.name, like)
         return self._kept
 
-    def offer(self, state: State) -> None:
+    def maybe_save(self, state: TrainState) -> None:
         """Keep it, if the last one is old enough."""
         if time.monotonic() - self._since >= self.checkpoints.every:
-            self.keep(state)
+            self.save(state)
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainState) -> None:
         """Keep it, unless it is kept already."""
         if self.checkpoints.writes and state is not self._kept:
             self.checkpoints.write(self.name, state)
@@ -227,7 +227,7 @@ def _digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
 
 
-def _encoded(state: State, identity: dict[str, Any]) -> bytes:
+def _encoded(state: TrainState, identity: dict[str, Any]) -> bytes:
     leaves, _ = jax.tree_util.tree_flatten_with_path(state.carry)
     arrays = {jax.tree_util.keystr(at): np.asarray(leaf, order="C") for at, leaf in leaves}
     head = {name: getattr(state, name) for name in ("epoch", "chunk", "sums", "history", "stopped")}
@@ -246,10 +246,10 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return json.loads(head), load_arrays(arrays)
 
 
-def _decoded(head: dict[str, Any], arrays: dict[str, np.ndarray], like: Any) -> State:
+def _decoded(head: dict[str, Any], arrays: dict[str, np.ndarray], like: Any) -> TrainState:
     leaves, tree = jax.tree_util.tree_flatten_with_path(like)
     carry = jax.tree.unflatten(tree, [arrays[jax.tree_util.keystr(at)] for at, _ in leaves])
-    return State(carry, **head["state"])
+    return TrainState(carry, **head["state"])
 
 
 def _differences(kept: Any, given: Any, name: str = "") -> Iterator[str]:

@@ -22,8 +22,8 @@ from scipy import linalg
 from scipy.special import expit
 
 from ..core.corruptions import NoCorruption
-from ..core.latents import Code, DiagonalGaussian
-from ..core.layers import Dense, Filter, Fixed, Layers, Neighbors, Skip
+from ..core.latents import Deterministic, DiagonalGaussian
+from ..core.layers import Dense, Filter, Fixed, MLPModule, Neighbors, Skip
 from ..core.likelihoods import Gaussian, LearnedGaussian
 from ..core.model import Model
 from ..core.networks import Identity
@@ -80,13 +80,13 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
         return Start(model)
     is_clean = isinstance(recipe.corruption, NoCorruption)
     if isinstance(recipe.latent, DiagonalGaussian):
-        is_known = is_clean and recipe.missing != "told" and isinstance(recipe.objective, ELBO)
+        is_known = is_clean and recipe.missing != "mask" and isinstance(recipe.objective, ELBO)
         return _factors(model, rows) if is_known else Start(model)
     if recipe.latent.in_unit_interval:
         return _inactive(model, rows)
-    if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Code(recipe.latent.n_latent)):
+    if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Deterministic(recipe.latent.n_latent)):
         return Start(model)
-    if is_clean and recipe.missing == "told":  # what a cell is worth that is missing, such a regression cannot tell
+    if is_clean and recipe.missing == "mask":  # what a cell is worth that is missing, such a regression cannot tell
         return Start(model)
     return _components(model, rows) if is_clean else _restoring(model, rows, seed)
 
@@ -105,7 +105,7 @@ def _path(module: Any) -> Any:
         return module.linear
     if isinstance(module, Filter):
         return module.neighbors
-    if isinstance(module, Layers) and len(module.layers) == 1 and module.output_activation == "identity":
+    if isinstance(module, MLPModule) and len(module.layers) == 1 and module.output_activation == "identity":
         return module.layers[0]
     return None
 
@@ -114,7 +114,7 @@ def _paths(model: Model) -> tuple[Any, Any] | None:
     """The encoder's and the decoder's linear maps; None, if there is not one in each. An `Identity` needs none."""
     encoder = _path(model.weights.encoder)
     decoder = model.recipe.decoder if isinstance(model.recipe.decoder, Identity) else _path(model.weights.decoder)
-    if encoder is None or decoder is None or not isinstance(model.recipe.latent, Code | DiagonalGaussian):
+    if encoder is None or decoder is None or not isinstance(model.recipe.latent, Deterministic | DiagonalGaussian):
         return None
     return encoder, decoder
 
@@ -155,8 +155,8 @@ def _bounded(model: Model, rows: Rows) -> Model:
     recipe, (low, high) = model.recipe, (np.asarray(bound, np.float32) for bound in rows.bounds)
     if recipe.n_targets:
         low, high = low[: -recipe.n_targets], high[: -recipe.n_targets]
-    shown = np.array(recipe.shown(jnp.asarray(np.stack([low, high]))))
-    if recipe.missing == "told":
+    shown = np.array(recipe.encoder_input(jnp.asarray(np.stack([low, high]))))
+    if recipe.missing == "mask":
         shown[:, len(low) :] = [[0], [1]]
     return _within(model, *shown)
 
@@ -249,7 +249,7 @@ def _components(model: Model, rows: Rows) -> Start:
     k = model.recipe.latent.n_latent
     mean, axes, variances = principal(rows, k)
     axes, variances = _filled_up(axes, variances, k)
-    is_all = isinstance(model.weights.encoder, Layers) and isinstance(model.weights.decoder, Layers)
+    is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(model.weights.decoder, MLPModule)
     unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     placed = _placed(model, _dense(axes.T / unit, -mean @ axes.T / unit), _dense(axes * unit[:, None], mean))
     likelihood = model.recipe.likelihood
@@ -322,7 +322,9 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     n_wanted = _CORRUPTED if d <= _MANY_COLUMNS else _CORRUPTED // 4
     n_copies = int(np.clip(n_wanted // len(clean), 1, _COPIES))
     read = [
-        np.asarray(recipe.shown(jnp.asarray(inference.by_rows(inference.corrupt, model, clean, seed=seed + i))))
+        np.asarray(
+            recipe.encoder_input(jnp.asarray(inference.map_rows(inference.corrupt, model, clean, seed=seed + i)))
+        )
         for i in range(n_copies)
     ]
     if isinstance(model.weights.encoder, Skip | Filter):
@@ -401,7 +403,7 @@ def _inactive(model: Model, rows: Rows) -> Start:
     """The model whose units have the mean activation that a penalty asks for, and whose decoder starts at the mean."""
     targets = [penalty.rho for penalty in model.recipe.penalties if hasattr(penalty, "rho")]
     encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
-    if not targets or model.recipe.missing == "told":
+    if not targets or model.recipe.missing == "mask":
         return Start(model)
     mean = next(_pieces(rows)).mean(axis=0)
     weight, rho = np.asarray(encoder.weight, np.float64), float(targets[0])
@@ -418,7 +420,7 @@ def finish(model: Model, rows: Rows) -> Model:
     recipe = model.recipe
     asked = [penalty for penalty in recipe.penalties if isinstance(penalty, SparsityConstraint)]
     encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
-    if not asked or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "told":
+    if not asked or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
         return model
     rho, weight = float(asked[0].rho), np.asarray(encoder.weight, np.float64)
     some = np.concatenate(list(_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(_pieces(rows))])

@@ -9,13 +9,13 @@ import numpy as np
 
 from ..core.corruptions import NoCorruption
 from ..core.model import Model
-from ..errors import PoorFit, PosteriorCollapse, TrainingWarning
+from ..errors import PoorFitWarning, PosteriorCollapseWarning, TrainingWarning
 from ..metrics import active_units
 from . import closed_form, inference
 from .jobs import Outcome
 from .sharding import current
 from .splits import Rows
-from .trainer import Trained, final_beta
+from .trainer import TrainResult, final_beta
 
 __all__ = ["Evaluation", "evaluate", "settle"]
 
@@ -32,7 +32,7 @@ class Evaluation(TypedDict):
     pca_explained_variance: float | None
 
 
-def settle(outcome: Outcome) -> Trained:
+def settle(outcome: Outcome) -> TrainResult:
     """Choose between the training and its start; solve what is left.
 
     Of few held-out rows the start is kept if no epoch is surely better. It is if the mean gain, or the share of rows
@@ -42,14 +42,14 @@ def settle(outcome: Outcome) -> Trained:
     return replace(trained, model=closed_form.finish(trained.model, outcome.job.rows))
 
 
-def _settled(outcome: Outcome) -> Trained:
+def _settled(outcome: Outcome) -> TrainResult:
     job, trained = outcome.job, outcome.trained
     held_out = job.rows.held_out
     if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
         return trained
     chunk, beta = next(held_out.chunks()), float(final_beta(job.model.recipe, job.plan))
     rows = np.asarray(chunk.rows)[: chunk.n_rows]
-    before, after = (inference.by_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
+    before, after = (inference.map_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
     gain = before.astype(np.float64) - after
     error = 1 / np.sqrt(len(gain))
     if gain.mean() > _SURELY * gain.std() * error or (gain > 0).mean() > 0.5 + _SURELY * 0.5 * error:
@@ -67,7 +67,7 @@ def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, T
     some = np.asarray(chunk.rows)[: min(chunk.n_rows, _EVALUATED)]
     if model.recipe.n_targets or np.isnan(some).any() or current().n_devices > 1:
         return None, None
-    codes, rebuilt = inference.by_rows(inference.coded, model, some)
+    codes, rebuilt = inference.map_rows(inference.coded, model, some)
     k, x = codes.shape[1], some.astype(np.float64)
     total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
     by_pca = None
@@ -86,7 +86,7 @@ def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, T
 def _warning_of(owner: str, model: Model, found: Evaluation, codes: np.ndarray) -> TrainingWarning | None:
     recipe = model.recipe
     if recipe.latent.stochastic and not active_units(codes).any():
-        return PosteriorCollapse(
+        return PosteriorCollapseWarning(
             f"Posterior collapse: none of the {codes.shape[1]} latent units varies with the row. Raise β slowly "
             "(beta='linear'), set a lower one, train longer, or learn σ (likelihood='learned_gaussian')."
         )
@@ -101,4 +101,4 @@ def _warning_of(owner: str, model: Model, found: Evaluation, codes: np.ndarray) 
         said = f"{which}, PCA with as many components {by_pca:.1%}.{mean} Train longer, or use fewer layers."
     else:
         return None
-    return PoorFit(f"{owner}: {said}")
+    return PoorFitWarning(f"{owner}: {said}")

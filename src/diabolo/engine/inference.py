@@ -20,36 +20,36 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .. import jax_config
 from ..core.distributions import Distribution, Normal, kl_divergence
 from ..core.layers import UNROLLED
-from ..core.model import Model, Skeleton, loss
-from ..core.objectives import Draws
+from ..core.model import Model, StaticTree, loss
+from ..core.objectives import PosteriorSamples
 from ..data.scaler import Scaler, Single, scaled
 from . import prng
-from .batches import blank
+from .batches import aligned_zeros
 
 __all__ = [
-    "SIZES",
+    "BATCH_BUCKETS",
     "Op",
-    "by_rows",
     "code",
     "coded",
     "corrupt",
     "decode",
     "deviances",
     "draw",
-    "drawn_given",
     "elbos",
-    "expected_given",
+    "impute_draw",
+    "impute_mean",
     "kl",
     "log_densities",
     "log_likelihood",
     "log_likelihood_at",
     "losses",
+    "map_rows",
     "reconstruct",
 ]
 
 jax_config.configure()
 
-SIZES = (32, 128, 512, 1024, 2048, 4096, 8192, 16384)
+BATCH_BUCKETS = (32, 128, 512, 1024, 2048, 4096, 8192, 16384)
 _MOST_CELLS = 1 << 22
 """Of a block; so wide rows go fewer at a time."""
 
@@ -82,7 +82,7 @@ class _Frame(NamedTuple):
     """A model without its numbers; hashable."""
 
     tree: Any
-    skeleton: Skeleton
+    skeleton: StaticTree
 
 
 _apart: dict[int, tuple[list[Any], _Frame]] = {}
@@ -92,7 +92,7 @@ def _taken_apart(model: Model) -> tuple[list[Any], _Frame]:
     """A model's numbers, on the device, and its frame; worked out once, since for a few rows it takes the most time."""
     known = _apart.get(id(model))
     if known is None:
-        arrays, skeleton = model.weights.apart()
+        arrays, skeleton = model.weights.partition()
         leaves, tree = jax.tree.flatten((arrays, model.recipe))
         known = _apart[id(model)] = jax.device_put(leaves), _Frame(tree, skeleton)
         weakref.finalize(model, _apart.pop, id(model), None)
@@ -105,11 +105,11 @@ def _program(
 ) -> Any:
     arrays, recipe = jax.tree.unflatten(frame.tree, leaves)
     rows = rows if single is None else scaled(rows, single)
-    return op(Model(recipe, frame.skeleton.with_arrays(arrays)), rows, noise, *static)
+    return op(Model(recipe, frame.skeleton.combine(arrays)), rows, noise, *static)
 
 
 @jax_config.standard()
-def by_rows(
+def map_rows(
     op: Op,
     model: Model,
     rows: np.ndarray,
@@ -145,7 +145,7 @@ def by_rows(
         block = rows[start : start + length]
         block = block if scaler is None or single is not None else scaler.apply(block)
         if length < size or block.dtype != np.float32:
-            padded = blank((size, rows.shape[1]))
+            padded = aligned_zeros((size, rows.shape[1]))
             padded[:length] = block
             block = padded
         out = _program(op, frame, static, leaves, block, single, Noise(seed, first_row + start))
@@ -161,7 +161,7 @@ def _pieces(n_rows: int, width: int) -> Iterator[tuple[int, int, int]]:
 
     Only the last is padded.
     """
-    sizes = [size for size in SIZES if size * width <= _MOST_CELLS] or SIZES[:1]
+    sizes = [size for size in BATCH_BUCKETS if size * width <= _MOST_CELLS] or BATCH_BUCKETS[:1]
     start = 0
     while start < n_rows:
         left = n_rows - start
@@ -194,8 +194,8 @@ def losses(model: Model, x: Float[Array, "n d"], noise: Noise, beta: float) -> F
     """Each row's objective and penalties, corrupted and drawn as held-out rows are in training."""
 
     def one_row(row: Float[Array, " d"], key: PRNGKeyArray) -> Float[Array, ""]:
-        judging = Model(model.recipe.judging, model.weights)
-        return loss(judging, row[None], key, jnp.asarray(beta), jnp.ones(1))[0]
+        for_validation = Model(model.recipe.for_validation, model.weights)
+        return loss(for_validation, row[None], key, jnp.asarray(beta), jnp.ones(1))[0]
 
     return jax.vmap(one_row)(x, jax.random.split(noise.fresh(), len(x)))
 
@@ -257,7 +257,7 @@ def elbos(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) ->
 
         def one_draw(total: Array, key: PRNGKeyArray) -> tuple[Array, None]:
             z = q.sample(key, (1,))
-            return total + Draws(model.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0], None
+            return total + PosteriorSamples(model.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0], None
 
         return jax.lax.scan(one_draw, jnp.zeros(()), keys)[0] / n_samples
 
@@ -363,7 +363,7 @@ def log_densities(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples:
     return jax.vmap(one_row)(x)
 
 
-def expected_given(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
+def impute_mean(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
     """E[x | what is known of x]: the decoder's means at draws of z, weighted (Mattei & Frellsen 2019, eq. 12).
 
     Every row uses the same noise.
@@ -376,7 +376,7 @@ def expected_given(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples
     return jax.vmap(one_row)(x)
 
 
-def drawn_given(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
+def impute_draw(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
     """x ~ p(x | what is known of x): one of ``n_samples`` draws of z by its weight, then x ~ p(x | z) (ibid., 4.2).
 
     Each row has noise of its own.

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import jax_config
-from ..errors import NotCovered
+from ..errors import UnsupportedOperationError
 
-__all__ = ["OPS", "Program", "Step", "any_number", "program"]
+__all__ = ["OPS", "Program", "Step", "placeholder_batch_size", "program"]
 
 _UNARY = (
     "abs", "ceil", "cos", "erf", "erfc", "exp", "exp2", "expm1", "floor", "is_finite", "log", "log1p", "logistic",
@@ -194,7 +194,7 @@ class _Writer:
             return list(special(inputs, shapes, params))
         if op in _REDUCTIONS:
             return list(self.step(op, inputs, shapes, axes=list(params["axes"])))
-        raise NotCovered(f"the step {op!r} of JAX is not among those that a page can carry out")
+        raise UnsupportedOperationError(f"the step {op!r} of JAX is not among those that a page can carry out")
 
     # -- steps with settings ------------------------------------------------------------------------------------------
 
@@ -215,7 +215,9 @@ class _Writer:
         is_whole = tuple(params["slice_sizes"]) == (1, *x.shape[1:]) and tuple(how.start_index_map) == (0,)
         is_first = tuple(how.collapsed_slice_dims) == (0,) and tuple(how.offset_dims) == tuple(range(1, n_axes))
         if isinstance(which, _Value) or not (is_whole and is_first and not how.operand_batching_dims):
-            raise NotCovered("a choice by numbers, other than of whole slices along the first axis, is not covered")
+            raise UnsupportedOperationError(
+                "a choice by numbers, other than of whole slices along the first axis, is not covered"
+            )
         return self.step("gather", [x, np.asarray(which).reshape(-1).astype(np.int32)], shapes)
 
     def _transpose(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
@@ -288,7 +290,9 @@ class _Writer:
         """With two dimensions in space at most, channels last."""
         order = params["dimension_numbers"]
         if len(order.lhs_spec) != 4 or params["batch_group_count"] != 1:
-            raise NotCovered("convolutions other than those of images are not among the steps that a page carries out")
+            raise UnsupportedOperationError(
+                "convolutions other than those of images are not among the steps that a page carries out"
+            )
         x, kernel = inputs
         (n, c, *space), (o, i, *window), out = order.lhs_spec, order.rhs_spec, order.out_spec
         shape = [shapes[0][out[0]], *(shapes[0][a] for a in out[2:]), shapes[0][out[1]]]
@@ -318,7 +322,7 @@ def _kind_of(dtype: np.dtype) -> str:
     return "i" if kind == "u" else kind
 
 
-def any_number(of: object) -> int:
+def placeholder_batch_size(of: object) -> int:
     """A number to stand for that of the rows, which no array of a model has for a size."""
     sizes = {size for leaf in jax.tree.leaves(of) for size in np.shape(leaf)}
     return next(mark for mark in _MARKS if not any(size and size % mark == 0 for size in sizes))

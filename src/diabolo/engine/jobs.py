@@ -1,7 +1,7 @@
 """Have a job trained: checkpoints, the start, pre-training, retries, progress.
 
-`training` opens a `Trainer`; `Trainer.train` takes a `Job`, which is a value, to an `Outcome`, which is another. On the
-way nothing of the estimator that asks is called or changed.
+`training` opens a `Trainer`; `Trainer.train` takes a `TrainingJob`, which is a value, to an `Outcome`, which is another.
+On the way nothing of the estimator that asks is called or changed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..core.model import Model
 from ..errors import (
     DiaboloError,
     InvalidParameter,
-    LossRose,
-    NoImprovement,
+    LossIncreasedWarning,
+    NoImprovementWarning,
     OutOfMemory,
-    Retried,
+    RetriedWarning,
     TrainingDiverged,
     TrainingWarning,
 )
@@ -36,17 +36,17 @@ from .pretraining import History, layerwise
 from .progress import EpochBar
 from .sharding import current
 from .splits import Rows
-from .trainer import Keeper, Plan, Trained, train
+from .trainer import CheckpointSink, TrainConfig, TrainResult, train
 
 __all__ = [
     "GivenStart",
-    "Job",
     "LayerwiseStart",
     "LinearStart",
     "Outcome",
     "RandomStart",
     "Start",
     "Trainer",
+    "TrainingJob",
     "begin",
     "in_memory",
     "training",
@@ -91,12 +91,12 @@ Start = GivenStart | RandomStart | LinearStart | LayerwiseStart
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """A training that is ready to begin."""
 
     model: Model
     rows: Rows
-    plan: Plan
+    plan: TrainConfig
     start: Start
     columns: Sequence[Hashable]
     """The name, or number, of the user's column that each number of a row belongs to."""
@@ -106,9 +106,9 @@ class Job:
 class Outcome:
     """A training that has ended."""
 
-    job: Job
+    job: TrainingJob
     """What was trained: with the weights and the plan that training began with."""
-    trained: Trained
+    trained: TrainResult
     pretraining: tuple[History, ...] = field(default=())
     """The learning curves of each pre-trained layer."""
 
@@ -150,7 +150,7 @@ def training(
     if callback is not None and not callable(callback):
         raise InvalidParameter(f"callback must be a function of an epoch's number and record; got {callback!r}.")
     require_number("checkpoint_every", checkpoint_every, "[0, inf)")
-    kept, leads = None, current().is_leader
+    kept, leads = None, current().is_main_process
     if checkpoint_dir is not None:
         kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
     with in_memory(), kept or nullcontext():
@@ -172,7 +172,7 @@ class Trainer:
         identity = None if self.checkpoints is None else self.checkpoints.identity()
         return None if identity is None else int(identity["seed"])
 
-    def train(self, job: Job, identity: Mapping[str, object]) -> Outcome:
+    def train(self, job: TrainingJob, identity: Mapping[str, object]) -> Outcome:
         """Train a job, or go on with what is kept of it.
 
         Parameters
@@ -209,16 +209,18 @@ class Trainer:
                     if attempt == self.retries:
                         raise _explained(error, begun) from None
                     lower = plan.learning_rate / _LOWER
-                    warnings.warn(f"{error} Beginning anew with learning_rate={lower:.3g}.", Retried, stacklevel=3)
+                    warnings.warn(
+                        f"{error} Beginning anew with learning_rate={lower:.3g}.", RetriedWarning, stacklevel=3
+                    )
         return Outcome(begun, trained, tuple(pretraining))
 
-    def _keeper(self, stage: str) -> Keeper | None:
+    def _keeper(self, stage: str) -> CheckpointSink | None:
         return None if self.checkpoints is None else self.checkpoints.stage(stage)
 
 
 def begin(
-    job: Job, keeper: Callable[[str], Keeper | None] = lambda stage: None, verbose: bool = False
-) -> tuple[Job, list[History]]:
+    job: TrainingJob, keeper: Callable[[str], CheckpointSink | None] = lambda stage: None, verbose: bool = False
+) -> tuple[TrainingJob, list[History]]:
     """Bring a job's model to the place where training begins; return the curves of pre-trained layers as well."""
     if isinstance(job.start, LayerwiseStart):
         plan, rows = replace(job.plan, max_epochs=job.start.n_epochs), job.rows
@@ -238,7 +240,7 @@ def begin(
     return replace(job, model=found.model, plan=plan), []
 
 
-def _explained(error: TrainingDiverged, job: Job) -> TrainingDiverged:
+def _explained(error: TrainingDiverged, job: TrainingJob) -> TrainingDiverged:
     """The same error, with a likely cause in the rows, if there is one."""
     furthest, width = np.maximum(*map(np.abs, job.rows.bounds)), len(job.columns)
     wild = np.flatnonzero(furthest > max(_WILD, _WILD * float(np.median(furthest))))
@@ -275,12 +277,12 @@ def warning_of(outcome: Outcome) -> TrainingWarning | None:
         kept = (
             "those of the best epoch" if "validation_loss" in trained.history else "the last, as no rows are held out"
         )
-        return LossRose(
+        return LossIncreasedWarning(
             f"The training loss rose again, to {risen:.4g} in the last epochs; it was {trained.history['loss'][0]:.4g} "
             f"after the first. The weights kept are {kept}. Lower the learning rate (now {plan.learning_rate:g})."
         )
     if not plan.keep_start and best >= first - 1e-3 * abs(first):
-        return NoImprovement(
+        return NoImprovementWarning(
             f"After {trained.n_epochs} epochs the loss is {best:.4g}; it was {first:.4g} after the first. Change the "
             f"learning rate (now {plan.learning_rate:g}), or look whether there is anything to learn."
         )

@@ -15,11 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..data.blocks import CHUNK_BYTES, Store
-from .batches import Chunk, blank, grid_size
+from ..data.blocks import CHUNK_BYTES, BlockReader
+from .batches import Chunk, aligned_zeros, bucket_size
 from .sharding import current
 
-__all__ = ["HeldOut", "Stream", "ahead", "n_held_out_of"]
+__all__ = ["ShuffledLoader", "ValidationSplit", "n_held_out_of", "prefetch"]
 
 Mapping = Callable[[np.ndarray], np.ndarray]
 
@@ -29,7 +29,7 @@ def n_held_out_of(n_rows: int, fraction: float) -> int:
     return min(max(1, round(n_rows * fraction)), n_rows - 1) if fraction else 0
 
 
-class HeldOut:
+class ValidationSplit:
     """Which rows of a store are kept for validation: a fixed share of them, as many as fit in memory.
 
     Parameters
@@ -39,7 +39,7 @@ class HeldOut:
     seed : int
     """
 
-    def __init__(self, store: Store, fraction: float, seed: int) -> None:
+    def __init__(self, store: BlockReader, fraction: float, seed: int) -> None:
         n_rows = store.n_rows
         room = max(1024, CHUNK_BYTES // (16 * store.n_features))
         n_held_out = min(n_held_out_of(n_rows, fraction), room)
@@ -61,7 +61,7 @@ class HeldOut:
         return (np.delete(rows, here, axis=0) if len(here) else rows), rows[here]
 
 
-class Stream:
+class ShuffledLoader:
     """A source of many chunks.
 
     Parameters
@@ -74,7 +74,9 @@ class Stream:
         What rows go through, (n, d) → (n, k): the scaling, the layers below one that is pre-trained.
     """
 
-    def __init__(self, store: Store, held_out: HeldOut, seed: int, through: Mapping | None = None) -> None:
+    def __init__(
+        self, store: BlockReader, held_out: ValidationSplit, seed: int, through: Mapping | None = None
+    ) -> None:
         self._store, self._held_out, self._seed, self._through = store, held_out, seed, through
         self.n_features = store.n_features
         if through is not None:
@@ -83,7 +85,7 @@ class Stream:
         self.n_rows = int(self._sizes.sum())
         self.n_chunks = -(-self.n_rows * store.n_features * 4 // CHUNK_BYTES)
         self._part, n_parts = current().share
-        self._share = -(-grid_size(-(-self.n_rows // self.n_chunks) + int(self._sizes.max())) // n_parts)
+        self._share = -(-bucket_size(-(-self.n_rows // self.n_chunks) + int(self._sizes.max())) // n_parts)
         self._room = self._share * n_parts
 
     @property
@@ -96,18 +98,18 @@ class Stream:
         """What one chunk takes on the device."""
         return 4 * self._room * self.n_features
 
-    def mapped(self, through: Mapping) -> Stream:
+    def mapped(self, through: Mapping) -> ShuffledLoader:
         """The same rows, sent through a function as well."""
         before = self._through
         both = through if before is None else lambda rows: through(before(rows))
-        return Stream(self._store, self._held_out, self._seed, both)
+        return ShuffledLoader(self._store, self._held_out, self._seed, both)
 
-    def once(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def iter_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Every block as it lies in the store, in its order: all its rows, those to train on, those held out."""
         for i in range(len(self._store.sizes)):
-            rows = self._store.checked(i)
+            rows = self._store.read_checked(i)
             yield rows, *self._held_out.split(i, rows)
-            self._store.release()
+            self._store.free()
 
     def _dealt(self, epoch: int) -> list[np.ndarray]:
         """The blocks of each chunk: cut where the rows before a block pass the next equal share."""
@@ -122,23 +124,23 @@ class Stream:
 
     def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
         """The chunks of an epoch from number ``start`` on, the next one being read meanwhile."""
-        return ahead(self._filled(blocks) for blocks in self._dealt(epoch)[start:])
+        return prefetch(self._filled(blocks) for blocks in self._dealt(epoch)[start:])
 
     def _filled(self, blocks: np.ndarray) -> Chunk:
         """A chunk, or this process's share of it: as many of its rows as lie between two marks."""
         low, high = self._part * self._share, (self._part + 1) * self._share
-        rows, ends = blank((self._share, self.n_features)), np.cumsum(self._sizes[blocks])
+        rows, ends = aligned_zeros((self._share, self.n_features)), np.cumsum(self._sizes[blocks])
         for i, end in zip(blocks, ends, strict=True):
             start = end - self._sizes[i]
             first, last = max(start, low), min(end, high)
             if first < last:
-                new = self._held_out.split(i, self._store.checked(i))[0][first - start : last - start]
+                new = self._held_out.split(i, self._store.read_checked(i))[0][first - start : last - start]
                 rows[first - low : last - low] = new if self._through is None else self._through(new)
-        self._store.release()
+        self._store.free()
         return Chunk(rows if self._share < self._room else jax.device_put(rows), int(ends[-1]))
 
 
-def ahead(items: Iterator[Any]) -> Iterator[Any]:
+def prefetch(items: Iterator[Any]) -> Iterator[Any]:
     """The same items, each made by a thread while the one before is used; an error comes out where its item would."""
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
     is_wanted, end = threading.Event(), object()

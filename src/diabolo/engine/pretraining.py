@@ -13,15 +13,15 @@ from functools import partial
 import equinox as eqx
 
 from ..core.corruptions import Corruption, NoCorruption
-from ..core.latents import Code
-from ..core.layers import Dense, Layers
+from ..core.latents import Deterministic
+from ..core.layers import Dense, MLPModule
 from ..core.likelihoods import Bernoulli, Gaussian
 from ..core.model import Model, Recipe, Weights
 from ..core.networks import MLP
 from ..errors import InvalidPart
 from . import inference
-from .batches import Resident, Source
-from .trainer import Keeper, OnEpoch, Plan, train
+from .batches import ArraySource, Source
+from .trainer import CheckpointSink, OnEpoch, TrainConfig, train
 
 __all__ = ["layerwise"]
 
@@ -31,10 +31,10 @@ History = dict[str, list[float]]
 def layerwise(
     model: Model,
     training: Source,
-    held_out: Resident | None,
-    plan: Plan,
+    held_out: ArraySource | None,
+    plan: TrainConfig,
     on_epoch: OnEpoch | None = None,
-    keeper: Callable[[str], Keeper | None] = lambda stage: None,
+    keeper: Callable[[str], CheckpointSink | None] = lambda stage: None,
     corruptions: Sequence[Corruption] = (),
 ) -> tuple[Model, list[History]]:
     """The model with every layer pre-trained, from the input inwards, and each layer's learning curves.
@@ -52,21 +52,21 @@ def layerwise(
     Raises
     ------
     InvalidPart
-        If encoder and decoder are not mirror images of dense layers around a `Code`.
+        If encoder and decoder are not mirror images of dense layers around a `Deterministic`.
     """
     sizes, encoder, decoder = _layers(model)
     corruptions = corruptions or [NoCorruption()] * len(encoder)
     histories = []
     for depth in range(len(encoder)):
         seed = plan.seed + 1 + depth
-        missing = "refused" if depth else model.recipe.missing
+        missing = "error" if depth else model.recipe.missing
         recipe = _one_layer(model.recipe, depth, sizes).replace(corruption=corruptions[depth], missing=missing)
         shallow = Model.build(recipe, training.n_features, seed)
         trained = train(shallow, training, replace(plan, seed=seed), held_out, on_epoch, keeper(f"layer-{depth + 1}"))
         encoder[depth] = trained.model.weights.encoder.layers[0]  # type: ignore[attr-defined]
         decoder[-1 - depth] = trained.model.weights.decoder.layers[0]  # type: ignore[attr-defined]
         histories.append(trained.history)
-        code = partial(inference.by_rows, inference.code, trained.model)
+        code = partial(inference.map_rows, inference.code, trained.model)
         training = training.mapped(code)
         held_out = None if held_out is None else held_out.mapped(code)
     return Model(model.recipe, _with_layers(model.weights, encoder, decoder)), histories
@@ -76,15 +76,15 @@ def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
     recipe, weights = model.recipe, model.weights
     if not (
         isinstance(recipe.encoder, MLP)
-        and recipe.decoder == recipe.encoder.mirrored()
-        and isinstance(recipe.latent, Code)
+        and recipe.decoder == recipe.encoder.reversed()
+        and isinstance(recipe.latent, Deterministic)
     ):
         raise InvalidPart(
             "Layer-wise pre-training needs dense layers mirrored around a Code; got "
             f"{recipe.encoder!r}, {recipe.latent!r}, {recipe.decoder!r}."
         )
-    assert isinstance(weights.encoder, Layers)
-    assert isinstance(weights.decoder, Layers)
+    assert isinstance(weights.encoder, MLPModule)
+    assert isinstance(weights.decoder, MLPModule)
     sizes = (*recipe.encoder.hidden, recipe.latent.n_latent)
     return sizes, list(weights.encoder.layers), list(weights.decoder.layers)
 
@@ -92,12 +92,12 @@ def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
 def _one_layer(recipe: Recipe, depth: int, sizes: tuple[int, ...]) -> Recipe:
     """The autoencoder of one layer: what is above the data is a number in (0, 1), or one behind another activation."""
     assert isinstance(recipe.encoder, MLP)
-    assert isinstance(recipe.latent, Code)
+    assert isinstance(recipe.latent, Deterministic)
     hidden, last, first = recipe.encoder.activation, depth == len(sizes) - 1, depth == 0
     in_unit_interval = hidden == "sigmoid"
     return Recipe(
         encoder=MLP(()),
-        latent=Code(sizes[depth], recipe.latent.activation if last else hidden),
+        latent=Deterministic(sizes[depth], recipe.latent.activation if last else hidden),
         decoder=MLP((), output_activation="identity" if first or in_unit_interval else hidden),
         likelihood=recipe.likelihood if first else Bernoulli() if in_unit_interval else Gaussian(),
     )

@@ -109,7 +109,7 @@ class Placement:
         return 1 if self._mesh is None else int(self._mesh.size)
 
     @property
-    def is_leader(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process is the one that writes and speaks."""
         return bool(jax.process_index() == 0)
 
@@ -132,7 +132,7 @@ class Placement:
                 f"Use a batch_size that is a multiple of {self.n_devices}, or fewer devices."
             )
 
-    def agreed(self, number: int) -> int:
+    def broadcast_scalar(self, number: int) -> int:
         """The first process's number, for what must be one and the same for all."""
         if jax.process_count() == 1:
             return number
@@ -140,11 +140,11 @@ class Placement:
 
         return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
-    def copied(self, tree: Any) -> Any:
+    def replicate(self, tree: Any) -> Any:
         """On every device, whole."""
         return self._put(tree, PartitionSpec())
 
-    def dealt(self, orders: np.ndarray) -> Any:
+    def shard_batch(self, orders: np.ndarray) -> Any:
         """The orders of rows (epochs, steps, batch), each batch in parts."""
         return self._put(orders, PartitionSpec(None, None, "rows"))
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.scaler import Scaler, Survey
+from ..data.scaler import Scaler, ScalerStats
 from ..persistence import files
-from .batches import Resident, Source
-from .loader import Stream, n_held_out_of
+from .batches import ArraySource, Source
+from .loader import ShuffledLoader, n_held_out_of
 
 __all__ = ["Rows", "from_array", "from_stream"]
 
@@ -20,7 +20,7 @@ class Rows:
     """Scaled rows to train on and to judge by, and what is known of all."""
 
     training: Source
-    held_out: Resident | None
+    held_out: ArraySource | None
     scaler: Scaler
     bounds: tuple[np.ndarray, np.ndarray]
     """The least and the greatest scaled value of each feature, among the training rows."""
@@ -35,34 +35,34 @@ class Rows:
         """The same with other rows held out, given in the user's units."""
         return replace(
             self,
-            held_out=Resident(self.scaler.apply(rows)),
+            held_out=ArraySource(self.scaler.apply(rows)),
             n_samples=self.n_samples + len(rows),
             fingerprint=f"{self.fingerprint}+{files.fingerprint(rows)}",
         )
 
 
 def from_array(
-    rows: np.ndarray, survey: Survey, validation_fraction: float, seed: int, fingerprint: str | None = None
+    rows: np.ndarray, survey: ScalerStats, validation_fraction: float, seed: int, fingerprint: str | None = None
 ) -> Rows:
     """Rows in memory; their fingerprint, if it is known already."""
     order = np.random.default_rng([seed, 2]).permutation(len(rows))
     n_held_out = n_held_out_of(len(rows), validation_fraction)
     training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
-    survey.see(training)
+    survey.update(training)
     scaler = survey.scaler()
-    training_rows, missing = Resident(scaler.apply(training)), bool(np.isnan(rows).any())
+    training_rows, missing = ArraySource(scaler.apply(training)), bool(np.isnan(rows).any())
     hashed = fingerprint or files.fingerprint(rows)
     return _rows(survey, scaler, training_rows, held_out, len(rows), hashed, missing)
 
 
-def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) -> Rows:
+def from_stream(stream: ShuffledLoader, survey: ScalerStats, on_rows: Callable[[int], None]) -> Rows:
     """Rows that are read in blocks, in every epoch and once before; ``on_rows`` is told how many have been read."""
     held_out, whole, n_samples, missing = [], None, 0, False
-    for rows, training, some in stream.once():
+    for rows, training, some in stream.iter_blocks():
         whole = whole or files.Fingerprint((stream.n_given, rows.shape[1]), rows.dtype)
         whole.update(rows)
         held_out.append(some)
-        survey.see(training)
+        survey.update(training)
         n_samples += len(rows)
         missing |= bool(np.isnan(rows).any())
         on_rows(n_samples)
@@ -73,7 +73,7 @@ def from_stream(stream: Stream, survey: Survey, on_rows: Callable[[int], None]) 
 
 
 def _rows(
-    survey: Survey,
+    survey: ScalerStats,
     scaler: Scaler,
     training: Source,
     held_out: np.ndarray,
@@ -82,5 +82,5 @@ def _rows(
     missing: bool,
 ) -> Rows:
     low, high = scaler.apply(np.stack(survey.bounds))
-    judged = Resident(scaler.apply(held_out)) if len(held_out) else None
+    judged = ArraySource(scaler.apply(held_out)) if len(held_out) else None
     return Rows(training, judged, scaler, (low, high), n_samples, fingerprint, missing)

@@ -34,12 +34,21 @@ from ..core.model import Model, Recipe
 from ..core.optimizers import Adam, Optimizer
 from ..core.schedules import Cosine, Schedule
 from ..errors import TrainingDiverged
-from .batches import Chunk, Resident, Source, grid_size
-from .compiled import Best, Carry, Clock, Curves, Pass, Setup, Streams, stretch
+from .batches import ArraySource, Chunk, Source, bucket_size
+from .compiled import BestParams, Carry, EpochInputs, Metrics, RngStreams, StepCounters, TrainSpec, run_epochs
 from .prng import stream
 from .sharding import current
 
-__all__ = ["Keeper", "Plan", "State", "Trained", "Trainer", "epochs_within", "final_beta", "train"]
+__all__ = [
+    "CheckpointSink",
+    "TrainConfig",
+    "TrainResult",
+    "TrainState",
+    "Trainer",
+    "epochs_within",
+    "final_beta",
+    "train",
+]
 
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
@@ -48,7 +57,7 @@ _LOOKED_AT = 128
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """How long and how fast to train.
 
     Parameters
@@ -84,7 +93,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainResult:
     """The outcome: the best epoch's model, and the curves."""
 
     model: Model
@@ -100,7 +109,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class State:
+class TrainState:
     """A training under way: all that changes in it, and all that it takes to go on to the same bits."""
 
     carry: Any
@@ -116,16 +125,16 @@ class State:
     """Whether patience has run out."""
 
 
-class Keeper(Protocol):
+class CheckpointSink(Protocol):
     """Where states are kept, so that a training that was stopped can go on."""
 
-    def latest(self, like: Any) -> State | None:
+    def load(self, like: Any) -> TrainState | None:
         """The last state that was kept, its carry a pytree like this one; None if there is none."""
 
-    def offer(self, state: State) -> None:
+    def maybe_save(self, state: TrainState) -> None:
         """Keep this state, if it is time to."""
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainState) -> None:
         """Keep this state."""
 
 
@@ -139,12 +148,12 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 def train(
     model: Model,
     training: Source,
-    plan: Plan,
-    validation: Resident | None = None,
+    plan: TrainConfig,
+    validation: ArraySource | None = None,
     on_epoch: OnEpoch | None = None,
-    keeper: Keeper | None = None,
+    keeper: CheckpointSink | None = None,
     on_chunk: Callable[[float], None] | None = None,
-) -> Trained:
+) -> TrainResult:
     """Make the formula's loss small on ``training``; keep the weights that are best on ``validation``.
 
     Held-out rows are judged by the objective at β's final value, corrupted by the same noise in every epoch, and only
@@ -163,47 +172,47 @@ def train(
     """
     run = Trainer(model, training, plan, validation)
     if keeper is not None:
-        run.resume(keeper.latest(run.state.carry))
+        run.resume(keeper.load(run.state.carry))
     good = run.state
     try:
-        while run.goes_on:
-            for epoch, record in run.stretch():
+        while run.keep_training:
+            for epoch, record in run.run_epochs():
                 if on_epoch is not None:
                     on_epoch(epoch, record)
             if on_chunk is not None and run.state.chunk:
                 on_chunk(run.epochs_done)
             if keeper is not None:
                 good = run.state if run.is_sound else good
-                keeper.offer(good)
+                keeper.maybe_save(good)
         return run.outcome()
     finally:
         if keeper is not None:
-            keeper.keep(run.state if run.is_sound else good)
+            keeper.save(run.state if run.is_sound else good)
 
 
 class Trainer:
     """A training under way: its state, and everything that does not change."""
 
-    def __init__(self, model: Model, training: Source, plan: Plan, validation: Resident | None) -> None:
+    def __init__(self, model: Model, training: Source, plan: TrainConfig, validation: ArraySource | None) -> None:
         self.training, self.plan = training, plan
         arrays, fixed, skeleton = model.weights.trainable(packed=plan.optimizer.elementwise)
         self.batch, self.placement = _batch(training.n_rows, plan), current()
         self.placement.require_batches(self.batch)
-        self.held_out = self.placement.copied(None if validation is None else next(validation.chunks()))
+        self.held_out = self.placement.replicate(None if validation is None else next(validation.chunks()))
         self._moved: tuple[Any, Any] = (None, None)
         self.n_steps = self._steps_in(1)
-        clock = Clock(
+        clock = StepCounters(
             steps_per_epoch=np.float32(sum(self.n_steps)),
             n_epochs=np.float32(plan.max_epochs),
             learning_rate=np.float32(plan.learning_rate),
-            settled_after=np.float32(_settled_after(model.recipe, plan.max_epochs)),
+            warmup_end=np.float32(_settled_after(model.recipe, plan.max_epochs)),
             patience=np.float32(np.inf if plan.patience is None else plan.patience),
             final_beta=final_beta(model.recipe, plan),
         )
-        noise = Streams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
-        self.setup = Setup(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
-        best = None if validation is None else Best(arrays, np.float32(np.inf), np.int32(0))
-        self.state = State(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
+        noise = RngStreams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
+        self.setup = TrainSpec(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
+        best = None if validation is None else BestParams(arrays, np.float32(np.inf), np.int32(0))
+        self.state = TrainState(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
         self.wanted = 1
         self._chunks: Iterator[Chunk] | None = None
 
@@ -216,7 +225,7 @@ class Trainer:
         return self.state.epoch - 1 + self.state.chunk / len(self.n_steps)
 
     @property
-    def goes_on(self) -> bool:
+    def keep_training(self) -> bool:
         return self.state.epoch <= self.plan.max_epochs and not self.state.stopped
 
     @property
@@ -234,11 +243,11 @@ class Trainer:
         chunk = self.training.chunk_sizes()
         return tree, shapes, chunk, self.plan.max_epochs, self.batch
 
-    def resume(self, state: State | None) -> None:
+    def resume(self, state: TrainState | None) -> None:
         """Go on from there, if there is such a state."""
         self.state = state or self.state
 
-    def stretch(self) -> list[tuple[int, dict[str, float]]]:
+    def run_epochs(self) -> list[tuple[int, dict[str, float]]]:
         """One call of the program; the epochs that it has closed, with a record of each.
 
         Raises
@@ -248,8 +257,8 @@ class Trainer:
         """
         started = time.perf_counter()
         way, place = self.way(), self.placement
-        there = way._replace(rows=self._placed(way.rows), orders=place.dealt(way.orders))
-        carry, *reports = stretch(place.copied(self.state.carry), self.setup, there, self.held_out)
+        there = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
+        carry, *reports = run_epochs(place.replicate(self.state.carry), self.setup, there, self.held_out)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
@@ -258,7 +267,7 @@ class Trainer:
         self.wanted = epochs_within(time.perf_counter() - started, len(records))
         return records
 
-    def _sigma_before(self, way: Pass, error: TrainingDiverged) -> np.ndarray | None:
+    def _sigma_before(self, way: EpochInputs, error: TrainingDiverged) -> np.ndarray | None:
         """The likelihood's σ just before a step: the same steps are run again, up to there."""
         if error.step is None:
             return None
@@ -272,11 +281,11 @@ class Trainer:
                 break
         return sigma
 
-    def _arrays_after(self, way: Pass, n_epochs: int, n_steps: int) -> Any:
+    def _arrays_after(self, way: EpochInputs, n_epochs: int, n_steps: int) -> Any:
         """The weights after so many epochs of a stretch, and steps of the next one."""
-        carry = self.placement.copied(self.state.carry)
+        carry = self.placement.replicate(self.state.carry)
         if n_epochs:
-            carry, *_ = stretch(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
+            carry, *_ = run_epochs(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
         rest = way._replace(
             orders=jnp.roll(way.orders, -n_epochs, axis=0),
             n_steps=np.int32(n_steps),
@@ -285,16 +294,16 @@ class Trainer:
             closes_epoch=np.bool_(False),
             judges_start=np.bool_(False),
         )
-        return stretch(carry, self.setup, rest, self.held_out)[0].arrays
+        return run_epochs(carry, self.setup, rest, self.held_out)[0].arrays
 
     def _placed(self, rows: Any) -> Any:
         """A chunk's rows where they are needed; those that stay from call to call are moved once."""
         if rows is not self._moved[0]:
-            move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.copied
+            move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.replicate
             self._moved = rows, move(rows)
         return self._moved[1]
 
-    def way(self) -> Pass:
+    def way(self) -> EpochInputs:
         """The next chunk, and how many epochs to spend on it: one, or as many as take half a second of the only one."""
         epoch, chunk = self.state.epoch, self.state.chunk
         if self._chunks is None:
@@ -305,7 +314,7 @@ class Trainer:
         closes = chunk == len(self.n_steps) - 1
         if closes:
             self._chunks = None
-        return Pass(
+        return EpochInputs(
             rows=here.rows,
             orders=orders,
             n_steps=np.int32(self.n_steps[chunk]),
@@ -316,7 +325,7 @@ class Trainer:
         )
 
     def advance(
-        self, carry: Any, way: Pass, sums: Curves, means: Curves | None, n_run: Any
+        self, carry: Any, way: EpochInputs, sums: Metrics, means: Metrics | None, n_run: Any
     ) -> list[tuple[int, dict[str, float]]]:
         """Enter what the program has done into the state."""
         before, records = self.state, []
@@ -332,7 +341,7 @@ class Trainer:
                 totals = {}
                 for name, value in record.items():
                     history.setdefault(name, []).append(value)
-        self.state = State(
+        self.state = TrainState(
             carry=carry,
             epoch=before.epoch + len(records),
             chunk=0 if way.closes_epoch else before.chunk + 1,
@@ -342,7 +351,7 @@ class Trainer:
         )
         return records
 
-    def outcome(self) -> Trained:
+    def outcome(self) -> TrainResult:
         """The weights to keep, those of the best held-out epoch, else of the last, and the curves."""
         carry, history = self.state.carry, self.state.history
         last_epoch = self.state.epoch - 1
@@ -350,13 +359,13 @@ class Trainer:
         arrays = jax.device_get(carry.best.arrays if chosen else carry.arrays)
         if carry.best and last_epoch and not chosen:
             warnings.warn(
-                f"β reaches its final value after epoch {self.setup.clock.settled_after:g}, but training ended at "
+                f"β reaches its final value after epoch {self.setup.clock.warmup_end:g}, but training ended at "
                 f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
                 stacklevel=5,
             )
         if not chosen and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
             raise _diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
-        return Trained(
+        return TrainResult(
             jax.tree.map(_on_device, self.setup.model(arrays)), history, int(carry.best.epoch) if chosen else last_epoch
         )
 
@@ -365,25 +374,25 @@ def _on_device(leaf: Any) -> Any:
     return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
-def final_beta(recipe: Recipe, plan: Plan) -> np.float32:
+def final_beta(recipe: Recipe, plan: TrainConfig) -> np.float32:
     """Give β where its schedule ends: held-out rows are judged by it."""
-    return np.float32(recipe.objective.annealing(float(plan.max_epochs), plan.max_epochs))
+    return np.float32(recipe.objective.kl_schedule(float(plan.max_epochs), plan.max_epochs))
 
 
 def _settled_after(recipe: Recipe, n_epochs: int) -> float:
     """The epoch after which losses may be compared: β no longer rises, and penalties have found their weights."""
     of_penalties = max((penalty.settles_after for penalty in recipe.penalties), default=0.0)
-    return max(recipe.objective.annealing.settled_after(n_epochs), np.floor(of_penalties * n_epochs))
+    return max(recipe.objective.kl_schedule.warmup_end(n_epochs), np.floor(of_penalties * n_epochs))
 
 
-def _batch(n_rows: int, plan: Plan) -> int:
+def _batch(n_rows: int, plan: TrainConfig) -> int:
     return min(plan.batch_size, 1 << (n_rows - 1).bit_length())
 
 
 def _orders(seed: int, epoch: int, chunk: int, here: Chunk, batch: int, n_epochs: int) -> np.ndarray:
     """The orders of a chunk's rows in ``n_epochs`` epochs from ``epoch`` on, in an array whose size its room sets."""
-    room = max(here.rows.shape[0], grid_size(here.n_rows))  # of a share of a chunk, the whole chunk's
-    n_steps = grid_size(-(-room // batch))
+    room = max(here.rows.shape[0], bucket_size(here.n_rows))  # of a share of a chunk, the whole chunk's
+    n_steps = bucket_size(-(-room // batch))
     capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, _STRETCH_EPOCHS))
     orders = np.zeros((capacity, n_steps, batch), np.int32)
     for i in range(min(n_epochs, len(orders))):
@@ -397,7 +406,7 @@ def _order(seed: int, epoch: int, chunk: int, n_rows: int, shape: tuple[int, ...
     return np.resize(shuffled, shape)
 
 
-def _record(totals: dict[str, float], means: Curves | None, i: int, n_steps: int) -> dict[str, float]:
+def _record(totals: dict[str, float], means: Metrics | None, i: int, n_steps: int) -> dict[str, float]:
     """Epoch i's means: over its steps, and over the held-out rows."""
     record = {name: total / n_steps for name, total in totals.items()}
     if means is not None:
@@ -413,7 +422,7 @@ def epochs_within(seconds: float, n_run: int) -> int:
 _NO_TERMS = ("loss", "beta", "learning_rate")
 
 
-def _first_not_finite(sums: Curves, i: int, way: Pass) -> tuple[int | None, str | None]:
+def _first_not_finite(sums: Metrics, i: int, way: EpochInputs) -> tuple[int | None, str | None]:
     """The step of a stretch's epoch i, counted from 1, whose loss was the first not to be finite, and its terms."""
     n_finite = {name: int(sums.n_finite(name)[i]) for name in sums.names}
     if n_finite["loss"] >= way.n_steps:  # only the sum with the chunks before is not
@@ -423,7 +432,7 @@ def _first_not_finite(sums: Curves, i: int, way: Pass) -> tuple[int | None, str 
 
 
 def _diverged(
-    epoch: int, value: float, plan: Plan, step: int | None = None, term: str | None = None
+    epoch: int, value: float, plan: TrainConfig, step: int | None = None, term: str | None = None
 ) -> TrainingDiverged:
     where = "" if step is None else f", step {step}, by its term {term}"
     error = TrainingDiverged(
@@ -436,7 +445,7 @@ def _diverged(
 
 def _sigma(model: Model, rows: Any) -> np.ndarray | None:
     """The least σ of each column, or of all, that the likelihood tells these rows with; None, if it has none."""
-    density = model.decode(model.code(model.recipe.parted(rows)[0]))
+    density = model.decode(model.code(model.recipe.split_targets(rows)[0]))
     found = [
         leaf for at, leaf in jax.tree_util.tree_leaves_with_path(density) if getattr(at[-1], "name", "") == "scale"
     ]

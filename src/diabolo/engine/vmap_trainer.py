@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import jax_config
 from ..core.model import Model
-from .batches import Resident, Source
-from .compiled import stretch_many
-from .trainer import Plan, Trained, Trainer, epochs_within
+from .batches import ArraySource, Source
+from .compiled import run_epochs_vmapped
+from .trainer import TrainConfig, Trainer, TrainResult, epochs_within
 
 __all__ = ["train_many"]
 
@@ -27,8 +27,9 @@ _ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, n
 
 @jax_config.standard()
 def train_many(
-    jobs: Sequence[tuple[Model, Source, Plan, Resident | None]], on_share: Callable[[float], None] | None = None
-) -> list[Trained]:
+    jobs: Sequence[tuple[Model, Source, TrainConfig, ArraySource | None]],
+    on_share: Callable[[float], None] | None = None,
+) -> list[TrainResult]:
     """Many trainings at once, each with the outcome that it would have alone.
 
     Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
@@ -49,7 +50,7 @@ def train_many(
     runs = [Trainer(*job) for job in jobs]
     groups: dict[Any, list[Trainer]] = {}
     for number, run in enumerate(runs):
-        if not run.goes_on:
+        if not run.keep_training:
             continue
         groups.setdefault(run.likeness() or number, []).append(run)
     for group in groups.values():
@@ -65,7 +66,7 @@ def train_many(
 def _tell(runs: Sequence[Trainer], on_share: Callable[[float], None] | None) -> None:
     """The share of all epochs that is done; those that a training leaves out, because it has stopped, are."""
     if on_share is not None:
-        done = sum(run.epochs_done if run.goes_on else run.plan.max_epochs for run in runs)
+        done = sum(run.epochs_done if run.keep_training else run.plan.max_epochs for run in runs)
         on_share(done / max(1, sum(run.plan.max_epochs for run in runs)))
 
 
@@ -89,11 +90,11 @@ def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Ca
 
     @jax_config.standard()  # settings of JAX are a thread's own
     def work(shard: Trainer | VmappedTrainer) -> None:
-        while shard.goes_on and not stop.is_set():
-            shard.stretch()
+        while shard.keep_training and not stop.is_set():
+            shard.run_epochs()
             tell()
 
-    shards[0].stretch()
+    shards[0].run_epochs()
     with ThreadPoolExecutor(n_workers) as pool:
         try:
             list(pool.map(work, shards))
@@ -119,27 +120,27 @@ class VmappedTrainer:
         return values + values[-1:] * (self._room - len(values))
 
     @property
-    def goes_on(self) -> bool:
-        return any(run.goes_on for run in self._runs)
+    def keep_training(self) -> bool:
+        return any(run.keep_training for run in self._runs)
 
-    def stretch(self) -> None:
+    def run_epochs(self) -> None:
         """One call of the program, for all that go on."""
         started, runs = time.perf_counter(), self._runs
         for run in runs:
             run.wanted = max(run.wanted for run in runs)
         ways = [run.way() for run in runs]
         n_epochs = np.zeros(self._room, np.int32)  # none of those that fill the room
-        n_epochs[: len(runs)] = [way.n_epochs * run.goes_on for way, run in zip(ways, runs, strict=True)]
+        n_epochs[: len(runs)] = [way.n_epochs * run.keep_training for way, run in zip(ways, runs, strict=True)]
         orders = np.stack(self._filled([way.orders for way in ways]))
         way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
-        self._carry, *reports = stretch_many(
+        self._carry, *reports = run_epochs_vmapped(
             self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
         )
-        going = [i for i, run in enumerate(runs) if run.goes_on]
+        going = [i for i, run in enumerate(runs) if run.keep_training]
         reports = jax.device_get(reports)
         for i in going:
             runs[i].advance(None, way._replace(n_epochs=n_epochs[i]), *_member(reports, i))
-        if done := [i for i in going if not runs[i].goes_on]:
+        if done := [i for i in going if not runs[i].keep_training]:
             carries = jax.device_get(self._carry)
             for i in done:
                 runs[i].state = replace(runs[i].state, carry=_member(carries, i))

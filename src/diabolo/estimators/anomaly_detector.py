@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.corruptions import GaussianNoise
-from ..data.schema import Overrides
+from ..data.schema import SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidData
 from . import scores
@@ -63,7 +63,7 @@ class Explanation(NamedTuple):
     expected: Frame
     """and what they were expected to be, given all of their columns: in the user's units, as `reconstruct` gives it."""
 
-    def leading(self, n: int = 3) -> np.ndarray:
+    def top_features(self, n: int = 3) -> np.ndarray:
         """The names of the ``n`` columns that contribute most to each row's score, the first one most: (n_rows, n)."""
         order = np.argsort(-self.contributions, axis=1, kind="stable")[:, :n]
         return np.array(self.columns, object)[order]
@@ -91,7 +91,7 @@ class Judge:
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return how strange rows are, (n,)."""
-        found: np.ndarray = scores.strangeness(np, self.deviances(rows)[1], rows) / self.scale
+        found: np.ndarray = scores.anomaly_scores(np, self.deviances(rows)[1], rows) / self.scale
         return found
 
 
@@ -168,7 +168,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     false_alarm_rate: float = 0.01
     calibration: int | float | None = None
     scaling: str | None = "auto"
-    schema: str | Overrides | None = "auto"
+    schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
@@ -278,9 +278,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
 
     def p_values(self, X: RowsLike) -> np.ndarray:
         """For each row, (n,), how often an ordinary one would be at least as strange; in (0, 1]."""
-        return self.p_values_of(-self.score_samples(X))
+        return self.p_values_from_scores(-self.score_samples(X))
 
-    def p_values_of(self, scores: np.ndarray) -> np.ndarray:
+    def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray:
         """Those of rows whose scores are known already."""
         known = self.calibration_scores_
         below = np.searchsorted(known, scores, side="left")
@@ -297,14 +297,14 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             for judge in judges:
                 mean, relative = judge.deviances(rows)
                 total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
-                shares += (scores.strangeness(np, relative, rows) / judge.scale / total)[:, None] * relative
+                shares += (scores.anomaly_scores(np, relative, rows) / judge.scale / total)[:, None] * relative
                 expected += mean
             return shares / len(judges), expected / len(judges), rows
 
         shares, expected, rows = columns.map(X, why, bool(self.verbose))
         if columns.schema is None:
             return Explanation(shares.sum(axis=1), shares, tuple(columns.labels), rows, expected.astype(rows.dtype))
-        places, names = columns.schema.places, columns.schema.names
+        places, names = columns.schema.column_slices, columns.schema.names
         by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in names], axis=1)
         return Explanation(shares.sum(axis=1), by_column, names, columns.convert(rows, X), columns.convert(expected, X))
 
@@ -331,7 +331,7 @@ def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) ->
             if given.input.schema is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
                 mean = np.full_like(mean, mean.mean())
             usual = mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny
-            typical = max(np.median(scores.strangeness(np, deviance / usual, known)), np.finfo(np.float32).tiny)
+            typical = max(np.median(scores.anomaly_scores(np, deviance / usual, known)), np.finfo(np.float32).tiny)
             mine.append(Judge(member.predictor_, span, usual, typical))
     held_out = np.concatenate([_mean_score(mine, rows[some]) for (_, some), mine in zip(folds, judges, strict=True)])
     one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have

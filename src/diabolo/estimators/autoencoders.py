@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..core import recipes
 from ..core.activations import ACTIVATIONS
 from ..core.corruptions import Corruption, NoCorruption
-from ..core.latents import Code, Latent
+from ..core.latents import Deterministic, Latent
 from ..core.likelihoods import Gaussian, LearnedGaussian, Likelihood
 from ..core.model import Recipe
 from ..core.networks import MLP, Network, SkipMLP
@@ -65,7 +65,7 @@ class Autoencoder(BaseAutoencoder):
     Parameters
     ----------
     latent : Latent or None, default=None
-        None: ``Code(2)``.
+        None: ``Deterministic(2)``.
     encoder : Network or None, default=None
         None: ``SkipMLP()``, a hidden layer of 128 beside a linear map.
     decoder : Network or None, default=None
@@ -118,7 +118,7 @@ class Autoencoder(BaseAutoencoder):
         return Recipe(
             corruption=self.corruption or NoCorruption(),
             encoder=self.encoder or SkipMLP(),
-            latent=self.latent or Code(),
+            latent=self.latent or Deterministic(),
             prior=self.prior or StandardNormal(),
             decoder=self.decoder,
             likelihood=likelihood_of(self.likelihood),
@@ -329,7 +329,7 @@ class SparseAutoencoder(BaseAutoencoder):
         model, given = outcome.trained.model, self.sparsity_weight
         total, n = np.zeros(outcome.job.model.recipe.latent.n_latent), 0
         for piece in closed_form.pieces(outcome.job.rows):
-            total += inference.by_rows(inference.code, model, piece).sum(axis=0, dtype=np.float64)
+            total += inference.map_rows(inference.code, model, piece).sum(axis=0, dtype=np.float64)
             n += len(piece)
         if given is None:  # the constraint has found it
             penalty: Any = model.recipe.penalties[0]
@@ -417,7 +417,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         }
         is_whole = self.n_latent is None and self.skip
         is_plain = type(likelihood) in (Gaussian, LearnedGaussian) and columns.schema is None
-        if is_whole and is_plain and not (columns.allow_missing or corruption.hides):
+        if is_whole and is_plain and not (columns.allow_missing or corruption.produces_missing):
             return recipes.restoring(columns.width, **given)
         return recipes.denoising(self.n_latent or min(columns.width, _WIDEST_CODE), skip=self.skip, **given)
 

@@ -23,20 +23,30 @@ from ..callbacks import Callback
 from ..core.component import Registered
 from ..core.likelihoods import by_column
 from ..core.model import Model, Recipe
-from ..data.blocks import Store
-from ..data.scaler import KINDS, Survey
-from ..data.schema import Overrides
+from ..data.blocks import BlockReader
+from ..data.scaler import KINDS, ScalerStats
+from ..data.schema import SchemaOverrides
 from ..data.types import RowsLike
 from ..engine.evaluation import evaluate, settle
-from ..engine.jobs import Job, Outcome, RandomStart, Start, begin, training, warning_of
-from ..engine.loader import HeldOut, Stream
+from ..engine.jobs import Outcome, RandomStart, Start, TrainingJob, begin, training, warning_of
+from ..engine.loader import ShuffledLoader, ValidationSplit
 from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
 from ..engine.vmap_trainer import train_many
 from ..errors import TrainingWarning
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
-from .trainable import Fitted, Learner, identity_of, is_shown, linear_start, plan_of, seed_of, share_held_out, store
+from .trainable import (
+    Fitted,
+    TrainableEstimator,
+    identity_of,
+    is_shown,
+    linear_start,
+    plan_of,
+    seed_of,
+    share_held_out,
+    store,
+)
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "fit_together"]
 
@@ -45,17 +55,17 @@ Preparations = dict[tuple[object, ...], Rows]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BaseAutoencoder(Reconstructor, Learner):
+class BaseAutoencoder(Reconstructor, TrainableEstimator):
     """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
 
     scaling: str | None = "auto"
     init: str = "closed_form"
-    schema: str | Overrides | None = "auto"
+    schema: str | SchemaOverrides | None = "auto"
 
     _fitted_json: ClassVar[tuple[str, ...]] = ("evaluation_",)
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
-        **Learner._parameter_constraints,
+        **TrainableEstimator._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
         "init": [StrOptions({"closed_form", "random"})],
         "schema": [StrOptions({"auto"}), dict, None],
@@ -132,32 +142,34 @@ class BaseAutoencoder(Reconstructor, Learner):
 
     def _job(
         self, given: Opened, seed: int, X_val: RowsLike | None = None, known: Preparations | None = None
-    ) -> tuple[InputSpec, Job]:
+    ) -> tuple[InputSpec, TrainingJob]:
         """The columns, and what there is to train: rows scaled and split, weights drawn, the plan."""
         if given.input.owner != (owner := type(self).__name__):
             given = replace(given, input=replace(given.input, owner=owner))
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
         rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known)
         columns, width = given.input, given.input.width
-        if not columns.allow_missing and (rows.missing or recipe.corruption.hides):
+        if not columns.allow_missing and (rows.missing or recipe.corruption.produces_missing):
             columns = replace(columns, allow_missing=True)
             recipe = self._formula(columns)
         if X_val is not None:
             rows = rows.judged_by(columns.rows(X_val))
         model = Model.build(recipe, width, seed)
         plan = plan_of(self, rows.training.n_rows, model, width, seed)
-        return columns, Job(model.bind(*rows.bounds), rows, plan, self._first(), columns.owners)
+        return columns, TrainingJob(
+            model.fit_bounds(*rows.bounds), rows, plan, self._first(), columns.column_of_feature
+        )
 
     def _prepared(self, given: Opened, recipe: Recipe, fraction: float, seed: int, known: Preparations) -> Rows:
         """Rows as training takes them: scaled, and a share held out; those known are used again."""
         supports = recipe.likelihood.supports(given.input.width)
-        is_stored = isinstance(given.rows, Store)
+        is_stored = isinstance(given.rows, BlockReader)
         choices = (self.scaling, supports, fraction, seed if is_stored or fraction else None)
         if choices not in known:
             is_image = given.input.image_shape is not None or hasattr(recipe.encoder, "shape")
-            survey = Survey(self.scaling, supports, one_unit=is_image or None)
-            if isinstance(given.rows, Store):
-                stream = Stream(given.rows, HeldOut(given.rows, fraction, seed), seed)
+            survey = ScalerStats(self.scaling, supports, one_unit=is_image or None)
+            if isinstance(given.rows, BlockReader):
+                stream = ShuffledLoader(given.rows, ValidationSplit(given.rows, fraction, seed), seed)
                 self._announce(stream, Model.build(recipe, given.input.width, 0), seed)
                 with Bar(f"{given.input.owner} reading", given.n_rows, is_shown(self)) as bar:
                     known[choices] = from_stream(stream, survey, bar.show)
@@ -190,12 +202,12 @@ class BaseAutoencoder(Reconstructor, Learner):
             return recipe
         return recipe.replace(likelihood=by_column(columns.schema.blocks, recipe.likelihood))
 
-    def _announce(self, training: Stream, model: Model, seed: int) -> None:
+    def _announce(self, training: ShuffledLoader, model: Model, seed: int) -> None:
         """One line before a training on rows that are read in chunks."""
         if not is_shown(self):
             return
         n_epochs = plan_of(self, training.n_rows, model, training.n_features, seed).max_epochs
-        n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.apart()[0]))
+        n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.partition()[0]))
         seconds = jax_config.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
         held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments
         print(

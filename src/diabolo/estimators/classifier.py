@@ -25,23 +25,23 @@ from ..core.corruptions import Corruption, NoCorruption
 from ..core.likelihoods import Categorical
 from ..core.model import Model, Recipe
 from ..core.networks import MLP
-from ..data.scaler import Scaler, Survey
+from ..data.scaler import Scaler, ScalerStats
 from ..data.types import RowsLike
 from ..engine import inference
-from ..engine.jobs import GivenStart, Job, training, warning_of
+from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart
 from .base import BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
-from .trainable import Fitted, Learner, identity_of, plan_of, recipe_over, seed_of, share_held_out, store
+from .trainable import Fitted, TrainableEstimator, identity_of, plan_of, recipe_over, seed_of, share_held_out, store
 
 __all__ = ["AutoencoderClassifier"]
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
+class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignore[misc]
     r"""A classifier that begins with an autoencoder's encoder: x → z(x) → softmax(W·z + b), all of it trained.
 
     Unlabelled rows teach the encoder, labelled ones the classes: the fine-tuning of Hinton & Salakhutdinov (2006),
@@ -79,7 +79,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
     corruption: Corruption | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
-        **Learner._parameter_constraints,
+        **TrainableEstimator._parameter_constraints,
         "autoencoder": [BaseAutoencoder, FrozenEstimator],
         "corruption": [Corruption, None],
     }
@@ -109,7 +109,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             decoder=MLP(()),
             likelihood=Categorical(),
             n_targets=n_classes,
-            missing="told" if columns.allow_missing else "refused",
+            missing="mask" if columns.allow_missing else "refused",
         )
 
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
@@ -162,7 +162,7 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             begun = self._begun_with(rows, ahead, seed, checkpoint_every, apart)
             columns = replace(columns, allow_missing=begun.input_.allow_missing)
             beside = _beside(begun.scaler_, rows, positions, len(classes))
-            prepared = from_array(beside, Survey(None, "real"), share_held_out(self, ahead, len(rows)), seed)
+            prepared = from_array(beside, ScalerStats(None, "real"), share_held_out(self, ahead, len(rows)), seed)
             if ahead is not None:
                 assert y_val is not None
                 of_val = _positions(y_val, classes, len(ahead))
@@ -190,10 +190,12 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
             one.set_params(random_state=seed)
         return one.fit(rows, X_val=ahead, checkpoint_every=every, **apart)
 
-    def _job(self, columns: InputSpec, begun: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int) -> Job:
+    def _job(
+        self, columns: InputSpec, begun: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int
+    ) -> TrainingJob:
         """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
         width, formula = columns.width, self._recipe_of(columns, n_classes)
-        if formula.missing == "told" and not columns.allow_missing:
+        if formula.missing == "mask" and not columns.allow_missing:
             raise InvalidPart(
                 f"{self.corruption!r} hides cells, but the autoencoder has learned from rows without missing ones. "
                 "Give it the same corruption."
@@ -201,9 +203,9 @@ class AutoencoderClassifier(ClassifierMixin, Learner):  # type: ignore[misc]
         model = Model.build(formula, width, seed)
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
         low, high = prepared.bounds
-        model = Model(model.recipe, weights).bind(low[:width], high[:width])
+        model = Model(model.recipe, weights).fit_bounds(low[:width], high[:width])
         plan = plan_of(self, prepared.training.n_rows, model, width, seed)
-        return Job(model, prepared, plan, GivenStart(), columns.owners)
+        return TrainingJob(model, prepared, plan, GivenStart(), columns.column_of_feature)
 
     # -- using --------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ _TRAINING_PARAMETERS = """
     patience : int, default=10
     retries : int, default=0
         How often to begin anew, each time with a third of the rate, if the loss stops being a number; each is told by a
-        `Retried` warning.
+        `RetriedWarning` warning.
     random_state : int, RandomState or None, default=None
         Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
         same bits.

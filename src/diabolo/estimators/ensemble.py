@@ -12,11 +12,11 @@ from sklearn.base import clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
 
-from ..data.blocks import CHUNK_BYTES, Store
-from ..data.readers import Wanted
+from ..data.blocks import CHUNK_BYTES, BlockReader
+from ..data.readers import SchemaSpec
 from ..data.sampling import sample_positions, take_rows
-from ..data.scaler import KINDS, NOTHING_KNOWN, refuse_lost
-from ..data.schema import Overrides, Schema
+from ..data.scaler import KINDS, NOTHING_KNOWN, check_float64_precision
+from ..data.schema import Schema, SchemaOverrides
 from ..data.types import RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData
@@ -24,7 +24,7 @@ from ..persistence import files
 from ..persistence.serialization import Found, Stored
 from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
-from .trainable import Fitted, Kept, stored_of
+from .trainable import Fitted, Saveable, stored_of
 
 __all__ = ["CONSTRAINTS", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
 
@@ -50,7 +50,7 @@ class Given:
     fingerprint: str
 
     @classmethod
-    def learn(cls, owner: str, X: RowsLike, wanted: Wanted, seed: int) -> Given:
+    def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec, seed: int) -> Given:
         """Open the rows of a fit, once: of a store as many as may be in memory at once, drawn at random.
 
         Raises
@@ -59,10 +59,10 @@ class Given:
             As `InputSpec.learn`, or if no cell is known.
         """
         opened = InputSpec.learn(owner, X, wanted)
-        rows = _drawn(opened.rows, seed) if isinstance(opened.rows, Store) else opened.rows
+        rows = _drawn(opened.rows, seed) if isinstance(opened.rows, BlockReader) else opened.rows
         if np.isnan(rows).all():
             raise InvalidData(NOTHING_KNOWN)
-        refuse_lost(*known_range(rows))
+        check_float64_precision(*known_range(rows))
         return cls(opened.input, rows, seed, opened.n_rows, files.fingerprint(rows))
 
     def with_input(self, **changes: Any) -> Given:
@@ -89,11 +89,11 @@ class Given:
         return Fitted(self.input, self.seed, self.n_samples, self.fingerprint, {**places, **learned})
 
 
-class Ensemble(Kept):
+class Ensemble(Saveable):
     """Base of the jobs that several networks do together."""
 
     estimator: str | BaseAutoencoder
-    schema: str | Overrides | None
+    schema: str | SchemaOverrides | None
     random_state: int | np.random.RandomState | None
     verbose: int
     estimators_: list[list[BaseAutoencoder]]
@@ -130,7 +130,7 @@ def networks_of(estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Open
         return fit_together(pairs, bar.show)
 
 
-def _drawn(store: Store, seed: int) -> np.ndarray:
+def _drawn(store: BlockReader, seed: int) -> np.ndarray:
     """As many rows of a store as may be in memory at once, in their order."""
     n_kept = min(store.n_rows, CHUNK_BYTES // (4 * store.n_features))
     return take_rows(store, sample_positions(store.n_rows, n_kept, np.random.default_rng([seed, 8])))

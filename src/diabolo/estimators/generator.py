@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..data.sampling import sample_positions
-from ..data.schema import Overrides, Schema
+from ..data.schema import Schema, SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidParameter
 from .autoencoders import VariationalAutoencoder
@@ -97,7 +97,7 @@ class AutoencoderGenerator(Ensemble):
     """
 
     estimator: str | BaseAutoencoder = "auto"
-    schema: str | Overrides | None = "auto"
+    schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
@@ -230,8 +230,10 @@ def _with_counts_as_numbers(given: Given) -> Given:
     if schema is None:
         return replace(given, rows=rows)
     numbers = Schema(tuple(replace(c, kind="number") if c.kind == "count" else c for c in schema.columns))
-    places = numbers.places
-    rows = np.hstack([rows[:, schema.places[name]] for name in sorted(places, key=lambda name: places[name].start)])
+    places = numbers.column_slices
+    rows = np.hstack(
+        [rows[:, schema.column_slices[name]] for name in sorted(places, key=lambda name: places[name].start)]
+    )
     return replace(given, rows=rows, input=replace(given.input, schema=numbers))
 
 

@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.component import require_number
-from ..core.corruptions import Missing
-from ..core.latents import Code
+from ..core.corruptions import MaskCells
+from ..core.latents import Deterministic
 from ..core.networks import MLP
 from ..core.optimizers import Adam
-from ..data.schema import Overrides
+from ..data.schema import SchemaOverrides
 from ..data.types import Frame, RowsLike
 from . import scores
 from .autoencoders import Autoencoder
@@ -102,7 +102,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     estimator: str | BaseAutoencoder = "ensemble"
     scaling: str | None = "auto"
-    schema: str | Overrides | None = "auto"
+    schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
@@ -110,7 +110,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
         **CONSTRAINTS,
     }
-    _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_errors_", "_range", "_usual")
+    _fitted_arrays: ClassVar[tuple[str, ...]] = ("conformal_scores_", "_range", "_usual")
     _range = _usual = np.empty(0)  # not annotated, so not parameters
 
     def fit(self, X: RowsLike, y: object = None) -> Self:
@@ -150,7 +150,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(shown)) / (1 + hidden.sum(axis=0))
         mean, unit = networks.judged(shown, usual)
         errors = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
-        own_of = {"calibration_errors_": errors, "_range": span, "_usual": usual}
+        own_of = {"conformal_scores_": errors, "_range": span, "_usual": usual}
         return store(self, given.fitted({"estimators_": [trained], **own_of}))
 
     def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
@@ -160,8 +160,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         return [
             Autoencoder(
                 encoder=MLP((width,)),
-                latent=Code(width // 2, "silu"),
-                corruption=Missing(_HIDDEN),
+                latent=Deterministic(width // 2, "silu"),
+                corruption=MaskCells(_HIDDEN),
                 max_epochs=-(-_BATCH * n_steps // n_rows),
                 batch_size=_BATCH,
                 learning_rate=3e-3,
@@ -211,7 +211,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         """
         check_is_fitted(self)
         require_number("coverage", coverage, "(0, 1)")
-        n = len(self.calibration_errors_)
+        n = len(self.conformal_scores_)
         rank = int(np.ceil((n + 1) * coverage - 1e-9))
         if rank > n:
             warnings.warn(
@@ -219,7 +219,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
                 "Fit to more rows, or ask for less.",
                 stacklevel=2,
             )
-        reach = self.calibration_errors_[rank - 1] if rank <= n else np.inf
+        reach = self.conformal_scores_[rank - 1] if rank <= n else np.inf
 
         columns, networks, is_ordered = self.input_, self._fitted_networks, self.input_.is_ordered
 
@@ -263,7 +263,7 @@ class _Networks:
 
 def _chosen(columns: InputSpec, rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """A share of the known cells, whole ones."""
-    names = list(columns.owners)
+    names = list(columns.column_of_feature)
     first = np.array([names.index(name) for name in names])
     chosen: np.ndarray = (rng.random(rows.shape) < share)[:, first] & ~np.isnan(rows)
     return chosen

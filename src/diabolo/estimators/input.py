@@ -20,14 +20,14 @@ import pyarrow.dataset
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from ..data.blocks import Store, open_store
-from ..data.readers import Table, Wanted, refuse_twins
+from ..data.blocks import BlockReader, open_store
+from ..data.readers import SchemaSpec, Table, check_unique_names
 from ..data.schema import Schema
 from ..data.types import Frame, Name, RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData, InvalidType
 
-__all__ = ["FLOATS", "InputSpec", "Opened", "of_kind"]
+__all__ = ["FLOATS", "InputSpec", "Opened", "to_input_type"]
 
 FLOATS = [np.float64, np.float32]
 _CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
@@ -41,7 +41,7 @@ class Opened:
     """The rows of a fit, and their columns."""
 
     input: InputSpec
-    rows: np.ndarray | Store
+    rows: np.ndarray | BlockReader
     n_rows: int
     fingerprint: str | None = None
     """The hash of the rows, if it is known already."""
@@ -80,7 +80,7 @@ class InputSpec:
         object.__setattr__(self, "width", self.n_features if self.schema is None else self.schema.width)
 
     @classmethod
-    def learn(cls, owner: str, X: RowsLike, wanted: Wanted = None) -> Opened:
+    def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec = None) -> Opened:
         """Open the rows of a fit.
 
         Raises
@@ -95,14 +95,14 @@ class InputSpec:
         if schema is not None:
             assert found is not None
             spec = cls(owner, len(schema.names), tuple(schema.names), schema, shape)
-            if isinstance(found, Store):
+            if isinstance(found, BlockReader):
                 return Opened(spec, found, found.n_rows)
             if len(found.rows) < 2:
                 raise InvalidData(f"The table has {len(found.rows)} row(s); at least 2 are needed.")
             return Opened(spec, _refuse_huge(found.rows, spec.name_of), len(found.rows))
         if isinstance(wanted, Mapping) and wanted and getattr(found, "names", None) is None:
             raise InvalidData(f"The schema names {next(iter(wanted))}, but X has no names of columns. Give a table.")
-        if isinstance(found, Store):
+        if isinstance(found, BlockReader):
             return Opened(cls._of(*_validated(owner, _first_rows(found)), shape), found, found.n_rows)
         columns, rows = _validated(owner, X if found is None else found.as_input(), ensure_min_samples=2)
         spec = cls._of(columns, rows, shape)
@@ -135,9 +135,9 @@ class InputSpec:
         return range(self.n_features) if self.names is None else self.names
 
     @property
-    def owners(self) -> Sequence[Name]:
+    def column_of_feature(self) -> Sequence[Name]:
         """The name, or number, of the column that each number of a row belongs to."""
-        return self.labels if self.schema is None else self.schema.owners
+        return self.labels if self.schema is None else self.schema.column_of_feature
 
     @property
     def is_ordered(self) -> np.ndarray:
@@ -145,11 +145,11 @@ class InputSpec:
         if self.schema is None:
             return np.ones(self.width, bool)
         ordered = {column.name for column in self.schema.used if column.has_order}
-        return np.array([name in ordered for name in self.schema.owners])
+        return np.array([name in ordered for name in self.schema.column_of_feature])
 
     def name_of(self, place: int) -> Name:
         """Return the column that a number of a row belongs to."""
-        return self.owners[place]
+        return self.column_of_feature[place]
 
     # -- rows in ------------------------------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class InputSpec:
         self.refuse_missing(rows, first)
         return _refuse_huge(rows, self.name_of, first)
 
-    def open(self, X: RowsLike) -> Store | np.ndarray:
+    def open(self, X: RowsLike) -> BlockReader | np.ndarray:
         """Open rows from anywhere, of the columns of the fit; the rows of a store are not yet checked.
 
         Raises
@@ -198,7 +198,7 @@ class InputSpec:
         if (images := getattr(opened, "images", None)) is not None:
             images.require_shape(self.image_shape)
         if self.schema is None:
-            if isinstance(opened, Store):
+            if isinstance(opened, BlockReader):
                 self.read(_first_rows(opened))
                 return opened
             return self.read(X) if opened is None else self.read(opened.as_input(), opened.first)
@@ -207,7 +207,7 @@ class InputSpec:
                 f"This {self.owner} was fitted to a table with columns {', '.join(self.schema.names[:8])}"
                 f"{', …' if len(self.schema.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
             )
-        if isinstance(opened, Store):
+        if isinstance(opened, BlockReader):
             return opened
         self.refuse_missing(opened.rows, opened.first)
         return _refuse_huge(opened.rows, self.name_of, opened.first)
@@ -215,7 +215,7 @@ class InputSpec:
     def rows(self, X: RowsLike) -> np.ndarray:
         """Read rows from anywhere into memory; raises as `open`."""
         opened = self._opened(X)
-        if not isinstance(opened, Store):
+        if not isinstance(opened, BlockReader):
             return opened
         rows: np.ndarray = opened.table().rows
         self.refuse_missing(rows)
@@ -251,15 +251,15 @@ class InputSpec:
     def map(self, X: RowsLike, op: Callable[[np.ndarray, int], Any], show_progress: bool = False) -> Any:
         """Apply ``op`` to the rows and the first one's number; if they do not fit in memory, chunk by chunk."""
         opened = self._opened(X)
-        if not isinstance(opened, Store):
+        if not isinstance(opened, BlockReader):
             return op(opened, 0)
         pieces, first = [], 0
         with Bar(f"{self.owner} reading", opened.n_rows, show_progress) as bar:
-            for rows in opened.spans():
+            for rows in opened.iter_chunks():
                 self.refuse_missing(rows, first)
                 pieces.append(op(rows, first))
                 first += len(rows)
-                opened.release()
+                opened.free()
                 bar.show(first)
         return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
 
@@ -273,17 +273,17 @@ class InputSpec:
             return self.map(X, filled, show_progress)
         opened: Any = open_store(X, wanted=self.schema)
         pieces = []
-        for piece in opened.tables(whole=True) if isinstance(opened, Store) else (opened,):
+        for piece in opened.tables(whole=True) if isinstance(opened, BlockReader) else (opened,):
             self.refuse_missing(piece.rows, piece.first)
             _refuse_huge(piece.rows, self.name_of, piece.first)
-            pieces.append(self.schema.filled(piece.given, filled(piece.rows, piece.first)))
-        return of_kind(pa.concat_tables(pieces), X)
+            pieces.append(self.schema.fill_missing(piece.given, filled(piece.rows, piece.first)))
+        return to_input_type(pa.concat_tables(pieces), X)
 
     def convert(self, rows: np.ndarray, X: RowsLike | None = None) -> Frame:
         """Return rows in the user's units; if there is a schema, as a table of the kind that ``X`` is."""
-        return rows if self.schema is None else of_kind(self.schema.decode(rows), X)
+        return rows if self.schema is None else to_input_type(self.schema.decode(rows), X)
 
-    def _opened(self, X: RowsLike) -> Store | np.ndarray:
+    def _opened(self, X: RowsLike) -> BlockReader | np.ndarray:
         return X if self._is_plain(X) else self.open(X)  # type: ignore[return-value]
 
     def _is_plain(self, X: RowsLike) -> bool:
@@ -294,7 +294,7 @@ class InputSpec:
             return len(X) > 0 and X.shape[1] == self.n_features and bool(np.isfinite(X.sum(dtype=np.float32)))
 
 
-def of_kind(table: pa.Table, X: object) -> Frame:
+def to_input_type(table: pa.Table, X: object) -> Frame:
     """Return an Arrow table as a frame of the library that X is of."""
     given = type(X).__module__.partition(".")[0]
     if given == "pandas":
@@ -320,7 +320,7 @@ def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
     X = given[0]
     names = getattr(X, "column_names", None) or getattr(X, "columns", ())
     if np.iterable(names) and list(names):
-        refuse_twins(list(names), "X")
+        check_unique_names(list(names), "X")
     if np.ma.is_masked(X):
         raise InvalidData("X is a masked array, whose mask would not be seen. Give X.filled(numpy.nan).")
     if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
@@ -333,9 +333,9 @@ def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
         raise InvalidData(str(error)) from error
 
 
-def _first_rows(store: Store) -> RowsLike:
+def _first_rows(store: BlockReader) -> RowsLike:
     """A few rows with the names of their columns, to see which columns there are."""
-    return Table(store.checked(0)[:2], store.names).as_input()
+    return Table(store.read_checked(0)[:2], store.names).as_input()
 
 
 def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0) -> np.ndarray:

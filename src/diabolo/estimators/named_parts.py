@@ -11,12 +11,19 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..core.activations import ACTIVATIONS
-from ..core.corruptions import Corruption, GaussianNoise, Masking, Missing, NoCorruption, SaltAndPepper
-from ..core.likelihoods import Bernoulli, Count, Gaussian, HeteroscedasticGaussian, LearnedGaussian, Likelihood
+from ..core.corruptions import Corruption, GaussianNoise, MaskCells, Masking, NoCorruption, SaltAndPepper
+from ..core.likelihoods import (
+    Bernoulli,
+    Gaussian,
+    HeteroscedasticGaussian,
+    LearnedGaussian,
+    Likelihood,
+    NegativeBinomial,
+)
 from ..core.objectives import ELBO, Objective, Reconstruction
 from ..core.schedules import Cyclical, LinearWarmup, Schedule
 from ..errors import InvalidParameter
-from .trainable import MOST, resolve
+from .trainable import MAX_INT, resolve
 
 __all__ = [
     "ANNEALINGS",
@@ -36,18 +43,18 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "learned_gaussian": LearnedGaussian(),
     "heteroscedastic_gaussian": HeteroscedasticGaussian(),
     "bernoulli": Bernoulli(),
-    "count": Count(),
+    "count": NegativeBinomial(),
 }
 CORRUPTIONS: dict[str, Callable[[float], Corruption]] = {
     "gaussian": GaussianNoise,
     "salt_and_pepper": SaltAndPepper,
     "masking": Masking,
-    "missing": Missing,
+    "missing": MaskCells,
 }
 OBJECTIVES: dict[str, Objective] = {"reconstruction": Reconstruction(), "elbo": ELBO()}
 ANNEALINGS: dict[str, Schedule] = {"linear": LinearWarmup(), "cyclical": Cyclical()}
 
-SIZE: Any = Interval(numbers.Integral, 1, MOST, closed="both")
+SIZE: Any = Interval(numbers.Integral, 1, MAX_INT, closed="both")
 LIKELIHOOD: dict[str, list[object]] = {"likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood]}
 LAYERS: dict[str, list[object]] = {
     "hidden_layer_sizes": ["array-like", SIZE],
@@ -81,7 +88,7 @@ def corruptions_of(given: Corruption | Sequence[Corruption] | None, hidden: Arra
             f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
             f"got {given!r}."
         )
-    if any(one.hides for one in each):
+    if any(one.produces_missing for one in each):
         raise InvalidParameter(
             "The 'pretrain_corruption' parameter must not hide cells, since a layer's input has no flags that tell "
             f"which; got {given!r}. Masking() sets them to 0."

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.readers import Table
-from ..data.scaler import FAR
+from ..data.scaler import MAX_ABS_SCALED
 from ..data.schema import Column, Schema
 from ..data.types import Frame, RowsLike
 from .anomaly_detector import AnomalyDetector
@@ -22,10 +22,11 @@ from .classifier import AutoencoderClassifier
 from .ensemble import Ensemble
 from .imputer import AutoencoderImputer
 from .predictor import Predictor
-from .trainable import Kept, Learned
+from .trainable import Learned, Saveable
 
 __all__ = [
     "Answer",
+    "anomaly_scores",
     "as_table",
     "classes",
     "codes",
@@ -37,7 +38,6 @@ __all__ = [
     "questions",
     "reach",
     "rebuilt",
-    "strangeness",
 ]
 
 Told: TypeAlias = Table | pa.Table
@@ -65,11 +65,11 @@ def filled(model: BaseAutoencoder | AutoencoderImputer, rows: RowsLike) -> Told:
     return as_table(model, model.impute(rows) if isinstance(model, BaseAutoencoder) else model.transform(rows))
 
 
-def strangeness(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: float | None = None) -> pa.Table:
+def anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: float | None = None) -> pa.Table:
     """How strange each row is, how often an ordinary one would be as strange, whether it is flagged, and why."""
     why = model.explain(rows)
-    p_values = model.p_values_of(why.scores)
-    leading = [[name if isinstance(name, str) else f"x{name}" for name in names] for names in why.leading(3).T]
+    p_values = model.p_values_from_scores(why.scores)
+    leading = [[name if isinstance(name, str) else f"x{name}" for name in names] for names in why.top_features(3).T]
     return pa.table(
         {
             "score": why.scores,
@@ -87,33 +87,33 @@ def classes(model: AutoencoderClassifier, rows: RowsLike) -> pa.Table:
     return pa.table({"label": best.tolist(), **{f"p_{label}": shares[:, i] for i, label in enumerate(labels)}})
 
 
-def questions(model: Kept) -> dict[str, Answer]:
+def questions(model: Saveable) -> dict[str, Answer]:
     """What a fitted model can be asked of rows, by name; nothing, if it only draws."""
     if isinstance(model, BaseAutoencoder):
         asked = {"transform": codes, "reconstruct": rebuilt, "score": densities}
         return asked | ({"impute": filled} if model.input_.allow_missing else {})
     if isinstance(model, AnomalyDetector):
-        return {"score": strangeness}
+        return {"score": anomaly_scores}
     if isinstance(model, AutoencoderImputer):
         return {"impute": filled}
     return {"classify": classes} if isinstance(model, AutoencoderClassifier) else {}
 
 
-def as_table(model: Kept, rows: Frame) -> Told:
+def as_table(model: Saveable, rows: Frame) -> Told:
     """Rows of the model's features under their names; a table as it is."""
     columns = model.input_
     names = [f"x{i}" for i in columns.labels] if columns.names is None else map(str, columns.names)
     return Table(rows, tuple(names)) if columns.schema is None else rows
 
 
-def named(model: Kept, rows: Frame) -> Frame:
+def named(model: Saveable, rows: Frame) -> Frame:
     """Rows as the model takes them: an Arrow table with the names that it was fitted with, if there were any."""
     if model.input_.names is None or isinstance(rows, pa.Table):
         return rows
     return Table(rows, tuple(map(str, model.input_.names))).as_arrow()
 
 
-def predictors(model: Kept) -> list[Predictor]:
+def predictors(model: Saveable) -> list[Predictor]:
     """Return those of a fitted estimator: its own, or those of its networks."""
     if isinstance(model, Ensemble):
         return [member.predictor_ for group in model.estimators_ for member in group]
@@ -123,13 +123,14 @@ def predictors(model: Kept) -> list[Predictor]:
 def in_order(schema: Schema) -> Iterator[tuple[Column, slice]]:
     """The columns as they lie in encoded rows."""
     by_name = {column.name: column for column in schema.used}
-    return ((by_name[name], place) for name, place in schema.places.items())
+    return ((by_name[name], place) for name, place in schema.column_slices.items())
 
 
-def reach(model: Kept) -> tuple[np.ndarray, np.ndarray]:
+def reach(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
     """Between what each number of a row must lie for the model to say a number of it: the least and the greatest.
 
-    They are far out (see `data.scaler.refuse_far`). A detector clips what its networks read: its limits are of 32 bits.
+    They are far out (see `data.scaler.check_output_range`). A detector clips what its networks read: its limits are of
+    32 bits.
     """
     most = np.full(model.input_.width, float(np.finfo(np.float32).max))
     low, high = -most, most
@@ -137,12 +138,12 @@ def reach(model: Kept) -> tuple[np.ndarray, np.ndarray]:
         return low, high
     for predictor in predictors(model):
         scaler = predictor.scaler
-        low = np.maximum(low, scaler.offset - 0.9 * FAR * scaler.scale)
-        high = np.minimum(high, scaler.offset + 0.9 * FAR * scaler.scale)
+        low = np.maximum(low, scaler.offset - 0.9 * MAX_ABS_SCALED * scaler.scale)
+        high = np.minimum(high, scaler.offset + 0.9 * MAX_ABS_SCALED * scaler.scale)
     return low, high
 
 
-def like_those_seen(model: Kept, n_rows: int) -> Frame:
+def like_those_seen(model: Saveable, n_rows: int) -> Frame:
     """Rows made up as the scaling and the schema have seen them, columns independent: an array, or an Arrow table."""
     schema, inner, rng = model.input_.schema, predictors(model)[0], np.random.default_rng(0)
     recipe, width = inner.recipe, inner.scaler.offset.size
@@ -160,6 +161,8 @@ def like_those_seen(model: Kept, n_rows: int) -> Frame:
             elif column.kind == "boolean":
                 rows[:, place] = rng.integers(2, size=(n_rows, 1))
     if model.input_.allow_missing:
-        owners = np.array(range(rows.shape[1]) if schema is None else [schema.names.index(o) for o in schema.owners])
-        rows[(rng.random((n_rows, owners.max() + 1)) < 0.2)[:, owners]] = np.nan
+        column_of_feature = np.array(
+            range(rows.shape[1]) if schema is None else [schema.names.index(o) for o in schema.column_of_feature]
+        )
+        rows[(rng.random((n_rows, column_of_feature.max() + 1)) < 0.2)[:, column_of_feature]] = np.nan
     return rows if schema is None else schema.decode(rows)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import jax_config
 from ..core.model import Model, Recipe
-from ..data.scaler import Scaler, refuse_far
+from ..data.scaler import Scaler, check_output_range
 from ..engine import inference, prng
 from ..errors import InvalidData
 from .input import InputSpec
@@ -61,8 +61,8 @@ class Predictor:
         InvalidData
             If rows are so far out that the result is no number.
         """
-        found = inference.by_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
-        refuse_far(found, self.scaler, rows, self.input.name_of)
+        found = inference.map_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
+        check_output_range(found, self.scaler, rows, self.input.name_of)
         return found
 
     # -- deterministic ------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class Predictor:
     def decode(self, z: np.ndarray, seed: int = 0, *, noise: bool = False) -> np.ndarray:
         """Decode codes, (n, K) → (n, d): E[x | z]; with noise, a sample of p(x | z)."""
         op = inference.draw if noise else inference.decode
-        return self.scaler.invert(inference.by_rows(op, self.model, z, seed=seed))
+        return self.scaler.invert(inference.map_rows(op, self.model, z, seed=seed))
 
     def corrupt(self, rows: np.ndarray, first: int, seed: int) -> np.ndarray:
         """Corrupt rows as training does, (n, d) → (n, d), of their type."""
@@ -96,7 +96,7 @@ class Predictor:
         else:
             padded = [seen, rows]
         beside = np.hstack([self.scaler.apply(some) for some in padded])
-        mean, deviance = inference.by_rows(inference.deviances, self.model, beside)
+        mean, deviance = inference.map_rows(inference.deviances, self.model, beside)
         return self.scaler.invert(mean)[:, : rows.shape[1]], deviance[:, : rows.shape[1]]
 
     # -- densities ----------------------------------------------------------------------------------------------------
@@ -133,12 +133,12 @@ class Predictor:
     def expected(self, rows: np.ndarray, n_samples: int = N_CODES) -> np.ndarray:
         """Return E[x | what is known of x], (n, d); the reconstruction if there is no posterior."""
         if self.is_stochastic:
-            return self.scaler.invert(self.scaled(inference.expected_given, rows, n_samples))
+            return self.scaler.invert(self.scaled(inference.impute_mean, rows, n_samples))
         return self.scaler.invert(self.scaled(inference.reconstruct, rows))
 
     def sample_given(self, rows: np.ndarray, first: int, n_samples: int, seed: int) -> np.ndarray:
         """Sample x from p(x | what is known of x), (n, d)."""
-        found = self.scaled(inference.drawn_given, rows, n_samples, seed=seed, first_row=first)
+        found = self.scaled(inference.impute_draw, rows, n_samples, seed=seed, first_row=first)
         return self.scaler.invert(found)
 
     # -- new rows -----------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Predictor:
             If no code makes them likely.
         """
         beside = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
-        log_w = inference.by_rows(inference.log_likelihood_at, self.model, beside).astype(np.float64)
+        log_w = inference.map_rows(inference.log_likelihood_at, self.model, beside).astype(np.float64)
         if not np.isfinite(log_w.max()):
             raise InvalidData("No row has such values: they are so far from the rows that were fitted.")
         weights = np.exp(log_w - log_w.max())

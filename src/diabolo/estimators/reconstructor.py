@@ -30,14 +30,14 @@ from ..persistence import reference_outputs
 from ..persistence.serialization import Found, Stored
 from .input import FLOATS, InputSpec
 from .predictor import N_CODES, N_DRAWS
-from .trainable import MOST, Learned, Learner, Seed, recipe_over
+from .trainable import MAX_INT, Learned, Seed, TrainableEstimator, recipe_over
 
 __all__ = ["Reconstructor", "drawing", "require_positive"]
 
 
 def require_positive(number: object, name: str = "n_samples") -> int:
     """Return a whole number of at least 1, or refuse what is none."""
-    if not isinstance(number, numbers.Integral) or not 1 <= int(number) <= MOST:
+    if not isinstance(number, numbers.Integral) or not 1 <= int(number) <= MAX_INT:
         raise InvalidParameter(f"{name} must be a whole number of at least 1; got {number!r}.")
     return int(number)
 
@@ -51,20 +51,20 @@ def drawing(random_state: Seed) -> np.random.RandomState:
     return state
 
 
-def _known_recipe(estimator: Learner) -> Recipe:
+def _known_recipe(estimator: TrainableEstimator) -> Recipe:
     """What it was fitted with, or would be."""
     if hasattr(estimator, "model_"):
         return estimator.model_.recipe
     return recipe_over(estimator, InputSpec(type(estimator).__name__, 2))
 
 
-def _is_stochastic(estimator: Learner) -> bool:
+def _is_stochastic(estimator: TrainableEstimator) -> bool:
     if not _known_recipe(estimator).latent.stochastic:
         raise AttributeError(f"{type(estimator).__name__} has a deterministic code: there is no posterior to ask.")
     return True
 
 
-def _is_denoiser(estimator: Learner) -> bool:
+def _is_denoiser(estimator: TrainableEstimator) -> bool:
     if isinstance(_known_recipe(estimator).corruption, NoCorruption):
         raise AttributeError(
             f"{type(estimator).__name__} has learned from clean rows: there is no noise that it knows."
@@ -79,7 +79,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
     schema_: Schema | None
     image_shape_: tuple[int, ...] | None
     evaluation_: Evaluation | None
-    _probe: reference_outputs.Probe | None = None
+    _probe: reference_outputs.ReferenceOutputs | None = None
     """What it said of some rows when it was saved."""
 
     @property
@@ -167,7 +167,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         """X with its missing cells filled, the others untouched.
 
         The rows that were fitted must have had missing cells, too, or the model a corruption that hides some, such as
-        `parts.Missing`.
+        `parts.MaskCells`.
 
         A variational model fills them from p(x_missing | x_known), by draws of z weighted by what they say of the known
         cells; a deterministic one with its reconstruction.

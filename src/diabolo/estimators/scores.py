@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ROW_SUM", "Array", "imputed", "mean_score", "relative_deviance", "seen_by", "strangeness", "within"]
+__all__ = ["ROW_SUM", "Array", "anomaly_scores", "imputed", "mean_score", "relative_deviance", "seen_by", "within"]
 
 Array: TypeAlias = Any
 """An array of ``xp``."""
@@ -39,7 +39,7 @@ def relative_deviance(xp: Any, deviance: Array, column_scale: np.ndarray) -> Arr
     return xp.minimum(deviance, _MOST).astype(np.float64) / column_scale
 
 
-def strangeness(xp: Any, relative: Array, rows: Array) -> Array:
+def anomaly_scores(xp: Any, relative: Array, rows: Array) -> Array:
     """Return the root of the mean over a row's known cells, (n, d) → (n,)."""
     n_known = xp.maximum(xp.sum(xp.where(xp.isnan(rows), np.float64(0), np.float64(1)), ROW_SUM), np.float64(1))
     return xp.sqrt(xp.sum(relative, ROW_SUM) / n_known)

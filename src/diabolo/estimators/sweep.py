@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
 from ..data.blocks import open_store
-from ..data.readers import Wanted
+from ..data.readers import SchemaSpec
 from ..data.types import RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidParameter
@@ -118,7 +118,7 @@ def sweep(
 
 def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Opened]:
     """The rows for each, opened once for all that read columns by one schema."""
-    known: list[tuple[Wanted, Opened]] = []
+    known: list[tuple[SchemaSpec, Opened]] = []
     found = []
     for one in estimators:
         opened = next((opened for wanted, opened in known if wanted == one.schema), None)
@@ -129,7 +129,7 @@ def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Open
     return found
 
 
-def _opened_once(rows: RowsLike, wanted: Wanted) -> RowsLike:
+def _opened_once(rows: RowsLike, wanted: SchemaSpec) -> RowsLike:
     """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
     opened = open_store(rows, wanted=wanted)
     return rows if opened is None else opened

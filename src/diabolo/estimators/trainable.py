@@ -21,28 +21,29 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.component import Part, Registered, inner_parameters, register, with_parameter
+from .. import former_names
+from ..core.component import Component, Registered, inner_parameters, register, with_parameter
 from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
 from ..core.schedules import Constant, Cosine, Schedule
 from ..data.scaler import Scaler
 from ..engine.jobs import LinearStart, Outcome
 from ..engine.sharding import current
-from ..engine.trainer import Plan
-from ..errors import ArtifactError, InvalidParameter, meant
+from ..engine.trainer import TrainConfig
+from ..errors import ArtifactError, InvalidParameter, suggest
 from ..persistence import files, serialization
 from ..persistence.serialization import Found, Stored
 from .input import InputSpec
 from .predictor import Predictor
 
 __all__ = [
-    "LEARNERS",
-    "MOST",
+    "ESTIMATOR_REGISTRY",
+    "MAX_INT",
     "Fitted",
-    "Kept",
     "Learned",
-    "Learner",
+    "Saveable",
     "Seed",
+    "TrainableEstimator",
     "identity_of",
     "is_shown",
     "linear_start",
@@ -60,17 +61,17 @@ OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
 Seed = int | np.random.RandomState | None
-E = TypeVar("E", bound="Kept")
-P = TypeVar("P", bound=Part)
+E = TypeVar("E", bound="Saveable")
+P = TypeVar("P", bound=Component)
 
-MOST = 2**31 - 1
+MAX_INT = 2**31 - 1
 """Of epochs, rows in a batch, units, …"""
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
 
 
-def resolve(name: str, value: object, table: Mapping[str, P], base: type[Part]) -> P:
+def resolve(name: str, value: object, table: Mapping[str, P], base: type[Component]) -> P:
     """A part, from a part or the name of one."""
     if isinstance(value, base):
         return cast("P", value)
@@ -126,7 +127,7 @@ class Fitted:
         }
 
 
-class Kept(BaseEstimator):  # type: ignore[misc]
+class Saveable(BaseEstimator):  # type: ignore[misc]
     """Base of all that can be fitted, saved, and found again by `load`."""
 
     input_: InputSpec
@@ -159,7 +160,9 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         for key in params:
             name, _, rest = key.partition("__")
             if name not in known:
-                raise InvalidParameter(f"{type(self).__name__} has no parameter {name!r}. {meant(name, sorted(known))}")
+                raise InvalidParameter(
+                    f"{type(self).__name__} has no parameter {name!r}. {suggest(name, sorted(known))}"
+                )
             if rest and not hasattr(holder := params.get(name, known[name]), "set_params"):
                 raise InvalidParameter(f"{name} is {holder!r}, which has no parameter {rest!r}. Give it a part first.")
         super().set_params(**params)
@@ -187,7 +190,7 @@ class Kept(BaseEstimator):  # type: ignore[misc]
             If ``path`` holds something other than a saved model, or a parameter is not JSON.
         """
         check_is_fitted(self)
-        files.write(path, *serialization.pack(self._stored()))
+        files.write(path, *serialization.to_artifact(self._stored()))
 
     def _stored(self) -> Stored:
         """What is written down."""
@@ -228,11 +231,11 @@ class Kept(BaseEstimator):  # type: ignore[misc]
         return {}
 
 
-LEARNERS = Registered(Kept)
-"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
+ESTIMATOR_REGISTRY = Registered(Saveable)
+"""Every estimator class of diabolo by name; subclassing `Saveable` enters it, so that `load` finds it."""
 
 
-class Learned(Kept):
+class Learned(Saveable):
     """What those with one model have learned."""
 
     model_: Model
@@ -252,12 +255,12 @@ class Learned(Kept):
         return replace(stored, fitted=stored.fitted | own, model=self.model_, scaler=self.scaler_)
 
 
-LEARNERS = Registered(Kept)
-"""Every estimator class of diabolo by name; subclassing `Kept` enters it, so that `load` finds it."""
+ESTIMATOR_REGISTRY = Registered(Saveable)
+"""Every estimator class of diabolo by name; subclassing `Saveable` enters it, so that `load` finds it."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Learner(Learned, ABC):
+class TrainableEstimator(Learned, ABC):
     """Base of all that is trained; `BaseAutoencoder` for those that reconstruct."""
 
     max_epochs: int | None = None
@@ -281,15 +284,15 @@ class Learner(Learned, ABC):
     """The optimiser's peak rate for a layer of one input."""
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
-        "max_epochs": [Interval(numbers.Integral, 0, MOST, closed="both"), None],
-        "batch_size": [Interval(numbers.Integral, 1, MOST, closed="both"), None],
+        "max_epochs": [Interval(numbers.Integral, 0, MAX_INT, closed="both"), None],
+        "batch_size": [Interval(numbers.Integral, 1, MAX_INT, closed="both"), None],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither"), None],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), StrOptions({"auto"}), None],
         "early_stopping": ["boolean"],
-        "patience": [Interval(numbers.Integral, 1, MOST, closed="both")],
-        "retries": [Interval(numbers.Integral, 0, MOST, closed="both")],
+        "patience": [Interval(numbers.Integral, 1, MAX_INT, closed="both")],
+        "retries": [Interval(numbers.Integral, 0, MAX_INT, closed="both")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -322,7 +325,7 @@ class Learner(Learned, ABC):
     def _formula(self, columns: InputSpec) -> Recipe:
         """The recipe, as rows of these columns need it."""
         recipe = self._recipe_over(columns)
-        return recipe.replace(missing="told") if columns.allow_missing else recipe
+        return recipe.replace(missing="mask") if columns.allow_missing else recipe
 
     def _recipe_over(self, columns: InputSpec) -> Recipe:
         """The formula's parts, from the parameters and the columns."""
@@ -333,7 +336,7 @@ class Learner(Learned, ABC):
         return {
             **{name: found.value(name) for name in ("history_", "best_epoch_", "n_epochs_")},
             "scaler_": scaler,
-            "model_": found.model(self._formula_of_saved(columns, learned).bind(bounds, bounds), columns.width),
+            "model_": found.model(self._formula_of_saved(columns, learned).fit_bounds(bounds, bounds), columns.width),
         }
 
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
@@ -348,12 +351,12 @@ def store(estimator: E, fitted: Fitted) -> E:
     return estimator
 
 
-def is_shown(estimator: Learner) -> bool:
+def is_shown(estimator: TrainableEstimator) -> bool:
     """Whether to show how far a training or a reading is."""
-    return bool(estimator.verbose) and current().is_leader
+    return bool(estimator.verbose) and current().is_main_process
 
 
-def identity_of(estimator: Learner, seed: int, columns: InputSpec, fingerprint: str) -> dict[str, object]:
+def identity_of(estimator: TrainableEstimator, seed: int, columns: InputSpec, fingerprint: str) -> dict[str, object]:
     """What a training must have in common with one that it goes on with."""
     given = serialization.parameters(estimator, seed).items()
     return {
@@ -365,7 +368,7 @@ def identity_of(estimator: Learner, seed: int, columns: InputSpec, fingerprint: 
     }
 
 
-def share_held_out(estimator: Learner, X_val: object, n_rows: int) -> float:
+def share_held_out(estimator: TrainableEstimator, X_val: object, n_rows: int) -> float:
     """The share of the rows given that is held out: none, if there are others to judge by."""
     if X_val is not None:
         return 0.0
@@ -374,13 +377,13 @@ def share_held_out(estimator: Learner, X_val: object, n_rows: int) -> float:
     return float(estimator.validation_fraction or 0.0)
 
 
-def plan_of(estimator: Learner, n_rows: int, model: Model, width: int, seed: int) -> Plan:
+def plan_of(estimator: TrainableEstimator, n_rows: int, model: Model, width: int, seed: int) -> TrainConfig:
     """How long and how fast to train a model on so many rows of so many numbers."""
     optimizer = resolve("optimizer", estimator.optimizer, OPTIMIZERS, Optimizer)
     batch_size = int(estimator.batch_size or model.recipe.encoder.rows_per_step(width))
     default = min(max(_LEAST_EPOCHS, -(-estimator._steps // -(-n_rows // batch_size))), estimator._most_epochs)
     rate = _rate_for(model, optimizer, estimator._rate) if estimator.learning_rate is None else estimator.learning_rate
-    return Plan(
+    return TrainConfig(
         max_epochs=default if estimator.max_epochs is None else estimator.max_epochs,
         batch_size=batch_size,
         learning_rate=rate,
@@ -393,7 +396,7 @@ def plan_of(estimator: Learner, n_rows: int, model: Model, width: int, seed: int
     )
 
 
-def linear_start(estimator: Learner) -> LinearStart:
+def linear_start(estimator: TrainableEstimator) -> LinearStart:
     """Start from the best linear model, and go on for so many epochs at most."""
     return LinearStart(estimator._most_from_linear if estimator.max_epochs is None else None)
 
@@ -401,15 +404,15 @@ def linear_start(estimator: Learner) -> LinearStart:
 def seed_of(random_state: Seed, kept: int | None = None) -> int:
     """Draw a seed, the same in all processes; that of a kept training, where none is asked for."""
     drawn = kept if kept is not None and random_state is None else check_random_state(random_state).randint(2**30)
-    return current().agreed(int(drawn))
+    return current().broadcast_scalar(int(drawn))
 
 
-def stored_of(estimator: Kept) -> Stored:
+def stored_of(estimator: Saveable) -> Stored:
     """Return what is written down of a fitted estimator."""
     return estimator._stored()
 
 
-def recipe_over(estimator: Learner, columns: InputSpec) -> Recipe:
+def recipe_over(estimator: TrainableEstimator, columns: InputSpec) -> Recipe:
     """The formula's parts of an estimator that need not be fitted, over rows of these columns."""
     return estimator._recipe_over(columns)
 
@@ -455,16 +458,17 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     True
     """
     known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if _is_ours(cls)}
+    known |= {former: known[now] for former, now in former_names.PARTS.items()}
     for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, Part | Kept)):
+        if not (isinstance(cls, type) and issubclass(cls, Component | Saveable)):
             raise InvalidParameter(f"classes must be parts and estimators; got {cls!r}.")
         known[cls.__name__] = cls
     manifest, arrays = files.read(path)
     try:
-        return serialization.unpack(known, serialization.upgraded(known, manifest), arrays, _restored)
+        return serialization.from_artifact(known, serialization.upgraded(known, manifest), arrays, _restored)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
 
 
-def _restored(estimator: Kept, found: Found) -> None:
+def _restored(estimator: Saveable, found: Found) -> None:
     estimator._restore(found)

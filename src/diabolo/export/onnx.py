@@ -21,13 +21,13 @@ from sklearn.utils.validation import check_is_fitted
 from .. import __version__, outputs
 from ..core import layers
 from ..core.model import Model
-from ..data.blocks import Store, open_store
+from ..data.blocks import BlockReader, open_store
 from ..data.scaler import Scaler
 from ..data.schema import Column
 from ..data.types import Frame, RowsLike
 from ..engine import inference, jaxpr
 from ..engine.inference import Noise
-from ..errors import ExportError, InvalidParameter, MissingExtra, NotCovered
+from ..errors import ExportError, InvalidParameter, MissingDependencyError, UnsupportedOperationError
 from ..estimators import scores
 from ..estimators.anomaly_detector import AnomalyDetector
 from ..estimators.base import BaseAutoencoder
@@ -35,7 +35,7 @@ from ..estimators.classifier import AutoencoderClassifier
 from ..estimators.imputer import AutoencoderImputer
 from ..estimators.predictions import in_order, like_those_seen, named, predictors
 from ..estimators.predictor import N_CODES, N_DRAWS, Predictor
-from ..estimators.trainable import Kept
+from ..estimators.trainable import Saveable
 from .onnx_arrays import Arrays, Value
 from .onnx_graph import Graph
 
@@ -77,7 +77,7 @@ class _Question(NamedTuple):
 
 
 def export_onnx(
-    estimator: Kept, path: str | os.PathLike[str], X: RowsLike | None = None, *, force: bool = False
+    estimator: Saveable, path: str | os.PathLike[str], X: RowsLike | None = None, *, force: bool = False
 ) -> Exported:
     """Write a folder of ONNX files that say of rows what ``estimator`` does, for any number of rows.
 
@@ -123,7 +123,7 @@ def export_onnx(
         import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise MissingExtra(f"ONNX needs the extra `onnx`: pip install 'diabolo[onnx]' ({error}).") from error
+        raise MissingDependencyError(f"ONNX needs the extra `onnx`: pip install 'diabolo[onnx]' ({error}).") from error
     check_is_fitted(estimator)
     folder = Path(path)
     if folder.exists() and not force:
@@ -179,7 +179,7 @@ def _is_export(folder: Path) -> bool:
         return False
 
 
-def _metadata(estimator: Kept, question: str) -> dict[str, str]:
+def _metadata(estimator: Saveable, question: str) -> dict[str, str]:
     return {
         "diabolo": __version__,
         "estimator": type(estimator).__name__,
@@ -193,7 +193,7 @@ def _metadata(estimator: Kept, question: str) -> dict[str, str]:
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _questions(estimator: Kept) -> dict[str, _Question]:
+def _questions(estimator: Saveable) -> dict[str, _Question]:
     if isinstance(estimator, BaseAutoencoder):
         return {
             "encoder": _encoder(estimator),
@@ -207,7 +207,7 @@ def _questions(estimator: Kept) -> dict[str, _Question]:
         return {"score": _strangeness(estimator)}
     if isinstance(estimator, AutoencoderImputer):
         return {"impute": _impute(estimator)}
-    raise NotCovered(f"a {type(estimator).__name__} draws at random, which ONNX cannot do by a seed")
+    raise UnsupportedOperationError(f"a {type(estimator).__name__} draws at random, which ONNX cannot do by a seed")
 
 
 def _encoder(model: BaseAutoencoder) -> _Question:
@@ -290,7 +290,7 @@ def _strangeness(model: AnomalyDetector) -> _Question:
         both = node("Concat", *(_scaled(graph, judge.predictor.scaler, some) for some in padded), axis=1)
         deviance = Value(graph, _said(graph, judge.predictor, off, both, 2 * n_read))
         relative = scores.relative_deviance(xp, deviance, judge.column_scale[None])
-        of_networks.append(scores.strangeness(xp, relative, rows) / np.float64(judge.scale))
+        of_networks.append(scores.anomaly_scores(xp, relative, rows) / np.float64(judge.scale))
     score, ordinary = scores.mean_score(of_networks).name, model.calibration_scores_
     below = graph.cast(
         node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", score, np.array([1]))), np.float64
@@ -311,7 +311,7 @@ def _impute(model: AutoencoderImputer) -> _Question:
 
     def expected(one: Model, x: Array) -> Array:
         if one.recipe.latent.stochastic:
-            return inference.expected_given(one, x, _FIXED, N_CODES)
+            return inference.impute_mean(one, x, _FIXED, N_CODES)
         return one.reconstruct(x)
 
     each = []
@@ -331,7 +331,7 @@ def _said(
 ) -> str:
     """What a model says of rows in its own units."""
     model = member.model
-    mark = jaxpr.any_number(model)
+    mark = jaxpr.placeholder_batch_size(model)
     shape = (mark, member.input.width if width is None else width)
     token = layers.UNROLLED.set(True)
     try:
@@ -359,7 +359,7 @@ def _padded(graph: Graph, rows: str, n_more: int) -> str:
     return graph.node("Concat", rows, graph.repeated(np.zeros((1, n_more))), axis=1) if n_more else rows
 
 
-def _rows(graph: Graph, model: Kept) -> str:
+def _rows(graph: Graph, model: Saveable) -> str:
     """The graph's inputs as rows of numbers, (n, width), 64 bits: `Schema.encode`, in ONNX."""
     schema = model.input_.schema
     if schema is None:
@@ -383,13 +383,13 @@ def _encoded(graph: Graph, column: Column, cells: str) -> str:
     return node("Where", unknown, np.float64(np.nan), node("Concat", same, other, axis=1))
 
 
-def _tell(graph: Graph, model: Kept, rows: str) -> None:
+def _tell(graph: Graph, model: Saveable, rows: str) -> None:
     """Rows as the graph's outputs: `Schema.decode`, in ONNX."""
     schema = model.input_.schema
     if schema is None:
         graph.output("rows", rows, np.float64, ("n", model.n_features_in_))
         return
-    places = schema.places
+    places = schema.column_slices
     for column in schema.used:
         place = places[column.name]
         ends = [np.array([number]) for number in (place.start, place.stop - (column.kind == "category"), 1)]
@@ -411,19 +411,19 @@ def _decoded(graph: Graph, column: Column, cells: str) -> str:
 # -- the check --------------------------------------------------------------------------------------------------------
 
 
-def _checked_on(model: Kept, X: RowsLike | None) -> Frame:
+def _checked_on(model: Saveable, X: RowsLike | None) -> Frame:
     """Rows to compare on: those given, or such as the model has seen."""
     schema = model.input_.schema
     if X is not None:
         opened: Any = open_store(X, wanted=schema) if isinstance(model, BaseAutoencoder) or schema else None
-        rows = next(iter(opened.tables())) if isinstance(opened, Store) else opened
+        rows = next(iter(opened.tables())) if isinstance(opened, BlockReader) else opened
         if schema is not None:
             return schema.decode(rows.rows[:_N_CHECKED])
         return np.asarray(X if rows is None else rows.rows, np.float64)[:_N_CHECKED]
     return like_those_seen(model, _N_CHECKED)
 
 
-def _fed(model: Kept, rows: Frame) -> dict[str, np.ndarray]:
+def _fed(model: Saveable, rows: Frame) -> dict[str, np.ndarray]:
     """Rows as the graphs take them."""
     schema = model.input_.schema
     if schema is None:
@@ -438,7 +438,7 @@ def _fed(model: Kept, rows: Frame) -> dict[str, np.ndarray]:
     return given
 
 
-def _columns(model: Kept, found: Frame) -> dict[str, Frame]:
+def _columns(model: Saveable, found: Frame) -> dict[str, Frame]:
     """What Python says, as the graphs' outputs are called."""
     schema = model.input_.schema
     if schema is None:

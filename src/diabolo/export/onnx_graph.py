@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..engine.jaxpr import Program, Step
-from ..errors import NotCovered
+from ..errors import UnsupportedOperationError
 
 __all__ = ["OPSET", "Graph"]
 
@@ -167,7 +167,7 @@ class _Steps:
                 axes = np.array(step["axes"], np.int64)
                 made = self._node(_REDUCTIONS[op], *given, axes, keepdims=0)
             else:
-                raise NotCovered(f"the step {op!r} of JAX is not among those that are written as ONNX")
+                raise UnsupportedOperationError(f"the step {op!r} of JAX is not among those that are written as ONNX")
             self._values[step["out"][0]] = made
         return self._value(program.result)
 
@@ -210,7 +210,9 @@ class _Steps:
 
     def _select_n(self, step: Step, which: str, no: str, *yes: str) -> str:
         if len(yes) != 1 or self._program.kinds[step["in"][0]] != "b":
-            raise NotCovered("a choice among more than two is not among the steps that are written as ONNX")
+            raise UnsupportedOperationError(
+                "a choice among more than two is not among the steps that are written as ONNX"
+            )
         return self._node("Where", which, *yes, no)
 
     def _convert(self, step: Step, x: str) -> str:
@@ -251,7 +253,9 @@ class _Steps:
     def _shaped(self, x: str, shape: Sequence[int]) -> str:
         sizes = [-1 if _is_of(size, self._program.rows) else size for size in shape]
         if sizes.count(-1) > 1:
-            raise NotCovered("an array with the rows on two axes is not among the steps that are written as ONNX")
+            raise UnsupportedOperationError(
+                "an array with the rows on two axes is not among the steps that are written as ONNX"
+            )
         return self._node("Reshape", x, np.array(sizes, np.int64))
 
     def _broadcast_in_dim(self, step: Step, x: str) -> str:
@@ -282,7 +286,7 @@ class _Steps:
         given, shape = self._sizes(step["in"][0]), self._sizes(step["out"][0])
         axes = [i for i, size in enumerate(shape) if size != given[i]]
         if any(_is_of(given[i], self._program.rows) for i in axes):
-            raise NotCovered("a choice of some rows is not among the steps that are written as ONNX")
+            raise UnsupportedOperationError("a choice of some rows is not among the steps that are written as ONNX")
         start, stride = (np.array([step[name][i] for i in axes], np.int64) for name in ("start", "strides"))
         end = start + (np.array([shape[i] for i in axes], np.int64) - 1) * stride + 1
         return self._node("Slice", x, start, end, np.array(axes, np.int64), stride) if axes else x
@@ -293,7 +297,9 @@ class _Steps:
         low = step["low"]
         high = [s - g - before for s, g, before in zip(shape, spread, low, strict=True)]
         if any(b or a for b, a, size in zip(low, high, given, strict=True) if _is_of(size, self._program.rows)):
-            raise NotCovered("rows beside the given ones are not among the steps that are written as ONNX")
+            raise UnsupportedOperationError(
+                "rows beside the given ones are not among the steps that are written as ONNX"
+            )
         return (
             self._node("Pad", x, np.array([*low, *high], np.int64), self._shaped(value, ()))
             if any((*low, *high))

@@ -29,11 +29,11 @@ from .manifest import ManifestError, check, check_head
 __all__ = [
     "FORMAT_VERSION",
     "Fingerprint",
+    "check_is_model_dir",
     "fingerprint",
     "is_ours",
     "read",
     "read_manifest",
-    "require_ours",
     "versions",
     "write",
 ]
@@ -91,7 +91,7 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
             (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
             (new / ARRAYS).write_bytes(packed)
     except outputs.NotOurs:
-        require_ours(path)
+        check_is_model_dir(path)
         raise
     except OSError as error:
         raise ArtifactError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
@@ -100,13 +100,13 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
 def is_ours(path: Path) -> bool:
     """Whether a folder is a saved model and holds nothing else."""
     try:
-        require_ours(path)
+        check_is_model_dir(path)
     except ArtifactError:
         return False
     return True
 
 
-def require_ours(path: Path) -> None:
+def check_is_model_dir(path: Path) -> None:
     """Check that a folder is a saved model and holds nothing else, before it is replaced.
 
     Raises

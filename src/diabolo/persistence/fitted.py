@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.model import Model
-from ..data.blocks import Store
+from ..data.blocks import BlockReader
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..data.types import RowsLike
@@ -50,7 +50,7 @@ class Columns(Protocol):
     def width(self) -> int:
         """How many numbers a row is."""
 
-    def open(self, X: RowsLike) -> Store | np.ndarray:
+    def open(self, X: RowsLike) -> BlockReader | np.ndarray:
         """Open rows from anywhere, of the columns of the fit."""
 
     def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:

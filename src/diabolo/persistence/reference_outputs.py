@@ -10,18 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import jax_config
-from ..data.blocks import Store
+from ..data.blocks import BlockReader
 from ..data.types import RowsLike
 from ..errors import InvalidData
 from . import files
 from .fitted import FittedAutoencoder
 
-__all__ = ["MOST_ROWS", "Probe", "Verified", "probed", "verified"]
+__all__ = ["MOST_ROWS", "ReferenceOutputs", "Verified", "probed", "verified"]
 
 MOST_ROWS = 64
 
 
-class Probe(NamedTuple):
+class ReferenceOutputs(NamedTuple):
     """What a model said of the first rows of a table."""
 
     n_rows: int
@@ -74,7 +74,7 @@ class Verified(NamedTuple):
 def _first(estimator: FittedAutoencoder, X: RowsLike, n_rows: int) -> np.ndarray:
     """The first rows of X, as they are read."""
     opened = estimator.input_.open(X)
-    rows = opened.head().rows if isinstance(opened, Store) else opened
+    rows = opened.first_chunk().rows if isinstance(opened, BlockReader) else opened
     return rows[:n_rows]
 
 
@@ -82,14 +82,14 @@ def _said(estimator: FittedAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, n
     return estimator.predictor_.codes(rows), np.asarray(estimator.predictor_.log_density(rows))
 
 
-def probed(estimator: FittedAutoencoder, X: RowsLike) -> Probe:
+def probed(estimator: FittedAutoencoder, X: RowsLike) -> ReferenceOutputs:
     """What a fitted autoencoder says of the first rows of X, 64 at most."""
     rows = _first(estimator, X, MOST_ROWS)
     said = _said(estimator, rows)
-    return Probe(len(rows), files.fingerprint(rows.astype(np.float64)), *said, jax_config.n_threads())
+    return ReferenceOutputs(len(rows), files.fingerprint(rows.astype(np.float64)), *said, jax_config.n_threads())
 
 
-def verified(estimator: FittedAutoencoder, X: RowsLike, probe: Probe | None) -> Verified:
+def verified(estimator: FittedAutoencoder, X: RowsLike, probe: ReferenceOutputs | None) -> Verified:
     """Ask again.
 
     Raises

@@ -11,15 +11,15 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import jax
 import numpy as np
 
-from .. import jax_config
+from .. import former_names, jax_config
 from ..core import component
 from ..core.model import Model, Recipe
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..errors import ArtifactError, ForkError, InvalidPlacement
-from .reference_outputs import Probe
+from .reference_outputs import ReferenceOutputs
 
-__all__ = ["Found", "Stored", "pack", "parameters", "unpack", "upgraded"]
+__all__ = ["Found", "Stored", "from_artifact", "parameters", "to_artifact", "upgraded"]
 
 
 Json: TypeAlias = dict[str, Any]
@@ -48,7 +48,7 @@ class Stored:
     arrays: dict[str, np.ndarray]
     model: Model | None = None
     scaler: Scaler | None = None
-    probe: Probe | None = None
+    probe: ReferenceOutputs | None = None
     groups: tuple[tuple[Stored, ...], ...] = ()
     """The fitted estimators within, in groups of equal size."""
 
@@ -61,7 +61,7 @@ class Found:
     fitted: Json
     feature_names: list[str] | None
     arrays: dict[str, np.ndarray]
-    probe: Probe | None = None
+    probe: ReferenceOutputs | None = None
     groups: tuple[tuple[Any, ...], ...] = ()
     """The fitted estimators within."""
     is_former: bool = False
@@ -105,7 +105,7 @@ def parameters(estimator: Parametrised, seed: int | None = None) -> Json:
     return {name: _to_json(value, seed) for name, value in estimator.get_params(deep=False).items()}
 
 
-def pack(stored: Stored) -> tuple[Json, dict[str, np.ndarray]]:
+def to_artifact(stored: Stored) -> tuple[Json, dict[str, np.ndarray]]:
     """The manifest, which is JSON, and the arrays of a fitted estimator, or of one that holds fitted ones."""
     told, fitted, arrays = _within(stored) if stored.groups else _model(stored)
     manifest = {
@@ -135,7 +135,7 @@ def _model(stored: Stored) -> Pieces:
 
 def _within(stored: Stored) -> Pieces:
     """Groups of equal size: each one's manifest and arrays, numbered."""
-    packed = [pack(member) for group in stored.groups for member in group]
+    packed = [to_artifact(member) for group in stored.groups for member in group]
     arrays = {f"{i}.{name}": array for i, (_, some) in enumerate(packed) for name, array in some.items()}
     return {"groups": len(stored.groups), "members": [manifest for manifest, _ in packed]}, {}, arrays
 
@@ -182,7 +182,7 @@ Restore = Callable[[Any, Found], None]
 """Makes an unfitted estimator a fitted one."""
 
 
-def unpack(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Any:
+def from_artifact(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Any:
     """The inverse of `pack`, with these classes and no others.
 
     Raises
@@ -205,13 +205,13 @@ def unpack(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], rest
 
 
 def _found(cls: Any, classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Found:
-    kept: Probe | None = None
+    kept: ReferenceOutputs | None = None
     groups: tuple[tuple[Any, ...], ...] = ()
     if (probe := manifest.get("probe")) is not None:
         said = _stored("probe.codes", arrays), _stored("probe.scores", arrays)
-        kept = Probe(probe["n_rows"], probe["fingerprint"], *said, probe.get("threads"))
+        kept = ReferenceOutputs(probe["n_rows"], probe["fingerprint"], *said, probe.get("threads"))
     if (members := manifest.get("members")) is not None:
-        some = [unpack(classes, member, _numbered(arrays, i), restore) for i, member in enumerate(members)]
+        some = [from_artifact(classes, member, _numbered(arrays, i), restore) for i, member in enumerate(members)]
         each = len(some) // manifest["groups"]
         groups = tuple(tuple(some[i : i + each]) for i in range(0, len(some), each))
     is_former = bool(manifest.get("is_former"))
@@ -289,6 +289,7 @@ def _numbered(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
 
 
 def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    name = name if name in arrays else former_names.ARRAYS.get(name, name)
     if name not in arrays:
         raise ArtifactError(f"The saved arrays do not fit the saved parameters: there is no {name}.")
     return arrays[name]

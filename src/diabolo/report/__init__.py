@@ -25,5 +25,5 @@ def reported(
     """The page, as HTML, and what the doctor finds amiss, the serious first; see `doctor.Finding`."""
     from . import collect, diagnostics, page
 
-    found = collect.gathered(estimator, X, y, image_shape=image_shape)
-    return page.render(found, title), diagnostics.examine(found)
+    found = collect.collect(estimator, X, y, image_shape=image_shape)
+    return page.render(found, title), diagnostics.diagnose(found)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from sklearn.decomposition import PCA
 
 from ..core.model import Model, loss
-from ..data.blocks import Store
+from ..data.blocks import BlockReader
 from ..data.sampling import sample_positions, take_rows
 from ..data.scaler import Scaler
 from ..data.schema import Schema
@@ -29,7 +29,7 @@ from ..engine import inference
 from ..errors import InvalidData
 from ..persistence.fitted import Columns, FittedAutoencoder
 
-__all__ = ["DIVERGED", "LEAST_ROWS", "MOST_ROWS", "Evidence", "Noise", "Seen", "gathered"]
+__all__ = ["DIVERGED", "LEAST_ROWS", "MOST_ROWS", "Noise", "ReportData", "RowResults", "collect"]
 
 MOST_ROWS = 5_000
 """The report samples at most this many of the rows given."""
@@ -71,7 +71,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RowResults:
     """The report's rows, and the model's outputs for them."""
 
     rows: np.ndarray
@@ -157,7 +157,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportData:
     """A fitted autoencoder, its training, and its outputs."""
 
     name: str
@@ -172,7 +172,7 @@ class Evidence:
     seed: int
     columns: tuple[str, ...]
     """The user's columns, in their order."""
-    owners: tuple[str, ...]
+    column_of_feature: tuple[str, ...]
     """The column that each number of a row belongs to."""
     labels: tuple[str, ...]
     """The name of each number of a row: the column, with the category if it is one of a category's."""
@@ -180,7 +180,7 @@ class Evidence:
     """(height, width) or (height, width, 3), if rows are images."""
     parameters: dict[str, Any]
     versions: dict[str, str]
-    seen: Seen | None
+    seen: RowResults | None
     """None: no rows were given."""
     samples: np.ndarray | None
     """New rows from the prior, in the user's units: E[x | z] for images, samples of x for other rows; None without a
@@ -222,7 +222,7 @@ class Evidence:
     @property
     def rows_per_step(self) -> int:
         """The size of a batch."""
-        return int(self.parameters["batch_size"] or self.recipe.encoder.rows_per_step(len(self.owners)))
+        return int(self.parameters["batch_size"] or self.recipe.encoder.rows_per_step(len(self.column_of_feature)))
 
     @property
     def rate(self) -> float:
@@ -237,9 +237,9 @@ class Evidence:
 def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Return a sample of the rows, checked, with their positions and the number of rows given."""
     opened = columns.open(X)
-    n_rows = opened.n_rows if isinstance(opened, Store) else len(opened)
+    n_rows = opened.n_rows if isinstance(opened, BlockReader) else len(opened)
     chosen = sample_positions(n_rows, MOST_ROWS, np.random.default_rng([seed, 9]))
-    rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, Store) else opened[chosen]
+    rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, BlockReader) else opened[chosen]
     return rows, chosen, n_rows
 
 
@@ -290,7 +290,7 @@ def _reconstructions(estimator: FittedAutoencoder, scaled: np.ndarray, seed: int
     if "reconstruction" not in history or "validation_loss" in history:
         return None
     models = (estimator.predictor_.model, _initial(estimator, scaled.shape[1]))
-    return np.stack([inference.by_rows(_reconstruction, model, scaled, seed=seed) for model in models], axis=1)
+    return np.stack([inference.map_rows(_reconstruction, model, scaled, seed=seed) for model in models], axis=1)
 
 
 def _labels(y: object, numbers: np.ndarray, n: int) -> np.ndarray | None:
@@ -304,14 +304,14 @@ def _labels(y: object, numbers: np.ndarray, n: int) -> np.ndarray | None:
 
 
 def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> Noise | None:
-    levels = [corruption.times(factor) for factor in _FACTORS]
+    levels = [corruption.scale_level(factor) for factor in _FACTORS]
     if any(level is None for level in levels) or np.isnan(scaled).any():
         return None
     before, after = [], []
     for level in levels:
         noisier = Model(model.recipe.replace(corruption=level), model.weights)
-        noisy = inference.by_rows(inference.corrupt, noisier, scaled, seed=seed)
-        found = inference.by_rows(inference.reconstruct, model, noisy)
+        noisy = inference.map_rows(inference.corrupt, noisier, scaled, seed=seed)
+        found = inference.map_rows(inference.reconstruct, model, noisy)
         # Hidden cells have no value before restoration: count the column's mean in their place.
         shown = np.where(np.isnan(noisy), scaled.mean(axis=0), noisy)
         before.append(float(np.square(shown - scaled).mean()))
@@ -319,46 +319,46 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
     return Noise(_FACTORS, tuple(before), tuple(after))
 
 
-def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> Seen:
+def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
     model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
     rows, numbers, n = _some(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
-    codes = inference.by_rows(inference.code, model, scaled)
+    codes = inference.map_rows(inference.code, model, scaled)
     stochastic = model.recipe.latent.stochastic
     if stochastic:
-        log_p = inference.by_rows(inference.log_densities, model, scaled, _DRAWS)
+        log_p = inference.map_rows(inference.log_densities, model, scaled, _DRAWS)
     else:
-        log_p = inference.by_rows(inference.log_likelihood, model, scaled)
-    return Seen(
+        log_p = inference.map_rows(inference.log_likelihood, model, scaled)
+    return RowResults(
         rows=rows,
         scaled=scaled,
-        rebuilt=inference.by_rows(inference.decode, model, codes),
+        rebuilt=inference.map_rows(inference.decode, model, codes),
         codes=codes,
         scores=estimator.predictor_.in_user_units(rows, log_p),
         numbers=numbers,
         n_given=n,
         labels=_labels(y, numbers, n),
-        kl=inference.by_rows(inference.kl, model, scaled) if stochastic else None,
+        kl=inference.map_rows(inference.kl, model, scaled) if stochastic else None,
         noise=_restored(model, scaled, model.recipe.corruption, seed),
         reconstruction=_reconstructions(estimator, scaled, seed),
     )
 
 
-def _untrained(estimator: FittedAutoencoder, seen: Seen) -> float | None:
+def _untrained(estimator: FittedAutoencoder, seen: RowResults) -> float | None:
     """Return the explained variance with the initial weights, if that of the trained weights is far below 0."""
     if not estimator.n_epochs_ or len(seen.rows) < LEAST_ROWS or seen.explained_usual >= DIVERGED:
         return None
     model = _initial(estimator, seen.scaled.shape[1])
-    return seen.explained_by(inference.by_rows(inference.reconstruct, model, seen.scaled))
+    return seen.explained_by(inference.map_rows(inference.reconstruct, model, seen.scaled))
 
 
-def _between(model: Model, seen: Seen) -> np.ndarray:
+def _between(model: Model, seen: RowResults) -> np.ndarray:
     """Interpolate from the best reconstructed row to the one, of the better half, with the furthest code."""
     better = np.argsort(seen.errors, kind="stable")[: max(2, len(seen.errors) // 2)]
     codes = seen.codes[better]
     furthest = np.square(codes - codes[0]).sum(axis=1).argmax()
     along = np.linspace(0, 1, _STEPS, dtype=codes.dtype)[:, None]
-    found: np.ndarray = inference.by_rows(inference.decode, model, codes[0] + along * (codes[furthest] - codes[0]))
+    found: np.ndarray = inference.map_rows(inference.decode, model, codes[0] + along * (codes[furthest] - codes[0]))
     return found
 
 
@@ -383,14 +383,14 @@ def _image_shape(estimator: FittedAutoencoder, given: tuple[int, ...] | None, wi
     return shape[:2] if len(shape) == 3 and shape[2] == 1 else shape
 
 
-def gathered(
+def collect(
     estimator: FittedAutoencoder,
     X: RowsLike | None = None,
     y: object = None,
     *,
     image_shape: tuple[int, ...] | None = None,
     seed: int = 0,
-) -> Evidence:
+) -> ReportData:
     """Collect a fitted autoencoder's training and its outputs for rows.
 
     Raises
@@ -406,7 +406,7 @@ def gathered(
     samples = None
     if model.recipe.latent.stochastic:
         samples = predictor.decode(predictor.prior_codes(_SAMPLES, seed), seed, noise=image is None)
-    return Evidence(
+    return ReportData(
         name=type(estimator).__name__,
         model=model,
         scaler=scaler,
@@ -418,7 +418,7 @@ def gathered(
         fingerprint=estimator.data_fingerprint_,
         seed=estimator.seed_,
         columns=columns,
-        owners=columns if schema is None else schema.owners,
+        column_of_feature=columns if schema is None else schema.column_of_feature,
         labels=columns if schema is None else schema.labels,
         image=image,
         parameters=estimator.get_params(deep=False),

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..metrics import active_units
-from .collect import Evidence, Seen
+from .collect import ReportData, RowResults
 
 __all__ = ["curves", "density", "features", "lines", "noise", "profile", "units"]
 
@@ -32,7 +32,7 @@ def _figure(x: str, y: str, height: int = 260, **layout: Any) -> go.Figure:
     )
 
 
-def curves(e: Evidence) -> list[tuple[str, go.Figure]]:
+def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
     """A chart for each term of the loss, training and held-out rows; β on an axis of its own beside what it weighs."""
     found = []
     known = [name for name in e.history if name not in _OUTSIDE and not name.startswith("validation_")]
@@ -80,7 +80,7 @@ _TERMS = {
 }
 
 
-def features(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
+def features(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
     """Of each feature the share of its variance that the reconstruction lacks: 1 is no better than the mean."""
     share = seen.unexplained
     if e.image is not None:
@@ -91,10 +91,10 @@ def features(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
         figure.update_yaxes(autorange="reversed", scaleanchor="x", showticklabels=False)
         figure.update_xaxes(showticklabels=False, constrain="domain")
         return "Share of each pixel's variance that is lost", figure
-    owners: dict[str, list[float]] = {}
-    for name, value in zip(e.owners, share, strict=True):
-        owners.setdefault(name, []).append(float(value))
-    by_column = {name: float(np.mean(values)) for name, values in owners.items()}
+    column_of_feature: dict[str, list[float]] = {}
+    for name, value in zip(e.column_of_feature, share, strict=True):
+        column_of_feature.setdefault(name, []).append(float(value))
+    by_column = {name: float(np.mean(values)) for name, values in column_of_feature.items()}
     if not e.has_names and len(by_column) > _MOST_BARS:
         figure = _figure("feature", "share lost")
         figure.add_scatter(y=list(by_column.values()), mode="lines", line={"color": FIRST})
@@ -115,7 +115,7 @@ def features(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
     )
 
 
-def units(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
+def units(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
     """KL of each latent unit, the largest first; those that vary with the row in full colour."""
     assert seen.kl is not None
     each, active = seen.kl.mean(axis=0), active_units(seen.codes)
@@ -131,7 +131,7 @@ def units(e: Evidence, seen: Seen) -> tuple[str, go.Figure]:
     return f"KL of each unit: {int(active.sum())} of {len(active)} are active (grey: not)", figure
 
 
-def density(e: Evidence, seen: Seen) -> list[tuple[str, go.Figure]]:
+def density(e: ReportData, seen: RowResults) -> list[tuple[str, go.Figure]]:
     """The density of a sparse code's activations against ρ, and each unit's mean."""
     heights, edges = np.histogram(seen.codes, bins=60, range=(0, 1), density=True)
     shown = _figure("activation", "density")
@@ -149,7 +149,7 @@ def density(e: Evidence, seen: Seen) -> list[tuple[str, go.Figure]]:
     return [("All activations of all rows", shown), ("Mean activation of each unit", ranked)]
 
 
-def noise(seen: Seen) -> tuple[str, go.Figure]:
+def noise(seen: RowResults) -> tuple[str, go.Figure]:
     """The error before and after, by the level of the noise."""
     assert seen.noise is not None
     figure = _figure("level, in multiples of that in training", "mean squared error")
@@ -162,7 +162,7 @@ def noise(seen: Seen) -> tuple[str, go.Figure]:
     return "Error against noise level", figure
 
 
-def profile(e: Evidence, original: np.ndarray, rebuilt: np.ndarray, user: Sequence[str]) -> go.Figure:
+def profile(e: ReportData, original: np.ndarray, rebuilt: np.ndarray, user: Sequence[str]) -> go.Figure:
     """A row beside its reconstruction, feature by feature in scaled units; ``user``: what the hover says."""
     n = len(original)
     few = e.has_names and n <= _MOST_NAMES

@@ -18,9 +18,9 @@ import plotly.io
 from ..data.sampling import sample_positions
 from ..data.writers import PAGE_MARK
 from ..engine.jaxpr import Program, program
-from ..errors import NotCovered
+from ..errors import UnsupportedOperationError
 from . import diagnostics, figures, images
-from .collect import Evidence, Seen
+from .collect import ReportData, RowResults
 
 __all__ = ["render"]
 
@@ -85,7 +85,7 @@ def _shown(cell: Any) -> str:
 # -- rows, for people -------------------------------------------------------------------------------------------------
 
 
-def _cells(e: Evidence, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[list[str], list[list[Any]]]:
+def _cells(e: ReportData, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[list[str], list[list[Any]]]:
     """Names and cells of rows in the user's terms, no more columns than one can read."""
     names = list(e.columns)
     if e.schema is not None:
@@ -96,7 +96,7 @@ def _cells(e: Evidence, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[li
     return names, [[float(value) for value in row[:most]] for row in rows]
 
 
-def _bounds(e: Evidence) -> tuple[float, float]:
+def _bounds(e: ReportData) -> tuple[float, float]:
     """What is black, and what is white."""
     assert e.seen is not None or e.samples is not None
     rows = e.seen.rows if e.seen is not None else e.samples
@@ -104,7 +104,7 @@ def _bounds(e: Evidence) -> tuple[float, float]:
     return float(np.nanmin(rows)), float(np.nanmax(rows))
 
 
-def _picture(e: Evidence, lines: Sequence[np.ndarray], what: str) -> str:
+def _picture(e: ReportData, lines: Sequence[np.ndarray], what: str) -> str:
     assert e.image is not None
     uri = images.encoded(lines, e.image, _bounds(e))
     columns = max(map(len, lines))
@@ -114,7 +114,7 @@ def _picture(e: Evidence, lines: Sequence[np.ndarray], what: str) -> str:
     )
 
 
-def _rows_shown(page: _Page, e: Evidence, rows: np.ndarray, what: str) -> str:
+def _rows_shown(page: _Page, e: ReportData, rows: np.ndarray, what: str) -> str:
     """Rows as pictures, as lines, or as a table."""
     if e.image is not None:
         per_line = 12 if len(rows) > 12 else len(rows)
@@ -128,8 +128,8 @@ def _rows_shown(page: _Page, e: Evidence, rows: np.ndarray, what: str) -> str:
 # -- sections ---------------------------------------------------------------------------------------------------------
 
 
-def _findings(page: _Page, e: Evidence) -> None:
-    found = diagnostics.examine(e)
+def _findings(page: _Page, e: ReportData) -> None:
+    found = diagnostics.diagnose(e)
     items = "".join(
         f'<li class="{"serious" if one.serious else "mild"}"><b>{escape(one.what)}.</b> {escape(one.figure)} '
         f"<i>{escape(one.remedy)}</i></li>"
@@ -142,7 +142,7 @@ def _findings(page: _Page, e: Evidence) -> None:
     page.section("doctor", "The doctor", text, f'<ul class="doctor">{items}</ul>' if items else "")
 
 
-def _tiles(e: Evidence) -> str:
+def _tiles(e: ReportData) -> str:
     tiles: list[tuple[str, str]] = [("rows trained on", f"{e.n_samples:,}"), ("code", f"{e.recipe.latent.n_latent}")]
     if e.n_epochs:
         tiles.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
@@ -156,7 +156,7 @@ def _tiles(e: Evidence) -> str:
     return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in tiles)
 
 
-def _learning(page: _Page, e: Evidence) -> None:
+def _learning(page: _Page, e: ReportData) -> None:
     if not e.curve("loss"):
         return
     charts = [page.chart(title, figure) for title, figure in figures.curves(e)]
@@ -164,7 +164,7 @@ def _learning(page: _Page, e: Evidence) -> None:
     page.section("learning", "Learning", text, _grid(charts))
 
 
-def _rebuilt(page: _Page, e: Evidence, seen: Seen) -> None:
+def _rebuilt(page: _Page, e: ReportData, seen: RowResults) -> None:
     each = 8 if e.image is not None else 2
     blocks = []
     for (name, _), chosen in zip(_GROUPS, seen.at_rank(tuple(share for _, share in _GROUPS), each), strict=True):
@@ -178,8 +178,8 @@ def _rebuilt(page: _Page, e: Evidence, seen: Seen) -> None:
             _, (cells, told) = _cells(e, np.stack([seen.rows[i], row]))
             names = _cells(e, seen.rows[i : i + 1])[0]
             said = {n: f"{n}: {_shown(a)}, rebuilt {_shown(b)}" for n, a, b in zip(names, cells, told, strict=True)}
-            owners = e.owners if e.has_names else [f"x{name}" for name in e.owners]
-            hover = [said.get(owner, str(owner)) for owner in owners]
+            column_of_feature = e.column_of_feature if e.has_names else [f"x{name}" for name in e.column_of_feature]
+            hover = [said.get(owner, str(owner)) for owner in column_of_feature]
             figure = figures.profile(e, seen.scaled[i], seen.rebuilt[i], hover)
             title = f"{name.capitalize()}: row {seen.numbers[i] + 1:,}, mean squared error {seen.errors[i]:.3g}"
             blocks.append(page.chart(title, figure))
@@ -187,7 +187,7 @@ def _rebuilt(page: _Page, e: Evidence, seen: Seen) -> None:
     page.section("rows", "Reconstructions", text, _grid(blocks, "pictures" if e.image is not None else "charts"))
 
 
-def _features(page: _Page, e: Evidence, seen: Seen) -> None:
+def _features(page: _Page, e: ReportData, seen: RowResults) -> None:
     text = "0: told exactly; 1: no better than the mean; above 1: worse than that."
     page.section(
         "features",
@@ -197,7 +197,7 @@ def _features(page: _Page, e: Evidence, seen: Seen) -> None:
     )
 
 
-def _latent(page: _Page, e: Evidence, seen: Seen) -> None:
+def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
     chosen = sample_positions(len(seen.rows), _MOST_POINTS, np.random.default_rng(0))
     axes = _busiest(seen)
     where: dict[str, list[float | None]] = {}
@@ -252,13 +252,13 @@ def _rounded(values: Any) -> list[float | None]:
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
 
 
-def _busiest(seen: Seen) -> list[int]:
+def _busiest(seen: RowResults) -> list[int]:
     """The units that vary most, in their order."""
     order = np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_AXES]
     return sorted(int(i) for i in order)
 
 
-def _units(page: _Page, e: Evidence, seen: Seen) -> None:
+def _units(page: _Page, e: ReportData, seen: RowResults) -> None:
     if seen.kl is not None:
         text = (
             "How much each unit of the posterior tells of a row. A unit that tells nothing costs nothing, "
@@ -271,7 +271,7 @@ def _units(page: _Page, e: Evidence, seen: Seen) -> None:
         page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, seen))
 
 
-def _top_rows(e: Evidence, seen: Seen) -> str:
+def _top_rows(e: ReportData, seen: RowResults) -> str:
     """For each of some units the rows that make it most active."""
     blocks, rows = [], []
     for unit in np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_UNITS]:
@@ -283,7 +283,7 @@ def _top_rows(e: Evidence, seen: Seen) -> str:
         spread = np.sqrt(np.maximum(seen.spread, 1e-12))
         away = (np.nanmean(seen.scaled[top], axis=0) - np.nanmean(seen.scaled, axis=0)) / spread
         most = np.argsort(-np.abs(np.nan_to_num(away)), kind="stable")[:3]
-        why = ", ".join(f"{e.owners[i]} {'high' if away[i] > 0 else 'low'} ({away[i]:+.1f} σ)" for i in most)
+        why = ", ".join(f"{e.column_of_feature[i]} {'high' if away[i] > 0 else 'low'} ({away[i]:+.1f} σ)" for i in most)
         rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{seen.numbers[i] + 1:,}" for i in top), why])
 
     def shown(some: slice) -> str:
@@ -297,13 +297,13 @@ def _top_rows(e: Evidence, seen: Seen) -> str:
     return shown(slice(_SHOWN_UNITS)) + rest
 
 
-def _noise(page: _Page, seen: Seen) -> None:
+def _noise(page: _Page, seen: RowResults) -> None:
     if seen.noise is not None:
         text = "Rows were corrupted as in training, less and more, and restored; in scaled units."
         page.section("noise", "Noise", text, page.chart(*figures.noise(seen)))
 
 
-def _generated(page: _Page, e: Evidence) -> None:
+def _generated(page: _Page, e: ReportData) -> None:
     blocks = []
     if e.samples is not None:
         blocks.append(_rows_shown(page, e, e.samples, "Drawn from the model: nobody's rows"))
@@ -313,7 +313,7 @@ def _generated(page: _Page, e: Evidence) -> None:
         page.section("new", "Samples and interpolation" if e.samples is not None else "Interpolation", "", *blocks)
 
 
-def _explorer(page: _Page, e: Evidence) -> None:
+def _explorer(page: _Page, e: ReportData) -> None:
     controls = (
         '<div class="beside"><div><div id="sliders"></div><div class="controls">'
         '<button id="explore-reset" type="button">back to the start</button></div></div>'
@@ -321,7 +321,7 @@ def _explorer(page: _Page, e: Evidence) -> None:
     )
     try:
         told = _decoder(e)
-    except NotCovered as error:
+    except UnsupportedOperationError as error:
         page.section(
             "explorer", "The latent explorer", f"This decoder does not run in a browser: {escape(str(error))}."
         )
@@ -333,12 +333,12 @@ def _explorer(page: _Page, e: Evidence) -> None:
     page.section("explorer", "The latent explorer", text, controls)
 
 
-def _decoder(e: Evidence) -> dict[str, Any]:
+def _decoder(e: ReportData) -> dict[str, Any]:
     """All that the page needs to decode."""
     k = e.recipe.latent.n_latent
     found: Program = program(lambda z: e.model.decode(z).mean, (1, k))
     if found.n_constants > _MOST_CONSTANTS:
-        raise NotCovered(
+        raise UnsupportedOperationError(
             f"it has {found.n_constants:,} weights, and a page should not carry more than {_MOST_CONSTANTS:,}"
         )
     constants = [array.ravel().astype(np.float32) for array in found.constants.values()]
@@ -368,7 +368,7 @@ def _decoder(e: Evidence) -> dict[str, Any]:
     if e.image is not None:
         return told | {"image": list(e.image), "bounds": _bounds(e) if e.seen or e.samples is not None else (0, 1)}
     if e.schema is not None:
-        places = e.schema.places
+        places = e.schema.column_slices
         columns = [
             {
                 "name": c.name, "kind": c.kind, "from": places[c.name].start, "categories": list(c.categories),
@@ -397,7 +397,7 @@ def _key() -> Any:
     return key(0)
 
 
-def _reproduced(page: _Page, e: Evidence) -> None:
+def _reproduced(page: _Page, e: ReportData) -> None:
     parameters = [(name, repr(value)) for name, value in e.parameters.items()]
     about = [
         ("training rows", f"{e.n_samples:,}"),
@@ -415,7 +415,7 @@ def _reproduced(page: _Page, e: Evidence) -> None:
 _SLOTS = ("corruption", "encoder", "latent", "prior", "decoder", "likelihood", "objective", "penalties")
 
 
-def _sections(e: Evidence) -> Iterator[Any]:
+def _sections(e: ReportData) -> Iterator[Any]:
     seen = e.seen
     yield _findings, ()
     yield _learning, ()
@@ -430,7 +430,7 @@ def _sections(e: Evidence) -> Iterator[Any]:
     yield _reproduced, ()
 
 
-def render(e: Evidence, title: str = "") -> str:
+def render(e: ReportData, title: str = "") -> str:
     """The page."""
     page = _Page()
     for section, given in _sections(e):

@@ -15,9 +15,9 @@ from typing import Any
 
 from .. import __version__
 from ..data.readers import Table
-from ..errors import DiaboloError, ForkError, InvalidParameter, MissingExtra, UsageError
+from ..errors import DiaboloError, ForkError, InvalidParameter, MissingDependencyError, UsageError
 from ..estimators.predictions import like_those_seen, named, questions
-from ..estimators.trainable import Kept
+from ..estimators.trainable import Saveable
 from .batching import Batches
 from .bounds import Bounds
 from .codec import ARROW, JSON, Malformed, Wire
@@ -30,7 +30,7 @@ try:
     from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
     from starlette.routing import Route
 except ImportError as error:
-    raise MissingExtra(f"Serving needs the extra `serve`: pip install 'diabolo[serve]' ({error}).") from error
+    raise MissingDependencyError(f"Serving needs the extra `serve`: pip install 'diabolo[serve]' ({error}).") from error
 
 __all__ = ["Limits", "create_app"]
 
@@ -74,7 +74,7 @@ class Limits:
 
 
 def create_app(
-    model: Kept,
+    model: Saveable,
     limits: Limits | None = None,
     *,
     token: str | None = None,
@@ -130,7 +130,7 @@ def create_app(
 class _Served:
     """A model, and the ways to ask it."""
 
-    def __init__(self, model: Kept, limits: Limits, name: str) -> None:
+    def __init__(self, model: Saveable, limits: Limits, name: str) -> None:
         asked = questions(model)
         if not asked:
             raise UsageError(f"A {type(model).__name__} makes rows and is not asked about any, so it is not served.")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.readers import Table
-from ..engine.inference import SIZES
+from ..engine.inference import BATCH_BUCKETS
 from ..estimators.predictions import Answer
 
 __all__ = ["Batches"]
@@ -73,7 +73,7 @@ class Batches:
         while self._waiting:
             one = self._waiting[0]
             if not one.answer.done():
-                if together and n_rows + len(one.rows) > SIZES[0]:
+                if together and n_rows + len(one.rows) > BATCH_BUCKETS[0]:
                     break
                 together.append(one)
                 n_rows += len(one.rows)

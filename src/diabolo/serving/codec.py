@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from ..data.readers import Table, numeric, numeric_columns
 from ..data.schema import Column, arrow_type, is_numeric
-from ..errors import InvalidData, meant
+from ..errors import InvalidData, suggest
 from ..estimators.predictions import reach
-from ..estimators.trainable import Kept
+from ..estimators.trainable import Saveable
 from .bounds import Bounds
 
 __all__ = ["ARROW", "JSON", "Malformed", "Wire"]
@@ -155,7 +155,7 @@ class Wire:
         Of one request.
     """
 
-    def __init__(self, model: Kept, bounds: Bounds) -> None:
+    def __init__(self, model: Saveable, bounds: Bounds) -> None:
         columns = model.input_
         schema, missing = columns.schema, columns.allow_missing
         self.names = None if columns.names is None else tuple(map(str, columns.names))
@@ -164,7 +164,7 @@ class Wire:
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
         self._least, self._most = low, high = reach(model)
-        places = range(self.n_features) if schema is None else [schema.places[name].start for name in names]
+        places = range(self.n_features) if schema is None else [schema.column_slices[name].start for name in names]
         self.cells = [
             Cells(name, column, missing, float(low[at]), float(high[at]))
             for name, column, at in zip(names, used, places, strict=True)
@@ -194,7 +194,7 @@ class Wire:
         if not isinstance(told, dict) or not isinstance(rows := told.get("rows"), list):
             raise InvalidData('The body must be an object with a list of rows: {"rows": [...]}.')
         if unknown := sorted(set(told) - {"rows"}):
-            raise InvalidData(f"The body has an entry {unknown[0]!r}. {meant(unknown[0], ['rows'])}")
+            raise InvalidData(f"The body has an entry {unknown[0]!r}. {suggest(unknown[0], ['rows'])}")
         self._require_some(len(rows))
         return self._lists(rows) if self.names is None else self._objects(rows)
 
@@ -253,7 +253,7 @@ class Wire:
             numeric_columns(table.schema, "The body")
             return numeric(table)
         if absent := [name for name in self.names if names.count(name) != 1]:
-            raise InvalidData(f"There must be one column named {absent[0]}. {meant(absent[0], names)}")
+            raise InvalidData(f"There must be one column named {absent[0]}. {suggest(absent[0], names)}")
         table = table.select(list(self.names))
         self.bounds.check_arrow(table)
         if not self._has_schema:

@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..engine.inference import SIZES
+from ..engine.inference import BATCH_BUCKETS
 from ..engine.progress import Bar
-from ..errors import MissingExtra, UsageError
+from ..errors import MissingDependencyError, UsageError
 from ..estimators.predictions import like_those_seen, named, questions
 from .app import Limits, create_app
 
@@ -19,7 +19,7 @@ try:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
-    raise MissingExtra(f"Serving needs the extra `serve`: pip install 'diabolo[serve]' ({error}).") from error
+    raise MissingDependencyError(f"Serving needs the extra `serve`: pip install 'diabolo[serve]' ({error}).") from error
 
 __all__ = ["serve"]
 
@@ -159,7 +159,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _warm(model: Any) -> None:
     """Compile what requests will need, so that none of them waits for it."""
-    sizes = [size for size in SIZES if size <= _WARM_ROWS]
+    sizes = [size for size in BATCH_BUCKETS if size <= _WARM_ROWS]
     asked = questions(model)
     rows = named(model, like_those_seen(model, sizes[-1]))
     with Bar("compiling", len(asked) * len(sizes), True) as bar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..collect import Evidence
+from ..collect import ReportData
 from .columns import constant, duplicates, identifiers
 from .finding import Finding, Rule
 from .latent import dead_units, off_target, posterior_collapse
@@ -10,7 +10,7 @@ from .likelihood import sigma_at_floor, too_noisy, unscaled, wrong_likelihood
 from .rows import extreme_cells, few_rows, shifted
 from .training import divergence, not_held_out, overfitting, under_training, worse_than_pca
 
-__all__ = ["RULES", "Finding", "examine"]
+__all__ = ["RULES", "Finding", "diagnose"]
 
 RULES: tuple[Rule, ...] = (
     divergence,
@@ -35,7 +35,7 @@ RULES: tuple[Rule, ...] = (
 """All rules."""
 
 
-def examine(evidence: Evidence) -> list[Finding]:
+def diagnose(evidence: ReportData) -> list[Finding]:
     """Return all findings, the serious first."""
     found = [finding for rule in RULES for finding in rule(evidence)]
     return sorted(found, key=lambda finding: not finding.serious)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..collect import LEAST_ROWS, Evidence
+from ..collect import LEAST_ROWS, ReportData
 from .finding import Finding, enough, listed
 
 __all__ = ["constant", "duplicates", "identifiers"]
@@ -22,16 +22,16 @@ class _Column(NamedTuple):
     """(n,), numbers, or the positions of categories; NaN for missing cells."""
 
 
-def _columns(e: Evidence) -> list[_Column]:
+def _columns(e: ReportData) -> list[_Column]:
     """Return the columns of enough rows that are not images: pixels may well be constant, or equal."""
     seen = enough(e)
     if seen is None or e.image is not None:
         return []
     if e.schema is None:
-        return [_Column(name, "number", seen.rows[:, i]) for i, name in enumerate(e.owners)]
+        return [_Column(name, "number", seen.rows[:, i]) for i, name in enumerate(e.column_of_feature)]
     found = []
     for column in e.schema.used:
-        block = seen.rows[:, e.schema.places[column.name]]
+        block = seen.rows[:, e.schema.column_slices[column.name]]
         cells = (
             np.where(np.isnan(block[:, 0]), np.nan, block.argmax(axis=1)) if column.kind == "category" else block[:, 0]
         )
@@ -56,7 +56,7 @@ def _numbers_rows(cells: np.ndarray, n_rows: int) -> bool:
     return bool((cells == np.rint(cells)).all()) and len(np.unique(cells)) == n
 
 
-def identifiers(e: Evidence) -> Iterator[Finding]:
+def identifiers(e: ReportData) -> Iterator[Finding]:
     """Find columns that number or name the rows."""
     categories = {} if e.schema is None else {c.name: len(c.categories) for c in e.schema.used}
     found = []
@@ -78,7 +78,7 @@ def identifiers(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def constant(e: Evidence) -> Iterator[Finding]:
+def constant(e: ReportData) -> Iterator[Finding]:
     """Find columns with one value in all rows."""
     found = [column.name for column in _columns(e) if _is_constant(column.cells)]
     if found:
@@ -129,7 +129,7 @@ def _equal_categories(columns: list[_Column]) -> Iterator[list[str]]:
             yield [column.name for column in group]
 
 
-def duplicates(e: Evidence) -> Iterator[Finding]:
+def duplicates(e: ReportData) -> Iterator[Finding]:
     """Find columns that are equal, but for their units."""
     columns = _columns(e)
     numbers = [column for column in columns if column.kind != "category"]

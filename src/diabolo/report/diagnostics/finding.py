@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ..collect import LEAST_ROWS, Evidence, Seen
+from ..collect import LEAST_ROWS, ReportData, RowResults
 
 __all__ = ["Finding", "Rule", "enough", "listed"]
 
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     serious: bool = False
 
 
-Rule = Callable[[Evidence], Iterator[Finding]]
+Rule = Callable[[ReportData], Iterator[Finding]]
 
 
 def listed(names: Iterable[Any], most: int = 4) -> str:
@@ -40,6 +40,6 @@ def listed(names: Iterable[Any], most: int = 4) -> str:
     return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "")
 
 
-def enough(e: Evidence) -> Seen | None:
+def enough(e: ReportData) -> RowResults | None:
     """Return the report's rows, if there are enough to say how values vary over rows."""
     return e.seen if e.seen is not None and len(e.seen.rows) >= LEAST_ROWS else None

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...metrics import active_units
-from ..collect import Evidence
+from ..collect import ReportData
 from .finding import Finding, enough
 
 __all__ = ["dead_units", "off_target", "posterior_collapse"]
 
 
-def posterior_collapse(e: Evidence) -> Iterator[Finding]:
+def posterior_collapse(e: ReportData) -> Iterator[Finding]:
     """Find posteriors that do not depend on the row (Burda et al. 2016, section 5)."""
     seen = enough(e)
     if seen is None or seen.kl is None:
@@ -38,7 +38,7 @@ def posterior_collapse(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def dead_units(e: Evidence) -> Iterator[Finding]:
+def dead_units(e: ReportData) -> Iterator[Finding]:
     """Find units of a deterministic code that have one value for every row."""
     seen = enough(e)
     if seen is None or e.is_stochastic:
@@ -65,7 +65,7 @@ def dead_units(e: Evidence) -> Iterator[Finding]:
         yield Finding("Dead units", f"{int(dead.sum())} of {k} units {how}.", why)
 
 
-def off_target(e: Evidence) -> Iterator[Finding]:
+def off_target(e: ReportData) -> Iterator[Finding]:
     """Compare the mean activation with the penalty's ρ."""
     seen = enough(e)
     if seen is None or not e.targets:

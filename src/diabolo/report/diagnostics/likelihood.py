@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from ...core.likelihoods import Likelihood, Mixed
-from ..collect import Evidence
+from ...core.likelihoods import ColumnwiseLikelihood, Likelihood
+from ..collect import ReportData
 from .finding import Finding, enough, listed
 
 __all__ = ["sigma_at_floor", "too_noisy", "unscaled", "wrong_likelihood"]
@@ -21,21 +21,25 @@ _CHANCE = 0.005
 """Changes of a loss below this share of it, and of one nat, are too small to report."""
 
 
-def sigma_at_floor(e: Evidence) -> Iterator[Finding]:
+def sigma_at_floor(e: ReportData) -> Iterator[Finding]:
     """Find features whose learned σ is as small as it may be."""
     blocks: list[tuple[Likelihood, str]] = [(e.recipe.likelihood, "spread")]
-    if isinstance(e.recipe.likelihood, Mixed):
+    if isinstance(e.recipe.likelihood, ColumnwiseLikelihood):
         blocks = [(block, f"{i}.spread") for i, block in enumerate(e.recipe.likelihood.blocks)]
     at = 0
     for i, (block, key) in enumerate(blocks):
         own = e.model.weights.likelihood
         spread, floor = own.get(key), getattr(own.get(key.replace("spread", "floor")), "value", 0.0)
-        width = e.recipe.likelihood.widths[i] if isinstance(e.recipe.likelihood, Mixed) else len(e.owners)
+        width = (
+            e.recipe.likelihood.widths[i]
+            if isinstance(e.recipe.likelihood, ColumnwiseLikelihood)
+            else len(e.column_of_feature)
+        )
         if spread is not None and hasattr(block, "floor"):
             sigma = np.log1p(np.exp(np.asarray(jax.device_get(spread), np.float64))) + np.asarray(floor)
             low = np.flatnonzero(sigma < (bound := max(_LITTLE_SIGMA, 3 * block.floor)))
             if len(low):
-                names = [e.owners[at + j] for j in low]
+                names = [e.column_of_feature[at + j] for j in low]
                 yield Finding(
                     "Learned σ at its floor",
                     f"{listed(names)}: σ is below {bound:g}, {block.floor:g} is the least allowed.",
@@ -45,7 +49,7 @@ def sigma_at_floor(e: Evidence) -> Iterator[Finding]:
         at += width
 
 
-def unscaled(e: Evidence) -> Iterator[Finding]:
+def unscaled(e: ReportData) -> Iterator[Finding]:
     """Find features whose units differ by orders of magnitude."""
     seen = enough(e)
     if seen is None or e.scaler.kind != "none" or e.schema is not None:
@@ -56,14 +60,14 @@ def unscaled(e: Evidence) -> Iterator[Finding]:
         large = np.flatnonzero(spread > 100 * np.median(some))
         yield Finding(
             "Features in very different units",
-            f"The standard deviation of {listed([e.owners[i] for i in large])} is more than a hundred times that of "
+            f"The standard deviation of {listed([e.column_of_feature[i] for i in large])} is more than a hundred times that of "
             f"the median feature, {np.median(some):.3g}; scaling is None.",
             "They make up nearly all of the loss. Use scaling='auto'.",
             serious=True,
         )
 
 
-def too_noisy(e: Evidence) -> Iterator[Finding]:
+def too_noisy(e: ReportData) -> Iterator[Finding]:
     """Find a corruption that leaves too little to restore rows from."""
     seen = enough(e)
     if seen is None or seen.noise is None:
@@ -79,10 +83,10 @@ def too_noisy(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def wrong_likelihood(e: Evidence) -> Iterator[Finding]:
+def wrong_likelihood(e: ReportData) -> Iterator[Finding]:
     """Find a likelihood that does not fit the values of the rows."""
     seen = enough(e)
-    if seen is None or isinstance(e.recipe.likelihood, Mixed):
+    if seen is None or isinstance(e.recipe.likelihood, ColumnwiseLikelihood):
         return
     likelihood, known = e.recipe.likelihood, seen.scaled[~np.isnan(seen.scaled)]
     between = float(((known > 0.02) & (known < 0.98)).mean())

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..collect import DIVERGED, LEAST_ROWS, Evidence
+from ..collect import DIVERGED, LEAST_ROWS, ReportData
 from .finding import Finding, enough, listed
 from .training import has_diverged
 
 __all__ = ["extreme_cells", "few_rows", "shifted"]
 
 
-def extreme_cells(e: Evidence) -> Iterator[Finding]:
+def extreme_cells(e: ReportData) -> Iterator[Finding]:
     """Find single cells that are far from all others of their column."""
     seen = enough(e)
     if seen is None or not seen.extremes:
@@ -21,7 +21,9 @@ def extreme_cells(e: Evidence) -> Iterator[Finding]:
     cells = []
     for i, j in seen.extremes:
         middle = float(np.nanmedian(seen.rows[:, j]))
-        cells.append(f"row {seen.numbers[i] + 1:,}, column {e.owners[j]}: {seen.rows[i, j]:.6g} (median {middle:.6g})")
+        cells.append(
+            f"row {seen.numbers[i] + 1:,}, column {e.column_of_feature[j]}: {seen.rows[i, j]:.6g} (median {middle:.6g})"
+        )
     yield Finding(
         "Extreme cells",
         f"{listed(cells)}.",
@@ -31,7 +33,7 @@ def extreme_cells(e: Evidence) -> Iterator[Finding]:
     )
 
 
-def shifted(e: Evidence) -> Iterator[Finding]:
+def shifted(e: ReportData) -> Iterator[Finding]:
     """Find rows that the model reconstructs far worse than held-out rows."""
     seen, known = enough(e), e.evaluation or {}
     if seen is None or known.get("rows") != "held-out":
@@ -46,7 +48,7 @@ def shifted(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def few_rows(e: Evidence) -> Iterator[Finding]:
+def few_rows(e: ReportData) -> Iterator[Finding]:
     """Find a report with too few rows for most of the rules."""
     if e.seen is not None and enough(e) is None:
         n = len(e.seen.rows)

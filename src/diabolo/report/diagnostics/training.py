@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...core.corruptions import NoCorruption
-from ..collect import DIVERGED, Evidence
+from ..collect import DIVERGED, ReportData
 from .finding import Finding, enough
 
 __all__ = ["divergence", "has_diverged", "not_held_out", "overfitting", "under_training", "worse_than_pca"]
@@ -91,7 +91,7 @@ _CHANCE = 0.005
 """Changes of a loss below this share of it, and of one nat, are too small to report."""
 
 
-def _judged(e: Evidence) -> list[float]:
+def _judged(e: ReportData) -> list[float]:
     return e.curve("validation_loss") or e.curve("loss")
 
 
@@ -105,7 +105,7 @@ def _floor(loss: float, times: float = 1.0) -> float:
     return times * _CHANCE * max(1.0, abs(loss))
 
 
-def _risen(e: Evidence) -> float | None:
+def _risen(e: ReportData) -> float | None:
     """Return the training loss at the end, if it rose by more than was ever gained, and than chance.
 
     Epochs with another β than the last are left out: they had another loss.
@@ -118,7 +118,7 @@ def _risen(e: Evidence) -> float | None:
     return end if end - first > max(first - min(curve), _ROSE * max(1.0, abs(first))) else None
 
 
-def _far_below(e: Evidence) -> tuple[float, str] | None:
+def _far_below(e: ReportData) -> tuple[float, str] | None:
     """Return an explained variance that only divergence accounts for, and the rows that it is of.
 
     An untrained network may be below 0 as well, so the figure must also be worse than before training. If the rows of
@@ -135,7 +135,7 @@ def _far_below(e: Evidence) -> tuple[float, str] | None:
     return (found, "the report's rows") if found < min(DIVERGED, before - 0.25) else None
 
 
-def divergence(e: Evidence) -> Iterator[Finding]:
+def divergence(e: ReportData) -> Iterator[Finding]:
     """Find a training whose steps were too large: the loss rose, or the reconstruction is far worse than the mean."""
     if not e.n_epochs:
         return
@@ -157,11 +157,11 @@ def divergence(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def _of_best(e: Evidence) -> str:
+def _of_best(e: ReportData) -> str:
     return f"of epoch {e.best_epoch}, the best on held-out rows" if e.best_epoch else "from before the first epoch"
 
 
-def has_diverged(e: Evidence) -> bool:
+def has_diverged(e: ReportData) -> bool:
     """Decide whether `divergence` finds anything."""
     return next(divergence(e), None) is not None
 
@@ -169,7 +169,7 @@ def has_diverged(e: Evidence) -> bool:
 _MORE_ROWS = "More rows, a smaller network or code, or noise on the inputs: a corruption such as GaussianNoise(0.1)."
 
 
-def _new_rows(e: Evidence) -> tuple[float, float, bool] | None:
+def _new_rows(e: ReportData) -> tuple[float, float, bool] | None:
     """Compare −log p(x | z) of the report's rows and of the training rows: both, and whether the gap is overfitting.
 
     Both are of the last weights, with the corruption of training. What was learned is the difference to the initial
@@ -184,7 +184,7 @@ def _new_rows(e: Evidence) -> tuple[float, float, bool] | None:
     return found, end, found - end > max(_GAP * learned, 3 * error, _floor(end, 4))
 
 
-def overfitting(e: Evidence) -> Iterator[Finding]:
+def overfitting(e: ReportData) -> Iterator[Finding]:
     """Find a held-out loss that rose again or is far above the training loss; without it, use the report's rows."""
     if has_diverged(e):
         return
@@ -217,7 +217,7 @@ def overfitting(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def _gap(e: Evidence) -> float:
+def _gap(e: ReportData) -> float:
     """Return by how much the held-out loss exceeds the training loss at the best epoch, and not yet in the first.
 
     Held-out rows are judged at the schedule's last β: the losses are comparable where the training had it as well.
@@ -229,7 +229,7 @@ def _gap(e: Evidence) -> float:
     return held[at] - own[at] - (max(0.0, held[0] - own[0]) if comparable else 0.0)
 
 
-def not_held_out(e: Evidence) -> Iterator[Finding]:
+def not_held_out(e: ReportData) -> Iterator[Finding]:
     """Find a training that no rows were held out from."""
     if not e.n_epochs or e.curve("validation_loss"):
         return
@@ -240,12 +240,12 @@ def not_held_out(e: Evidence) -> Iterator[Finding]:
     yield Finding("No held-out rows", figure, "Set validation_fraction=0.1, or give fit the argument X_val.")
 
 
-def _or_higher_rate(e: Evidence) -> str:
+def _or_higher_rate(e: ReportData) -> str:
     rate = e.rate
     return f", or a higher learning_rate (now {rate:g})" if rate < _HIGH_RATE else ""
 
 
-def under_training(e: Evidence) -> Iterator[Finding]:
+def under_training(e: ReportData) -> Iterator[Finding]:
     """Find a loss that was still falling when training ended."""
     curve = _judged(e)
     if not curve or e.best_epoch < 0.9 * e.n_epochs or has_diverged(e) or next(overfitting(e), None) is not None:
@@ -273,7 +273,7 @@ def under_training(e: Evidence) -> Iterator[Finding]:
         )
 
 
-def worse_than_pca(e: Evidence) -> Iterator[Finding]:
+def worse_than_pca(e: ReportData) -> Iterator[Finding]:
     """Find a code that keeps less variance than PCA with as many components, fitted to the training rows."""
     known = e.evaluation or {}
     if e.is_stochastic or known.get("pca_explained_variance") is None or e.targets or has_diverged(e):

@@ -1,0 +1,82 @@
+"""The names that parts, errors and methods had in earlier versions, and what they are called now.
+
+Saved models of earlier formats, imports and parts of your own are understood by this table; a name of it warns.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["ARRAYS", "ERRORS", "HOOKS", "PARTS", "lookup"]
+
+PARTS = {
+    "Code": "Deterministic",
+    "Count": "NegativeBinomial",
+    "Missing": "MaskCells",
+    "Mixed": "ColumnwiseLikelihood",
+    "OneOf": "RandomChoice",
+}
+"""Parts, also in saved models."""
+
+IN_PARTS = PARTS | {
+    "Draws": "PosteriorSamples",
+    "PerRow": "Vmap",
+    "choice": "choice_field",
+    "holds": "component_field",
+    "holds_many": "component_tuple_field",
+    "number": "float_field",
+    "registered": "list_components",
+    "whole": "int_field",
+    "wholes": "int_tuple_field",
+}
+"""Everything that was imported from `diabolo.parts`."""
+
+ERRORS = {
+    "DamagedCheckpoint": "DamagedCheckpointWarning",
+    "LossRose": "LossIncreasedWarning",
+    "MissingExtra": "MissingDependencyError",
+    "NoImprovement": "NoImprovementWarning",
+    "NotCovered": "UnsupportedOperationError",
+    "PoorFit": "PoorFitWarning",
+    "PosteriorCollapse": "PosteriorCollapseWarning",
+    "Retried": "RetriedWarning",
+}
+
+HOOKS = {
+    "annealing": "kl_schedule",
+    "bearers": "select_gradient_samples",
+    "bind": "fit_bounds",
+    "cells": "expand_mask",
+    "hides": "produces_missing",
+    "mirrored": "reversed",
+    "n_bearers": "n_gradient_samples",
+    "settled_after": "warmup_end",
+    "shown": "transform_input",
+    "times": "scale_level",
+}
+"""Methods that a part of your own may define."""
+
+ARRAYS = {"conformal_scores_": "calibration_errors_"}
+"""Fitted arrays of saved models, by their present names."""
+
+
+def lookup(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make a module's ``__getattr__``, which finds former names and warns.
+
+    >>> import diabolo.parts
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     diabolo.parts.Count is diabolo.parts.NegativeBinomial
+    True
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        message = f"{module}.{name} is now called {names[name]}; the former name goes with the next release."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return getattr(sys.modules[module], names[name])
+
+    return find
