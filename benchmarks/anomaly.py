@@ -49,10 +49,10 @@ Strangeness = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 def _diabolo(kind: str) -> Strangeness:
     from diabolo import AnomalyDetector
 
-    def anomaly_scores(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    def strangeness(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         return -AnomalyDetector(kind, random_state=seed).fit(train).score_samples(test)
 
-    return anomaly_scores
+    return strangeness
 
 
 def _neighbours() -> Strangeness:
@@ -66,12 +66,12 @@ def _forest() -> Strangeness:
 def _components() -> Strangeness:
     """Squared scores over their variances, all components (Shyu et al. 2003)."""
 
-    def anomaly_scores(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    def strangeness(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         found = PCA(random_state=seed).fit(train)
         kept = found.explained_variance_ > 1e-9 * found.explained_variance_[0]
         return (found.transform(test)[:, kept] ** 2 / found.explained_variance_[kept]).sum(axis=1)
 
-    return anomaly_scores
+    return strangeness
 
 
 def _pyod(name: str) -> Strangeness:
@@ -80,12 +80,12 @@ def _pyod(name: str) -> Strangeness:
 
     cls = {"AutoEncoder": auto_encoder.AutoEncoder, "VAE": vae.VAE}[name]
 
-    def anomaly_scores(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    def strangeness(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         torch.manual_seed(seed)
         options = {"verbose": 0, "random_state": seed, "device": "cpu"}
         return np.asarray(cls(**options).fit(train).decision_function(test))
 
-    return anomaly_scores
+    return strangeness
 
 
 DETECTORS: dict[str, Callable[[], Strangeness]] = {
@@ -120,11 +120,11 @@ def tables(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarr
 def run_one(detector: str, folder: Path, seed: int) -> dict[str, Any]:
     """AUROC of each set, in percent, and the seconds of all."""
     warnings.simplefilter("ignore")
-    anomaly_scores = DETECTORS[detector]()
+    strangeness = DETECTORS[detector]()
     found, seconds = {}, 0.0
     for name, train, test, is_anomaly in tables(folder):
         started = time.perf_counter()
-        scores = anomaly_scores(train, test, seed)
+        scores = strangeness(train, test, seed)
         seconds += time.perf_counter() - started
         found[name] = 100 * float(roc_auc_score(is_anomaly, scores))
     return {"auroc": found, "seconds": seconds}

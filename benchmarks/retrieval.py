@@ -25,10 +25,10 @@ from diabolo import DenoisingAutoencoder
 
 from .told import aligned, keep, with_spread
 
-__all__ = ["BATCH_BUCKETS", "OURS", "Images", "main", "measure", "precision", "report"]
+__all__ = ["OURS", "SIZES", "Images", "main", "measure", "precision", "report"]
 
 OURS = "diabolo"
-BATCH_BUCKETS = (8, 16, 32)
+SIZES = (8, 16, 32)
 _NEIGHBOURS = 10
 
 
@@ -91,12 +91,12 @@ def measure(images: Images, method: str, k: int, seed: int) -> dict[str, float]:
 
 def report(found: dict[str, Any]) -> str:
     """Precision at ten in percent, ± the spread over seeds, and seconds."""
-    lines = [["", *(f"{n} numbers" for n in BATCH_BUCKETS), "seconds"]]
+    lines = [["", *(f"{n} numbers" for n in SIZES), "seconds"]]
     for name, some in found.items():
-        lines.append([f"{name}: pixels", *[f"{some['pixels']:.2f}"] * len(BATCH_BUCKETS), ""])
+        lines.append([f"{name}: pixels", *[f"{some['pixels']:.2f}"] * len(SIZES), ""])
         for method, by_size in some["codes"].items():
-            cells = [with_spread([run["precision"] for run in by_size[str(k)]]) for k in BATCH_BUCKETS]
-            seconds = np.median([run["seconds"] for k in BATCH_BUCKETS for run in by_size[str(k)]])
+            cells = [with_spread([run["precision"] for run in by_size[str(k)]]) for k in SIZES]
+            seconds = np.median([run["seconds"] for k in SIZES for run in by_size[str(k)]])
             lines.append([f"{name}: {method}", *cells, f"{seconds:.1f}"])
     return aligned(lines)
 
@@ -118,8 +118,7 @@ def main() -> None:
         for method in METHODS:
             try:
                 codes[method] = {
-                    str(k): [measure(images, method, k, int(seed)) for seed in given.seeds.split(",")]
-                    for k in BATCH_BUCKETS
+                    str(k): [measure(images, method, k, int(seed)) for seed in given.seeds.split(",")] for k in SIZES
                 }
             except ModuleNotFoundError as error:
                 print(f"{method}: {error.name} is not installed", file=sys.stderr)

@@ -20,13 +20,13 @@ PARTS = {
     "GaussianNoise": (parts.GaussianNoise(), parts.GaussianNoise(0.0), parts.GaussianNoise(2.5)),
     "SaltAndPepper": (parts.SaltAndPepper(), parts.SaltAndPepper(0.2, low=-1.0, high=1.0)),
     "Masking": (parts.Masking(), parts.Masking(0.0), parts.Masking(1.0)),
-    "Missing": (parts.MaskCells(), parts.MaskCells(0.0)),
+    "MaskCells": (parts.MaskCells(), parts.MaskCells(0.0)),
     "Chain": (
         parts.Chain(),
         parts.Chain((parts.Masking(0.1), parts.GaussianNoise(0.2))),
         parts.Chain((parts.Chain((parts.Masking(0.5),)), parts.SaltAndPepper(0.1, low=0.0, high=1.0))),
     ),
-    "OneOf": (
+    "RandomChoice": (
         parts.RandomChoice(),
         parts.RandomChoice((parts.Masking(0.5), parts.SaltAndPepper(0.3), parts.GaussianNoise(0.2))),
     ),
@@ -53,7 +53,7 @@ PARTS = {
         parts.NeighborFilter((4,), "tanh", n_neighbors=2, n_nearest=1, n_shared=3),
     ),
     "UNet": (parts.UNet((3, 2, 1)), parts.UNet((6, 5, 2), (3, 4), kernel=1, activation="tanh")),
-    "Code": (parts.Deterministic(), parts.Deterministic(3, "sigmoid")),
+    "Deterministic": (parts.Deterministic(), parts.Deterministic(3, "sigmoid")),
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
     "StandardNormal": (parts.StandardNormal(),),
     "Gaussian": (parts.Gaussian(), parts.Gaussian(0.1)),
@@ -61,8 +61,8 @@ PARTS = {
     "LearnedGaussian": (parts.LearnedGaussian(), parts.LearnedGaussian(floor=0.01)),
     "Bernoulli": (parts.Bernoulli(),),
     "Categorical": (parts.Categorical(),),
-    "Count": (parts.NegativeBinomial(), parts.NegativeBinomial(0.01)),
-    "Mixed": (
+    "NegativeBinomial": (parts.NegativeBinomial(), parts.NegativeBinomial(0.01)),
+    "ColumnwiseLikelihood": (
         parts.ColumnwiseLikelihood((parts.LearnedGaussian(), parts.Gaussian(0.5)), (1, 2)),
         parts.ColumnwiseLikelihood((parts.Bernoulli(), parts.Categorical()), (1, 2)),
         parts.ColumnwiseLikelihood(

@@ -71,11 +71,11 @@ class Context:
 @contextmanager
 def timed(record: dict[str, Any]) -> Iterator[None]:
     """Record the seconds of a block, and those that this process and the commands it calls spend on a processor."""
-    started, before = time.perf_counter(), sum(os.scale_level()[:4])
+    started, before = time.perf_counter(), sum(os.times()[:4])
     try:
         yield
     finally:
-        record |= {"seconds": time.perf_counter() - started, "cpu_seconds": sum(os.scale_level()[:4]) - before}
+        record |= {"seconds": time.perf_counter() - started, "cpu_seconds": sum(os.times()[:4]) - before}
 
 
 def _ours(name: str, **parameters: Any) -> Any:

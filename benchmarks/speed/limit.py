@@ -19,14 +19,14 @@ import numpy as np
 from .context import Absent, gather
 from .record import Line
 
-__all__ = ["Shapes", "flop_per_row", "limits", "reversed"]
+__all__ = ["Shapes", "flop_per_row", "limits", "mirrored"]
 
 Shapes = Sequence[tuple[int, int]]
 _SECONDS = 0.7
 _POOL = 16
 
 
-def reversed(*sizes: int, heads: int = 1) -> list[tuple[int, int]]:
+def mirrored(*sizes: int, heads: int = 1) -> list[tuple[int, int]]:
     """The layers of an autoencoder, from its sizes down to the code; ``heads`` numbers per code (2: μ and σ)."""
     down = list(pairwise(sizes))
     up = [(b, a) for a, b in reversed(down)]

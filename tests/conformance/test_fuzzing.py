@@ -231,7 +231,7 @@ TOML = st.recursive(
         st.floats(allow_nan=True),
         st.text(max_size=5),
         st.dates(),
-        st.scale_level(),
+        st.times(),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["part", "p", "x", "kind", ""]), inner, max_size=3)

@@ -6,7 +6,7 @@ from ..record import Row
 from .denoise_digits import DENOISE_DIGITS
 from .hinton import HINTON
 from .iwae import IWAE
-from .kl_schedule import ANNEALING
+from .annealing import ANNEALING
 from .sda import SDA
 from .sparse_mnist import SPARSE_MNIST
 from .sparse_patches import SPARSE_PATCHES

@@ -37,7 +37,7 @@ def vae(context: Context) -> Line:
         "PyOD": lambda: peer("pyod_detectors").PyODVariational(sizes, train, batch),
     }
     train_by_turns(line, context, builders, epochs, len(train), test[:2000])
-    _against_limit(line, context, limit.reversed(*sizes, heads=2), batch)
+    _against_limit(line, context, limit.mirrored(*sizes, heads=2), batch)
     steady = "{}, steady".format
     line.compare("training", steady("diabolo"), steady("pythae"), 3.0, peer="pythae")
     line.compare("training", steady("diabolo"), steady("PyOD"), 5.0, peer="PyOD")
@@ -60,7 +60,7 @@ def deep(context: Context) -> Line:
         **_torch_sides(lambda nets: nets.Deep(sizes), train, batch),
     }
     train_by_turns(line, context, builders, epochs, len(train), test[:2000])
-    _against_limit(line, context, limit.reversed(*sizes), batch)
+    _against_limit(line, context, limit.mirrored(*sizes), batch)
     _best_torch_and_limit(line, 1.2, 0.88)
     return line
 

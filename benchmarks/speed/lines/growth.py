@@ -27,10 +27,10 @@ Point = tuple[int, int]
 def growth(context: Context) -> Line:
     """784-w-20 on MNIST's first rows: rows ×1, 10, 100 at w = 256; w ×1, 4, 16 at 6,000 rows."""
     train, _ = rows.images(context.data)
-    map_rows = [(_BASE_ROWS * times, _BASE_WIDTH * 4) for times in context.pick(_ROWS, _ROWS[:2])]
+    by_rows = [(_BASE_ROWS * times, _BASE_WIDTH * 4) for times in context.pick(_ROWS, _ROWS[:2])]
     by_width = [(_BASE_ROWS * _TIMES_FOR_WIDTHS, _BASE_WIDTH * times) for times in _WIDTHS]
-    line = Line("growth", {"batch": _BATCH, "code": _CODE, "rows and widths": [*map_rows, *by_width]})
-    for n, width in dict.fromkeys([*map_rows, *by_width]):
+    line = Line("growth", {"batch": _BATCH, "code": _CODE, "rows and widths": [*by_rows, *by_width]})
+    for n, width in dict.fromkeys([*by_rows, *by_width]):
         seconds, bound = _measure(line, context, train[:n], width)
         line.add(_name("diabolo", (n, width)), "s/epoch", seconds)
         line.add(_name("limit", (n, width)), "s/epoch", bound)
@@ -42,7 +42,7 @@ def growth(context: Context) -> Line:
             peer="limit",
         )
     path = context.results / "growth.png"
-    _draw(line, map_rows, by_width, path)
+    _draw(line, by_rows, by_width, path)
     line.notes.append(f"picture: {path.name}")
     return line
 
@@ -68,7 +68,7 @@ def _measure(line: Line, context: Context, train: np.ndarray, width: int) -> tup
     side = Ours(estimator, train)
     more = 1 + max(2, 12_000 // len(train))
     side.fit(1)
-    shapes = limit.reversed(784, width, _CODE, heads=2)
+    shapes = limit.mirrored(784, width, _CODE, heads=2)
     runs: dict[str, Any] = {"ours": lambda: (side.fit(more) - side.fit(1)) / (more - 1)}
     scratch = Line("", {})
     runs |= limit.limits(scratch, shapes, _BATCH)
@@ -81,7 +81,7 @@ def _measure(line: Line, context: Context, train: np.ndarray, width: int) -> tup
 # -- the picture ------------------------------------------------------------------------------------------------------
 
 
-def _draw(line: Line, map_rows: list[Point], by_width: list[Point], path: Path) -> None:
+def _draw(line: Line, by_rows: list[Point], by_width: list[Point], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
@@ -89,7 +89,7 @@ def _draw(line: Line, map_rows: list[Point], by_width: list[Point], path: Path) 
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.8), sharey=True, layout="constrained")
     panel = partial(_panel, line)
-    panel(left, map_rows, [n for n, _ in map_rows], f"rows (width {map_rows[0][1]})")
+    panel(left, by_rows, [n for n, _ in by_rows], f"rows (width {by_rows[0][1]})")
     panel(right, by_width, [width for _, width in by_width], f"width of the hidden layers ({by_width[0][0]:,} rows)")
     left.set_ylabel("seconds per epoch", color=_INK)
     left.legend(frameon=False, loc="upper left")

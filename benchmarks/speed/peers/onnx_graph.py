@@ -10,11 +10,11 @@ from onnx import TensorProto, checker, helper, numpy_helper
 
 __all__ = ["session"]
 
-MLPModule = Sequence[tuple[np.ndarray, np.ndarray]]
+Layers = Sequence[tuple[np.ndarray, np.ndarray]]
 _OPSET, _IR = 17, 8  # old enough for any runtime of these years
 
 
-def session(encoder: MLPModule, decoder: MLPModule | None = None) -> onnxruntime.InferenceSession:
+def session(encoder: Layers, decoder: Layers | None = None) -> onnxruntime.InferenceSession:
     """x ↦ z; with a decoder, x ↦ ‖x − x̂‖² of each row. Layers are (W, b) with ReLU between them."""
     nodes, weights = [], []
     last = _dense(nodes, weights, "encoder", "x", encoder)
@@ -38,7 +38,7 @@ def session(encoder: MLPModule, decoder: MLPModule | None = None) -> onnxruntime
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def _dense(nodes: list, weights: list, name: str, last: str, layers: MLPModule) -> str:
+def _dense(nodes: list, weights: list, name: str, last: str, layers: Layers) -> str:
     """Append the layers; the name of what they give."""
     for i, (w, b) in enumerate(layers):
         here = f"{name}{i}"

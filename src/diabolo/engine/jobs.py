@@ -1,7 +1,7 @@
 """Have a job trained: checkpoints, the start, pre-training, retries, progress.
 
-`training` opens a `Trainer`; `Trainer.train` takes a `TrainingJob`, which is a value, to an `Outcome`, which is another.
-On the way nothing of the estimator that asks is called or changed.
+`training` opens a `Trainer`; `Trainer.train` takes a `TrainingJob`, which is a value, to an `Outcome`, another. On the
+way nothing of the estimator that asks is called or changed.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ def unscaled(e: ReportData) -> Iterator[Finding]:
         large = np.flatnonzero(spread > 100 * np.median(some))
         yield Finding(
             "Features in very different units",
-            f"The standard deviation of {listed([e.column_of_feature[i] for i in large])} is more than a hundred times that of "
-            f"the median feature, {np.median(some):.3g}; scaling is None.",
+            f"The standard deviation of {listed([e.column_of_feature[i] for i in large])} is more than a hundred times "
+            f"that of the median feature, {np.median(some):.3g}; scaling is None.",
             "They make up nearly all of the loss. Use scaling='auto'.",
             serious=True,
         )
