@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..record import Row
+from .annealing import ANNEALING
 from .denoise_digits import DENOISE_DIGITS
 from .hinton import HINTON
 from .iwae import IWAE
-from .annealing import ANNEALING
 from .sda import SDA
 from .sparse_mnist import SPARSE_MNIST
 from .sparse_patches import SPARSE_PATCHES

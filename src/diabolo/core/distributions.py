@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betaln, xlogy
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from .activations import softplus
 from .component import give_plain_keys
@@ -91,10 +91,23 @@ class Normal(Distribution):
         return self.loc + self.scale * jax.random.normal(key, shape + jnp.shape(self.loc))
 
 
+_ROUNDING = 1e-5
+"""How far 32-bit numbers, once scaled, may lie outside of the values that a distribution has."""
+
+
+def _in_unit_interval(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    return (x >= -_ROUNDING) & (x <= 1 + _ROUNDING)
+
+
+def _is_count(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    return (x >= -_ROUNDING) & (jnp.abs(x - jnp.round(x)) <= _ROUNDING * jnp.maximum(1, jnp.abs(x)))
+
+
 class Bernoulli(Distribution):
     r"""Bernoulli(sigmoid(logits)); log p(x) = x·logits − softplus(logits).
 
-    For grey values in (0, 1) this is the usual cross-entropy; it is a normalised density on {0, 1} only.
+    For grey values in (0, 1) this is the usual cross-entropy; it is a normalised density on {0, 1} only. Outside of
+    [0, 1] log p(x) is −∞.
 
     >>> float(Bernoulli(jnp.zeros(1)).log_prob(jnp.ones(1))[0])  # log ½
     -0.6931...
@@ -107,10 +120,12 @@ class Bernoulli(Distribution):
         return jax.nn.sigmoid(self.logits)
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        return x * self.logits - softplus(self.logits)
+        return jnp.where(_in_unit_interval(x), x * self.logits - softplus(self.logits), -jnp.inf)
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        return 2 * (xlogy(x, x) + xlogy(1 - x, 1 - x) - self.log_prob(x))
+        within = jnp.clip(x, 0, 1)
+        saturated = xlogy(within, within) + xlogy(1 - within, 1 - within)
+        return jnp.where(_in_unit_interval(x), 2 * (saturated - self.log_prob(within)), jnp.inf)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         drawn = jax.random.bernoulli(key, self.mean, shape + jnp.shape(self.logits))
@@ -161,7 +176,7 @@ class NegativeBinomial(Distribution):
     r"""Whole numbers 0, 1, 2, … of mean m and variance m + m²/r: a Poisson whose rate is itself drawn from a gamma.
 
     log p(x) = log Γ(x + r) − log Γ(r) − log x! + r · log(r/(r + m)) + x · log(m/(r + m)); for r → ∞ a Poisson
-    (Cameron & Trivedi 2013, section 3.3, "NB2").
+    (Cameron & Trivedi 2013, section 3.3, "NB2"). For numbers that are no counts it is −∞.
 
     >>> float(NegativeBinomial(jnp.zeros(1), jnp.ones(1)).log_prob(jnp.zeros(1))[0])  # m = r = 1: log ½
     -0.6931...
@@ -178,8 +193,9 @@ class NegativeBinomial(Distribution):
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         # Written so that large counts do not cancel: Γ by the beta function, and both logarithms as softplus.
         r, log_odds = self.concentration, self.log_mean - jnp.log(self.concentration)
-        ways = -betaln(r, x + 1) - jnp.log(x + r)
-        return ways - r * softplus(log_odds) - x * softplus(-log_odds)
+        count = jnp.maximum(x, 0)
+        ways = -betaln(r, count + 1) - jnp.log(count + r)
+        return jnp.where(_is_count(x), ways - r * softplus(log_odds) - count * softplus(-log_odds), -jnp.inf)
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         # 2·(x·log(x/m) − (x + r)·log((x + r)/(m + r))), whose two terms cancel where counts are large. With
@@ -196,7 +212,7 @@ class NegativeBinomial(Distribution):
         last = jnp.where(x > 0, x * beyond, share * m)
         near = share * (m - x) * u - r * _beyond_linear(jnp.clip(u, -0.5, 0.5)) + last
         found = 2 * jnp.maximum(jnp.where(jnp.abs(u) < 0.5, near, far), 0)
-        return jnp.where(x < 0, jnp.inf, found)
+        return jnp.where(_is_count(x), found, jnp.inf)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         of_rate, of_count = jax.random.split(key)

@@ -20,6 +20,8 @@ from .input import InputSpec
 
 __all__ = ["N_CODES", "N_DRAWS", "Predictor"]
 
+_DENSITIES = (inference.elbos, inference.log_densities, inference.log_likelihood)
+"""Operations that answer for any numbers: where the likelihood cannot have produced them, −∞."""
 N_CODES = 256
 """Samples of z to impute missing cells with,"""
 N_DRAWS = 64
@@ -59,11 +61,30 @@ class Predictor:
         Raises
         ------
         InvalidData
-            If rows are so far out that the result is no number.
+            If rows are so far out that the result is no number, or cells are outside the likelihood's support.
         """
+        if op not in _DENSITIES:
+            self._check_support(rows)
         found = inference.map_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
         check_output_range(found, self.scaler, rows, self.input.name_of)
         return found
+
+    def _check_support(self, rows: np.ndarray) -> None:
+        """Refuse cells that the likelihood cannot have produced, in columns that are not scaled."""
+        likelihood, is_plain = self.recipe.likelihood, (self.scaler.scale == 1) & (self.scaler.offset == 0)
+        if self.recipe.n_targets or not is_plain.any():
+            return
+        supports = np.array(likelihood.supports(self.input.width))
+        for support, what in (("unit", "numbers in [0, 1]"), ("count", "counts 0, 1, 2, …")):
+            columns = np.flatnonzero((supports == support) & is_plain)
+            cells = rows[:, columns]
+            wrong = (cells < 0) | ((cells > 1) if support == "unit" else (cells != np.round(cells)))
+            if wrong.any():
+                row, at = np.argwhere(wrong)[0]
+                raise InvalidData(
+                    f"Column {self.input.name_of(columns[at])} holds {cells[row, at]:g} (row {row + 1} of {len(rows)}), "
+                    f"but the model's likelihood is one of {what}. Correct the cell, or set it to NaN if it is not known."
+                )
 
     # -- deterministic ------------------------------------------------------------------------------------------------
 
