@@ -81,9 +81,10 @@ class Predictor:
             wrong = (cells < 0) | ((cells > 1) if support == "unit" else (cells != np.round(cells)))
             if wrong.any():
                 row, at = np.argwhere(wrong)[0]
+                name, where = self.input.name_of(columns[at]), f"row {row + 1} of {len(rows)}"
                 raise InvalidData(
-                    f"Column {self.input.name_of(columns[at])} holds {cells[row, at]:g} (row {row + 1} of {len(rows)}), "
-                    f"but the model's likelihood is one of {what}. Correct the cell, or set it to NaN if it is not known."
+                    f"Column {name} holds {cells[row, at]:g} ({where}), but the model's likelihood is one of {what}. "
+                    "Correct the cell, or set it to NaN if it is not known."
                 )
 
     # -- deterministic ------------------------------------------------------------------------------------------------
