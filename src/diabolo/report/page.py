@@ -131,8 +131,8 @@ def _rows_shown(page: _Page, e: ReportData, rows: np.ndarray, what: str) -> str:
 def _findings(page: _Page, e: ReportData) -> None:
     found = diagnostics.diagnose(e)
     items = "".join(
-        f'<li class="{"serious" if one.serious else "mild"}"><b>{escape(one.what)}.</b> {escape(one.figure)} '
-        f"<i>{escape(one.remedy)}</i></li>"
+        f'<li class="{"serious" if one.serious else "mild"}"><b>{escape(one.title)}.</b> {escape(one.evidence)} '
+        f"<i>{escape(one.action)}</i></li>"
         for one in found
     )
     looked = "training, latent, likelihood and units" if e.seen else "training alone, since no rows were given"

@@ -15,19 +15,19 @@ class Finding(NamedTuple):
 
     Attributes
     ----------
-    what : str
+    title : str
         Its name, a few words.
-    figure : str
+    evidence : str
         The figure it rests on.
-    remedy : str
+    action : str
         What to do.
     serious : bool
         Whether results should not be trusted until it is solved.
     """
 
-    what: str
-    figure: str
-    remedy: str
+    title: str
+    evidence: str
+    action: str
     serious: bool = False
 
 
