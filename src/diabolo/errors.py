@@ -200,7 +200,7 @@ _SHOWN = 24
 def suggest(name: Any, known: Iterable[Any]) -> str:
     """The mend for a name that is not known.
 
-    >>> meant("n_latnet", ["n_latent", "patience"]), meant("z", ["a", "b"])
+    >>> suggest("n_latnet", ["n_latent", "patience"]), suggest("z", ["a", "b"])
     ('Did you mean n_latent?', 'Known are: a, b.')
     """
     names = list(map(str, known))

@@ -128,7 +128,7 @@ def test_missing_hides_its_share_of_cells_and_keeps_the_others(p, x):
 )
 def test_an_encoder_is_told_which_cells_a_corruption_hides(part, hides):
     assert part.produces_missing == hides
-    assert parts.Recipe(corruption=part).missing == ("told" if hides else "refused")
+    assert parts.Recipe(corruption=part).missing == ("mask" if hides else "error")
 
 
 # -- masking ----------------------------------------------------------------------------------------------------------

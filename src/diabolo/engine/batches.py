@@ -73,7 +73,7 @@ class ArraySource:
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     """Zeros, float32, to be filled and put on the device: on a CPU they stay where they are, and must not change then.
 
-    >>> blank((3, 2)).tolist(), blank((3, 2)).ctypes.data % 64
+    >>> aligned_zeros((3, 2)).tolist(), aligned_zeros((3, 2)).ctypes.data % 64
     ([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], 0)
     """
     jax_config.check_usable()

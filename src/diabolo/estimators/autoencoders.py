@@ -87,7 +87,7 @@ class Autoencoder(BaseAutoencoder):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from diabolo import Autoencoder, parts
-    >>> ae = Autoencoder(latent=parts.Code(1), corruption=parts.Masking(0.2), max_epochs=3, random_state=0)
+    >>> ae = Autoencoder(latent=parts.Deterministic(1), corruption=parts.Masking(0.2), max_epochs=3, random_state=0)
     >>> ae.fit_transform(load_iris().data).shape
     (150, 1)
     """

@@ -109,7 +109,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             decoder=MLP(()),
             likelihood=Categorical(),
             n_targets=n_classes,
-            missing="mask" if columns.allow_missing else "refused",
+            missing="mask" if columns.allow_missing else "error",
         )
 
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
