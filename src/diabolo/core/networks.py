@@ -66,7 +66,7 @@ class Network(Component, role="network"):
         """
 
     def reversed(self) -> Network:
-        """Return the network in reverse order: the default decoder of this encoder. Override it if the order matters."""
+        """Return the reversed network: the default decoder of this encoder. Override it if the order matters."""
         return self
 
     def rows_per_step(self, n_in: int) -> int:
