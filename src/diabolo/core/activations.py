@@ -1,4 +1,4 @@
-"""The element-wise functions between layers and on codes, by name."""
+"""Element-wise activation functions for layers and codes, by name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["ACTIVATIONS", "activate", "softplus"]
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
-    r"""log(1 + exp x), to the last place or two: max(x, 0) + 2·artanh(e / (2 + e)) with e = exp(−\|x\|) in (0, 1].
+    r"""Return log(1 + exp x), computed as max(x, 0) + 2·artanh(e / (2 + e)) with e = exp(−\|x\|) in (0, 1].
 
-    The argument of artanh is at most ⅓, so eight terms of its series are enough for 32 bits; it takes half the time of
-    a logarithm, and its derivative, the sigmoid, none of it.
+    The result is accurate to one or two units in the last place. The argument of artanh is at most ⅓, so that eight
+    terms of the series are enough for 32 bits. The series takes half the time of a logarithm; the derivative, the
+    sigmoid, does not need it.
 
     >>> softplus(jnp.array([-100.0, 0.0, 100.0])).tolist()
     [0.0, 0.6931..., 100.0]
@@ -53,5 +54,5 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def activate(name: str, x: Array) -> Array:
-    """The activation called ``name``, applied to ``x``."""
+    """Apply the activation called ``name`` to ``x``."""
     return ACTIVATIONS[name](x)

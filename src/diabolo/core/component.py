@@ -1,9 +1,9 @@
-"""What every replaceable part has in common: it is a value.
+"""The base class of every replaceable component, and the declaration of its hyper-parameters.
 
-A part is a frozen dataclass of hyper-parameters: hashable, comparable, JSON both ways, and a JAX pytree whose
-*numbers* are leaves. Structure (sizes, names, counts) decides which program is compiled; numbers (a noise level, a
-weight, a rate) are arguments of that program. Changing β or σ therefore compiles nothing, and a sweep over them is
-one `vmap`.
+A component is a frozen dataclass of hyper-parameters: hashable, comparable, convertible to and from JSON, and a JAX
+pytree whose *numbers* are leaves. Structure (sizes, names, counts) decides which program is compiled; numbers (a noise
+level, a weight, a rate) are arguments of that program. A change of β or σ therefore compiles nothing, and a sweep over
+their values is one `vmap`.
 """
 
 from __future__ import annotations
@@ -46,30 +46,30 @@ __all__ = [
 ]
 
 _REGISTRY: dict[str, type] = {}
-"""Every part, and every estimator of diabolo, by name."""
+"""All components, and all estimators of diabolo, by name."""
 
 T = TypeVar("T")
 
 
 def register(cls: type) -> None:
-    """Enter a class under its name, so that saved models find it.
+    """Register a class under its name, so that saved models find it.
 
     Raises
     ------
     InvalidPart
-        If another class has this name; the same one may be defined again.
+        If another class has this name. The same class may be defined again.
     """
     other = _REGISTRY.get(cls.__name__)
     if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
         raise InvalidPart(
-            f"There is already a class named {cls.__name__} (in {other.__module__}); "
-            "saved models find classes by name, so give this one another."
+            f"A class named {cls.__name__} already exists in {other.__module__}. "
+            "Saved models find classes by name: rename the new class."
         )
     _REGISTRY[cls.__name__] = cls
 
 
 class Registered(Mapping[str, type[T]]):
-    """The registered classes below a base class, by name: a view, which grows as classes are defined."""
+    """A view of the registered subclasses of a base class, by name. It grows as classes are defined."""
 
     def __init__(self, base: type[T]) -> None:
         self._base = base
@@ -94,7 +94,7 @@ class Registered(Mapping[str, type[T]]):
 
 @dataclass(frozen=True)
 class Interval:
-    """A range of numbers in mathematical notation: ``Interval("(0, 1]")``.
+    """A range of numbers in mathematical notation, for example ``Interval("(0, 1]")``.
 
     >>> 0.0 in Interval("(0, 1]"), 1.0 in Interval("(0, 1]")
     (False, True)
@@ -115,41 +115,41 @@ class Interval:
 
 
 def float_field(default: Any, within: str = "(-inf, inf)") -> Any:
-    """A field that holds a real number: a leaf of the part's pytree, never a reason to compile again.
+    """Declare a field for a real number: a leaf of the component's pytree, whose change needs no compilation.
 
-    It may also hold an array (what a part has learned from data, or a tracer), and None if that is the default.
+    The field may also hold an array (a value fitted to data, or a tracer), and None if None is the default.
     """
     return dataclasses.field(default=default, metadata={"number": True, "within": Interval(within)})
 
 
 _COUNTS = f"[1, {2**31 - 1}]"
-"""Beyond it, nothing that is counted fits in memory or ends."""
+"""The default range of counts. Larger counts fit in no memory, or take forever to run."""
 
 
 def int_field(default: int, within: str = _COUNTS) -> Any:
-    """A field that holds a whole number: structure, part of what is compiled."""
+    """Declare a field for a whole number. It is structure: a change compiles a new program."""
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
 def int_tuple_field(default: Any = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
-    """A field that holds whole numbers, as a tuple: any number of them, or ``length``. Required without a default."""
+    """Declare a field for a tuple of whole numbers, of any length or of ``length``. Required if it has no default."""
     return dataclasses.field(
         default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}
     )
 
 
 def choice_field(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
-    """A field that holds one of a few names."""
+    """Declare a field for one of a few names."""
     return dataclasses.field(default=default, metadata={"options": tuple(options)})
 
 
 def component_field(base: type[Component], default: Any) -> Any:
-    """A field that holds a part of the role that ``base`` opens."""
+    """Declare a field for one component of the role that ``base`` defines."""
     return dataclasses.field(default=default, metadata={"base": base})
 
 
 def component_tuple_field(base: type[Component], default: tuple[Any, ...] = ()) -> Any:
-    """A field that holds any number of parts of one role, as a tuple."""
+    """Declare a field for a tuple of any number of components of one role."""
     return dataclasses.field(default=default, metadata={"each": base})
 
 
@@ -162,12 +162,12 @@ def _is_real(value: Any) -> bool:
 
 
 def require_number(name: str, value: Any, within: str) -> None:
-    """Refuse what is no number of a range, given to a method.
+    """Check that a method's argument is a number within a range.
 
     Raises
     ------
     InvalidParameter
-        If it is none.
+        If ``value`` is not a number in ``within``.
     """
     if not _is_real(value) or value not in Interval(within):
         raise InvalidParameter(f"{name} must be a number in {within}; got {value!r}.")
@@ -178,7 +178,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
-    """NumPy's scalars as Python's, lists as tuples, whole numbers as real ones where a real one belongs."""
+    """Convert NumPy scalars to Python scalars, lists to tuples, and whole numbers to float in a float field."""
     if field.metadata.get("wholes") and isinstance(value, np.ndarray | list | tuple):
         return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
     if isinstance(value, np.generic):
@@ -210,7 +210,7 @@ def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
         raise InvalidPart(f"{where} must be a {meta['base'].__name__}; got {value!r}.")
     if "each" in meta:
         if not isinstance(value, tuple):
-            raise InvalidPart(f"{where} must be a tuple of parts; got {value!r}.")
+            raise InvalidPart(f"{where} must be a tuple of components; got {value!r}.")
         for i, item in enumerate(value):
             if not isinstance(item, meta["each"]):
                 raise InvalidPart(f"{where}[{i}] must be a {meta['each'].__name__}; got {item!r}.")
@@ -220,25 +220,25 @@ def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
 
 
 class _PartType(ABCMeta):
-    """The type of parts: refuses one that is made a dataclass that can be changed."""
+    """The metaclass of components. It rejects dataclasses that are not frozen."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if name == "__dataclass_params__" and not value.frozen:
             if _REGISTRY.get(cls.__name__) is cls:
                 del _REGISTRY[cls.__name__]
-            raise InvalidPart(f"{cls.__name__} can be changed once it is made. Write @dataclass(frozen=True) above it.")
+            raise InvalidPart(f"{cls.__name__} is not a frozen dataclass. Write @dataclass(frozen=True) above it.")
         super().__setattr__(name, value)
 
 
 @dataclass(frozen=True)
 class Component(metaclass=_PartType):
-    """Base of every replaceable part of the formula.
+    """The base class of every replaceable component of the formula.
 
-    ``class Corruption(Component, role="corruption")`` opens a role and is abstract; every class below it is a part, is
-    entered in one table (see `list_components`) and must be a frozen dataclass.
-    Fields annotated ``float`` are numbers; other fields are structure. `float_field`, `int_field`,
-    `int_tuple_field`, `choice_field`, `component_field`
-    and `component_tuple_field` declare what a field may hold, which is checked when the part is made.
+    ``class Corruption(Component, role="corruption")`` defines a role and is abstract. Every subclass of it is a
+    component, is registered by name (see `list_components`) and must be a frozen dataclass. Fields annotated ``float``
+    are numbers; other fields are structure. `float_field`, `int_field`, `int_tuple_field`, `choice_field`,
+    `component_field` and `component_tuple_field` declare the values that a field may hold. The values are checked when
+    the component is created.
     """
 
     role: ClassVar[str]
@@ -249,10 +249,14 @@ class Component(metaclass=_PartType):
             cls.role = role
             return
         if not hasattr(cls, "role"):
-            raise InvalidPart(f"{cls.__name__} has no role: derive it from Corruption, Likelihood or another of them.")
+            raise InvalidPart(f"{cls.__name__} has no role. Derive it from a class with a role: Corruption, …")
         for former, now in former_names.HOOKS.items():
             if former in vars(cls) and now not in vars(cls) and hasattr(cls, now):
-                warnings.warn(f"{cls.__name__}.{former} is now called {now}. Rename it.", FutureWarning, stacklevel=2)
+                warnings.warn(
+                    f"{cls.__name__}.{former} is now named {now}. Rename it.",
+                    FutureWarning,
+                    stacklevel=2,
+                )
                 setattr(cls, now, vars(cls)[former])
         register(cls)
         give_plain_keys(cls)
@@ -263,8 +267,8 @@ class Component(metaclass=_PartType):
         for one in cls.__mro__:
             for name, kind in vars(one).get("__annotations__", {}).items() if issubclass(one, Component) else ():
                 if name not in fields and "ClassVar" not in str(kind):
-                    mend = "Write @dataclass(frozen=True) above it."
-                    raise InvalidPart(f"{one.__name__} declares {name!r}, but is no dataclass. {mend}")
+                    action = "Write @dataclass(frozen=True) above it."
+                    raise InvalidPart(f"{one.__name__} declares {name!r}, but is not a dataclass. {action}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -274,7 +278,10 @@ class Component(metaclass=_PartType):
             _check(type(self).__name__, field, value)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values; ``a__b`` reaches field ``b`` of the part in field ``a``, ``a__0__b`` of its first.
+        """Return a copy with other values.
+
+        ``a__b`` is field ``b`` of the component in field ``a``; ``a__0__b`` is field ``b`` of the first component in
+        the tuple ``a``.
 
         >>> from diabolo.core.corruptions import Masking
         >>> Masking(0.1).replace(p=0.5)
@@ -282,7 +289,7 @@ class Component(metaclass=_PartType):
         """
         names = {field.name for field in dataclasses.fields(self)}
         direct: dict[str, Any] = {}
-        for key in sorted(changes, key=lambda key: key.count("__")):  # a new part first, then its fields
+        for key in sorted(changes, key=lambda key: key.count("__")):  # a new component first, then its fields
             value = changes[key]
             name, _, rest = key.partition("__")
             if name not in names:
@@ -297,10 +304,10 @@ class Component(metaclass=_PartType):
             )
         return dataclasses.replace(self, **direct)
 
-    # scikit-learn's protocols, by name only: nested parameters are listed, and a value needs no copy.
+    # scikit-learn's protocols: nested parameters are listed, and an immutable value needs no copy.
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The hyper-parameters by name; with ``deep`` also those of parts within, as ``a__b``."""
+        """Return the hyper-parameters by name; with ``deep``, also those of nested components, as ``a__b``."""
         out: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = out[field.name] = getattr(self, field.name)
@@ -313,9 +320,9 @@ class Component(metaclass=_PartType):
 
 
 def inner_parameters(name: str, value: Any) -> dict[str, Any]:
-    """The parameters of a part in field ``a``, as ``a__b``, or of each of several parts, as ``a__0__b``."""
+    """Return the parameters of the component in field ``a`` as ``a__b``, or of a tuple of components as ``a__0__b``."""
     if isinstance(value, Component):
-        return {f"{name}__{inner}": its for inner, its in value.get_params().items()}
+        return {f"{name}__{inner}": inner_value for inner, inner_value in value.get_params().items()}
     if not isinstance(value, tuple | list) or not all(isinstance(one, Component) for one in value):
         return {}
     found: dict[str, Any] = {}
@@ -325,12 +332,14 @@ def inner_parameters(name: str, value: Any) -> dict[str, Any]:
 
 
 def with_parameter(where: str, holder: Any, path: str, value: Any) -> Any:
-    """A part, or a tuple of parts, in which one parameter is another: ``b`` of a part, ``0`` or ``0__b`` of several.
+    """Return a copy of a component, or of a tuple of components, with one parameter changed.
+
+    ``path`` is ``b`` in a component, and ``0`` or ``0__b`` in a tuple.
 
     Raises
     ------
     InvalidPart
-        If ``holder``, which is at ``where``, has no such parameter.
+        If ``holder``, whose name is ``where``, has no such parameter.
     """
     if isinstance(holder, Component):
         return holder.replace(**{path: value})
@@ -342,13 +351,13 @@ def with_parameter(where: str, holder: Any, path: str, value: Any) -> Any:
     raise InvalidPart(f"{where} is {holder!r}, which has no parameter {path!r}.")
 
 
-# -- keys of users' own parts -----------------------------------------------------------------------------------------
+# -- keys of users' own components ------------------------------------------------------------------------------------
 
 
 def give_plain_keys(cls: type) -> None:
-    """Have a user's own class get JAX's own kind of key, with the same bits, wherever a method of ours has a ``key``.
+    """Pass JAX's default kind of key, with the same bits, to the methods of a user's own class that take a ``key``.
 
-    Ours is a kind that compiles faster (see `diabolo.engine.prng`), but `jax.random.poisson` refuses it.
+    diabolo's keys are of a kind that compiles faster (see `diabolo.engine.prng`), but `jax.random.poisson` rejects it.
     """
     if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return
@@ -372,20 +381,20 @@ def _plain_key(value: Any) -> Any:
     return value
 
 
-# -- the table --------------------------------------------------------------------------------------------------------
+# -- the registry -----------------------------------------------------------------------------------------------------
 
 
 def list_components(role: str | None = None) -> dict[str, type[Component]]:
-    """Every part that has been imported, by name; one role's only, where one is given.
+    """Return all imported components by name, or only those of one role.
 
     >>> import diabolo.core.corruptions
-    >>> "Masking" in registered("corruption")
+    >>> "Masking" in list_components("corruption")
     True
     """
     return {name: cls for name, cls in Registered(Component).items() if role in (None, cls.role)}
 
 
-# -- a part is a pytree -----------------------------------------------------------------------------------------------
+# -- components as pytrees --------------------------------------------------------------------------------------------
 
 
 def _is_branch(field: dataclasses.Field[Any], value: Any) -> bool:
@@ -418,7 +427,7 @@ def _flatten_with_keys(part: Component) -> tuple[tuple[tuple[Any, Any], ...], An
 
 
 def _unflatten(cls: type[Component], aux: Any, children: Iterator[Any]) -> Component:
-    # Not through __init__: the leaves may be tracers, arrays or placeholders, which no range check could read.
+    # Not through __init__: leaves may be tracers, arrays or placeholders, whose range cannot be checked.
     names, structure = aux
     part = object.__new__(cls)
     for name, value in (*zip(names, children, strict=True), *structure):
@@ -426,11 +435,11 @@ def _unflatten(cls: type[Component], aux: Any, children: Iterator[Any]) -> Compo
     return part
 
 
-# -- a part is JSON ---------------------------------------------------------------------------------------------------
+# -- components as JSON -----------------------------------------------------------------------------------------------
 
 
 def to_json(value: Any) -> Any:
-    """A part, or a tuple or plain value that may hold parts, as JSON.
+    """Convert a component, a tuple or a plain value to JSON; tuples may hold components.
 
     >>> from diabolo.core.corruptions import Masking
     >>> to_json(Masking(0.25))
@@ -445,27 +454,27 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, known: Mapping[str, type] | None = None) -> Any:
-    """The inverse of `to_json`; lists come back as tuples.
+    """Convert JSON back to a value: the inverse of `to_json`. Lists become tuples.
 
     Parameters
     ----------
     value : JSON
     known : mapping of str to type, default=None
-        The parts that may be made, by name; None: all that have been imported.
+        The components that may be created, by name. None: all imported components.
 
     Raises
     ------
     UnknownPart
-        If a part is named that is not among them.
+        If the JSON names a component that is not in ``known``.
     InvalidPart
-        If it has no such parameter, or not with this value.
+        If a component has no parameter of a given name, or rejects its value.
     """
     if isinstance(value, dict) and "part" in value:
         parts, name = Registered(Component) if known is None else known, value["part"]
         cls = parts.get(name) if isinstance(name, str) else None
         if cls is None or not issubclass(cls, Component):
-            mend = "Import the module that defines it" if known is None else "Give its class: load(path, classes=[...])"
-            raise UnknownPart(f"There is no part named {name!r}. {suggest(name, parts)} Is it your own? {mend}.")
+            own = "import the module that defines it" if known is None else "pass its class: load(path, classes=[...])"
+            raise UnknownPart(f"No component is named {name!r}. {suggest(name, parts)} If it is your own, {own}.")
         given = {name: from_json(inner, known) for name, inner in value.items() if name != "part"}
         fields = [field.name for field in dataclasses.fields(cls)]
         for name in given:

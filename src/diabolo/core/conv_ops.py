@@ -1,21 +1,21 @@
 r"""Strided convolutions of images and their adjoints, with gradients that stay fast inside a compiled loop.
 
-Images are (n, H, W, C) and kernels (kh, kw, C, O). The padding is "same": an image of height H becomes ⌈H/s⌉ high. With
-Σ over kernel positions (i, j), one trilinear form says it all,
+Images are (n, H, W, C) and kernels (kh, kw, C, O). The padding is "same": an image of height H becomes ⌈H/s⌉ high. All
+operations derive from one trilinear form, with Σ over all indices and (i, j) the position within the kernel:
 
     T(x, K, y) = Σ  y[n, p, q, o] · K[i, j, c, o] · x[n, s·p + i − top, s·q + j − left, c]
 
-`convolve` is ∂T/∂y, `convolve_transposed` ∂T/∂x, and the gradient of either by K is ∂T/∂K. They are each other's
-derivatives, and so closed under differentiation at every order (backwards; `custom_vjp` has no forward mode). Each is
-computed in one of two ways:
+`convolve` is ∂T/∂y, `convolve_transposed` is ∂T/∂x, and the gradient of either with respect to K is ∂T/∂K. The three
+operations are derivatives of each other, so that they are closed under reverse-mode differentiation of every order
+(`custom_vjp` has no forward mode). Each operation is computed in one of two ways:
 
-- **By blocks**, where each side of the kernel is once or twice the stride: the image is cut into s×s blocks, a position
-  sees at most 2×2 of them, and all three are products of matrices. Nothing is multiplied by the zeros of a dilated
-  convolution, and what is unfolded is at most four times the image or the positions, whichever is smaller.
-- **By convolutions**, else, all in plain NHWC and HWIO order: within a loop XLA's CPU backend is many times slower for
-  the permuted orders that automatic differentiation makes (https://github.com/jax-ml/jax/issues/12868).
+- **By blocks**, if each side of the kernel is once or twice the stride: the image is split into s×s blocks, a position
+  reads at most 2×2 blocks, and all three operations are matrix products. They skip the zeros of a dilated convolution,
+  and the unfolded array is at most four times the image or the positions, whichever is smaller.
+- **By convolutions**, otherwise, all in plain NHWC and HWIO order: inside a loop, XLA's CPU backend is many times
+  slower for the permuted orders that automatic differentiation produces (https://github.com/jax-ml/jax/issues/12868).
 
-Both are for processors alone: elsewhere a convolution is one of JAX's, with JAX's own derivatives.
+Both ways are for CPUs only. On other devices, a convolution is JAX's own, with JAX's derivatives.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _ORDER = ("NHWC", "HWIO", "NHWC")
 
 
 def strided(size: int, stride: int) -> int:
-    """⌈size / stride⌉: how many positions a kernel takes along an image's side."""
+    """Return ⌈size / stride⌉, the number of kernel positions along one side of an image."""
     return -(-size // stride)
 
 
 def convolve(
     x: Float[Array, "n height width c"], kernel: Float[Array, "kh kw c o"], stride: int
 ) -> Float[Array, "n h w o"]:
-    """The convolution (not flipped, as networks have it) of images, (n, H, W, C) → (n, ⌈H/s⌉, ⌈W/s⌉, O).
+    """Return the convolution of images with an unflipped kernel, (n, H, W, C) → (n, ⌈H/s⌉, ⌈W/s⌉, O).
 
     >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0]
     Array([[9., 6.],
@@ -52,7 +52,9 @@ def convolve(
 def convolve_transposed(
     y: Float[Array, "n h w o"], kernel: Float[Array, "kh kw c o"], stride: int, shape: tuple[int, int]
 ) -> Float[Array, "n height width c"]:
-    """Its adjoint, (n, ⌈H/s⌉, ⌈W/s⌉, O) → (n, H, W, C), with ``shape`` = (H, W): ⟨x ∗ K, y⟩ = ⟨x, K ∗ᵀ y⟩.
+    """Return the adjoint of `convolve`, (n, ⌈H/s⌉, ⌈W/s⌉, O) → (n, H, W, C), with ``shape`` = (H, W).
+
+    ⟨x ∗ K, y⟩ = ⟨x, K ∗ᵀ y⟩.
 
     >>> convolve_transposed(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)), 2, (4, 4))[0, :, :, 0]
     Array([[1., 1., 2., 1.],
@@ -64,21 +66,21 @@ def convolve_transposed(
 
 
 def _is_cpu() -> bool:
-    """Whether programs run on a processor: accelerators are fast at what automatic differentiation makes."""
+    """Return whether programs run on a CPU. Accelerators are fast with JAX's own derivatives."""
     return jax.default_backend() == "cpu"
 
 
 def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an image's side, the odd one after."""
+    """Return the zeros before and after one side of an image; an odd zero is after."""
     total = max((strided(size, stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 # -- by blocks --------------------------------------------------------------------------------------------------------
 #
-# A position sees kh/s × kw/s blocks, and a block is seen from as many positions. Whichever is narrower, a block (s²·C
-# numbers) or a position (O numbers), is unfolded, that is repeated for all that meet it there; then each of the three
-# derivatives is one product with it, or the folding up of one.
+# A position reads kh/s × kw/s blocks, and a block is read from as many positions. The narrower one, a block (s²·C
+# numbers) or a position (O numbers), is unfolded, that is, repeated for each pair of block and position. Each of the
+# three derivatives is then one product with the unfolded array, or the folded result of one.
 
 
 def _is_blocks(kernel: tuple[int, ...], stride: int) -> bool:
@@ -90,9 +92,9 @@ def _convolve_blocks(x: Array, kernel: Array, s: int) -> Array:
     if s * s * c <= o:
         return product(_patches(x, kernel.shape, s), matrix.reshape(-1, o))
     a, b = kh // s, kw // s
-    seen = product(_blocks(x, kernel.shape, s), matrix.transpose(1, 0, 2).reshape(s * s * c, -1))
+    products = product(_blocks(x, kernel.shape, s), matrix.transpose(1, 0, 2).reshape(s * s * c, -1))
     h, w = strided(x.shape[1], s), strided(x.shape[2], s)
-    parts = [seen[:, i : i + h, j : j + w, (i * b + j) * o :][..., :o] for i in range(a) for j in range(b)]
+    parts = [products[:, i : i + h, j : j + w, (i * b + j) * o :][..., :o] for i in range(a) for j in range(b)]
     return sum(parts[1:], parts[0])
 
 
@@ -119,13 +121,13 @@ def _correlate_blocks(x: Array, y: Array, s: int, kernel: tuple[int, int]) -> Ar
 
 
 def _matrix(kernel: Float[Array, "kh kw c o"], s: int) -> Float[Array, "seen block o"]:
-    """For each block that a position sees, line by line, the kernel's numbers."""
+    """Return the kernel's numbers for each block that a position reads, line by line."""
     kh, kw, c, o = kernel.shape
     return kernel.reshape(kh // s, s, kw // s, s, c, o).swapaxes(1, 2).reshape(-1, s * s * c, o)
 
 
 def _blocks(x: Float[Array, "n height width c"], kernel: tuple[int, ...], s: int) -> Float[Array, "n H W block"]:
-    """All that positions see, with zeros at the edges: one block more than positions on each side, or as many."""
+    """Return all blocks that positions read, with zeros at the edges: as many as positions per side, or one more."""
     n, height, width, c = x.shape
     x = jnp.pad(x, ((0, 0), _padding(height, kernel[0], s), _padding(width, kernel[1], s), (0, 0)))
     blocks = x.reshape(n, x.shape[1] // s, s, x.shape[2] // s, s, c).swapaxes(2, 3)
@@ -133,19 +135,19 @@ def _blocks(x: Float[Array, "n height width c"], kernel: tuple[int, ...], s: int
 
 
 def _patches(x: Float[Array, "n height width c"], kernel: tuple[int, ...], s: int) -> Float[Array, "n h w size"]:
-    """For each position the blocks that it sees, one after another."""
+    """Return the blocks that each position reads, concatenated."""
     blocks, a, b = _blocks(x, kernel, s), kernel[0] // s, kernel[1] // s
     h, w = blocks.shape[1] - a + 1, blocks.shape[2] - b + 1
     return jnp.concatenate([blocks[:, i : i + h, j : j + w] for i in range(a) for j in range(b)], axis=-1)
 
 
 def _views(y: Float[Array, "n h w o"], kernel: tuple[int, ...], s: int) -> Float[Array, "n H W size"]:
-    """For each block the positions that see it, one after another, zeros where there are none."""
+    """Return the positions that read each block, concatenated; zeros stand for positions outside the image."""
     a, b = kernel[0] // s, kernel[1] // s
     h, w = y.shape[1] + a - 1, y.shape[2] + b - 1
     y = jnp.pad(y, ((0, 0), (a - 1, a - 1), (b - 1, b - 1), (0, 0)))
-    seen = [y[:, i : i + h, j : j + w] for i in reversed(range(a)) for j in reversed(range(b))]
-    return jnp.concatenate(seen, axis=-1)
+    views = [y[:, i : i + h, j : j + w] for i in reversed(range(a)) for j in reversed(range(b))]
+    return jnp.concatenate(views, axis=-1)
 
 
 def _flat(x: Float[Array, "... a"]) -> Float[Array, "rows a"]:
@@ -153,7 +155,7 @@ def _flat(x: Float[Array, "... a"]) -> Float[Array, "rows a"]:
 
 
 def product(x: Float[Array, "*batch a"], matrix: Float[Array, "a b"]) -> Float[Array, "*batch b"]:
-    """x·matrix as one product of two matrices: one over several axes has a gradient that transposes whole batches."""
+    """Return x·matrix as a product of two matrices; the gradient over more axes would transpose whole batches."""
     return (_flat(x) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
 
@@ -162,7 +164,7 @@ def product(x: Float[Array, "*batch a"], matrix: Float[Array, "a b"]) -> Float[A
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x: Array, kernel: Array, stride: int) -> Array:
-    """∂T/∂y."""
+    """Return ∂T/∂y."""
     if _is_blocks(kernel.shape, stride):
         return _convolve_blocks(x, kernel, stride)
     return _convolve_direct(x, kernel, stride)
@@ -175,7 +177,7 @@ def _convolve_direct(x: Array, kernel: Array, stride: int) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _spread(y: Array, kernel: Array, stride: int, shape: tuple[int, int]) -> Array:
-    """∂T/∂x: the kernel turned round, over positions that lie a stride apart."""
+    """Return ∂T/∂x: the flipped kernel, applied to positions that are one stride apart."""
     if _is_blocks(kernel.shape, stride):
         return _spread_blocks(y, kernel, stride, shape)
     return _spread_direct(y, kernel, stride, shape)
@@ -192,7 +194,7 @@ def _spread_direct(y: Array, kernel: Array, stride: int, shape: tuple[int, int])
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _correlate(x: Array, y: Array, stride: int, kernel: tuple[int, int]) -> Array:
-    """∂T/∂K: x's channels in the place of rows, and rows in the place of channels."""
+    """Return ∂T/∂K: a convolution in which the channels of x act as rows, and the rows as channels."""
     if _is_blocks(kernel, stride):
         return _correlate_blocks(x, y, stride, kernel)
     padding = []
@@ -213,18 +215,18 @@ def _correlate(x: Array, y: Array, stride: int, kernel: tuple[int, int]) -> Arra
 _Pair = tuple[Array, Array]
 
 
-def _convolve_backwards(stride: int, seen: _Pair, dy: Array) -> _Pair:
-    x, kernel = seen
+def _convolve_backwards(stride: int, saved: _Pair, dy: Array) -> _Pair:
+    x, kernel = saved
     return _spread(dy, kernel, stride, x.shape[1:3]), _correlate(x, dy, stride, kernel.shape[:2])
 
 
-def _spread_backwards(stride: int, shape: tuple[int, int], seen: _Pair, dx: Array) -> _Pair:
-    y, kernel = seen
+def _spread_backwards(stride: int, shape: tuple[int, int], saved: _Pair, dx: Array) -> _Pair:
+    y, kernel = saved
     return _convolve(dx, kernel, stride), _correlate(dx, y, stride, kernel.shape[:2])
 
 
-def _correlate_backwards(stride: int, kernel: tuple[int, int], seen: _Pair, dk: Array) -> _Pair:
-    x, y = seen
+def _correlate_backwards(stride: int, kernel: tuple[int, int], saved: _Pair, dk: Array) -> _Pair:
+    x, y = saved
     return _spread(y, dk, stride, x.shape[1:3]), _convolve(x, dk, stride)
 
 

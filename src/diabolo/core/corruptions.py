@@ -1,7 +1,7 @@
-r"""x̃ = g(x | θ): what is done to a row before the encoder sees it. The target stays the clean x.
+r"""Corruptions x̃ = g(x | θ), applied to rows before the encoder reads them. The target stays the clean x.
 
-Every corruption maps (n, d) to (n, d). It acts during training only; `transform`, `reconstruct` and `score_samples`
-never corrupt. Levels are in the units the network sees, that is after the estimator's scaling.
+Every corruption maps (n, d) to (n, d). It acts during training only: `transform`, `reconstruct` and `score_samples`
+never corrupt rows. Levels are in the units that the network reads, that is, after the estimator's scaling.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ Bound = Float[Array, " d"]
 
 
 class Corruption(Component, role="corruption"):
-    """A random map of rows to rows."""
+    """A random map from rows to rows."""
 
     @property
     def produces_missing(self) -> bool:
-        """Whether it makes cells missing, NaN; the encoder is then told which are."""
+        """Whether the corruption sets cells to missing (NaN); the encoder then reads a mask of the missing cells."""
         return False
 
     @abstractmethod
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
-        """Corrupt a batch, (n, d) → (n, d)."""
+        """Corrupt a batch of rows, (n, d) → (n, d)."""
 
     def fit_bounds(self, low: Bound, high: Bound) -> Self:
-        """A copy that has learned what it needs from the training data's bounds per feature, each (d,)."""
+        """Return a copy fitted to the training data's bounds: minimum and maximum of each feature, each (d,)."""
         return self
 
     def scale_level(self, factor: float) -> Corruption | None:
-        """The same with its level multiplied, a share at most by what makes it 1; None, if it has no level."""
+        """Return a copy with its level multiplied by ``factor`` (a probability: at most 1); None if it has no level."""
         return None
 
 
 @dataclass(frozen=True)
 class NoCorruption(Corruption):
-    """x̃ = x."""
+    """No corruption: x̃ = x."""
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         return x
@@ -63,14 +63,14 @@ class NoCorruption(Corruption):
 
 @dataclass(frozen=True)
 class GaussianNoise(Corruption):
-    r"""x̃ = x + ε, ε ~ N(0, σ²).
+    r"""Additive Gaussian noise: x̃ = x + ε, ε ~ N(0, σ²).
 
     Parameters
     ----------
     sigma : float in [0, inf), default=0.3
-        σ, the noise's standard deviation, in scaled units.
+        σ, the standard deviation of the noise, in scaled units.
     features : {"all", "varying"}, default="all"
-        "varying": features that are constant in the training data stay as they are.
+        "all": add noise to every feature. "varying": leave features that are constant in the training data unchanged.
 
     References
     ----------
@@ -97,14 +97,14 @@ class GaussianNoise(Corruption):
 
 @dataclass(frozen=True)
 class SaltAndPepper(Corruption):
-    r"""x̃ = x with probability 1 − p, v_min with p/2, v_max with p/2, cell by cell.
+    r"""Salt-and-pepper noise: each cell is x with probability 1 − p, v_min with p/2, v_max with p/2.
 
     Parameters
     ----------
     p : float in [0, 1], default=0.3
-        The share of cells that are replaced.
+        The probability that a cell is replaced.
     low, high : float or None, default=None
-        v_min and v_max. None: each feature's own minimum and maximum in the training data.
+        v_min and v_max, in scaled units. None: each feature's minimum and maximum in the training data.
 
     References
     ----------
@@ -122,7 +122,7 @@ class SaltAndPepper(Corruption):
 
     def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
         if self.low is None or self.high is None:
-            raise InvalidPart("SaltAndPepper has no bounds yet: give low and high, or call bind(low, high) first.")
+            raise InvalidPart("SaltAndPepper has no bounds. Set low and high, or call fit_bounds(low, high) first.")
         u = jax.random.uniform(key, x.shape, x.dtype)
         return jnp.where(u < self.p / 2, self.low, jnp.where(u < self.p, self.high, x))
 
@@ -135,12 +135,12 @@ class SaltAndPepper(Corruption):
 
 @dataclass(frozen=True)
 class Masking(Corruption):
-    r"""x̃ = x · m, m ~ Bernoulli(1 − p), cell by cell.
+    r"""Masking noise: x̃ = x · m, m ~ Bernoulli(1 − p) for each cell.
 
     Parameters
     ----------
     p : float in [0, 1], default=0.3
-        The share of cells set to 0: black in an image, the column's mean in standardised data.
+        The probability that a cell is set to 0: black in an image, the column's mean in standardised data.
 
     References
     ----------
@@ -163,24 +163,24 @@ class Masking(Corruption):
 
 @dataclass(frozen=True)
 class MaskCells(Corruption):
-    r"""x̃ = x where m = 1, and not known where m = 0, m ~ Bernoulli(1 − p), cell by cell.
+    r"""Random missing cells: x̃ = x where m = 1, missing (NaN) where m = 0, m ~ Bernoulli(1 − p) for each cell.
 
-    Unlike `Masking`, the encoder is told which cells are hidden. The likelihood is asked about them all the same, so
-    that the network learns each cell from any of the others: a model that fills missing cells, also of rows that have
-    none while it is fitted.
+    Unlike `Masking`, the encoder also reads the mask of missing cells. The masked cells stay targets of the likelihood,
+    so that the network learns to predict each cell from any subset of the others. The fitted model can therefore impute
+    missing cells, even if the training rows have none.
 
     Parameters
     ----------
     p : float in [0, 1], default=0.3
-        The share of cells that are hidden.
+        The probability that a cell is set to missing.
 
     References
     ----------
-    Vincent et al. (2008), section 2.3; the flags beside the row: Nazábal et al. (2020), section 3.1.
+    Vincent et al. (2008), section 2.3; for the mask as further inputs: Nazábal et al. (2020), section 3.1.
 
     Examples
     --------
-    >>> Missing(1.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    >>> MaskCells(1.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
     [[nan, nan]]
     """
 
@@ -199,7 +199,7 @@ class MaskCells(Corruption):
 
 @dataclass(frozen=True)
 class Chain(Corruption):
-    """Several corruptions, one after another, each with a key of its own.
+    """Several corruptions applied in sequence, each with its own random key.
 
     Examples
     --------
@@ -222,21 +222,26 @@ class Chain(Corruption):
         return self.replace(steps=tuple(step.fit_bounds(low, high) for step in self.steps))
 
     def scale_level(self, factor: float) -> Corruption | None:
-        return self.replace(steps=_all_times(self.steps, factor))
+        return self.replace(steps=_scale_levels(self.steps, factor))
 
 
 @dataclass(frozen=True)
 class RandomChoice(Corruption):
-    """For each row one of several corruptions, each as likely as the others: for a denoiser that is told no level.
+    """One of several corruptions, drawn uniformly for each row: for a denoiser that must handle an unknown level.
 
     Parameters
     ----------
     options : tuple of Corruption
-        At least one.
+        The corruptions to choose from; at least one.
+
+    Raises
+    ------
+    InvalidPart
+        If ``options`` is empty.
 
     Examples
     --------
-    >>> OneOf((Masking(1.0), SaltAndPepper(1.0, 1.0, 1.0)))(jax.random.key(0), jnp.full((3, 2), 5.0)).tolist()
+    >>> RandomChoice((Masking(1.0), SaltAndPepper(1.0, 1.0, 1.0)))(jax.random.key(0), jnp.full((3, 2), 5.0)).tolist()
     [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
     """
 
@@ -245,7 +250,7 @@ class RandomChoice(Corruption):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.options:
-            raise InvalidPart("OneOf.options must hold at least one Corruption; got none.")
+            raise InvalidPart("RandomChoice.options is empty. Give at least one Corruption.")
 
     @property
     def produces_missing(self) -> bool:
@@ -262,8 +267,8 @@ class RandomChoice(Corruption):
         return self.replace(options=tuple(option.fit_bounds(low, high) for option in self.options))
 
     def scale_level(self, factor: float) -> Corruption | None:
-        return self.replace(options=_all_times(self.options, factor))
+        return self.replace(options=_scale_levels(self.options, factor))
 
 
-def _all_times(some: tuple[Corruption, ...], factor: float) -> tuple[Corruption, ...]:
-    return tuple(one.scale_level(factor) or one for one in some)
+def _scale_levels(corruptions: tuple[Corruption, ...], factor: float) -> tuple[Corruption, ...]:
+    return tuple(corruption.scale_level(factor) or corruption for corruption in corruptions)

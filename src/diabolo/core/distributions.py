@@ -1,7 +1,7 @@
-r"""Densities, once: what the likelihood, the posterior and the prior are all made of.
+r"""Distributions, which likelihoods, posteriors and priors return.
 
-Shapes: ``...`` any leading axes (samples, rows), ``d`` the last axis (features or latent coordinates). `log_prob` is
-elementwise, in nats; whoever needs a row's density sums the last axis. Nothing here is clamped.
+Shapes: ``...`` stands for any leading axes (samples, rows), ``d`` for the last axis (features or latent coordinates).
+`log_prob` is elementwise, in nats; the log-density of a row is the sum over the last axis. No value is clamped.
 """
 
 from __future__ import annotations
@@ -47,27 +47,29 @@ class Distribution(eqx.Module):
     @property
     @abstractmethod
     def mean(self) -> Float[Array, "*batch d"]:
-        """E[x]."""
+        """The mean E[x]."""
 
     @abstractmethod
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """log p(x), elementwise, in nats."""
+        """Return log p(x), elementwise, in nats."""
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """2·(max log p(x) − log p(x)), elementwise, the maximum over distributions of this kind by their mean.
+        """Return the deviance 2·(max log p(x) − log p(x)), elementwise; the maximum is over the mean.
 
-        (x − mean)², unless refined. It is 0 where the mean is x, and never negative: how far off the mean is, in one
-        measure for every kind of column (McCullagh & Nelder 1989, section 2.3).
+        By default: (x − mean)². The deviance is 0 where the mean is x, and never negative. It measures the distance
+        between x and the mean, in one unit for every kind of column (McCullagh & Nelder 1989, section 2.3).
         """
         return jnp.square(x - self.mean)
 
     @abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-        """Draws of shape ``shape + batch shape``; reparameterised where the distribution allows it."""
+        """Draw samples of shape ``shape + batch shape``, reparameterised if the distribution allows it."""
 
 
 class Normal(Distribution):
-    r"""N(mean, scale²). ``sample`` is mean + scale ⊙ ε with ε ~ N(0, 1) (Kingma & Welling 2014, eq. 4).
+    r"""A normal distribution N(mean, scale²).
+
+    ``sample`` returns mean + scale ⊙ ε with ε ~ N(0, 1) (Kingma & Welling 2014, eq. 4).
 
     >>> float(Normal(jnp.zeros(1), jnp.ones(1)).log_prob(jnp.zeros(1))[0])  # -½ log 2π
     -0.9189...
@@ -75,7 +77,7 @@ class Normal(Distribution):
 
     loc: Float[Array, "*batch d"]
     scale: Float[Array, "..."]
-    """Broadcast against ``loc``: a number, one per coordinate, or one for each row and coordinate."""
+    """The standard deviation: one number, one per coordinate, or one per element of ``loc`` (broadcast)."""
 
     @property
     def mean(self) -> Float[Array, "*batch d"]:
@@ -92,7 +94,7 @@ class Normal(Distribution):
 
 
 _ROUNDING = 1e-5
-"""How far 32-bit numbers, once scaled, may lie outside of the values that a distribution has."""
+"""How far scaled 32-bit numbers may lie outside the support of a distribution."""
 
 
 def _in_unit_interval(x: Float[Array, "..."]) -> Bool[Array, "..."]:
@@ -104,10 +106,10 @@ def _is_count(x: Float[Array, "..."]) -> Bool[Array, "..."]:
 
 
 class Bernoulli(Distribution):
-    r"""Bernoulli(sigmoid(logits)); log p(x) = x·logits − softplus(logits).
+    r"""A Bernoulli distribution with mean sigmoid(logits); log p(x) = x·logits − softplus(logits).
 
-    For grey values in (0, 1) this is the usual cross-entropy; it is a normalised density on {0, 1} only. Outside of
-    [0, 1] log p(x) is −∞.
+    For grey values in (0, 1), −log p is the usual cross-entropy. p is normalised on {0, 1} only. Outside [0, 1],
+    log p(x) is −∞.
 
     >>> float(Bernoulli(jnp.zeros(1)).log_prob(jnp.ones(1))[0])  # log ½
     -0.6931...
@@ -133,10 +135,10 @@ class Bernoulli(Distribution):
 
 
 class Categorical(Distribution):
-    r"""One of d classes, written as a row of d numbers of which one is 1: log p(x) = Σ xᵢ · log softmax(logits)ᵢ.
+    r"""A categorical distribution over one-hot rows of d numbers: log p(x) = Σ xᵢ · log softmax(logits)ᵢ.
 
-    `log_prob` gives the sum's terms; the d numbers are one variable, so no term is a density by itself. For rows of
-    shares that sum to 1 it is the usual cross-entropy.
+    `log_prob` returns the terms of the sum. The d numbers are one variable, so that a single term is not a density. For
+    rows of proportions that sum to 1, −log p is the usual cross-entropy.
 
     >>> float(Categorical(jnp.zeros(2)).log_prob(jnp.array([0.0, 1.0])).sum())  # log ½
     -0.6931...
@@ -159,12 +161,12 @@ class Categorical(Distribution):
         return jax.nn.one_hot(drawn, self.logits.shape[-1], dtype=self.logits.dtype)
 
 
-_MOST_LOG_MEAN = 85.0
-"""e to this power is a number of 32 bits still, and so are its products with what counts may be."""
+_MAX_LOG_MEAN = 85.0
+"""The largest log-mean: e to this power, and its product with any count, are finite 32-bit numbers."""
 
 
 def _beyond_linear(t: Float[Array, "..."]) -> Float[Array, "..."]:
-    """t − log(1 + t) ≥ 0, by its series where the two cancel."""
+    """Return t − log(1 + t) ≥ 0, by its series where the two terms cancel."""
     series = jnp.zeros_like(t)
     for n in range(12, 1, -1):
         series = (-1) ** n / n + t * series
@@ -173,10 +175,11 @@ def _beyond_linear(t: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 class NegativeBinomial(Distribution):
-    r"""Whole numbers 0, 1, 2, … of mean m and variance m + m²/r: a Poisson whose rate is itself drawn from a gamma.
+    r"""A negative binomial distribution on 0, 1, 2, … with mean m and variance m + m²/r.
 
-    log p(x) = log Γ(x + r) − log Γ(r) − log x! + r · log(r/(r + m)) + x · log(m/(r + m)); for r → ∞ a Poisson
-    (Cameron & Trivedi 2013, section 3.3, "NB2"). For numbers that are no counts it is −∞.
+    It is a Poisson distribution whose rate is drawn from a gamma distribution. For r → ∞ it is a Poisson distribution.
+    log p(x) = log Γ(x + r) − log Γ(r) − log x! + r · log(r/(r + m)) + x · log(m/(r + m))
+    (Cameron & Trivedi 2013, section 3.3, "NB2"). For numbers that are not counts, log p(x) is −∞.
 
     >>> float(NegativeBinomial(jnp.zeros(1), jnp.ones(1)).log_prob(jnp.zeros(1))[0])  # m = r = 1: log ½
     -0.6931...
@@ -184,24 +187,24 @@ class NegativeBinomial(Distribution):
 
     log_mean: Float[Array, "*batch d"]
     concentration: Float[Array, "..."]
-    """r; broadcast against ``log_mean``."""
+    """The concentration r, broadcast against ``log_mean``."""
 
     @property
     def mean(self) -> Float[Array, "*batch d"]:
         return jnp.exp(self.log_mean)
 
     def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        # Written so that large counts do not cancel: Γ by the beta function, and both logarithms as softplus.
+        # Stable for large counts, without cancellation: Γ by the beta function, and both logarithms as softplus.
         r, log_odds = self.concentration, self.log_mean - jnp.log(self.concentration)
         count = jnp.maximum(x, 0)
         ways = -betaln(r, count + 1) - jnp.log(count + r)
         return jnp.where(_is_count(x), ways - r * softplus(log_odds) - count * softplus(-log_odds), -jnp.inf)
 
     def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        # 2·(x·log(x/m) − (x + r)·log((x + r)/(m + r))), whose two terms cancel where counts are large. With
-        # u = (m − x)/(x + r) and s = (m − x)·r/(x·(m + r)) it is 2·(r·log(1 + u) − x·log(1 + s)), and near u = 0 the
-        # linear terms of both logarithms are left out of them: see `_beyond_linear`.
-        r, log_m = self.concentration, jnp.minimum(self.log_mean, _MOST_LOG_MEAN)
+        # The deviance is 2·(x·log(x/m) − (x + r)·log((x + r)/(m + r))), whose two terms cancel for large counts. With
+        # u = (m − x)/(x + r) and s = (m − x)·r/(x·(m + r)) it is 2·(r·log(1 + u) − x·log(1 + s)). Near u = 0 the linear
+        # terms of both logarithms are computed separately: see `_beyond_linear`.
+        r, log_m = self.concentration, jnp.minimum(self.log_mean, _MAX_LOG_MEAN)
         m, known = jnp.exp(log_m), jnp.where(x > 0, x, 1)
         u, share = (m - x) / (x + r), r / (m + r)
         s = share * ((m - x) / known)
@@ -218,12 +221,12 @@ class NegativeBinomial(Distribution):
         of_rate, of_count = jax.random.split(key)
         r = jnp.broadcast_to(self.concentration, shape + jnp.shape(self.log_mean))
         rate = jax.random.gamma(of_rate, r) * jnp.exp(self.log_mean - jnp.log(r))
-        plain = jax.random.wrap_key_data(jax.random.key_data(of_count), impl="threefry2x32")  # all that `poisson` knows
+        plain = jax.random.wrap_key_data(jax.random.key_data(of_count), impl="threefry2x32")  # `poisson` needs it
         return jax.random.poisson(plain, rate).astype(self.log_mean.dtype)
 
 
 class Dirac(Distribution):
-    """All mass at one point: what a deterministic code is, seen as a posterior."""
+    """A distribution with all its mass at one point: the posterior of a deterministic code."""
 
     value: Float[Array, "*batch d"]
 
@@ -239,12 +242,12 @@ class Dirac(Distribution):
 
 
 def split_columns(x: Shaped[Array, "..."], widths: Sequence[int]) -> list[Shaped[Array, "..."]]:
-    """Blocks of so many coordinates, from the last axis."""
+    """Split the last axis into blocks of the given widths."""
     return jnp.split(x, np.cumsum(widths)[:-1].tolist(), axis=-1)
 
 
 class Joint(Distribution):
-    """Independent blocks of coordinates, side by side on the last axis.
+    """A product of independent distributions, one per block of coordinates on the last axis.
 
     >>> Joint((Bernoulli(jnp.zeros(1)), Normal(jnp.zeros(2), jnp.ones(2)))).mean.tolist()
     [0.5, 0.0, 0.0]
@@ -270,10 +273,10 @@ class Joint(Distribution):
 
 
 def kl_divergence(q: Distribution, p: Distribution, z: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""KL(q‖p) per coordinate, in nats: the closed form where there is one, else log q(z) − log p(z) at draws z ~ q.
+    r"""Return KL(q‖p) per coordinate, in nats: in closed form, or as log q(z) − log p(z) at samples z ~ q.
 
-    For two normals: log(σ_p/σ_q) + (σ_q² + (μ_q − μ_p)²) / (2σ_p²) − ½ (Kingma & Welling 2014, appendix B).
-    The Monte Carlo form keeps the leading sample axis of ``z``.
+    The closed form, used for two normals, is log(σ_p/σ_q) + (σ_q² + (μ_q − μ_p)²) / (2σ_p²) − ½ (Kingma & Welling 2014,
+    appendix B). The sample form, used for all other pairs, keeps the leading sample axis of ``z``.
     """
     if isinstance(q, Normal) and isinstance(p, Normal):
         ratio = jnp.square(q.scale / p.scale)
@@ -282,7 +285,7 @@ def kl_divergence(q: Distribution, p: Distribution, z: Float[Array, "..."]) -> F
 
 
 def kl_bernoulli(rho: Float[Array, "..."], rho_hat: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""KL(ρ‖ρ̂) = ρ log(ρ/ρ̂) + (1−ρ) log((1−ρ)/(1−ρ̂)) between two Bernoulli means in (0, 1), in nats.
+    r"""Return KL(ρ‖ρ̂) = ρ log(ρ/ρ̂) + (1−ρ) log((1−ρ)/(1−ρ̂)) between two Bernoulli means in (0, 1), in nats.
 
     >>> float(kl_bernoulli(jnp.array(0.5), jnp.array(0.5)))
     0.0

@@ -1,4 +1,4 @@
-"""z: what the encoder's output means. A latent turns it into the posterior q(z | x)."""
+"""Latents: the map from the encoder's output to the posterior q(z | x) over codes z."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["Deterministic", "DiagonalGaussian", "Latent"]
 
 
 class Latent(Component, role="latent"):
-    """From the encoder's output (n, n_outputs) to a distribution over codes (n, n_latent)."""
+    """A map from the encoder's output, (n, n_outputs), to a distribution over codes, (n, n_latent)."""
 
     n_latent: int
     stochastic: ClassVar[bool]
-    """Whether q(z | x) has a density, so that there are an ELBO and samples."""
+    """Whether q(z | x) has a density. The ELBO and posterior samples need one."""
 
     @property
     @abstractmethod
     def n_outputs(self) -> int:
-        """How many numbers the encoder gives for each row."""
+        """Number of encoder outputs per row."""
 
     @property
     @abstractmethod
@@ -35,23 +35,23 @@ class Latent(Component, role="latent"):
 
     @abstractmethod
     def __call__(self, h: Float[Array, "n m"]) -> Distribution:
-        """q(z | x), a batch of n posteriors over n_latent coordinates."""
+        """Return q(z | x), a batch of n posteriors over n_latent coordinates."""
 
 
 @dataclass(frozen=True)
 class Deterministic(Latent):
-    """A deterministic code z = activation(h): all of the posterior's mass at one point.
+    """A deterministic code z = activation(h): a posterior with all its mass at one point.
 
     Parameters
     ----------
     n_latent : int, default=2
-        K, the number of coordinates; more than d for an overcomplete code.
+        K, the number of code coordinates; larger than d for an overcomplete code.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
-        "sigmoid" puts the code in (0, 1), where the KL sparsity penalty is defined.
+        Applied to the encoder's output. "sigmoid" maps the code to (0, 1), as the KL sparsity penalty requires.
 
     Examples
     --------
-    >>> Code(2)(jnp.ones((5, 2))).mean.shape
+    >>> Deterministic(2)(jnp.ones((5, 2))).mean.shape
     (5, 2)
     """
 
@@ -73,14 +73,14 @@ class Deterministic(Latent):
 
 @dataclass(frozen=True)
 class DiagonalGaussian(Latent):
-    r"""q(z | x) = N(μ(x), diag σ²(x)), so that z = μ + σ ⊙ ε with ε ~ N(0, I_K).
+    r"""A Gaussian posterior q(z | x) = N(μ(x), diag σ²(x)); samples are z = μ + σ ⊙ ε with ε ~ N(0, I_K).
 
-    The encoder gives 2K numbers: μ, and s with σ = softplus(s) + 1e-6, which neither overflows nor reaches 0.
+    The encoder returns 2K numbers per row: μ and s, with σ = softplus(s) + 1e-6, which neither overflows nor reaches 0.
 
     Parameters
     ----------
     n_latent : int, default=2
-        K, the number of coordinates.
+        K, the number of code coordinates.
 
     References
     ----------

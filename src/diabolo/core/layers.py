@@ -1,6 +1,6 @@
-"""Layers: Equinox modules with weights, which networks are made of.
+"""Layers: the Equinox modules with weights that networks consist of.
 
-Weights are drawn with NumPy: drawing them through JAX would cost a second of compilation.
+Weights are drawn with NumPy, because drawing them with JAX costs a second of compilation.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = [
 
 
 class Dense(eqx.Module):
-    """x ↦ x·W + b, (n, n_in) → (n, n_out), with W of shape (n_in, n_out)."""
+    """A dense layer x ↦ x·W + b, (n, n_in) → (n, n_out), with W of shape (n_in, n_out)."""
 
     weight: Float[Array, "n_in n_out"]
     bias: Float[Array, " n_out"]
 
     @classmethod
     def init(cls, rng: np.random.Generator, n_in: int, n_out: int) -> Dense:
-        r"""W ~ U(−a, a) with a = √(6 / (n_in + n_out)) (Glorot & Bengio 2010, eq. 16), b = 0."""
+        r"""Draw W ~ U(−a, a) with a = √(6 / (n_in + n_out)) (Glorot & Bengio 2010, eq. 16); set b = 0."""
         bound = np.sqrt(6.0 / (n_in + n_out))
         weight = rng.uniform(-bound, bound, (n_in, n_out)).astype(np.float32)
         return cls(jax.device_put(weight), jax.device_put(np.zeros(n_out, np.float32)))
@@ -57,30 +57,30 @@ class Dense(eqx.Module):
 
 
 class Fixed(eqx.Module):
-    """An array that is part of a network and is not trained: what was measured on the training rows."""
+    """An array of a network that is not trained, for example a statistic of the training rows."""
 
     value: Float[Array, "..."]
 
 
 class Neighbors(eqx.Module):
-    """What is known of columns and of those that correlate with them most, d columns with m neighbours each."""
+    """Statistics of d columns and of their m neighbours, the columns with the highest correlation."""
 
     inputs: Fixed
-    """(d, m), the numbers of each column's neighbours, itself the first."""
+    """(d, m): the indices of each column's neighbours, starting with the column itself."""
     weight: Fixed
-    """(d, m), of the neighbours in a linear estimate of the column."""
+    """(d, m): the weights of the neighbours in a linear estimate of the column."""
     bias: Fixed
-    """(d,), of that estimate."""
+    """(d,): the intercept of the linear estimate."""
     sign: Fixed
-    """(d, m), of the correlation."""
+    """(d, m): the sign of the correlation between column and neighbour."""
     mean: Fixed
-    """(d,), of the column."""
+    """(d,): the mean of each column."""
     spread: Fixed
-    """(d,), its standard deviation."""
+    """(d,): the standard deviation of each column."""
 
     @classmethod
     def identity(cls, d: int, m: int) -> Neighbors:
-        """Nothing is known: each column is estimated by itself."""
+        """Return initial statistics, with which each column is estimated by its own value."""
         inputs = (np.arange(d)[:, None] + np.arange(m)) % d
         weight = np.zeros((d, m))
         weight[:, 0] = 1
@@ -88,31 +88,32 @@ class Neighbors(eqx.Module):
 
     @classmethod
     def of(cls, *arrays: np.ndarray) -> Neighbors:
-        """Put arrays on the device, in the order of the fields."""
+        """Create the statistics from arrays in the order of the fields, and put them on the device."""
         return cls(*(Fixed(jax.device_put(np.ascontiguousarray(array, np.float32))) for array in arrays))
 
     def towards_identity(self, share: float) -> Neighbors:
-        """A share of the way to each column's own value."""
+        """Return a copy whose estimate is moved by the fraction ``share`` towards each column's own value."""
         weight = (1 - share) * np.asarray(self.weight.value)
         weight[:, 0] += share
         new = Fixed(jax.device_put(weight)), Fixed(jax.device_put((1 - share) * np.asarray(self.bias.value)))
         return eqx.tree_at(lambda one: (one.weight, one.bias), self, new, is_leaf=lambda leaf: isinstance(leaf, Fixed))
 
     def gathered(self, columns: Float[Array, "d n"], m: int) -> Float[Array, "m d n"]:
-        """The values of each column's first m neighbours."""
+        """Return the values of each column's first m neighbours."""
         which = self.inputs.value[:, :m].T.reshape(-1).astype(jnp.int32)
         return columns.at[which].get(mode="promise_in_bounds").reshape(m, *columns.shape)
 
     def estimate(self, columns: Float[Array, "d n"]) -> Float[Array, "d n"]:
-        """The linear estimate of each column."""
+        """Return the linear estimate of each column."""
         weight = self.weight.value
         return (weight.T[..., None] * self.gathered(columns, weight.shape[1])).sum(0) + self.bias.value[:, None]
 
 
 class Filter(eqx.Module):
-    """x ↦ linear estimate + shared filter + dense network: each column by its neighbours, then by the whole row.
+    """A neighbour filter: x ↦ linear estimate + shared filter + dense network.
 
-    The shared filter is one small network for all columns: it reads a column, its nearest neighbours, the linear
+    The linear estimate and the shared filter read the neighbours of a column; the dense network reads the whole row.
+    The shared filter is one small network for all columns. It reads a column, its nearest neighbours, the linear
     estimate, and the column's mean and standard deviation.
     """
 
@@ -123,9 +124,9 @@ class Filter(eqx.Module):
     activation: str = eqx.field(static=True)
     module: eqx.Module
     low: Fixed
-    """(d,), the least value of each input that was read in training,"""
+    """(d,): the minimum of each input in the training rows. f reads x clipped to the range from low to high."""
     high: Fixed
-    """(d,), and the greatest: f reads nothing beyond."""
+    """(d,): the maximum of each input in the training rows."""
 
     def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         rows = x.reshape(-1, x.shape[-1])
@@ -134,7 +135,7 @@ class Filter(eqx.Module):
         return (restored + self.module(within)).reshape(x.shape)  # type: ignore[operator]
 
     def _by_column(self, rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """The linear estimate and what the shared filter adds."""
+        """Return the linear estimate plus the output of the shared filter."""
         within = jnp.clip(rows, self.low.value, self.high.value)
         linear, known = self.neighbors.estimate(rows.T), self.neighbors
         estimate = jnp.clip(linear, self.low.value[:, None], self.high.value[:, None])
@@ -148,15 +149,15 @@ class Filter(eqx.Module):
 
 
 UNROLLED: ContextVar[bool] = ContextVar("UNROLLED", default=False)
-"""Whether a network is traced for a format without loops."""
+"""Whether a network is traced for an export format without loops."""
 _CACHED = 1 << 15
-"""Cells whose neighbours and hidden units a processor's cache holds."""
+"""Number of cells whose neighbours and hidden units fit in a CPU cache."""
 
 
 def _in_blocks(f: Callable[[Array], Array], rows: Float[Array, "n d"], size: int) -> Float[Array, "n d"]:
-    """f by blocks of rows, on a processor: twice as fast where the whole does not fit its cache.
+    """Apply f to blocks of rows on a CPU, which is twice as fast if all rows together do not fit in the cache.
 
-    What is between is worked out anew for the gradient, which is faster than to fetch it from memory.
+    The gradient recomputes intermediate values, which is faster than to load them from memory.
     """
     n, size = len(rows), max(size, 1)
     if n <= 2 * size or UNROLLED.get() or jax.default_backend() != "cpu":
@@ -168,17 +169,17 @@ def _in_blocks(f: Callable[[Array], Array], rows: Float[Array, "n d"], size: int
 
 
 class Skip(eqx.Module):
-    """x ↦ linear(x) + f(x), where f reads x within the bounds of the training rows.
+    """A linear map plus a network: x ↦ linear(x) + f(x), where f reads x clipped to the range of the training rows.
 
-    Far from these rows the map is linear, and f adds what it adds at their edge.
+    Outside this range the map is linear, and f keeps its value at the edge of the range.
     """
 
     linear: Dense
     module: eqx.Module
     low: Fixed
-    """(n_in,)"""
+    """(n_in,): the minimum of each input in the training rows."""
     high: Fixed
-    """(n_in,)"""
+    """(n_in,): the maximum of each input in the training rows."""
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
         within = jnp.clip(x, self.low.value, self.high.value)
@@ -186,7 +187,7 @@ class Skip(eqx.Module):
 
 
 class MLPModule(eqx.Module):
-    """Dense layers, with one activation between them and another after the last."""
+    """Dense layers with one activation between the layers and another after the last layer."""
 
     layers: tuple[Dense, ...]
     activation: str = eqx.field(static=True)
@@ -199,14 +200,14 @@ class MLPModule(eqx.Module):
 
 
 class IdentityModule(eqx.Module):
-    """x ↦ x."""
+    """The identity x ↦ x."""
 
     def __call__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
         return x
 
 
 class ResidualModule(eqx.Module):
-    """x ↦ x + f(x)."""
+    """A residual network x ↦ x + f(x)."""
 
     module: eqx.Module
 
@@ -215,7 +216,7 @@ class ResidualModule(eqx.Module):
 
 
 class Vmap(eqx.Module):
-    """An ordinary Equinox module, which maps one row, made to map batches."""
+    """A wrapper that applies an Equinox module for single rows to batches of rows."""
 
     module: Callable[[Array], Array]
 
@@ -229,9 +230,9 @@ class Vmap(eqx.Module):
 
 
 def feature_map_sizes(shape: tuple[int, ...], stride: int, n: int) -> list[tuple[int, int]]:
-    """Height and width of an image before and after each of n convolutions.
+    """Return height and width of an image before and after each of n convolutions.
 
-    >>> strides((28, 20), 2, 3)
+    >>> feature_map_sizes((28, 20), 2, 3)
     [(28, 20), (14, 10), (7, 5), (4, 3)]
     """
     sizes = [shape[:2]]
@@ -241,13 +242,13 @@ def feature_map_sizes(shape: tuple[int, ...], stride: int, n: int) -> list[tuple
 
 
 def _draw_kernel(rng: np.random.Generator, size: int, c: int, o: int) -> Float[Array, "kh kw c o"]:
-    """Glorot's bound, with all numbers that the kernel's field holds on either side."""
+    """Draw a kernel with Glorot's bound, which counts all inputs and outputs of the kernel's positions."""
     bound = np.sqrt(6.0 / (size * size * (c + o)))
     return jax.device_put(rng.uniform(-bound, bound, (size, size, c, o)).astype(np.float32))
 
 
 class Convolution(eqx.Module):
-    """x ↦ x ∗ W + b of images, (n, H, W, C) → (n, ⌈H/s⌉, ⌈W/s⌉, O); one bias per channel."""
+    """A convolution of images x ↦ x ∗ W + b, (n, H, W, C) → (n, ⌈H/s⌉, ⌈W/s⌉, O), with one bias per channel."""
 
     weight: Float[Array, "kh kw c o"]
     bias: Float[Array, " o"]
@@ -255,7 +256,7 @@ class Convolution(eqx.Module):
 
     @classmethod
     def init(cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int) -> Convolution:
-        r"""W ~ U(−a, a) with a = √(6 / (kernel²·(n_in + n_out))) (Glorot & Bengio 2010, eq. 16), b = 0."""
+        r"""Draw W ~ U(−a, a) with a = √(6 / (kernel²·(n_in + n_out))) (Glorot & Bengio 2010, eq. 16); set b = 0."""
         return cls(_draw_kernel(rng, kernel, n_in, n_out), jax.device_put(np.zeros(n_out, np.float32)), stride)
 
     def __call__(self, x: Float[Array, "n height width c"]) -> Float[Array, "n h w o"]:
@@ -263,9 +264,9 @@ class Convolution(eqx.Module):
 
 
 class TransposedConvolution(eqx.Module):
-    """The adjoint of a `Convolution` of images of height and width ``size``, and a bias per channel.
+    """The adjoint of a `Convolution`, plus one bias per channel: (n, ⌈H/s⌉, ⌈W/s⌉, O) → (n, H, W, C).
 
-    (n, ⌈H/s⌉, ⌈W/s⌉, O) → (n, H, W, C)
+    ``size`` is (H, W), the height and width of the output images.
     """
 
     weight: Float[Array, "kh kw c o"]
@@ -277,7 +278,7 @@ class TransposedConvolution(eqx.Module):
     def init(
         cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int, size: tuple[int, int]
     ) -> TransposedConvolution:
-        """As the convolution's: the bound is the same both ways."""
+        """Draw the kernel with the same bound as `Convolution`; set the biases to 0."""
         return cls(_draw_kernel(rng, kernel, n_out, n_in), jax.device_put(np.zeros(n_out, np.float32)), stride, size)
 
     def __call__(self, y: Float[Array, "n h w o"]) -> Float[Array, "n height width c"]:
@@ -285,7 +286,7 @@ class TransposedConvolution(eqx.Module):
 
 
 class Convolutions(eqx.Module):
-    """From rows that hold images to rows: convolutions, the activation after each, and a dense layer."""
+    """A map from images, one per row, to rows: convolutions, each followed by the activation, and a dense layer."""
 
     shape: tuple[int, int, int] = eqx.field(static=True)
     layers: tuple[Convolution, ...]
@@ -300,7 +301,10 @@ class Convolutions(eqx.Module):
 
 
 class TransposedConvolutions(eqx.Module):
-    """From rows to rows that hold images, ``n_images`` each: a dense layer, then the activation before each layer."""
+    """A map from rows to ``n_images`` images per row: a dense layer and transposed convolutions.
+
+    The activation is applied before each transposed convolution.
+    """
 
     start: tuple[int, int, int] = eqx.field(static=True)
     stem: Dense
@@ -312,17 +316,17 @@ class TransposedConvolutions(eqx.Module):
         image = self.stem(z).reshape(-1, *self.start)
         for layer in self.layers:
             image = layer(activate(self.activation, image))
-        # The images of one row lie side by side among the channels; rows hold them one after another.
+        # Here the images of one row are grouped along the channels; the output row holds them one after another.
         n, height, width, channels = image.shape
         images = jnp.moveaxis(image.reshape(n, height, width, self.n_images, channels // self.n_images), 3, 1)
         return images.reshape(*z.shape[:-1], height * width * channels)
 
 
 class UNetModule(eqx.Module):
-    """From rows that hold images to such rows: down to smaller images of more channels, and up again, by way of both.
+    """A U-Net from images to images, one per row: a downward path to smaller images, and an upward path back.
 
-    At each size a convolution that keeps it acts on the way down and on the way up, x ↦ x + f(activation(x)); what came
-    down is added to what comes up.
+    At each size, both paths apply a convolution that keeps the size, x ↦ x + f(activation(x)). The image of the
+    downward path is added to the image of the upward path.
     """
 
     shape: tuple[int, int, int] = eqx.field(static=True)
@@ -333,14 +337,14 @@ class UNetModule(eqx.Module):
     activation: str = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
-        image, seen = x.reshape(-1, *self.shape), []
+        image, downward = x.reshape(-1, *self.shape), []
         for shrink, layer in zip(self.down, self.before, strict=True):
             image = shrink(image)
             image = image + layer(activate(self.activation, image))
-            seen.append(image)
+            downward.append(image)
         image = jnp.zeros_like(image)
-        for grow, layer, there in reversed(list(zip(self.up, self.after, seen, strict=True))):
-            image = image + there
+        for grow, layer, same_size in reversed(list(zip(self.up, self.after, downward, strict=True))):
+            image = image + same_size
             image = image + layer(activate(self.activation, image))
             image = grow(activate(self.activation, image))
         return image.reshape(x.shape)

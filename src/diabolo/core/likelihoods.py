@@ -1,6 +1,6 @@
-r"""L(x | z; Θ): what the decoder's output η says about a row. A likelihood turns η into the density p(x | z).
+r"""Likelihoods L(x | z; Θ): the map from the decoder's output η to the density p(x | z) of a row.
 
-Densities are normalised, in nats. The reconstruction x̂ is the density's mean.
+Densities are normalised; log-densities are in nats. The reconstruction x̂ is the mean of the density.
 """
 
 from __future__ import annotations
@@ -35,53 +35,53 @@ __all__ = [
 ]
 
 Own = dict[str, Any]
-"""Arrays by name; those that are not trained as `core.layers.Fixed`."""
+"""Arrays by name. Arrays that are not trained are wrapped in `core.layers.Fixed`."""
 Support = Literal["real", "unit", "count"]
 
 
 class Likelihood(Component, role="likelihood"):
-    """From the decoder's output (…, n_outputs) to a density over rows (…, d)."""
+    """A map from the decoder's output, (…, n_outputs), to a density over rows, (…, d)."""
 
     support: ClassVar[Support]
-    """Which values a feature may take: any real number, [0, 1], or 0, 1, 2, …"""
+    """The values that a feature may take: "real" is any real number, "unit" is [0, 1], "count" is 0, 1, 2, …"""
     discrete: ClassVar[bool]
-    """Whether the density is a probability mass, which no change of units rescales."""
+    """Whether p(x | z) is a probability mass function, which does not change with the units of x."""
 
     def n_outputs(self, n_features: int) -> int:
-        """How many numbers the decoder gives for each row: one for each feature, unless refined."""
+        """Return the number of decoder outputs per row. By default: one per feature."""
         return n_features
 
     def supports(self, n_features: int) -> tuple[Support, ...]:
-        """Which values each feature may take: all the same, unless refined."""
+        """Return the support of each feature. By default: the same for all features."""
         return (self.support,) * n_features
 
     def transform_input(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        """What an encoder reads in place of rows of such values: they themselves, unless refined."""
+        """Transform rows into the values that the encoder reads. By default: the rows themselves."""
         return x
 
     def expand_mask(self, chosen: Bool[Array, "*batch d"]) -> Bool[Array, "*batch d"]:
-        """A choice among a row's numbers, brought to whole cells: each number is one, unless refined."""
+        """Expand a mask of features to whole cells of the table. By default: each feature is one cell."""
         return chosen
 
     def build(self, n_features: int) -> Own:
-        """The likelihood's own weights, those that do not depend on z: none, unless refined."""
+        """Return the likelihood's own weights, which do not depend on z. By default: none."""
         return {}
 
     @abstractmethod
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
-        """p(x | z)."""
+        """Return the density p(x | z)."""
 
 
 @dataclass(frozen=True)
 class Gaussian(Likelihood):
-    r"""p(x | z) = N(x̂, σ² I) with x̂ = η and σ given.
+    r"""A Gaussian p(x | z) = N(x̂, σ² I) with x̂ = η and a fixed σ.
 
-    With the default σ² = ½, −log p = ‖x − x̂‖² + (d/2)·log π: the lecture's squared error, in nats.
+    With the default σ² = ½, −log p = ‖x − x̂‖² + (d/2)·log π: the lecture's squared error plus a constant, in nats.
 
     Parameters
     ----------
     sigma : float in (0, inf), default=√½
-        σ, in scaled units.
+        σ, the standard deviation, in scaled units.
 
     Examples
     --------
@@ -100,16 +100,17 @@ class Gaussian(Likelihood):
 
 @dataclass(frozen=True)
 class LearnedGaussian(Likelihood):
-    r"""p(x | z) = N(x̂, diag σ²) with x̂ = η and σ learned: one weight per feature, shared by all rows.
+    r"""A Gaussian p(x | z) = N(x̂, diag σ²) with x̂ = η and a learned σ: one per feature, shared by all rows.
 
-    σ decides how much a feature's error weighs against the KL term, and no fixed value is right for all data. σ starts
-    at 1.
+    σ sets the weight of a feature's error relative to the KL term; no fixed value suits all data. Training starts at
+    σ = 1.
 
     Parameters
     ----------
     floor : float in (0, 1), default=1e-4
-        The smallest σ, in scaled units, so that the density of a feature that follows from others stays bounded. An
-        estimator raises it for features of repeated values to their resolution, and to 1e-3 for constant ones.
+        The smallest σ, in scaled units. It bounds the density of a feature that is a function of other features. An
+        estimator raises the floor of a feature with repeated values to the feature's resolution, and the floor of a
+        constant feature to 1e-3.
 
     References
     ----------
@@ -136,12 +137,12 @@ class LearnedGaussian(Likelihood):
 
 @dataclass(frozen=True)
 class HeteroscedasticGaussian(LearnedGaussian):
-    r"""p(x | z) = N(x̂(z), diag σ²(z)): each feature's σ is learned, and differs from row to row.
+    r"""A Gaussian p(x | z) = N(x̂(z), diag σ²(z)) with a learned σ for each feature and each row.
 
-    The default of a variational model on real numbers: rows of different kinds seldom have errors of one size. The
-    decoder gives x̂ and δ, and σ(z) = σ·exp(tanh δ(z)), above the floor, with a learned σ for each feature as in
-    `LearnedGaussian`. Within a factor of e of it σ(z) can follow the rows, yet a row unlike those learned from is not
-    infinitely improbable.
+    This is the default likelihood of a variational model for real numbers, because the size of the error usually
+    differs between rows. The decoder returns x̂ and δ; σ(z) = σ·exp(tanh δ(z)) + floor, with one learned σ per feature
+    as in `LearnedGaussian`. The bound of a factor of e around σ keeps the density of a row that is unlike the training
+    rows from falling without limit.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ class HeteroscedasticGaussian(LearnedGaussian):
 
     References
     ----------
-    Kingma & Welling (2014), appendix C.2, for a decoder that gives σ(z); Mattei & Frellsen (2018), "Leveraging the
+    Kingma & Welling (2014), appendix C.2, for a decoder that returns σ(z); Mattei & Frellsen (2018), "Leveraging the
     Exact Likelihood of Deep Latent Variable Models", for why σ(z) must have a bound.
 
     Examples
@@ -171,9 +172,10 @@ class HeteroscedasticGaussian(LearnedGaussian):
 
 @dataclass(frozen=True)
 class Bernoulli(Likelihood):
-    r"""p(x | z) = Bernoulli(sigmoid(η)), feature by feature; x̂ = sigmoid(η).
+    r"""A Bernoulli p(x | z) = Bernoulli(sigmoid(η)) for each feature; x̂ = sigmoid(η).
 
-    On {0, 1} a normalised probability; on grey values in (0, 1) the usual cross-entropy, which is not.
+    For values in {0, 1}, p is a normalised probability. For grey values in (0, 1), −log p is the usual cross-entropy,
+    which is not a normalised density.
 
     Examples
     --------
@@ -190,9 +192,9 @@ class Bernoulli(Likelihood):
 
 @dataclass(frozen=True)
 class Categorical(Likelihood):
-    r"""p(x | z) = softmax(η)ᵢ for a row x of d numbers of which the i-th is 1, the others 0; x̂ = softmax(η).
+    r"""A categorical p(x | z) = softmax(η)ᵢ for one-hot rows x of d numbers, xᵢ = 1; x̂ = softmax(η).
 
-    −log p is the cross-entropy of a classifier.
+    −log p is the cross-entropy loss of a classifier.
 
     Examples
     --------
@@ -212,23 +214,24 @@ class Categorical(Likelihood):
 
 @dataclass(frozen=True)
 class NegativeBinomial(Likelihood):
-    r"""p(x | z) = NegativeBinomial(mean e^η, concentration r) on 0, 1, 2, …, r learned: one for each feature.
+    r"""A negative binomial p(x | z) with mean e^η and concentration r on 0, 1, 2, …; r is learned, one per feature.
 
-    Counts in tables vary more than a Poisson's; r → ∞ is the Poisson. Rows are not scaled; an encoder reads log(1 + x).
+    Counts in tables usually vary more than a Poisson distribution allows; r → ∞ is the Poisson. Counts are not scaled;
+    the encoder reads log(1 + x).
 
     Parameters
     ----------
     floor : float in (0, 1), default=1e-3
-        The smallest r.
+        The smallest concentration r.
 
     References
     ----------
     Cameron & Trivedi (2013), "Regression Analysis of Count Data", section 3.3; Lopez et al. (2018), "Deep generative
-    modeling for single-cell transcriptomics", for such a likelihood in a variational autoencoder.
+    modeling for single-cell transcriptomics", for this likelihood in a variational autoencoder.
 
     Examples
     --------
-    >>> part = Count()
+    >>> part = NegativeBinomial()
     >>> part(jnp.zeros((1, 2)), part.build(2)).mean.tolist()
     [[1.0, 1.0]]
     """
@@ -238,7 +241,7 @@ class NegativeBinomial(Likelihood):
     floor: float = float_field(1e-3, "(0, 1)")
 
     def transform_input(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        return jnp.log1p(jnp.maximum(x, 0))  # corrupted rows may lie below
+        return jnp.log1p(jnp.maximum(x, 0))  # corrupted rows may be negative
 
     def build(self, n_features: int) -> Own:
         return {"concentration": _learned_from_one(n_features, self.floor)}
@@ -249,24 +252,25 @@ class NegativeBinomial(Likelihood):
 
 @dataclass(frozen=True)
 class ColumnwiseLikelihood(Likelihood):
-    r"""p(x | z) = Π p_b(x_b | z): neighbouring columns of one kind are a block, each with a likelihood of its own.
+    r"""A product p(x | z) = Π p_b(x_b | z): each block of adjacent columns of one kind has its own likelihood.
 
-    Each is normalised, so that log p is in nats and columns weigh by what they tell, whatever their scale.
+    Each likelihood is normalised, so that log p is in nats and the weight of a column does not depend on its scale.
 
     Parameters
     ----------
     blocks : tuple of Likelihood
+        The likelihood of each block.
     widths : tuple of int
-        How many columns each block has.
+        The number of columns of each block.
 
     Raises
     ------
     InvalidPart
-        If there are not as many widths as blocks; by ``build``, if they do not make up a row.
+        If ``blocks`` and ``widths`` differ in length; by ``build``, if the widths do not sum to the row's length.
 
     Examples
     --------
-    >>> part = Mixed((LearnedGaussian(), Bernoulli(), Categorical()), (2, 1, 3))
+    >>> part = ColumnwiseLikelihood((LearnedGaussian(), Bernoulli(), Categorical()), (2, 1, 3))
     >>> part(jnp.zeros((1, part.n_outputs(6))), part.build(6)).mean.round(2).tolist()
     [[0.0, 0.0, 0.5, 0.3..., 0.3..., 0.3...]]
     """
@@ -279,21 +283,23 @@ class ColumnwiseLikelihood(Likelihood):
         super().__post_init__()
         if len(self.blocks) != len(self.widths):
             raise InvalidPart(
-                f"Mixed has {len(self.blocks)} blocks, but {len(self.widths)} widths. Give the width of each block."
+                f"ColumnwiseLikelihood has {len(self.blocks)} blocks, but {len(self.widths)} widths. "
+                "Give one width for each block."
             )
 
-    def _of(self, n_features: int) -> Iterator[tuple[Likelihood, int]]:
+    def _blocks_of(self, n_features: int) -> Iterator[tuple[Likelihood, int]]:
         if sum(self.widths) != n_features:
             raise InvalidPart(
-                f"The blocks of {self!r} have {sum(self.widths)} columns together, but rows have {n_features}."
+                f"The blocks of {self!r} have {sum(self.widths)} columns in total, but rows have {n_features}. "
+                "Give widths that sum to the row's length."
             )
         return zip(self.blocks, self.widths, strict=True)
 
     def n_outputs(self, n_features: int) -> int:
-        return sum(block.n_outputs(width) for block, width in self._of(n_features))
+        return sum(block.n_outputs(width) for block, width in self._blocks_of(n_features))
 
     def supports(self, n_features: int) -> tuple[Support, ...]:
-        return tuple(support for block, width in self._of(n_features) for support in block.supports(width))
+        return tuple(support for block, width in self._blocks_of(n_features) for support in block.supports(width))
 
     def transform_input(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         pieces = zip(self.blocks, distributions.split_columns(x, self.widths), strict=True)
@@ -304,26 +310,26 @@ class ColumnwiseLikelihood(Likelihood):
         return jnp.concatenate([block.expand_mask(piece) for block, piece in pieces], axis=-1)
 
     def build(self, n_features: int) -> Own:
-        own = enumerate(block.build(width) for block, width in self._of(n_features))
-        return {f"{i}.{name}": value for i, some in own for name, value in some.items()}
+        own = enumerate(block.build(width) for block, width in self._blocks_of(n_features))
+        return {f"{i}.{name}": value for i, arrays in own for name, value in arrays.items()}
 
     def __call__(self, eta: Float[Array, "*batch m"], own: Own) -> Distribution:
         sizes = tuple(block.n_outputs(width) for block, width in zip(self.blocks, self.widths, strict=True))
-        found = []
+        densities = []
         for i, (block, piece) in enumerate(zip(self.blocks, distributions.split_columns(eta, sizes), strict=True)):
-            its_own = {name.removeprefix(f"{i}."): value for name, value in own.items() if name.startswith(f"{i}.")}
-            found.append(block(piece, its_own))
-        return distributions.Joint(tuple(found))
+            block_own = {name.removeprefix(f"{i}."): value for name, value in own.items() if name.startswith(f"{i}.")}
+            densities.append(block(piece, block_own))
+        return distributions.Joint(tuple(densities))
 
 
 _BY_KIND: dict[str, Likelihood] = {"boolean": Bernoulli(), "count": NegativeBinomial(), "category": Categorical()}
 
 
 def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> ColumnwiseLikelihood:
-    """The likelihood of a table's encoded rows: each kind of column has its own, numbers the one given.
+    """Return the likelihood of a table's encoded rows: each kind of column has its own, numbers have ``numbers``.
 
     >>> by_column([("number", 2), ("category", 3)], LearnedGaussian())
-    Mixed(blocks=(LearnedGaussian(floor=0.0001), Categorical()), widths=(2, 3))
+    ColumnwiseLikelihood(blocks=(LearnedGaussian(floor=0.0001), Categorical()), widths=(2, 3))
     """
     return ColumnwiseLikelihood(
         tuple(_BY_KIND.get(kind, numbers) for kind, _ in blocks), tuple(width for _, width in blocks)
@@ -331,5 +337,5 @@ def by_column(blocks: Sequence[tuple[str, int]], numbers: Likelihood) -> Columnw
 
 
 def _learned_from_one(n_features: int, floor: float) -> Float[Array, " d"]:
-    """What softplus(…) + floor makes 1, for each feature."""
+    """Return the value s with softplus(s) + floor = 1 for each feature."""
     return jax.device_put(np.full(n_features, np.log(np.expm1(1.0 - floor)), np.float32))

@@ -1,9 +1,9 @@
-r"""The formula, once.
+r"""The formula of all autoencoders, written once.
 
     x ──g──► x̃ ──F──► h ──► q(z | x̃) ──► z ──G──► η ──► p(x | z)        loss = objective + Σ weightᵢ · penaltyᵢ
 
-A `Recipe` says which part stands in each slot; a `Model` is a recipe with weights; `loss` is the formula read from
-left to right. Every system of the lecture is a value of `Recipe`, and no code below asks which.
+A `Recipe` names the component of each role; a `Model` is a recipe with weights; `loss` is the formula read from left to
+right. Every system of the lecture is a value of `Recipe`, and the code below does not depend on which one it is.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _PACKED_SIZE = 1 << 16
 
 @dataclass(frozen=True)
 class Recipe(Component):
-    """One autoencoder as a value: a part for every slot of the formula.
+    """One autoencoder as a value: a component for every role of the formula.
 
     Raises
     ------
     InvalidPart
-        If a slot holds a part of another slot, or two parts do not fit each other.
+        If a component has the wrong role, or two components are incompatible.
 
     Examples
     --------
-    >>> Recipe(encoder=MLP((32, 16)), latent=Code(4)).decoder.hidden
+    >>> Recipe(encoder=MLP((32, 16)), latent=Deterministic(4)).decoder.hidden
     (16, 32)
     """
 
@@ -58,19 +58,19 @@ class Recipe(Component):
     latent: Latent = component_field(Latent, Deterministic())
     prior: Prior = component_field(Prior, StandardNormal())
     decoder: Network | None = component_field(Network, None)
-    """None: the encoder, mirrored."""
+    """The decoder. None: the reversed encoder."""
     likelihood: Likelihood = component_field(Likelihood, Gaussian())
     objective: Objective = component_field(Objective, Reconstruction())
     penalties: tuple[Penalty, ...] = component_tuple_field(Penalty)
     n_targets: int = int_field(0, "[0, 2147483647]")
-    """How many columns at a row's end are not read but told: x is the row without them, and the likelihood is that of
-    them, p(y | z). 0: the row itself is told, p(x | z)."""
+    """Number of trailing columns used as prediction targets y instead of inputs. x is the row without these columns,
+    and the likelihood is p(y | z). 0: the row itself is the target, with the likelihood p(x | z)."""
     missing: str = choice_field("error", ("error", "mask"))
-    """Whether a cell may be NaN, that is, not known; "mask", whatever is given, if the corruption hides cells.
+    """How missing cells (NaN) are handled. Always "mask" if the corruption produces missing cells.
 
-    "mask": the encoder reads 0 in its place and, beside the row, as many numbers more that say which cells are missing;
-    the likelihood is that of the known ones, p(x_known | z), which leaves out the others exactly (Nazábal et al. 2020,
-    eq. 2; Mattei & Frellsen 2019, eq. 4)."""
+    "error": missing cells are not allowed. "mask": the encoder reads 0 in each missing cell, and a mask of the missing
+    cells as further inputs, one per column. The likelihood is that of the observed cells, p(x_observed | z), which
+    excludes the missing cells exactly (Nazábal et al. 2020, eq. 2; Mattei & Frellsen 2019, eq. 4)."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):
@@ -86,26 +86,26 @@ class Recipe(Component):
         for penalty in self.penalties:
             if penalty.needs_unit_code and not self.latent.in_unit_interval:
                 raise InvalidPart(
-                    f"{type(penalty).__name__} is defined for codes in (0, 1), but {self.latent!r} leaves them. "
-                    'Use Code(n_latent, activation="sigmoid").'
+                    f"{type(penalty).__name__} is defined for codes in (0, 1), but {self.latent!r} allows others. "
+                    'Use Deterministic(n_latent, activation="sigmoid").'
                 )
 
     @property
     def for_validation(self) -> Self:
-        """The recipe by which held-out rows are judged: this one, but clean rows where there are targets.
+        """The recipe for validation: the recipe itself, but without corruption if it has targets.
 
-        A denoiser's rows stay corrupted, since on clean ones the identity would be the best.
+        A denoiser is validated on corrupted rows, because on clean rows the identity would be the best model.
         """
         return self.replace(corruption=NoCorruption()) if self.n_targets else self
 
     def split_targets(self, rows: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, "n t"]]:
-        """What the encoder reads of the rows, and what the likelihood is asked about."""
+        """Split rows into the columns that the encoder reads and the targets of the likelihood."""
         if not self.n_targets:
             return rows, rows
         return rows[:, : -self.n_targets], rows[:, -self.n_targets :]
 
     def corrupted(self, key: PRNGKeyArray, x: Float[Array, "n r"]) -> Float[Array, "n r"]:
-        """x̃ = g(x); what is missing stays missing."""
+        """Return the corrupted rows x̃ = g(x); missing cells stay missing."""
         noisy = self.corruption(key, x)
         if self.missing == "error":
             return noisy
@@ -115,20 +115,20 @@ class Recipe(Component):
         return jnp.where(jnp.isnan(x), x, noisy)
 
     def encoder_input(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
-        """What the encoder reads of rows."""
-        shown = x if self.n_targets else self.likelihood.transform_input(x)
+        """Return the input of the encoder: the transformed rows and, with missing="mask", the mask."""
+        transformed = x if self.n_targets else self.likelihood.transform_input(x)
         if self.missing == "error":
-            return shown
-        unknown = jnp.isnan(x)
-        return jnp.concatenate([jnp.where(unknown, 0, shown), unknown.astype(x.dtype)], axis=-1)
+            return transformed
+        missing = jnp.isnan(x)
+        return jnp.concatenate([jnp.where(missing, 0, transformed), missing.astype(x.dtype)], axis=-1)
 
     def fit_bounds(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
-        """A copy whose corruption has learned the training data's bounds per feature."""
+        """Return a copy whose corruption is fitted to the training data's bounds: minimum and maximum per feature."""
         return self.replace(corruption=self.corruption.fit_bounds(low, high))
 
 
 class Weights(eqx.Module):
-    """Everything that is trained."""
+    """All weights of a model, trained and fixed."""
 
     encoder: eqx.Module
     decoder: eqx.Module
@@ -136,16 +136,16 @@ class Weights(eqx.Module):
     penalties: tuple[dict[str, Any], ...] = ()
 
     def partition(self) -> tuple[Any, StaticTree]:
-        """Split into the arrays, which a program takes as arguments, and the rest, which decides which one it is."""
+        """Split into the arrays, which are arguments of a program, and the rest, which decides the program compiled."""
         arrays, rest = eqx.partition(self, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
         return arrays, StaticTree(tree, tuple(leaves))
 
     def trainable(self, *, packed: bool = False) -> tuple[Any, Any, StaticTree]:
-        """Split into the arrays that are trained, those that are `core.layers.Fixed`, and the rest.
+        """Split into the trained arrays, the arrays in `core.layers.Fixed`, and the rest.
 
-        ``packed``: the trained arrays as one vector, if they are small, so that one kernel updates all of them. Large
-        ones stay separate, since taking them out of the vector would cost a copy.
+        ``packed``: return small trained arrays as one vector, so that one kernel updates all of them. Large arrays stay
+        separate, because unpacking the vector would cost a copy.
         """
         trained = jax.tree.map(
             lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
@@ -163,29 +163,29 @@ class Weights(eqx.Module):
 
 
 class _Packing(NamedTuple):
-    """How arrays lie in one vector."""
+    """The layout of arrays in one vector."""
 
     tree: Any
     shapes: tuple[tuple[int, ...], ...]
 
     def unpack(self, vector: Any) -> Any:
-        """The arrays again, of NumPy or JAX as the vector is."""
+        """Return the arrays of a vector; NumPy arrays for a NumPy vector, JAX arrays for a JAX vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1].tolist()
-        # One split, whose gradient is one concatenation; that of slices would be a sum of padded vectors.
+        # The gradient of one split is one concatenation; the gradient of slices would be a sum of padded vectors.
         split: Any = np.split if isinstance(vector, np.ndarray) else jnp.split
         pieces = zip(split(vector, ends), self.shapes, strict=True)
         return jax.tree.unflatten(self.tree, [piece.reshape(shape) for piece, shape in pieces])
 
 
 class StaticTree(NamedTuple):
-    """Weights without their arrays; hashable."""
+    """The structure of weights without their arrays; hashable."""
 
     tree: Any
     leaves: tuple[Any, ...]
     packing: _Packing | None = None
 
     def combine(self, arrays: Any, fixed: Any = None) -> Weights:
-        """Put the weights together again: the inverse of `Weights.partition` and `Weights.trainable`."""
+        """Combine the arrays into weights: the inverse of `Weights.partition` and `Weights.trainable`."""
         if self.packing is not None:
             arrays = self.packing.unpack(arrays)
         pieces = (arrays, jax.tree.unflatten(self.tree, self.leaves))
@@ -198,7 +198,7 @@ def _is_fixed(leaf: Any) -> bool:
 
 
 class Model(eqx.Module):
-    """A recipe and the weights that fit it."""
+    """A recipe with its weights."""
 
     recipe: Recipe
     weights: Weights
@@ -206,72 +206,73 @@ class Model(eqx.Module):
     @classmethod
     @jax_config.standard()
     def build(cls, recipe: Recipe, n_features: int, seed: int | np.random.Generator) -> Model:
-        """Draw the weights for reading ``n_features`` columns; the same seed gives the same bits."""
+        """Create a model with random weights for ``n_features`` columns. The same seed gives the same bits."""
         rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng([seed, 0])
-        latent, likelihood, n_told = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
+        latent, likelihood, n_targets = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
         weights = Weights(
             encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "mask")), latent.n_outputs),
             decoder=(recipe.decoder or recipe.encoder.reversed()).build(
-                rng, latent.n_latent, likelihood.n_outputs(n_told)
+                rng, latent.n_latent, likelihood.n_outputs(n_targets)
             ),
-            likelihood=likelihood.build(n_told),
+            likelihood=likelihood.build(n_targets),
             penalties=tuple(penalty.build() for penalty in recipe.penalties),
         )
         return cls(recipe, weights)
 
     @jax_config.standard()
     def fit_bounds(self, low: np.ndarray, high: np.ndarray) -> Model:
-        """A copy whose corruption has learned the training data's bounds per feature."""
+        """Return a copy whose corruption is fitted to the training data's bounds: minimum and maximum per feature."""
         return Model(self.recipe.fit_bounds(jax.device_put(low), jax.device_put(high)), self.weights)
 
     @property
     def prior(self) -> Distribution:
-        """π(z)."""
+        """The prior π(z)."""
         return self.recipe.prior(self.recipe.latent.n_latent)
 
     def encode(self, x: Float[Array, "n d"]) -> Distribution:
-        """q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
+        """Return q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
         return self.recipe.latent(self.weights.encoder(self.recipe.encoder_input(x)))  # type: ignore[operator]
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
-        """p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
+        """Return p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
         return self.recipe.likelihood(self.weights.decoder(z), self.weights.likelihood)  # type: ignore[operator]
 
-    def log_likelihood(self, told: Float[Array, "..."], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
-        """log p(x | z) of each row, in nats: of the cells that are known."""
+    def log_likelihood(self, targets: Float[Array, "..."], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
+        """Return log p(x | z) of the observed cells of each row, in nats."""
         density = self.decode(z)
         if self.recipe.missing == "error":
-            return density.log_prob(told).sum(-1)
-        known = ~jnp.isnan(told)  # what is not is 0 on the way, since the gradient of an unused NaN is NaN
-        return jnp.where(known, density.log_prob(jnp.where(known, told, 0)), 0).sum(-1)
+            return density.log_prob(targets).sum(-1)
+        observed = ~jnp.isnan(targets)
+        # Missing cells are set to 0 before log_prob, because the gradient of an unused NaN is NaN.
+        return jnp.where(observed, density.log_prob(jnp.where(observed, targets, 0)), 0).sum(-1)
 
     def code(self, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        """The deterministic code: the posterior's mean."""
+        """Return the deterministic code: the mean of the posterior."""
         return self.encode(x).mean
 
     def reconstruct(self, x: Float[Array, "n r"]) -> Float[Array, "n t"]:
-        """x̂ = E[x | z] (or E[y | z], if the recipe has targets) at the deterministic code."""
+        """Return x̂ = E[x | z] (or E[y | z], if the recipe has targets) at the deterministic code."""
         return self.decode(self.code(x)).mean
 
 
-def _borne_by_some(
+def _terms_by_selected_samples(
     model: Model,
-    told: Float[Array, "n t"],
+    targets: Float[Array, "n t"],
     z: Float[Array, "s n k"],
     q: Distribution,
     beta: Float[Array, ""],
     key: PRNGKeyArray,
 ) -> tuple[LossTerms, Float[Array, "m n k"]]:
-    """An objective's terms, whose gradient is that of a few draws for each row; and those draws."""
+    """Return the terms of an objective, with the gradient of a few selected samples per row, and these samples."""
     objective = model.recipe.objective
     fixed, fixed_z, fixed_q = jax.lax.stop_gradient((eqx.filter(model, eqx.is_array), z, q))
     fixed = eqx.combine(fixed, model)
-    seen = PosteriorSamples(fixed.log_likelihood(told, fixed_z), fixed_z, fixed_q, model.prior)
+    seen = PosteriorSamples(fixed.log_likelihood(targets, fixed_z), fixed_z, fixed_q, model.prior)
     terms: LossTerms = objective(seen, beta)
     chosen = objective.select_gradient_samples(jax.random.fold_in(key, 1), seen)
     some = jnp.take_along_axis(z, chosen[..., None], axis=0)
-    bearer = -PosteriorSamples(model.log_likelihood(told, some), some, q, model.prior).log_weights().mean(0)
-    return terms._replace(loss=terms.loss + bearer - jax.lax.stop_gradient(bearer)), some
+    selected_loss = -PosteriorSamples(model.log_likelihood(targets, some), some, q, model.prior).log_weights().mean(0)
+    return terms._replace(loss=terms.loss + selected_loss - jax.lax.stop_gradient(selected_loss)), some
 
 
 def loss(
@@ -281,30 +282,30 @@ def loss(
     beta: Float[Array, ""],
     row_weight: Float[Array, " n"],
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """The formula: one number to make small, and its terms by name (means over rows, in nats).
+    """Return the loss that training minimises, and its terms by name (means over rows, in nats).
 
     Parameters
     ----------
     model : Model
     rows : (n, d)
-        Clean; they are corrupted here, and they (or their targets) are what the likelihood is asked about.
+        Clean rows. They are corrupted here; the clean rows (or their targets) are the targets of the likelihood.
     key
-        Of the corruption and of the draws of z.
+        The random key of the corruption and of the samples of z.
     beta
-        The KL term's weight at this moment.
+        The current weight of the KL term.
     row_weight : (n,)
-        1 for a row that counts, 0 for padding.
+        The weight of each row: 1, or 0 for padding.
     """
     recipe = model.recipe
-    x, told = recipe.split_targets(rows)
+    x, targets = recipe.split_targets(rows)
     corruption_key, latent_key = jax.random.split(key)
     corrupted = recipe.corrupted(corruption_key, x)
     q = model.encode(corrupted)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
     if recipe.objective.n_gradient_samples:
-        terms, z = _borne_by_some(model, told, z, q, beta, latent_key)
+        terms, z = _terms_by_selected_samples(model, targets, z, q, beta, latent_key)
     else:
-        terms = recipe.objective(PosteriorSamples(model.log_likelihood(told, z), z, q, model.prior), beta)
+        terms = recipe.objective(PosteriorSamples(model.log_likelihood(targets, z), z, q, model.prior), beta)
 
     seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())
@@ -312,7 +313,7 @@ def loss(
     owns = (
         *model.weights.penalties,
         *({} for _ in recipe.penalties),
-    )  # a penalty may be added to a model that is built
+    )  # a penalty may be added after the model is built
     for part, own in zip(recipe.penalties, owns, strict=False):
         value, numbers = part.weighted(seen, own)
         named |= {type(part).__name__: value, **numbers}

@@ -1,7 +1,8 @@
-"""F and G: maps of rows to rows, with weights.
+"""Networks: the encoder F and the decoder G, maps from rows to rows with weights.
 
-A network *part* says which network; its `build` makes the weights, as an Equinox module that maps a batch
-(n, n_in) to (n, n_out). Weights are drawn with NumPy: drawing them through JAX would cost a second of compilation.
+A network *component* holds the hyper-parameters. Its `build` method creates the weights, as an Equinox module that maps
+a batch (n, n_in) to (n, n_out). Weights are drawn with NumPy, because drawing them with JAX costs a second of
+compilation.
 """
 
 from __future__ import annotations
@@ -51,27 +52,30 @@ __all__ = [
 
 _ROWS_PER_STEP, _LEAST_ROWS_PER_STEP = 128, 32
 _CELLS_PER_STEP = 1 << 15
-"""Of a network that learns the same of every column, where rows have many."""
+"""Cells per step for a network that shares weights between columns; limits the batch of rows with many columns."""
 
 
 class Network(Component, role="network"):
-    """What stands in the encoder's and the decoder's place."""
+    """A network that serves as encoder or decoder."""
 
     @abstractmethod
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
-        """Make the weights: a module that maps (n, n_in) to (n, n_out). `key_from` turns ``rng`` into a JAX key."""
+        """Return a module with weights that maps (n, n_in) to (n, n_out).
+
+        `key_from` converts ``rng`` into a JAX key.
+        """
 
     def reversed(self) -> Network:
-        """The same network read backwards: the default decoder to this encoder. Refine it where order matters."""
+        """Return the reversed network: the default decoder of this encoder. Override it if the order matters."""
         return self
 
     def rows_per_step(self, n_in: int) -> int:
-        """How many rows of ``n_in`` columns a step of the optimiser needs, unless it is told otherwise."""
+        """Return the default batch size for rows of ``n_in`` columns."""
         return _ROWS_PER_STEP
 
 
 def key_from(rng: np.random.Generator) -> PRNGKeyArray:
-    """A JAX key drawn from a NumPy generator, for modules that initialise themselves through JAX."""
+    """Draw a JAX key from a NumPy generator, for modules that initialise their weights with JAX."""
     return jax.random.key(int(rng.integers(2**32)))
 
 
@@ -80,21 +84,22 @@ def key_from(rng: np.random.Generator) -> PRNGKeyArray:
 
 @dataclass(frozen=True)
 class MLP(Network):
-    """Dense hidden layers, each followed by the activation, and a dense output layer; a linear map if none is hidden.
+    """A multilayer perceptron: dense hidden layers, each followed by the activation, and a dense output layer.
 
     Parameters
     ----------
     hidden : tuple of int, default=(128,)
-        The number of units of each hidden layer, in the order of the data's way; ``()`` for a linear map.
+        The number of units of each hidden layer, from input to output; ``()`` for a linear map.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        The activation after each hidden layer.
     output_activation : the same names, default="identity"
-        After the last layer; the latent and the likelihood usually bring their own.
+        The activation after the output layer. The latent and the likelihood usually apply their own.
 
     Examples
     --------
     >>> MLP((16, 8)).build(np.random.default_rng(0), 3, 2)(jax.numpy.ones((5, 3))).shape
     (5, 2)
-    >>> MLP((16, 8)).mirrored().hidden
+    >>> MLP((16, 8)).reversed().hidden
     (8, 16)
     """
 
@@ -113,17 +118,18 @@ class MLP(Network):
 
 @dataclass(frozen=True)
 class SkipMLP(Network):
-    r"""A linear map beside dense layers: x ↦ A·x + b + f(x), f an `MLP` that starts at 0.
+    r"""A linear map plus dense layers: x ↦ A·x + b + f(x), where f is an `MLP` that is 0 at the start of training.
 
-    The linear path is where a closed form can be put before training (`engine.closed_form`), so that nothing has to be
-    learned twice. f reads x clipped to the range of the training rows, column by column: far from them the network is
-    linear, and cannot explode.
+    The linear path can be initialised with a closed-form solution before training (see `engine.closed_form`), so that f
+    learns the remainder only. f reads x clipped to the range of the training rows, column by column: far from the
+    training rows the network is linear and its output grows linearly.
 
     Parameters
     ----------
     hidden : tuple of int, default=(128,)
-        The number of units of each hidden layer of f; ``()`` for none: the map is linear.
+        The number of units of each hidden layer of f; ``()`` for none.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        The activation after each hidden layer of f.
 
     References
     ----------
@@ -139,7 +145,7 @@ class SkipMLP(Network):
     activation: str = choice_field("silu", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
-        module = _silent(MLP(self.hidden, self.activation).build(rng, n_in, n_out))
+        module = _zero_output(MLP(self.hidden, self.activation).build(rng, n_in, n_out))
         return Skip(Dense.init(rng, n_in, n_out), module, *_unbounded(n_in))
 
     def reversed(self) -> Network:
@@ -148,35 +154,36 @@ class SkipMLP(Network):
 
 @dataclass(frozen=True)
 class NeighborFilter(Network):
-    r"""Each column from those that correlate with it most, (n, d) → (n, d): the network for removing noise.
+    r"""A denoising network that estimates each column from the columns most correlated with it, (n, d) → (n, d).
 
-    x ↦ A·x + b + s(x) + f(x). A estimates each column by linear regression on its neighbours, the columns that
-    correlate with it most; s is one small network for all columns, which reads a column and its nearest neighbours, so
-    that what is learned of one column serves all; f is an `MLP` of the whole row. s and f start at 0, A at the
-    identity, until `engine.closed_form` puts it at the regression. Neighbours of pixels are the pixels around it,
-    without anyone telling the shape of the image; the order of columns does not matter.
+    x ↦ A·x + b + s(x) + f(x). A estimates each column by linear regression on its neighbours, the columns with the
+    highest correlation. s is one small network that all columns share; it reads a column and its nearest neighbours.
+    f is an `MLP` of the whole row. At the start of training s and f are 0 and A is the identity, or the regression once
+    `engine.closed_form` has computed it. For images, the neighbours of a pixel are the pixels around it; the shape of
+    the image is not needed. The result does not depend on the order of columns.
 
     Parameters
     ----------
     hidden : tuple of int, default=(128,)
         The number of units of each hidden layer of f.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        The activation of the hidden layers of s and f.
     n_neighbors : int, default=32
-        How many columns the linear regression reads, the column itself among them.
+        The number of columns that the linear regression reads, including the column itself.
     n_nearest : int, default=9
-        How many s reads.
+        The number of columns that s reads, including the column itself.
     n_shared : int, default=16
         The number of hidden units of s.
 
     Raises
     ------
     InvalidPart
-        By ``build``, if there are not as many outputs as inputs.
+        By ``build``, if the numbers of outputs and inputs differ.
 
     References
     ----------
     Chen et al. (2012), "Marginalized Denoising Autoencoders for Domain Adaptation", for the regression; Zhang et al.
-    (2017), "Beyond a Gaussian Denoiser", for shared filters that learn the noise; Bruna et al. (2014), "Spectral
+    (2017), "Beyond a Gaussian Denoiser", for shared filters that predict the noise; Bruna et al. (2014), "Spectral
     Networks and Locally Connected Networks on Graphs", section 5, for neighbours by correlation.
 
     Examples
@@ -201,7 +208,7 @@ class NeighborFilter(Network):
             last=Dense(jax.numpy.zeros_like(last.weight), last.bias),
             n_read=n_read,
             activation=self.activation,
-            module=_silent(MLP(self.hidden, self.activation).build(rng, n_in, n_out)),
+            module=_zero_output(MLP(self.hidden, self.activation).build(rng, n_in, n_out)),
             low=low_high[0],
             high=low_high[1],
         )
@@ -213,27 +220,27 @@ class NeighborFilter(Network):
         return min(_ROWS_PER_STEP, max(_LEAST_ROWS_PER_STEP, 1 << (_CELLS_PER_STEP // n_in).bit_length() >> 1))
 
 
-def _silent(module: eqx.Module) -> eqx.Module:
-    """Dense layers whose last one gives 0 to begin with."""
+def _zero_output(module: eqx.Module) -> eqx.Module:
+    """Return the dense layers with the last layer's weight matrix set to 0, so that the initial output is 0."""
     last = module.layers[-1].weight  # type: ignore[attr-defined]
-    silent: eqx.Module = eqx.tree_at(lambda m: m.layers[-1].weight, module, jax.numpy.zeros_like(last))
-    return silent
+    zeroed: eqx.Module = eqx.tree_at(lambda m: m.layers[-1].weight, module, jax.numpy.zeros_like(last))
+    return zeroed
 
 
 def _unbounded(n: int) -> tuple[Fixed, Fixed]:
-    """Bounds that hold nothing back."""
-    most = np.full(n, np.finfo(np.float32).max, np.float32)
-    return Fixed(jax.device_put(-most)), Fixed(jax.device_put(most))
+    """Return lower and upper bounds that clip no finite value."""
+    largest = np.full(n, np.finfo(np.float32).max, np.float32)
+    return Fixed(jax.device_put(-largest)), Fixed(jax.device_put(largest))
 
 
 @dataclass(frozen=True)
 class Identity(Network):
-    """x ↦ x, without weights: the decoder where the code is the reconstruction already.
+    """The identity x ↦ x, without weights: the decoder of a recipe whose code is the reconstruction.
 
     Raises
     ------
     InvalidPart
-        By ``build``, if it is to make rows of another length than it reads.
+        By ``build``, if the numbers of outputs and inputs differ.
 
     Examples
     --------
@@ -248,17 +255,21 @@ class Identity(Network):
 
 @dataclass(frozen=True)
 class Residual(Network):
-    """x ↦ x + f(x): f learns the difference, which for a denoiser is the noise (He et al. 2016; Zhang et al. 2017).
+    """A residual network x ↦ x + f(x): f learns the difference, for a denoiser the negative noise.
 
     Parameters
     ----------
     network : Network, default=MLP()
-        f.
+        The network f.
 
     Raises
     ------
     InvalidPart
-        By ``build``, if it is to make rows of another length than it reads.
+        By ``build``, if the numbers of outputs and inputs differ.
+
+    References
+    ----------
+    He et al. (2016), "Deep Residual Learning for Image Recognition"; Zhang et al. (2017), "Beyond a Gaussian Denoiser".
 
     Examples
     --------
@@ -279,8 +290,8 @@ class Residual(Network):
 def _require_equal(part: Network, n_in: int, n_out: int) -> None:
     if n_in != n_out:
         raise InvalidPart(
-            f"{type(part).__name__} makes rows as long as those it reads; it is to make {n_out} numbers of {n_in}. "
-            "As an encoder it needs a Code of as many coordinates as there are features."
+            f"{type(part).__name__} needs as many outputs as inputs; got {n_in} inputs and {n_out} outputs. "
+            f"As an encoder, combine it with a latent of {n_in} coordinates: Deterministic({n_in})."
         )
 
 
@@ -289,38 +300,40 @@ def _require_equal(part: Network, n_in: int, n_out: int) -> None:
 
 @dataclass(frozen=True)
 class Convolutional(Network):
-    """Convolutions of images, each followed by the activation, and a dense output layer: (n, H·W·C) → (n, n_out).
+    """A convolutional network for images, with a dense output layer: (n, H·W·C) → (n, n_out).
 
-    Each convolution makes an image of ⌈height/stride⌉ × ⌈width/stride⌉ of the one before.
+    Each convolution is followed by the activation and reduces an image to ⌈height/stride⌉ × ⌈width/stride⌉.
 
     Parameters
     ----------
     shape : tuple of three int
-        Height, width and channels of the images that the rows hold, in the order of `numpy.ravel`: pixel by pixel, line
-        by line, the channels of a pixel side by side.
+        Height, width and number of channels of the images. Each row is an image in the order of `numpy.ravel`: line by
+        line, pixel by pixel, the channels of a pixel next to each other.
     channels : tuple of int, default=(32, 64)
         The number of channels after each convolution; ``()`` for none, a linear map.
     kernel : int, at least 1, default=4
-        Height and width of the kernels.
+        Height and width of the kernels, in pixels.
     stride : int, at least 1, default=2
+        The step between kernel positions, in pixels.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        The activation after each convolution.
 
     Raises
     ------
     InvalidPart
-        By ``build``, if it is to read rows of another length than H·W·C.
+        By ``build``, if the rows have a length other than H·W·C.
 
     References
     ----------
     LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; Masci et al. 2011, "Stacked
-    Convolutional Auto-Encoders for Hierarchical Feature Extraction" (there with pooling in place of strides).
+    Convolutional Auto-Encoders for Hierarchical Feature Extraction" (with pooling instead of strides).
 
     Examples
     --------
     >>> network = Convolutional((28, 28, 1)).build(np.random.default_rng(0), 784, 20)
     >>> network(jax.numpy.ones((5, 784))).shape
     (5, 20)
-    >>> Convolutional((8, 8, 1), (8, 16)).mirrored()
+    >>> Convolutional((8, 8, 1), (8, 16)).reversed()
     TransposedConvolutional(shape=(8, 8, 1), channels=(16, 8), kernel=4, stride=2, activation='silu')
     """
 
@@ -345,27 +358,29 @@ class Convolutional(Network):
 
 @dataclass(frozen=True)
 class TransposedConvolutional(Network):
-    """A dense layer and transposed convolutions up to an image, the activation between them: (n, n_in) → (n, k·H·W·C).
+    """A dense layer followed by transposed convolutions that generate images: (n, n_in) → (n, k·H·W·C).
 
-    The adjoint of `Convolutional`'s way: sizes go back through the same steps. A likelihood that needs k numbers per
-    feature gets k images one after another, to be taken apart by ``jnp.split(eta, k, -1)``.
+    The sizes are those of `Convolutional` in reverse order; the activation is applied before each transposed
+    convolution. A likelihood that needs k numbers per feature receives k images, one after another; split them with
+    ``jnp.split(eta, k, -1)``.
 
     Parameters
     ----------
     shape : tuple of three int
-        Height, width and channels of the images to make.
+        Height, width and number of channels of the generated images.
     channels : tuple of int, default=(64, 32)
-        The number of channels before each transposed convolution, in the order of the data's way; ``()`` for none, a
-        linear map.
+        The number of channels before each transposed convolution, from input to output; ``()`` for a linear map.
     kernel : int, at least 1, default=4
-        Height and width of the kernels. Multiples of the stride make no checkerboards (Odena, Dumoulin & Olah 2016).
+        Height and width of the kernels, in pixels. Multiples of the stride avoid checkerboard artefacts (Odena,
+        Dumoulin & Olah 2016).
     stride : int, at least 1, default=2
+        The factor by which each transposed convolution enlarges the image.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
 
     Raises
     ------
     InvalidPart
-        By ``build``, if it is to make rows whose length is no multiple of H·W·C.
+        By ``build``, if the number of outputs is not a multiple of H·W·C.
 
     Examples
     --------
@@ -382,7 +397,7 @@ class TransposedConvolutional(Network):
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         if n_out % prod(self.shape):
-            raise InvalidPart(_misfit(self, f"makes rows of {n_out} numbers"))
+            raise InvalidPart(_misfit(self, f"generates rows of {n_out} numbers"))
         channels = (*self.channels, n_out // (self.shape[0] * self.shape[1]))
         smallest, *sizes = feature_map_sizes(self.shape, self.stride, len(self.channels))[::-1]
         start = (*smallest, channels[0])
@@ -399,31 +414,31 @@ class TransposedConvolutional(Network):
 
 @dataclass(frozen=True)
 class UNet(Network):
-    """From images to images of the same shape, by way of smaller ones: (n, H·W·C) → (n, H·W·C).
+    """A U-Net, which maps images to images of the same shape by way of smaller images: (n, H·W·C) → (n, H·W·C).
 
-    Convolutions of stride 2 halve the image, transposed ones double it; at each size, what came down is added to what
-    comes up, so nothing is lost on the way. Inside `Residual`, with `Identity` for a decoder and a code of H·W·C
-    numbers, it is the network for removing noise from images.
+    Convolutions of stride 2 halve the image; transposed convolutions double it. At each size, the image of the downward
+    path is added to the image of the upward path, so that details are preserved. To denoise images, use the network
+    inside `Residual`, with `Identity` as the decoder and a code of H·W·C numbers.
 
     Parameters
     ----------
     shape : tuple of three int
-        Height, width and channels of the images that the rows hold, as for `Convolutional`.
+        Height, width and number of channels of the images, as in `Convolutional`.
     channels : tuple of int, default=(32, 64, 128)
-        The number of channels at a half of the size, a quarter, and so on; at least one.
+        The number of channels at half the size, a quarter of the size, and so on; at least one entry.
     kernel : int, at least 1, default=3
-        Height and width of the kernels that keep the size; those that change it have 4.
+        Height and width, in pixels, of the kernels that keep the image's size. Kernels that change the size have 4.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
 
     Raises
     ------
     InvalidPart
-        If ``channels`` is empty; by ``build``, if it is to read or make rows of another length than H·W·C.
+        If ``channels`` is empty; by ``build``, if the number of inputs or outputs is not H·W·C.
 
     References
     ----------
-    Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation" (there what came
-    down is put beside what comes up).
+    Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation" (which
+    concatenates the two paths instead of adding them).
 
     Examples
     --------
@@ -439,11 +454,11 @@ class UNet(Network):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.channels:
-            raise InvalidPart("UNet.channels must hold at least one number; got none.")
+            raise InvalidPart("UNet.channels is empty. Give at least one number of channels.")
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         if {n_in, n_out} != {prod(self.shape)}:
-            raise InvalidPart(_misfit(self, f"reads rows of {n_in} and makes rows of {n_out} numbers"))
+            raise InvalidPart(_misfit(self, f"reads rows of {n_in} and generates rows of {n_out} numbers"))
         steps = list(pairwise((self.shape[2], *self.channels)))
         sizes = feature_map_sizes(self.shape, 2, len(steps))
         return UNetModule(
@@ -458,6 +473,6 @@ class UNet(Network):
 
 def _misfit(part: Convolutional | TransposedConvolutional | UNet, what: str) -> str:
     return (
-        f"{type(part).__name__} {what}, but its shape is {part.shape}, images of {prod(part.shape)} numbers. "
-        f"Give it the shape (height, width, channels) of your images, whose product is the number of features."
+        f"{type(part).__name__} {what}, but its shape {part.shape} has {prod(part.shape)} numbers. "
+        "Set shape to (height, width, channels) of your images; the product must equal the number of features."
     )

@@ -1,4 +1,4 @@
-r"""What training makes small: a number per row, in nats, from log p(x | z), q(z | x) and π(z)."""
+r"""Objectives: the loss per row that training minimises, in nats, computed from log p(x | z), q(z | x) and π(z)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["ELBO", "ImportanceWeighted", "LossTerms", "Objective", "PosteriorSam
 
 
 class LossTerms(NamedTuple):
-    """An objective's value, row by row."""
+    """The value of an objective for each row."""
 
     loss: Float[Array, " n"]
-    """What the gradient is taken of, and what held-out rows are judged by, there with β as the schedule ends."""
+    """The loss. It is differentiated in training; on validation rows it is computed with the final β."""
     parts: dict[str, Float[Array, " n"]]
-    """The terms by name, for the learning curves."""
+    """The terms of the loss by name, for the learning curves."""
 
 
 class PosteriorSamples(NamedTuple):
-    """What an objective may look at: s codes for each of n rows, and what the model says of them."""
+    """The input of an objective: s sampled codes for each of n rows, and their densities under the model."""
 
     log_likelihood: Float[Array, "s n"]
     """log p(x | z)."""
@@ -37,17 +37,17 @@ class PosteriorSamples(NamedTuple):
     prior: Distribution
 
     def log_weights(self) -> Float[Array, "s n"]:
-        r"""log w = log p(x | z) + log π(z) − log q(z | x) (Burda et al. 2016, eq. 8)."""
+        r"""Return log w = log p(x | z) + log π(z) − log q(z | x) (Burda et al. 2016, eq. 8)."""
         return self.log_likelihood + (self.prior.log_prob(self.z) - self.q.log_prob(self.z)).sum(-1)
 
 
 class Objective(Component, role="objective"):
-    """From s draws of the code to a number per row."""
+    """A map from s samples of the code to a loss per row."""
 
     needs_posterior: ClassVar[bool]
-    """Whether q(z | x) must have a density."""
+    """Whether the objective requires a q(z | x) with a density."""
     n_samples: int
-    """How many codes are drawn for each row."""
+    """Number of sampled codes per row."""
 
     @property
     @abstractmethod
@@ -56,21 +56,24 @@ class Objective(Component, role="objective"):
 
     @property
     def n_gradient_samples(self) -> int:
-        """Of how many draws' mean −log w, for each row, the gradient is taken in place of the loss's; 0: the loss's."""
+        """Number of samples per row to backpropagate through, by the gradient of their mean −log w; 0: all samples."""
         return 0
 
     def select_gradient_samples(self, key: PRNGKeyArray, seen: PosteriorSamples) -> Int[Array, "m n"]:
-        """Which draws of each row those are, if there are any `n_gradient_samples`."""
+        """Return the indices of the samples of each row to backpropagate through; used if `n_gradient_samples` > 0."""
         raise NotImplementedError
 
     @abstractmethod
     def __call__(self, seen: PosteriorSamples, beta: Float[Array, ""]) -> LossTerms:
-        """The terms, row by row; ``beta`` weighs the KL term where there is one."""
+        """Return the terms for each row; ``beta`` is the weight of the KL term, if there is one."""
 
 
 @dataclass(frozen=True)
 class Reconstruction(Objective):
-    r"""−log p(x | z): with a Gaussian of σ² = ½, ‖x − x̂‖² and a constant; with a Bernoulli, the cross-entropy."""
+    r"""The reconstruction error −log p(x | z).
+
+    For a Gaussian with σ² = ½ it is ‖x − x̂‖² plus a constant; for a Bernoulli it is the cross-entropy.
+    """
 
     needs_posterior: ClassVar[bool] = False
     n_samples: int = int_field(1)
@@ -86,14 +89,16 @@ class Reconstruction(Objective):
 
 @dataclass(frozen=True)
 class ELBO(Objective):
-    r"""−ELBO = E_q[−log p(x | z)] + β · KL(q(z | x) ‖ π(z)), β annealed; β = 1 is the true bound.
+    r"""The negative evidence lower bound, −ELBO = E_q[−log p(x | z)] + β · KL(q(z | x) ‖ π(z)).
+
+    β follows a schedule; with β = 1 the value is a bound on −log p(x).
 
     Parameters
     ----------
     beta : Schedule, default=Constant(1)
-        β over the epochs; `LinearWarmup` and `Cyclical` for KL annealing.
+        β as a function of the epoch; `LinearWarmup` and `Cyclical` implement KL annealing.
     n_samples : int, default=1
-        Draws of z per row in the expectation.
+        Number of samples of z per row for the expectation.
 
     References
     ----------
@@ -102,7 +107,7 @@ class ELBO(Objective):
     Examples
     --------
     >>> from diabolo.core.schedules import LinearWarmup
-    >>> ELBO(LinearWarmup(10)).annealing
+    >>> ELBO(LinearWarmup(10)).kl_schedule
     LinearWarmup(epochs=10.0, start=0.0)
     """
 
@@ -123,16 +128,18 @@ class ELBO(Objective):
 
 @dataclass(frozen=True)
 class ImportanceWeighted(Objective):
-    r"""−log (1/k) Σᵢ wᵢ, the bound that tightens with k and is the ELBO at k = 1 (Burda et al. 2016, eq. 8).
+    r"""The importance-weighted bound −log (1/k) Σᵢ wᵢ (Burda et al. 2016, eq. 8).
+
+    The bound becomes tighter as k grows; for k = 1 it is the −ELBO.
 
     Parameters
     ----------
     n_samples : int, default=5
-        k, the draws per row.
+        k, the number of samples of z per row.
     n_backward : int, default=0
-        Of how many of the k draws the gradient is taken; 0: of all. They are chosen by systematic resampling, the i-th
-        with probability wᵢ/Σⱼwⱼ, so that the gradient is the same in expectation; for large k one draw costs a third of
-        all (ibid., section 3), and a fifth of them costs half and is hardly noisier.
+        Number of samples per row to backpropagate through; 0: all k. Sample i is selected by systematic resampling with
+        probability wᵢ/Σⱼwⱼ, so that the expected gradient is unchanged. For large k, one sample reduces the cost to a
+        third (ibid., section 3); a fifth of the samples reduces it to half and adds hardly any noise.
     """
 
     needs_posterior: ClassVar[bool] = True

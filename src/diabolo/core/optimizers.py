@@ -1,4 +1,4 @@
-"""How a gradient becomes a step. The learning rate stands outside: the training loop multiplies by it."""
+"""Optimizers: the map from gradients to steps. The training loop multiplies the steps by the learning rate."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ __all__ = ["SGD", "Adam", "Muon", "Optimizer"]
 
 
 class Optimizer(Component, role="optimizer"):
-    """From gradients to unit-rate steps, as an Optax transformation."""
+    """A map from gradients to steps at learning rate 1, as an Optax transformation."""
 
     elementwise: ClassVar[bool] = False
-    """Whether each weight's step depends on that weight and its own gradients only, not on the array it stands in."""
+    """Whether the step of a weight depends only on the weight and its gradients, not on the rest of its array."""
 
     @abstractmethod
     def build(self) -> optax.GradientTransformation:
-        """The transformation; its updates are *subtracted*, times the learning rate."""
+        """Return the transformation. Its updates are multiplied by the learning rate and *subtracted*."""
 
     def start(self, arrays: Any) -> optax.OptState:
-        """The memory before the first step. Refine it where it is plain zeros, which need no program to make."""
+        """Return the optimizer state before the first step.
+
+        Override it if the state consists of zeros, which need no compiled program.
+        """
         return jax.jit(self.build().init)(arrays)
 
 
@@ -36,7 +39,7 @@ def _zeros(arrays: Any) -> Any:
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015), with decoupled weight decay (AdamW, Loshchilov & Hutter 2019) where it is above 0.
+    """Adam (Kingma & Ba 2015), with decoupled weight decay (AdamW, Loshchilov & Hutter 2019) if it is above 0.
 
     >>> Adam(b1=0.5).replace(weight_decay=1e-2)
     Adam(b1=0.5, b2=0.999, eps=1e-08, weight_decay=0.01)
@@ -61,7 +64,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with heavy-ball momentum (0: none).
+    """Stochastic gradient descent with heavy-ball momentum (0: no momentum).
 
     >>> SGD()
     SGD(momentum=0.9)
@@ -79,18 +82,19 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Muon(Optimizer):
-    r"""Muon (Jordan et al. 2024): the momentum of a weight matrix, with all its singular values brought to about 1.
+    r"""Muon (Jordan et al. 2024): momentum steps of a weight matrix with all singular values set to about 1.
 
-    Fewer steps than Adam, each dearer by some products of matrices: it pays where a step is long anyway (large batches,
-    many draws of z). Steps of matrices have the size of Adam's (root mean square 0.2; Liu et al. 2025, section 2.2), so
-    learning rates carry over; other arrays are Adam's, with Nesterov's momentum.
+    Muon needs fewer steps than Adam, but each step costs some more matrix products. It is worth the cost if a step is
+    long (large batches, many samples of z). The steps of matrices have the size of Adam's steps (root mean square 0.2;
+    Liu et al. 2025, section 2.2), so that the same learning rates apply. Other arrays are trained by Adam with Nesterov
+    momentum.
 
     Parameters
     ----------
     momentum : float in [0, 1), default=0.95
-        Nesterov's.
+        The Nesterov momentum.
     weight_decay : float in [0, inf), default=0.0
-        Decoupled, as in `Adam`; of matrices only.
+        The decoupled weight decay, as in `Adam`; applied to matrices only.
 
     References
     ----------

@@ -1,6 +1,6 @@
-r"""Ω(h | …): what is added to the loss besides the objective, Σ weightᵢ · Ωᵢ.
+r"""Penalties Ω(h | …), which are added to the objective in the loss: Σ weightᵢ · Ωᵢ.
 
-A penalty sees one forward pass and gives one number. ``z`` is the very code that the decoder reads.
+A penalty reads one forward pass and returns one number. Its ``z`` is the code that the decoder reads.
 """
 
 from __future__ import annotations
@@ -31,58 +31,58 @@ __all__ = [
 
 
 class ForwardPass(NamedTuple):
-    """What a penalty may look at."""
+    """The input of a penalty: one forward pass over a batch."""
 
     x: Float[Array, "n d"]
-    """The rows the encoder read (corrupted, in training)."""
+    """The rows that the encoder reads (corrupted during training)."""
     z: Float[Array, "s n k"]
-    """The codes the decoder reads: s draws for each row (s = 1 for a deterministic code)."""
+    """The codes that the decoder reads: s samples per row (s = 1 for a deterministic code)."""
     row_weight: Float[Array, " n"]
-    """How much each row counts: 1, or 0 for padding."""
+    """The weight of each row: 1, or 0 for padding."""
     encode: Callable[[Array], Array]
-    """From rows (n, d) to deterministic codes (n, k)."""
+    """Function from rows (n, d) to deterministic codes (n, k)."""
     weights: Any
     """The pytree of all trained arrays."""
 
 
 def mean_over_rows(values: Float[Array, "... n"], row_weight: Float[Array, " n"]) -> Float[Array, "..."]:
-    """The weighted mean over the last axis."""
+    """Return the weighted mean over the last axis."""
     return (values * row_weight).sum(-1) / row_weight.sum()
 
 
 class Penalty(Component, role="penalty"):
-    """A term Ω of the loss, and its weight."""
+    """A term Ω of the loss with its weight."""
 
     needs_unit_code: ClassVar[bool] = False
-    """Whether it is defined only for codes in (0, 1)."""
+    """Whether the penalty is defined only for codes in (0, 1)."""
     settles_after: ClassVar[float] = 0.0
-    """From which share of the training on the loss of two epochs may be compared."""
+    """Fraction of the training, in [0, 1], after which the losses of two epochs are comparable."""
 
     @abstractmethod
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
-        """Ω, not yet weighted."""
+        """Return Ω, before weighting."""
 
     def build(self) -> dict[str, Float[Array, "..."]]:
-        """Make the penalty's own weights, which are trained with the others: none, unless refined."""
+        """Return the penalty's own weights, which are trained with the others. By default: none."""
         return {}
 
     def weighted(
         self, seen: ForwardPass, own: dict[str, Float[Array, "..."]]
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """Give the term of the loss, weight · Ω, and further numbers by name for the learning curves."""
+        """Return the term of the loss, weight · Ω, and further numbers by name for the learning curves."""
         return self.weight * self(seen), {}  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
 class KLSparsity(Penalty):
-    r"""Ω(h | m, ρ) = Σⱼ KL(ρ‖ρ̂ⱼ), ρ̂ⱼ the mean activation of unit j over the batch.
+    r"""KL sparsity: Ω(h | m, ρ) = Σⱼ KL(ρ‖ρ̂ⱼ), where ρ̂ⱼ is the mean activation of unit j over the batch.
 
     Parameters
     ----------
     rho : float in (0, 1), default=0.05
-        ρ, the target sparsity.
+        ρ, the target mean activation of each unit.
     weight : float in [0, inf), default=1
-        β, the penalty's weight.
+        β, the weight of the penalty.
 
     References
     ----------
@@ -101,23 +101,24 @@ class KLSparsity(Penalty):
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         rho_hat = mean_over_rows(jnp.moveaxis(seen.z, 1, -1), seen.row_weight).mean(0)
-        # A unit whose sigmoid has rounded to 0 or 1 keeps a gradient, and the logarithm stays finite.
+        # Keeps the logarithm finite, and the gradient nonzero, for units whose sigmoid rounds to 0 or 1.
         tiny = 1e-6
         return kl_bernoulli(jnp.asarray(self.rho), tiny + (1 - 2 * tiny) * rho_hat).sum()
 
 
 @dataclass(frozen=True)
 class SparsityConstraint(Penalty):
-    r"""ρ̂ⱼ = ρ for every unit j, by β·Σⱼ KL(ρ‖ρ̂ⱼ) with a β that is found while training.
+    r"""The constraint ρ̂ⱼ = ρ for every unit j: the penalty β·Σⱼ KL(ρ‖ρ̂ⱼ) with a β that is found during training.
 
-    β is the multiplier of the constraint meanⱼ KL(ρ‖ρ̂ⱼ) ≤ τ, where τ allows deviations of ρ/5: it rises while the
-    constraint is violated and falls while it is met. Written as a loss, log β ascends where all else descends, so it is
-    one more weight: optimised, saved and resumed as the others. What a batch's ρ̂ⱼ deviates by chance is subtracted.
+    β is the Lagrange multiplier of the constraint meanⱼ KL(ρ‖ρ̂ⱼ) ≤ τ, where τ allows deviations of ρ/5. β rises while
+    the constraint is violated and falls while it is satisfied. log β is trained by gradient ascent as one more weight,
+    which is optimised, saved and resumed like the others. The deviation of ρ̂ⱼ that is expected by chance in a batch is
+    subtracted.
 
     Parameters
     ----------
     rho : float in (0, 1), default=0.05
-        ρ, the target sparsity.
+        ρ, the target mean activation of each unit.
 
     References
     ----------
@@ -141,7 +142,7 @@ class SparsityConstraint(Penalty):
         return KLSparsity(self.rho)(seen)
 
     def found(self, own: dict[str, Float[Array, "..."]]) -> Float[Array, ""]:
-        """Give β, from the penalty's own weights."""
+        """Return β, computed from the penalty's own weights."""
         return jnp.exp(_PACE * own["log_weight"])
 
     def build(self) -> dict[str, Float[Array, "..."]]:
@@ -164,14 +165,19 @@ class SparsityConstraint(Penalty):
 
 
 _PACE = 10.0
-"""How much faster log β moves than a weight."""
+"""The speed of log β relative to that of a weight."""
 _ALLOWED = 0.2
-"""The deviation of a mean activation, as a share of ρ, by which the constraint counts as met."""
+"""The deviation of a mean activation, as a fraction of ρ, up to which the constraint is satisfied."""
 
 
 @dataclass(frozen=True)
 class L1(Penalty):
-    r"""Ω = ``Σⱼ |hⱼ|``, averaged over rows.
+    r"""L1 sparsity: Ω = ``Σⱼ |hⱼ|``, averaged over rows.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=1e-3
+        The weight of the penalty.
 
     Examples
     --------
@@ -188,7 +194,12 @@ class L1(Penalty):
 
 @dataclass(frozen=True)
 class WeightDecay(Penalty):
-    r"""Ω = ½ Σ W² over all weight matrices; biases (arrays of one axis) are left alone.
+    r"""Weight decay: Ω = ½ Σ W² over all weight matrices. Biases (arrays with one axis) are excluded.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=1e-4
+        The weight of the penalty.
 
     Examples
     --------
@@ -206,7 +217,14 @@ class WeightDecay(Penalty):
 
 @dataclass(frozen=True)
 class Contractive(Penalty):
-    r"""Ω = ‖∂h/∂x‖²_F, averaged over rows (Rifai et al. 2011, eq. 2). Costs one pass backwards per latent coordinate.
+    r"""The contractive penalty: Ω = ‖∂h/∂x‖²_F, averaged over rows (Rifai et al. 2011, eq. 2).
+
+    It costs one backward pass per latent coordinate.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=0.1
+        The weight of the penalty.
 
     Examples
     --------

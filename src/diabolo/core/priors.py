@@ -1,4 +1,4 @@
-"""π(z): what a code is expected to look like before any row is seen."""
+"""Priors π(z): the distribution over codes before a row is observed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Prior", "StandardNormal"]
 
 
 class Prior(Component, role="prior"):
-    """A distribution over codes."""
+    """A prior distribution over codes."""
 
     @abstractmethod
     def __call__(self, n_latent: int) -> Distribution:
-        """π(z) over one code, batch shape (n_latent,)."""
+        """Return π(z) over one code, with batch shape (n_latent,)."""
 
 
 @dataclass(frozen=True)
 class StandardNormal(Prior):
-    """N(0, I_K), the prior of Kingma & Welling (2014).
+    """The standard normal prior N(0, I_K) of Kingma & Welling (2014).
 
     >>> StandardNormal()(3).mean.tolist()
     [0.0, 0.0, 0.0]

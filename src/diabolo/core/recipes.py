@@ -1,7 +1,7 @@
-r"""The lecture's five systems, each one value of the formula.
+r"""Recipes of the lecture's five autoencoders.
 
-A recipe is a function that assembles parts. A new variant is one more function here (or in your own module), and at
-most one new part.
+Each function assembles components into a `Recipe`. A new variant needs one more function, here or in your own module,
+and at most one new component.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def _network(hidden: tuple[int, ...], activation: str, skip: bool) -> Network:
 
 
 def basic(n_latent: int = 2, *, activation: str = "identity", likelihood: Likelihood = Gaussian()) -> Recipe:
-    r"""Input, latent and output layers only: z = s(W·x + b), x̂ = W'·z + b'.
+    r"""Return the basic autoencoder, with input, latent and output layers only: z = s(W·x + b), x̂ = W'·z + b'.
 
-    With the identity and a Gaussian likelihood its optimum spans PCA's subspace (Baldi & Hornik 1989).
+    With the identity activation and a Gaussian likelihood, the optimum spans the PCA subspace (Baldi & Hornik 1989).
 
     >>> basic(3).encoder
     MLP(hidden=(), activation='silu', output_activation='identity')
@@ -42,7 +42,9 @@ def stacked(
     latent_activation: str = "identity",
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
-    """Several hidden layers between input and code, and between code and output (Hinton & Salakhutdinov 2006).
+    """Return the stacked autoencoder, with several hidden layers before and after the code.
+
+    The architecture is that of Hinton & Salakhutdinov (2006).
 
     >>> stacked(3, hidden=(32, 16)).decoder.hidden
     (16, 32)
@@ -57,9 +59,9 @@ def stacked(
 def sparse(
     n_hidden: int = 128, *, rho: float = 0.05, weight: float | None = 1.0, likelihood: Likelihood = Gaussian()
 ) -> Recipe:
-    r"""An overcomplete code h ∈ (0, 1)^m whose units are seldom active: reconstruction + β·Σⱼ KL(ρ‖ρ̂ⱼ) (Ng 2011).
+    r"""Return the sparse autoencoder, with an overcomplete code h ∈ (0, 1)^m whose units are rarely active.
 
-    β is ``weight``; None: found while training, so that ρ̂ⱼ = ρ.
+    The loss is reconstruction + β·Σⱼ KL(ρ‖ρ̂ⱼ) (Ng 2011). β is ``weight``; if None, training finds β such that ρ̂ⱼ = ρ.
 
     >>> sparse(200).penalties
     (KLSparsity(rho=0.05, weight=1.0),)
@@ -81,7 +83,9 @@ def denoising(
     skip: bool = True,
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
-    """Corrupt x, reconstruct the clean x from a code (Vincent et al. 2008, 2010).
+    """Return the denoising autoencoder, which reconstructs the clean x from the code of a corrupted x.
+
+    The method is that of Vincent et al. (2008, 2010).
 
     >>> denoising(3).corruption
     GaussianNoise(sigma=0.3, features='all')
@@ -98,12 +102,12 @@ def restoring(
     activation: str = "silu",
     likelihood: Likelihood = Gaussian(),
 ) -> Recipe:
-    """Corrupt x, restore the clean x without a bottleneck: the code is the restored row.
+    """Return a denoiser without a bottleneck, which restores the clean x from a corrupted x: the code is the row.
 
-    Each column is estimated by those that correlate with it most, see `parts.NeighborFilter`.
+    Each column is estimated from the columns most correlated with it; see `parts.NeighborFilter`.
 
     >>> restoring(64).latent
-    Code(n_latent=64, activation='identity')
+    Deterministic(n_latent=64, activation='identity')
     """
     network = NeighborFilter(hidden, activation)
     return Recipe(
@@ -125,7 +129,9 @@ def variational(
     beta: Schedule = Constant(),
     n_samples: int = 1,
 ) -> Recipe:
-    """q(z | x) = N(μ, diag σ²), π = N(0, I), −ELBO with β annealed (Kingma & Welling 2014; Bowman et al. 2016).
+    """Return the variational autoencoder, with q(z | x) = N(μ, diag σ²), π = N(0, I) and the loss −ELBO.
+
+    The model is that of Kingma & Welling (2014). ``beta`` is the schedule of β (Bowman et al. 2016).
 
     >>> variational(3).latent
     DiagonalGaussian(n_latent=3)

@@ -1,6 +1,6 @@
-r"""How a number changes over the epochs: β in [0, 1] (KL annealing) and the factor on the learning rate.
+r"""Schedules: numbers that change over the epochs, used for β (KL annealing) and for the learning rate's factor.
 
-Time t is measured in epochs, as a real number: step 3 of 12 in the first epoch is t = 0.25.
+Time t is a real number of epochs: step 3 of 12 in the first epoch is t = 0.25.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Time = Float[Array, ""] | float
 
 
 class Schedule(Component, role="schedule"):
-    """A number in [0, 1] (or, for `Constant`, any) as a function of time."""
+    """A number as a function of time: in [0, 1], or in [0, inf) for `Constant`."""
 
     @abstractmethod
     def __call__(self, t: Time, n_epochs: Time) -> Float[Array, ""]:
-        """The value at epoch ``t`` of a training planned for ``n_epochs``."""
+        """Return the value at epoch ``t`` of a training of at most ``n_epochs``."""
 
     @abstractmethod
     def warmup_end(self, n_epochs: int) -> float:
-        """The epoch from which the value no longer rises; "best epoch" is chosen among those after it."""
+        """Return the epoch from which the value no longer rises; the best epoch is chosen among the later epochs."""
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """Always ``value``.
+    """A constant ``value``.
 
     >>> float(Constant(0.5)(3.0, 10))
     0.5
@@ -49,7 +49,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class LinearWarmup(Schedule):
-    r"""From ``start`` to 1 in a straight line over ``epochs``, then 1: β(t) = start + (1 − start)·min(1, t / epochs).
+    r"""A linear rise from ``start`` to 1 over ``epochs`` epochs: β(t) = start + (1 − start)·min(1, t / epochs).
 
     KL annealing as in Bowman et al. (2016), section 3.1, and Sønderby et al. (2016), section 2.3.
 
@@ -69,9 +69,9 @@ class LinearWarmup(Schedule):
 
 @dataclass(frozen=True)
 class Cyclical(Schedule):
-    r"""``cycles`` times from 0 to 1 in a straight line and a rest at 1, spread over the whole training.
+    r"""Cyclical annealing: ``cycles`` equal cycles, each with a linear rise from 0 to 1 and a constant part at 1.
 
-    With τ the place within a cycle, in [0, 1): β = min(1, τ / ramp) (Fu et al. 2019, eq. 6, their R = ramp).
+    With τ in [0, 1) the position within a cycle, β = min(1, τ / ramp) (Fu et al. 2019, eq. 6, where R is ``ramp``).
 
     >>> [round(float(Cyclical(4, ramp=0.5)(t, 40)), 6) for t in (0.0, 2.5, 5.0, 9.0, 10.0)]
     [0.0, 0.5, 1.0, 1.0, 0.0]
@@ -90,9 +90,9 @@ class Cyclical(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    r"""A warm-up over the fraction ``warmup`` of the training, then half a cosine from 1 down to ``floor``.
+    r"""A linear warm-up over the fraction ``warmup`` of the training, then a half cosine from 1 to ``floor``.
 
-    Loshchilov & Hutter (2017), eq. 5, without restarts.
+    The cosine is that of Loshchilov & Hutter (2017), eq. 5, without restarts.
 
     >>> [round(float(Cosine(warmup=0.0)(t, 10)), 3) for t in (0.0, 5.0, 10.0)]
     [1.0, 0.5, 0.0]
@@ -113,7 +113,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Steps(Schedule):
-    """Multiplied by ``factor`` each time an epoch of ``at`` is reached.
+    """A step schedule: the value starts at 1 and is multiplied by ``factor`` at each epoch in ``at``.
 
     >>> [round(float(Steps((2, 4), factor=0.1)(t, 6)), 6) for t in (0.0, 2.0, 5.0)]
     [1.0, 0.1, 0.01]
