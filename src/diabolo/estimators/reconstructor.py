@@ -120,12 +120,12 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         return codes
 
     def inverse_transform(self, X: RowsLike) -> Frame:
-        """Decode codes (n, K) to rows (n, d): E[x | z], in the units of the training data; a table with a schema."""
+        """Decode codes (n, K) to rows (n, d): E[x | z], in the units of the training data (a table with a schema)."""
         Z = self._codes(X)
         return self.input_.convert(self.predictor_.decode(Z).astype(Z.dtype))
 
     def reconstruct(self, X: RowsLike) -> Frame:
-        """Reconstruct each row: x̂ = E[x | z(x)], (n, d) → (n, d), in the units of X. Missing cells get a value as well.
+        """Reconstruct each row: x̂ = E[x | z(x)], (n, d) → (n, d), in the units of X. Missing cells are filled.
 
         With a schema, the result is a table: numbers are within the range of the training data, and each category is
         the most probable one. The table is a pandas or polars data frame if ``X`` is one, otherwise an Arrow table.
