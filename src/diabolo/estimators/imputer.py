@@ -36,7 +36,7 @@ _WIDTHS = (64, 512)
 _HIDDEN = 0.3
 """Fraction of the known cells masked in each training step; the network predicts them."""
 _APART, _CELLS_APART = (0.05, 0.1), (200, 10_000)
-"""Calibration cells, masked for all networks: minimum and maximum fraction, and numbers to aim for in between."""
+"""Calibration cells, masked for all networks: 5 % of the known cells or 200, at most 10 % and at most 10,000."""
 _ADAM = Adam(b2=0.99)
 """Columns with long tails have rare, very large gradients; with b2=0.999 the steps after one destroy the network."""
 _JUDGED = 4096
