@@ -87,9 +87,9 @@ def _check_devices() -> None:
         jax.devices()
     except Exception as error:  # errors of JAX and its plugins, even AssertionError
         asked = os.environ.get("JAX_PLATFORMS", "")
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidPlacement(
-            f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {said}. Unset JAX_PLATFORMS, or install "
+            f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {reason}. Unset JAX_PLATFORMS, or install "
             "the packages for the device (pip install 'diabolo[cuda]' for NVIDIA GPUs)."
         ) from error
 
@@ -155,9 +155,9 @@ def n_cores() -> int | None:
 
 def n_threads() -> int:
     """Return the number of threads among which XLA divides its work on the CPU."""
-    told = os.environ.get(_XLAS, "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    given = os.environ.get(_XLAS, "")
+    if given.isdecimal() and int(given):
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -74,8 +74,7 @@ class Autoencoder(BaseAutoencoder):
         Corruption of the training rows before the encoder. None: no corruption.
     prior : Prior or None, default=None
         Prior of the code. None: ``StandardNormal()``.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
+    {likelihood parameter}
     objective : {"reconstruction", "elbo"} or Objective, default="reconstruction"
         The function that training optimises.
     penalties : tuple of Penalty, default=()
@@ -144,9 +143,7 @@ class BasicAutoencoder(BaseAutoencoder):
         K, the number of dimensions of the code.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
         s, the activation of the code.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
-        With "gaussian" the loss is ‖x − x̂‖² plus a constant.
+    {likelihood parameter}
     {common parameters}
 
     Attributes
@@ -187,15 +184,11 @@ class StackedAutoencoder(BaseAutoencoder):
         K, the number of dimensions of the code.
     hidden_layer_sizes : tuple of int, default=(128, 64)
         Sizes of the hidden layers of the encoder, from the input to the code.
-    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-        Activation of the hidden layers.
+    {activation parameter}
     latent_activation : the same names, default="identity"
         Activation of the code.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
-        With "gaussian" the loss is ‖x − x̂‖² plus a constant.
-    skip : bool, default=True
-        Whether to add a linear path, parallel to the hidden layers, to encoder and decoder; see `parts.SkipMLP`.
+    {likelihood parameter}
+    {skip parameter}
         Not used with ``pretrain``.
     pretrain : {"layerwise"} or None, default=None
         "layerwise": first train each layer as an autoencoder of the output of the layer before it, then train all
@@ -282,9 +275,7 @@ class SparseAutoencoder(BaseAutoencoder):
         ρ, the target of the mean activations.
     sparsity_weight : float in [0, inf) or None, default=None
         β, the weight of the penalty. None: training adapts β so that every ρ̂ⱼ approaches ρ; see ``sparsity_weight_``.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
-        With "gaussian" the reconstruction term is ‖x − x̂‖² plus a constant.
+    {likelihood parameter}
     {common parameters}
 
     Attributes
@@ -359,19 +350,15 @@ class DenoisingAutoencoder(BaseAutoencoder):
         "learned_gaussian".
     hidden_layer_sizes : tuple of int, default=(128,)
         Sizes of the hidden layers of the encoder, from the input to the code.
-    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-        Activation of the hidden layers.
+    {activation parameter}
     corruption : {"gaussian", "salt_and_pepper", "masking", "missing"} or Corruption, default="gaussian"
         Corruption of the training rows. A name uses ``noise_level``; a `Corruption` has its own level. With "missing",
         cells are masked in training, and the model can fill missing cells: see `impute`.
     noise_level : float, default=0.3
         σ of "gaussian" in scaled units, or the probability p of the other names. Not used if ``corruption`` is a
         `Corruption`.
-    skip : bool, default=True
-        Whether to add a linear path, parallel to the hidden layers, to encoder and decoder; see `parts.SkipMLP`.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
-        With "gaussian" the loss is ‖x − x̂‖² plus a constant.
+    {skip parameter}
+    {likelihood parameter}
     {common parameters}
 
     Attributes
@@ -447,8 +434,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         that the data do not need. Use 2 to plot the latent space.
     hidden_layer_sizes : tuple of int, default=(128, 128)
         Sizes of the hidden layers of the encoder, from the input to the code.
-    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-        Activation of the hidden layers.
+    {activation parameter}
     likelihood : str or Likelihood, default="heteroscedastic_gaussian"
         p(x | z). "heteroscedastic_gaussian": normal, with σ(z) learned per feature and row. "learned_gaussian": normal,
         with one σ learned per feature. "gaussian": normal, with σ² = ½ (use ``Gaussian(sigma)`` for another value).
@@ -459,8 +445,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     n_samples : int or None, default=None
         Number of samples of z per row in training. None: 4 for at most 16 features, where samples cost little,
         otherwise 1.
-    skip : bool, default=True
-        Whether to add a linear path, parallel to the hidden layers, to encoder and decoder; see `parts.SkipMLP`.
+    {skip parameter}
     {common parameters}
 
     Attributes

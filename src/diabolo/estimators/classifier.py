@@ -105,15 +105,15 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return self._recipe_of(columns, len(self._classes))
 
     def _recipe_of(self, columns: InputSpec, n_classes: int) -> Recipe:
-        begun = recipe_over(self._begins_with(), columns)
+        pretrained = recipe_over(self._begins_with(), columns)
         return Recipe(
             corruption=self.corruption or NoCorruption(),
-            encoder=begun.encoder,
-            latent=begun.latent,
+            encoder=pretrained.encoder,
+            latent=pretrained.latent,
             decoder=MLP(()),
             likelihood=Categorical(),
             n_targets=n_classes,
-            missing="mask" if columns.allow_missing else "refused",
+            missing="mask" if columns.allow_missing else "error",
         )
 
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
@@ -167,41 +167,43 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             classes, positions = _classes_of(labels)
             if (X_val is None) != (y_val is None):
                 raise InvalidData("One of X_val and y_val is missing. X_val and y_val belong together: give both.")
-            ahead = None if X_val is None else replace(columns, allow_missing=True).read(X_val)
-            apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
-            begun = self._begun_with(rows, ahead, seed, checkpoint_every, apart)
-            columns = replace(columns, allow_missing=begun.input_.allow_missing)
-            beside = _beside(begun.scaler_, rows, positions, len(classes))
-            prepared = from_array(beside, ScalerStats(None, "real"), share_held_out(self, ahead, len(rows)), seed)
-            if ahead is not None:
+            rows_val = None if X_val is None else replace(columns, allow_missing=True).read(X_val)
+            checkpoint_options = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
+            pretrained = self._begun_with(rows, rows_val, seed, checkpoint_every, checkpoint_options)
+            columns = replace(columns, allow_missing=pretrained.input_.allow_missing)
+            with_classes = _append_classes(pretrained.scaler_, rows, positions, len(classes))
+            prepared = from_array(
+                with_classes, ScalerStats(None, "real"), share_held_out(self, rows_val, len(rows)), seed
+            )
+            if rows_val is not None:
                 assert y_val is not None
-                of_val = _positions(y_val, classes, len(ahead))
-                prepared = prepared.judged_by(_beside(begun.scaler_, ahead, of_val, len(classes)))
-            job = self._job(columns, begun, prepared, len(classes), seed)
-            fingerprint = f"{prepared.fingerprint}+{begun.data_fingerprint_}"
+                of_val = _positions(y_val, classes, len(rows_val))
+                prepared = prepared.judged_by(_append_classes(pretrained.scaler_, rows_val, of_val, len(classes)))
+            job = self._job(columns, pretrained, prepared, len(classes), seed)
+            fingerprint = f"{prepared.fingerprint}+{pretrained.data_fingerprint_}"
             outcome = trainer.train(job, identity_of(self, seed, columns, fingerprint))
-        own = {"_classes": classes.tolist(), "autoencoder_": begun, "scaler_": begun.scaler_}
+        own = {"_classes": classes.tolist(), "autoencoder_": pretrained, "scaler_": pretrained.scaler_}
         store(self, Fitted.of(columns, outcome, own))
         if (warning := warning_of(outcome)) is not None:
             warnings.warn(warning, stacklevel=2)
         return self
 
     def _begun_with(
-        self, rows: np.ndarray, ahead: np.ndarray | None, seed: int, every: float, apart: dict[str, Any]
+        self, rows: np.ndarray, rows_val: np.ndarray | None, seed: int, every: float, checkpoint_options: dict[str, Any]
     ) -> BaseAutoencoder:
         given = self._begins_with()
         if isinstance(self.autoencoder, FrozenEstimator):
             check_is_fitted(given)
-            for some in (rows,) if ahead is None else (rows, ahead):
+            for some in (rows,) if rows_val is None else (rows, rows_val):
                 given.input_.read(some)
             return given
         one: BaseAutoencoder = clone(given)
         if one.random_state is None:
             one.set_params(random_state=seed)
-        return one.fit(rows, X_val=ahead, checkpoint_every=every, **apart)
+        return one.fit(rows, X_val=rows_val, checkpoint_every=every, **checkpoint_options)
 
     def _job(
-        self, columns: InputSpec, begun: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int
+        self, columns: InputSpec, pretrained: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int
     ) -> TrainingJob:
         """Prepare the training job: rows with one-hot labels, the pre-trained encoder and the new class layer."""
         width, formula = columns.width, self._recipe_of(columns, n_classes)
@@ -211,7 +213,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
                 "Give the autoencoder the same corruption."
             )
         model = Model.build(formula, width, seed)
-        weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
+        weights = eqx.tree_at(lambda w: w.encoder, model.weights, pretrained.model_.weights.encoder)
         low, high = prepared.bounds
         model = Model(model.recipe, weights).fit_bounds(low[:width], high[:width])
         plan = plan_of(self, prepared.training.n_rows, model, width, seed)
@@ -227,8 +229,8 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
     def predict_proba(self, X: RowsLike) -> np.ndarray:
         """Return p(y | x): rows (n, d) → probabilities (n, c) of the classes, in the order of ``classes_``."""
         check_is_fitted(self)
-        told = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
-        found = told.astype(np.float64)
+        scaled_probabilities = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
+        found = scaled_probabilities.astype(np.float64)
         shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # the sum is 1 in 32 bits only
         return shares
 
@@ -253,7 +255,7 @@ def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return classes, positions
 
 
-def _beside(scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int) -> np.ndarray:
+def _append_classes(scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int) -> np.ndarray:
     """Return scaled rows with the one-hot encoded class of each row appended."""
     return np.hstack([scaler.apply(rows), np.eye(n_classes, dtype=np.float32)[positions]])
 

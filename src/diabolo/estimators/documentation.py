@@ -107,6 +107,21 @@ _ATTRIBUTES = """
     image_shape_ : tuple of int or None
         (height, width) or (height, width, 3) if the rows were read from image files.
 """
+_SHARED_PARAMETERS = {
+    "{activation parameter}": """
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        Activation of the hidden layers.
+""",
+    "{skip parameter}": """
+    skip : bool, default=True
+        Whether to add a linear path, parallel to the hidden layers, to encoder and decoder; see `parts.SkipMLP`.
+""",
+    "{likelihood parameter}": """
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
+        With "gaussian" the reconstruction term of the loss is ‖x − x̂‖² plus a constant.
+""",
+}
 
 
 def documented(cls: T) -> T:
@@ -118,6 +133,7 @@ def documented(cls: T) -> T:
         "{training parameters}": _TRAINING_PARAMETERS.strip(),
         "{training attributes}": _TRAINING_ATTRIBUTES.strip(),
     }
+    shared |= {name: text.strip() for name, text in _SHARED_PARAMETERS.items()}
     for name, text in shared.items():
         cls.__doc__ = cls.__doc__.replace(name, text)
     return cls

@@ -227,9 +227,11 @@ class AutoencoderGenerator(Ensemble):
         else:
             row = columns.row_of(given)
             at_least, for_each = _CANDIDATES
-            told = _put(columns, row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i])))
+            given_scores = _put(
+                columns, row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i]))
+            )
             drawn = _codes(*mixture, max(at_least, for_each * n_samples), rng)
-            codes = predictor.select_codes(drawn, told, n_samples, seed)
+            codes = predictor.select_codes(drawn, given_scores, n_samples, seed)
 
         def known(cells: np.ndarray, i: int) -> np.ndarray:
             found = _at(self._known[:, i], _levels(cells, self._found[:, i]))

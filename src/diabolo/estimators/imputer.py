@@ -141,21 +141,21 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         rng = np.random.default_rng([given.seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
         (least, most), (few, many) = _APART, _CELLS_APART
-        apart = _chosen(given.input, rows, min(max(least, few / n_known), most, many / n_known), rng)
-        shown = np.where(apart, np.nan, rows)
+        is_calibration = _chosen(given.input, rows, min(max(least, few / n_known), most, many / n_known), rng)
+        visible = np.where(is_calibration, np.nan, rows)
         own = given.own(self.estimator)
         members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
-        of_fit = given.handed(shown)
+        of_fit = given.handed(visible)
         trained = networks_of(self, [(member, of_fit) for member in members])
 
         networks = _Networks(tuple(member.predictor_ for member in trained), span)
-        judged = shown[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
+        judged = visible[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
         hidden = _chosen(given.input, judged, _HIDDEN, rng)
         errors = np.square(networks.expected(np.where(hidden, np.nan, judged))[0] - judged)
         # The column's variance counts as one more squared error; it is the only one if no cell of the column is masked.
-        usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(shown)) / (1 + hidden.sum(axis=0))
-        mean, unit = networks.judged(shown, usual)
-        errors = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
+        usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(visible)) / (1 + hidden.sum(axis=0))
+        mean, unit = networks.judged(visible, usual)
+        errors = np.sort((np.abs(rows - mean) / unit)[is_calibration & given.input.is_ordered])
         own_of = {"conformal_scores_": errors, "_range": span, "_usual": usual}
         return store(self, given.fitted({"estimators_": [trained], **own_of}))
 

@@ -95,8 +95,8 @@ class Predictor:
             padded = [np.pad(some, ((0, 0), (0, n_more))) for some in (seen, rows)]
         else:
             padded = [seen, rows]
-        beside = np.hstack([self.scaler.apply(some) for some in padded])
-        mean, deviance = inference.map_rows(inference.deviances, self.model, beside)
+        joined = np.hstack([self.scaler.apply(some) for some in padded])
+        mean, deviance = inference.map_rows(inference.deviances, self.model, joined)
         return self.scaler.invert(mean)[:, : rows.shape[1]], deviance[:, : rows.shape[1]]
 
     # -- densities ----------------------------------------------------------------------------------------------------
@@ -156,8 +156,8 @@ class Predictor:
         InvalidData
             If the likelihood is 0 for all candidates.
         """
-        beside = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
-        log_w = inference.map_rows(inference.log_likelihood_at, self.model, beside).astype(np.float64)
+        joined = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
+        log_w = inference.map_rows(inference.log_likelihood_at, self.model, joined).astype(np.float64)
         if not np.isfinite(log_w.max()):
             raise InvalidData("The given values are so far from the rows that were fitted that no sample has them.")
         weights = np.exp(log_w - log_w.max())

@@ -172,8 +172,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     except FileNotFoundError:
         raise ArtifactError(f"{path} is incomplete: there is no {ARRAYS} in it. Save the model again.") from None
     if manifest["format_version"] >= _CHECKED_FROM:
-        told = manifest.get("checksums")
-        if not isinstance(told, dict) or told.get(ARRAYS) != _checksum(packed):
+        checksums = manifest.get("checksums")
+        if not isinstance(checksums, dict) or checksums.get(ARRAYS) != _checksum(packed):
             raise ArtifactError(
                 f"Checksum mismatch in {file}: the file is damaged or was changed after it was saved. Save the model "
                 "again."

@@ -78,15 +78,15 @@ def _first(estimator: FittedAutoencoder, X: RowsLike, n_rows: int) -> np.ndarray
     return rows[:n_rows]
 
 
-def _said(estimator: FittedAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _outputs(estimator: FittedAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return estimator.predictor_.codes(rows), np.asarray(estimator.predictor_.log_density(rows))
 
 
 def probed(estimator: FittedAutoencoder, X: RowsLike) -> ReferenceOutputs:
     """Compute the reference outputs of a fitted autoencoder for the first rows of X, at most 64."""
     rows = _first(estimator, X, MOST_ROWS)
-    said = _said(estimator, rows)
-    return ReferenceOutputs(len(rows), files.fingerprint(rows.astype(np.float64)), *said, jax_config.n_threads())
+    outputs = _outputs(estimator, rows)
+    return ReferenceOutputs(len(rows), files.fingerprint(rows.astype(np.float64)), *outputs, jax_config.n_threads())
 
 
 def verified(estimator: FittedAutoencoder, X: RowsLike, probe: ReferenceOutputs | None) -> Verified:
@@ -105,9 +105,9 @@ def verified(estimator: FittedAutoencoder, X: RowsLike, probe: ReferenceOutputs 
             f"The first {probe.n_rows} rows of X differ from the rows of the reference outputs: they have another "
             "fingerprint. Give the same data, in the same order."
         )
-    codes, scores = _said(estimator, rows.astype(probe.codes.dtype))
+    codes, scores = _outputs(estimator, rows.astype(probe.codes.dtype))
     with np.errstate(invalid="ignore"):
-        apart = [float(np.nanmax(np.abs(now - then), initial=0.0)) for now, then in
+        differences = [float(np.nanmax(np.abs(now - then), initial=0.0)) for now, then in
                  ((codes, probe.codes), (scores, probe.scores))]  # fmt: skip
     same = codes.tobytes() == probe.codes.tobytes() and scores.tobytes() == probe.scores.tobytes()
-    return Verified(probe.n_rows, same, apart[0], apart[1], probe.threads, jax_config.n_threads())
+    return Verified(probe.n_rows, same, differences[0], differences[1], probe.threads, jax_config.n_threads())

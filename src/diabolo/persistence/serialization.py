@@ -107,14 +107,14 @@ def parameters(estimator: Parametrised, seed: int | None = None) -> Json:
 
 def to_artifact(stored: Stored) -> tuple[Json, dict[str, np.ndarray]]:
     """Return the manifest and the arrays of a fitted estimator."""
-    told, fitted, arrays = _within(stored) if stored.groups else _model(stored)
+    entries, fitted, arrays = _within(stored) if stored.groups else _model(stored)
     manifest = {
         "estimator": stored.estimator,
         "parameters": stored.parameters,
         "fitted": stored.fitted | fitted,
         "feature_names": stored.feature_names,
     }
-    return manifest | told, arrays | stored.arrays
+    return manifest | entries, arrays | stored.arrays
 
 
 Pieces = tuple[Json, Json, dict[str, np.ndarray]]
@@ -126,11 +126,11 @@ def _model(stored: Stored) -> Pieces:
     leaves, _ = jax.tree_util.tree_flatten_with_path(stored.model)
     arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if _is_array(leaf)}
     arrays |= {"scaler.offset": stored.scaler.offset, "scaler.scale": stored.scaler.scale}
-    told = {}
+    entries = {}
     if (probe := stored.probe) is not None:
-        told = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint, "threads": probe.threads}}
+        entries = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint, "threads": probe.threads}}
         arrays |= {"probe.codes": probe.codes, "probe.scores": probe.scores}
-    return told, {"scaling": stored.scaler.kind}, arrays
+    return entries, {"scaling": stored.scaler.kind}, arrays
 
 
 def _within(stored: Stored) -> Pieces:
