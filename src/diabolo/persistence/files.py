@@ -175,7 +175,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
         checksums = manifest.get("checksums")
         if not isinstance(checksums, dict) or checksums.get(ARRAYS) != _checksum(packed):
             raise ArtifactError(
-                f"Checksum mismatch in {file}: the file is damaged or was changed after it was saved. Save the model "
+                f"{file} is damaged: checksum mismatch, so the file was changed after it was saved. Save the model "
                 "again."
             )
     try:
