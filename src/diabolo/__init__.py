@@ -1,6 +1,6 @@
-"""diabolo: every autoencoder as one formula with replaceable parts.
+"""diabolo: autoencoders as one model with replaceable components.
 
-Names are imported when first used, so `import diabolo` costs nothing and does not import JAX.
+Names are imported on first use, so `import diabolo` is fast and does not import JAX.
 """
 
 from __future__ import annotations

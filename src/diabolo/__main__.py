@@ -1,4 +1,4 @@
-"""`python -m diabolo`, the same as the command."""
+"""Run the command line: `python -m diabolo` is the same as `diabolo`."""
 
 from .cli.app import main
 

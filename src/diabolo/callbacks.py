@@ -1,4 +1,4 @@
-"""Watching a training from outside: anything that is told of each epoch."""
+"""Callbacks: functions that `fit` calls after each epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Callback", "TensorBoard"]
 
 
 class Callback(Protocol):
-    """What ``fit(X, callback=…)`` takes: a function of two arguments, or an object that can be called as one.
+    """A function, or a callable object, with two arguments, for ``fit(X, callback=…)``.
 
     Examples
     --------
@@ -25,50 +25,54 @@ class Callback(Protocol):
     """
 
     def __call__(self, epoch: int, record: dict[str, float], /) -> None:
-        """One epoch is done.
+        """Process the record of one epoch.
 
         Parameters
         ----------
         epoch : int
-            Counted from 1. Short epochs are done several at a time, and told of one after another.
+            The number of the epoch, counted from 1. Short epochs run in groups; the callback is then called for each
+            epoch of a group, in order, after the group.
         record : dict of str to float
-            What `history_` holds of it: ``loss``, its terms, ``beta``, ``learning_rate``, ``validation_loss``, …
+            The entries of `history_` for this epoch: ``loss``, its terms, ``beta``, ``learning_rate``,
+            ``validation_loss``, …
         """
 
 
 class TensorBoard:
-    """Writes each epoch's record for TensorBoard: ``tensorboard --logdir FOLDER`` shows it.
+    """Callback that writes each epoch's record for TensorBoard; show it with ``tensorboard --logdir FOLDER``.
 
-    Training and held-out rows' curves of one term share a chart. Needs the extra ``tensorboard``.
+    The training curve and the validation curve of a term share one chart. Needs the extra ``tensorboard``.
 
     Parameters
     ----------
     folder : path
-        Where event files go; one run each.
+        Folder for the event files. Use a new folder for each training.
 
     Raises
     ------
     UsageError
-        If the extra is not installed.
+        If the extra ``tensorboard`` is not installed.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise UsageError("TensorBoard logs need an extra: pip install 'diabolo[tensorboard]'.") from error
-        self._training = SummaryWriter(os.path.join(folder, "training"))  # noqa: PTH118  its paths are texts
+            raise UsageError(
+                "TensorBoard needs an extra that is not installed: pip install 'diabolo[tensorboard]'."
+            ) from error
+        self._training = SummaryWriter(os.path.join(folder, "training"))  # noqa: PTH118  SummaryWriter takes str paths
         self._held_out = SummaryWriter(os.path.join(folder, "held-out"))  # noqa: PTH118
 
     def __call__(self, epoch: int, record: dict[str, float]) -> None:
-        """One epoch is done."""
+        """Write the record of one epoch."""
         for name, value in record.items():
             held_out = name.startswith("validation_")
             writer = self._held_out if held_out else self._training
             writer.add_scalar(name.removeprefix("validation_"), value, epoch)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write remaining records, and close the files."""
         self._training.close()
         self._held_out.close()
 

@@ -1,39 +1,40 @@
-"""What can go wrong, as one tree.
+"""The errors and warnings of diabolo, as one tree.
 
 DiaboloError
-├── InvalidPart          a part was given a value outside its range, or does not fit its neighbours   (ValueError)
-├── InvalidParameter     an estimator or a method was given a value of a wrong type or out of range   (ValueError)
-├── InvalidData          the rows cannot be used as they are                                          (ValueError)
-│   └── InvalidType      they are not numbers, nor anything that stands for rows                      (TypeError)
-├── TrainingDiverged     the loss stopped being a finite number                                       (ArithmeticError)
-├── OutOfMemory          what is asked for does not fit in memory                                     (MemoryError)
-├── ArtifactError        a saved model cannot be written or read                                      (ValueError)
-│   └── UnknownPart      it names a part that is not known
-├── ForkError            JAX had begun to work before this process was forked                         (RuntimeError)
-├── InvalidPlacement     the work cannot be dealt among the devices or processes                      (ValueError)
-├── CheckpointError      a training under way cannot be kept or gone on with                          (RuntimeError)
-├── NotCovered           a network uses a step of JAX that a page or format cannot express            (ValueError)
-├── ExportError          what was exported says something else than Python                            (RuntimeError)
-├── MissingExtra         a package is not installed that comes with one of diabolo's extras           (ImportError)
-└── UsageError           the command line was used wrongly                                            (ValueError)
+├── InvalidPart                a component has an invalid value, or does not fit the other components  (ValueError)
+├── InvalidParameter           a parameter has a wrong type or is out of range                         (ValueError)
+├── InvalidData                the rows cannot be used                                                 (ValueError)
+│   └── InvalidType            the rows are not numbers, nor a supported source of rows                (TypeError)
+├── TrainingDiverged           the loss became NaN or infinite                                         (ArithmeticError)
+├── OutOfMemory                the computation does not fit in memory                                  (MemoryError)
+├── ArtifactError              a saved model cannot be written or read                                 (ValueError)
+│   └── UnknownPart            a saved model names an unknown component
+├── ForkError                  the process was forked after JAX had started                            (RuntimeError)
+├── InvalidPlacement           the work cannot be placed on the devices or processes                   (ValueError)
+├── CheckpointError            a checkpoint cannot be written or resumed                               (RuntimeError)
+├── UnsupportedOperationError  an export does not support an operation of the network                  (ValueError)
+├── ExportError                an exported model gives other results than Python                       (RuntimeError)
+├── MissingDependencyError     an optional package is not installed                                    (ImportError)
+└── UsageError                 the command line is used incorrectly                                    (ValueError)
 
-Every message says what is wrong, where, and the mend. The second base class in brackets is Python's own,
-so that `except ValueError` keeps working for people who do not know this tree.
+Every message says what is wrong, where, and what to do. The second base class, in brackets, is a built-in exception of
+Python, so that `except ValueError` works without knowledge of this tree.
 
-DataWarning              rows could be read, but not all of them as one may think                         (UserWarning)
-├── NotationWarning      a text file is written in a way that was found, and could be otherwise
-└── ColumnLeftOutWarning a column is not learned from
+DataWarning                    rows were read, but some of the data is read or used in an unexpected way (UserWarning)
+├── NotationWarning            the format of a text file was detected from its content, and may be wrong
+└── ColumnLeftOutWarning       a column is not used
     ├── IdColumnWarning            it numbers the rows
-    ├── ClockColumnWarning         it says when a row was written
-    ├── UniqueTextsWarning         its texts are too many
+    ├── ClockColumnWarning         it is the time at which each row was written
+    ├── UniqueTextsWarning         it has too many different texts
     ├── EmptyColumnWarning         it has no value
-    └── UnsupportedColumnWarning   its type is neither numbers, texts nor dates
-DamagedCheckpoint        a checkpoint could not be read, and an older one was                              (UserWarning)
-TrainingWarning          a training ended, but not well                                                   (UserWarning)
-├── Retried              its loss was no number, and it began anew at a lower rate, as was asked
-├── LossRose             its loss rose again, above where it began, and stayed a number
-├── PosteriorCollapse    the latent code says nothing of the row
-└── NoImprovement        it is as good as at its start
+    └── UnsupportedColumnWarning   its type is not numbers, texts or dates
+DamagedCheckpointWarning       a checkpoint could not be read; an older one was used                   (UserWarning)
+TrainingWarning                a training ended with a poor result                                     (UserWarning)
+├── RetriedWarning             the loss became NaN or infinite; the training restarted at a lower learning rate
+├── LossIncreasedWarning       the training loss rose above its initial value
+├── PoorFitWarning             the reconstruction is worse than the mean of the rows, or than PCA
+├── PosteriorCollapseWarning   the latent code does not depend on the row
+└── NoImprovementWarning       the model is no better than its initial weights
 """
 
 from __future__ import annotations
@@ -46,37 +47,38 @@ from . import former_names
 
 
 class DiaboloError(Exception):
-    """Base of every error that diabolo raises on purpose."""
+    """Base class of all errors of diabolo."""
 
 
 class InvalidPart(DiaboloError, ValueError):
-    """A part was given a value outside its range, or does not fit the parts beside it."""
+    """A component has an invalid value, or does not fit the other components."""
 
 
 class InvalidParameter(DiaboloError, ValueError):
-    """An estimator or a method was given a value of a wrong type or out of range."""
+    """A parameter of an estimator or a method has a wrong type or is out of range."""
 
 
 class InvalidData(DiaboloError, ValueError):
-    """The rows cannot be used as they are."""
+    """The rows cannot be used."""
 
 
 class InvalidType(InvalidData, TypeError):
-    """They are not numbers, nor anything that stands for rows."""
+    """The rows are not numbers, nor a supported source of rows."""
 
 
 class TrainingDiverged(DiaboloError, ArithmeticError):
-    """The loss stopped being a finite number.
+    """The loss became NaN or infinite.
 
     Attributes
     ----------
     epoch, step : int or None
-        When, counted from 1; the step within the epoch's chunk. No step: the loss was finite, the weights after it not.
+        Epoch and step, counted from 1; the step is counted within the epoch's chunk. ``step`` is None if the loss was
+        finite, but the weights after the epoch were not.
     term : str or None
-        The loss's terms that were not finite, separated by commas.
+        The terms of the loss that were not finite, separated by commas.
     sigma : array or None
-        The likelihood's σ just before, in scaled units: the least of each column's, or of all, if it has one. Of
-        `sweep` and other trainings that run together: None.
+        The likelihood's σ just before, in scaled units: the minimum per column, or one minimum if all columns share σ.
+        None in `sweep` and other trainings that run together.
     """
 
     epoch: int | None = None
@@ -86,7 +88,7 @@ class TrainingDiverged(DiaboloError, ArithmeticError):
 
 
 class OutOfMemory(DiaboloError, MemoryError):
-    """What is asked for does not fit in memory."""
+    """The computation does not fit in memory."""
 
 
 class ArtifactError(DiaboloError, ValueError):
@@ -94,47 +96,48 @@ class ArtifactError(DiaboloError, ValueError):
 
 
 class UnknownPart(ArtifactError):
-    """A saved model names a part that is not known."""
+    """A saved model names an unknown component."""
 
 
 class InvalidPlacement(DiaboloError, ValueError):
-    """The work cannot be dealt among the devices or processes."""
+    """The work cannot be placed on the devices or processes."""
 
 
 class ForkError(DiaboloError, RuntimeError):
-    """JAX had begun to work before this process was forked, so that nothing can be computed in it."""
+    """The process was forked after JAX had started, so it cannot compute."""
 
 
 class CheckpointError(DiaboloError, RuntimeError):
-    """A training under way cannot be kept, or not be gone on with."""
+    """A checkpoint cannot be written, or a training cannot resume from it."""
 
 
 class UnsupportedOperationError(DiaboloError, ValueError):
-    """A network uses a step of JAX that a page or format cannot express."""
+    """A report or an export format does not support an operation of the network."""
 
 
 class ExportError(DiaboloError, RuntimeError):
-    """What was exported says something else than Python."""
+    """An exported model gives other results than Python."""
 
 
 class MissingDependencyError(DiaboloError, ImportError):
-    """A package is not installed that comes with one of diabolo's extras."""
+    """An optional package, part of one of diabolo's extras, is not installed."""
 
 
 class DataWarning(UserWarning):
-    """Rows could be read, but not all of them as one may think."""
+    """Rows were read, but some of the data is read or used in an unexpected way."""
 
 
 class NotationWarning(DataWarning):
-    """A text file is written in a way that was found from it, and could be otherwise."""
+    """The format of a text file was detected from its content, and may be wrong."""
 
 
 class ColumnLeftOutWarning(DataWarning):
-    """A column is not learned from.
+    """A column is not used.
 
     Attributes
     ----------
     column : str
+        The name of the column.
     """
 
     def __init__(self, message: str, column: str = "") -> None:
@@ -147,11 +150,11 @@ class IdColumnWarning(ColumnLeftOutWarning):
 
 
 class ClockColumnWarning(ColumnLeftOutWarning):
-    """A column says when each row was written: later rows are always later."""
+    """A column is the time at which each row was written: it only increases."""
 
 
 class UniqueTextsWarning(ColumnLeftOutWarning):
-    """A column has too many different texts for categories."""
+    """A column has too many different texts to be categorical."""
 
 
 class EmptyColumnWarning(ColumnLeftOutWarning):
@@ -159,23 +162,23 @@ class EmptyColumnWarning(ColumnLeftOutWarning):
 
 
 class UnsupportedColumnWarning(ColumnLeftOutWarning):
-    """A column's type is neither numbers, texts nor dates."""
+    """The type of a column is not numbers, texts or dates."""
 
 
 class DamagedCheckpointWarning(UserWarning):
-    """A checkpoint could not be read, and the one before it was used."""
+    """A checkpoint could not be read; the one before it was used."""
 
 
 class TrainingWarning(UserWarning):
-    """A training ended, but not well."""
+    """A training ended with a poor result."""
 
 
 class RetriedWarning(TrainingWarning):
-    """The loss was no number, and the training began anew at a lower rate, as was asked."""
+    """The loss became NaN or infinite, and the training restarted at a lower learning rate (``retries``)."""
 
 
 class LossIncreasedWarning(TrainingWarning):
-    """The training loss rose above where it began: the steps are too long, though it has stayed a number."""
+    """The training loss stayed finite but rose above its initial value: the learning rate is too high."""
 
 
 class PoorFitWarning(TrainingWarning):
@@ -183,30 +186,30 @@ class PoorFitWarning(TrainingWarning):
 
 
 class PosteriorCollapseWarning(TrainingWarning):
-    """The latent code says nothing of the row."""
+    """The latent code does not depend on the row."""
 
 
 class NoImprovementWarning(TrainingWarning):
-    """The weights kept are as good as those at the start."""
+    """The final weights are no better than the initial weights."""
 
 
 class UsageError(DiaboloError, ValueError):
-    """The command line was used wrongly."""
+    """The command line is used incorrectly."""
 
 
 _SHOWN = 24
 
 
 def suggest(name: Any, known: Iterable[Any]) -> str:
-    """The mend for a name that is not known.
+    """Return a hint for an unknown name: the most similar known name, or the known names.
 
     >>> suggest("n_latnet", ["n_latent", "patience"]), suggest("z", ["a", "b"])
-    ('Did you mean n_latent?', 'Known are: a, b.')
+    ('Did you mean n_latent?', 'Known names: a, b.')
     """
     names = list(map(str, known))
     close = get_close_matches(str(name), names, 1)
     shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    return f"Did you mean {close[0]}?" if close else f"Known are: {shown}."
+    return f"Did you mean {close[0]}?" if close else f"Known names: {shown}."
 
 
 __getattr__ = former_names.lookup(__name__, former_names.ERRORS)

@@ -1,6 +1,7 @@
-"""The names that parts, errors and methods had in earlier versions, and what they are called now.
+"""Former names of components, errors and methods, with their present names.
 
-Saved models of earlier formats, imports and parts of your own are understood by this table; a name of it warns.
+Saved models of earlier formats, imports and custom components may use the former names. Use in Python code gives a
+`FutureWarning`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PARTS = {
     "Mixed": "ColumnwiseLikelihood",
     "OneOf": "RandomChoice",
 }
-"""Parts, also in saved models."""
+"""Component classes, also in saved models."""
 
 IN_PARTS = PARTS | {
     "Draws": "PosteriorSamples",
@@ -32,7 +33,7 @@ IN_PARTS = PARTS | {
     "whole": "int_field",
     "wholes": "int_tuple_field",
 }
-"""Everything that was imported from `diabolo.parts`."""
+"""All former names in `diabolo.parts`."""
 
 ERRORS = {
     "DamagedCheckpoint": "DamagedCheckpointWarning",
@@ -57,14 +58,14 @@ HOOKS = {
     "shown": "transform_input",
     "times": "scale_level",
 }
-"""Methods that a part of your own may define."""
+"""Methods that a custom component may define."""
 
 ARRAYS = {"conformal_scores_": "calibration_errors_"}
-"""Fitted arrays of saved models, by their present names."""
+"""Present names of fitted arrays, with their former names in saved models."""
 
 
 def lookup(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make a module's ``__getattr__``, which finds former names and warns.
+    """Return a ``__getattr__`` for a module, which finds former names and gives a `FutureWarning`.
 
     >>> import diabolo.parts
     >>> with warnings.catch_warnings(action="ignore"):
@@ -75,7 +76,7 @@ def lookup(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        message = f"{module}.{name} is now called {names[name]}; the former name goes with the next release."
+        message = f"{module}.{name} is deprecated and will be removed in the next release: use {names[name]}."
         warnings.warn(message, FutureWarning, stacklevel=2)
         return getattr(sys.modules[module], names[name])
 

@@ -1,10 +1,10 @@
-"""The one place where JAX is configured: compiled programs are kept on disk between runs; the number of threads.
+"""Configuration of JAX: the cache of compiled programs on disk, and the number of threads.
 
-The folder is ``$JAX_COMPILATION_CACHE_DIR`` if set (JAX's own variable, whose other settings are then left alone),
-else ``$XDG_CACHE_HOME/diabolo`` or ``~/.cache/diabolo``. ``DIABOLO_CACHE=off`` turns it off.
+The cache folder is ``$JAX_COMPILATION_CACHE_DIR`` if this variable of JAX is set; diabolo then changes no cache setting
+of JAX. Otherwise it is ``$XDG_CACHE_HOME/diabolo`` or ``~/.cache/diabolo``. ``DIABOLO_CACHE=off`` turns the cache off.
 
-XLA divides long sums among its threads, so the last digits depend on their number. That is the number of cores that a
-process may use, unless ``DIABOLO_THREADS`` says otherwise, before JAX has begun to work.
+XLA divides long sums among its threads, so the last digits of results depend on the number of threads. The default is
+the number of cores available to the process. Set ``DIABOLO_THREADS`` before JAX starts to change it.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .errors import ForkError, InvalidParameter, InvalidPlacement
 __all__ = ["check_usable", "configure", "n_cores", "n_threads", "seconds_for", "standard"]
 
 _THREADS, _XLAS = "DIABOLO_THREADS", "NPROC"
-"""Our variable, and the one that XLA looks at."""
+"""Environment variables for the number of threads: of diabolo, and of XLA."""
 
 
 def configure() -> None:
-    """Point JAX at the cache, unless the user or the program has chosen already; tell XLA how many threads to use.
+    """Set the compilation cache of JAX, unless it is already set, and the number of threads of XLA.
 
     Raises
     ------
     InvalidParameter
-        If ``DIABOLO_THREADS`` is no whole number of at least 1.
+        If ``DIABOLO_THREADS`` is not an integer from 1 to 4096.
     """
     if (threads := os.environ.get(_THREADS)) is not None:
         if not threads.isdecimal() or not 1 <= int(threads) <= 4096:
-            raise InvalidParameter(f"{_THREADS} must be a whole number of at least 1; got {threads!r}.")
+            raise InvalidParameter(f"{_THREADS} must be an integer from 1 to 4096; got {threads!r}.")
         os.environ[_XLAS] = threads
     if os.environ.get("DIABOLO_CACHE") == "off" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
@@ -47,7 +47,7 @@ def configure() -> None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(home) / "diabolo" / "programs"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # a read-only home, or none: work without
+    except (OSError, RuntimeError):  # no home folder, or a read-only one: run without a cache
         return
     settings = {
         "jax_compilation_cache_dir": str(folder),
@@ -63,7 +63,7 @@ def configure() -> None:
 
 @contextmanager
 def standard() -> Iterator[None]:
-    """Compute as diabolo's programs are written: in 32 bits, compiled, NaN a missing cell, whatever JAX is set to.
+    """Run with the JAX settings that diabolo needs: 32 bits, compiled, and no errors for NaN (a missing cell).
 
     Raises
     ------
@@ -85,45 +85,45 @@ def standard() -> Iterator[None]:
 def _check_devices() -> None:
     try:
         jax.devices()
-    except Exception as error:  # JAX's own, and of what it loads, an AssertionError among them
+    except Exception as error:  # errors of JAX and its plugins, even AssertionError
         asked = os.environ.get("JAX_PLATFORMS", "")
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidPlacement(
-            f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {said}. Unset JAX_PLATFORMS, or install "
-            "what the device needs (pip install 'diabolo[cuda]' for NVIDIA GPUs)."
+            f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {reason}. Unset JAX_PLATFORMS, or install "
+            "the packages for the device (pip install 'diabolo[cuda]' for NVIDIA GPUs)."
         ) from error
 
 
 # -- after a fork -----------------------------------------------------------------------------------------------------
 
 _forked = False
-"""Whether this process was forked from one in which JAX had begun to work: its threads are not here."""
+"""Whether this process was forked after JAX had started; then the threads of JAX are missing."""
 
 
 def check_usable() -> None:
-    """Refuse to compute in a process where it would never end, or where there is no device.
+    """Check that this process can compute.
 
     Raises
     ------
     ForkError
-        If this process was forked from one in which JAX had begun to work.
+        If this process was forked after JAX had started, so that a computation would never end.
     InvalidPlacement
-        If JAX has no device of the platforms that it is told to use.
+        If JAX has no device of the selected platforms.
     """
     if _forked:
         raise ForkError(
-            "This process was forked from one in which JAX had begun to work. JAX's threads are not here, and any "
-            "computation would hang. Start processes with multiprocessing.get_context('spawn'), or load and use models "
-            "in the child alone (gunicorn without --preload)."
+            "This process was forked after JAX had started in its parent, so any computation would hang. Start "
+            "processes with multiprocessing.get_context('spawn'), or load and use models only in the child (gunicorn "
+            "without --preload)."
         )
     _check_devices()
 
 
 def _after_fork(*_: Any) -> None:
-    global _forked  # noqa: PLW0603  what a process is, is said once
+    global _forked  # noqa: PLW0603  the state of the process
     _forked = _forked or _has_begun()
     if _forked:
-        with suppress(ImportError):  # a pickled model is arrays of JAX, which are made again before any of its methods
+        with suppress(ImportError):  # unpickling a model creates JAX arrays before any method is called
             from jax._src import array
 
             array._reconstruct_array = _refuse_array
@@ -134,7 +134,7 @@ def _refuse_array(*_: Any) -> Any:
 
 
 def _has_begun() -> bool:
-    """Whether JAX has devices; it would not say so without making them."""
+    """Return whether JAX has started, without a public call, which would start it."""
     try:
         from jax._src.xla_bridge import backends_are_initialized
     except ImportError:
@@ -147,22 +147,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def n_cores() -> int | None:
-    """How many processor cores programs may use; None where they run on an accelerator."""
+    """Return the number of processor cores available to programs; None if they run on an accelerator."""
     if jax.default_backend() != "cpu":
         return None
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def n_threads() -> int:
-    """Among how many threads XLA divides its work on the processor."""
-    told = os.environ.get(_XLAS, "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    """Return the number of threads among which XLA divides its work on the CPU."""
+    given = os.environ.get(_XLAS, "")
+    if given.isdecimal() and int(given):
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seconds_for(flops: float) -> float:
-    """How long the device would take for so many operations if all were products of matrices: a bound from below."""
+    """Return a lower bound of the time for ``flops`` operations: the time if all were matrix products."""
     size = 1024
     product = jax.jit(jnp.matmul)
     matrix = jax.device_put(np.ones((size, size), np.float32))

@@ -1,4 +1,4 @@
-"""What the field measures of an autoencoder, from plain arrays."""
+"""Common metrics of autoencoders, computed from arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["active_units", "explained_variance", "psnr", "squared_error"]
 
 
 def squared_error(x: np.ndarray, x_hat: np.ndarray) -> float:
-    r"""(1/N) Σ ‖x − x̂‖²: summed over features, averaged over rows, in squared units of the data.
+    r"""Return the squared error (1/N) Σ ‖x − x̂‖²: summed over features, averaged over rows, in squared units of x.
 
     >>> squared_error(np.zeros((2, 3)), np.ones((2, 3)))
     3.0
@@ -17,9 +17,9 @@ def squared_error(x: np.ndarray, x_hat: np.ndarray) -> float:
 
 
 def explained_variance(x: np.ndarray, x_hat: np.ndarray) -> float:
-    r"""1 − Σ‖x − x̂‖² / Σ‖x − x̄‖², at most 1: the share of the total variance that the reconstruction keeps.
+    r"""Return the explained variance 1 − Σ‖x − x̂‖² / Σ‖x − x̄‖², at most 1.
 
-    Cells of x that are NaN are not counted.
+    Cells of x that are NaN are ignored.
 
     >>> x = np.array([[0.0], [2.0]])
     >>> explained_variance(x, x), explained_variance(x, np.ones((2, 1)))
@@ -29,7 +29,7 @@ def explained_variance(x: np.ndarray, x_hat: np.ndarray) -> float:
 
 
 def psnr(x: np.ndarray, x_hat: np.ndarray, peak: float = 1.0) -> float:
-    r"""Peak signal-to-noise ratio, 10·log₁₀(peak² / mean squared error), in dB.
+    r"""Return the peak signal-to-noise ratio, 10·log₁₀(peak² / mean squared error), in dB.
 
     >>> round(psnr(np.zeros((1, 4)), np.full((1, 4), 0.1)), 9)
     20.0
@@ -38,13 +38,14 @@ def psnr(x: np.ndarray, x_hat: np.ndarray, peak: float = 1.0) -> float:
 
 
 def active_units(means: np.ndarray, threshold: float = 0.01) -> np.ndarray:
-    r"""Which latent coordinates vary with x: Var_x(E_q[z | x]) > threshold (Burda et al. 2016, section 5).
+    r"""Return which latent dimensions vary with x: Var_x(E_q[z | x]) > threshold (Burda et al. 2016, section 5).
 
     Parameters
     ----------
     means : (n, K)
         Posterior means.
     threshold : float, default=0.01
+        Minimum variance of an active dimension.
 
     Returns
     -------

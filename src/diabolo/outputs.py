@@ -1,8 +1,8 @@
-"""Write files and folders whole or not at all, and never over what something else wrote.
+"""Write files and folders atomically, and never overwrite the files of other programs.
 
-One rule holds for all that diabolo writes. An output that is not there yet is made under a hidden name beside its
-place, synced, and renamed. An output that is there is replaced only if ``is_ours`` recognises it, as it does a saved
-model, an ONNX export or a report's page; anything else is left alone and refused. A link is followed.
+All outputs of diabolo follow the same rule. A new output is written under a hidden name in the same folder, synced, and
+renamed. An existing output is replaced only if ``is_ours`` recognises it, for example as a saved model, an ONNX export
+or a report. Anything else stays unchanged, and the write raises `NotOurs`. Links are followed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import BinaryIO
 __all__ = ["SCRATCH", "NotOurs", "check_replaceable", "names_in", "write_file", "write_folder"]
 
 SCRATCH = ".diabolo-"
-"""How names begin of files and folders that are not whole yet."""
+"""Prefix of the names of incomplete files and folders."""
 
 IsOurs = Callable[[Path], bool]
-"""Whether diabolo wrote what is at a path, all of it, so that it may be replaced."""
+"""A function that returns whether diabolo wrote everything at a path, so that it may be replaced."""
 
 
 class NotOurs(FileExistsError):
-    """Something is there that diabolo did not write, or does not recognise."""
+    """The path exists, and diabolo did not write it or does not recognise it."""
 
 
 def _nothing(path: Path) -> bool:
@@ -33,34 +33,36 @@ def _nothing(path: Path) -> bool:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names of all that a folder holds."""
+    """Return the names of all entries of a folder."""
     return {entry.name for entry in folder.iterdir()}
 
 
 def check_replaceable(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> None:
-    """Refuse a place where something is that may not be replaced.
+    """Check that a path does not exist, is an empty folder, or may be replaced.
 
     Raises
     ------
     NotOurs
-        If something is there, other than an empty folder, that ``is_ours`` does not recognise.
+        If the path exists, is not an empty folder, and ``is_ours`` does not recognise it.
     """
     place = Path(path).resolve()
     is_empty = place.is_dir() and not names_in(place)
     if place.exists() and not is_empty and not is_ours(place):
-        raise NotOurs(None, "something is there that diabolo did not write", str(path))
+        raise NotOurs(None, "the path exists and was not written by diabolo", str(path))
 
 
 @contextmanager
 def write_file(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> Iterator[BinaryIO]:
-    """Open a file for writing that is at ``path`` only once it is whole; without a trace, if anything is raised before.
+    """Open a file for an atomic write: it appears at ``path`` only when complete.
+
+    If the ``with`` block raises an error, nothing is left on disk.
 
     Raises
     ------
     NotOurs
-        As `check_replaceable`, before anything is written and again at the end.
+        As `check_replaceable`, before the write and again at the end.
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     check_replaceable(path, is_ours)
     place = Path(path).resolve()
@@ -81,16 +83,17 @@ def write_file(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> Iter
 
 @contextmanager
 def write_folder(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> Iterator[Path]:
-    """Make a folder that is at ``path`` only once all in it is; without a trace, if anything is raised before.
+    """Create a folder atomically: it appears at ``path`` only when all its files are complete.
 
-    What it replaces is put aside first, and back if the new one cannot take its place.
+    If the ``with`` block raises an error, nothing is left on disk. An existing folder is moved away before it is
+    replaced, and moved back if the new folder cannot take its place.
 
     Raises
     ------
     NotOurs
-        As `check_replaceable`, before anything is written and again at the end.
+        As `check_replaceable`, before the write and again at the end.
     OSError
-        If it cannot be written.
+        If the folder cannot be written.
     """
     check_replaceable(path, is_ours)
     place = Path(path).resolve()
@@ -114,7 +117,7 @@ def write_folder(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> It
             raise
         _sync(place.parent)
     finally:
-        if place.exists() or not old.exists():  # else the older one could not be put back, and stays where it is
+        if place.exists() or not old.exists():  # otherwise the older folder is in scratch: do not delete it
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -123,7 +126,7 @@ def _beside(place: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk, where the file system can."""
+    """Sync a file, or the entries of a folder, to the disk, if the file system supports it."""
     with suppress(OSError):
         opened = os.open(path, os.O_RDONLY)
         try:

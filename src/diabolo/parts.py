@@ -1,4 +1,4 @@
-"""Every part, in one place to import from; `parts.registered` lists them, and whatever you add."""
+"""All components, in one namespace; `parts.list_components` lists them, custom components included."""
 
 from . import former_names
 from .core.component import (

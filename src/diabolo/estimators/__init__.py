@@ -1,4 +1,4 @@
-"""Estimators: the autoencoders, the jobs that people do with them, and what they share."""
+"""Estimators: the autoencoders, the anomaly detector, the imputer, the generator, and their base classes."""
 
 from .anomaly_detector import AnomalyDetector, Explanation
 from .autoencoders import (

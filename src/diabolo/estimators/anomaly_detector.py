@@ -1,8 +1,8 @@
-"""Rows that are unlike the rows one has: scores, a threshold that keeps its word, and reasons.
+"""Anomaly detection: scores, a threshold with a calibrated false-alarm rate, and explanations.
 
-A denoising autoencoder that has seen ordinary rows rebuilds an ordinary row and pulls others towards them: with noise
-of variance σ², the best one's residual is −σ²·∇ log p_σ(x) (Alain & Bengio 2014, theorem 1). Several σ look at several
-distances.
+A denoising autoencoder trained on normal rows reconstructs a normal row and moves an anomalous row towards the normal
+rows. With noise of variance σ², the residual of the optimal one is −σ²·∇ log p_σ(x) (Alain & Bengio 2014, theorem 1).
+Different σ are sensitive to anomalies at different distances.
 """
 
 from __future__ import annotations
@@ -34,125 +34,131 @@ from .trainable import store
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation", "Judge"]
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
-"""For each, which rows are learned from, and which are held out."""
+"""The training rows and the held-out rows of each fold."""
 
 NOISE_LEVELS: dict[str, tuple[float, ...]] = {"ensemble": (0.1, 0.4), "single": (0.25,)}
-"""σ of the denoisers, in standard deviations of a column."""
+"""σ of the denoising autoencoders, in standard deviations of a column."""
 _BATCH, _STEPS = 128, 300
 _SHARE, _FOLDS = 0.2, 3
 _WIDTHS = (16, 64, 256, 1024)
 _JUDGED = 4096
-"""How many of its training rows say what is usual for a network."""
+"""Number of training rows used to estimate the column scales of a network."""
 _TIE = 1 + 1e-6
-"""A row that is equal to one kept apart has its score but for rounding, and must not count as stranger."""
+"""Factor on the calibration scores: a row equal to a held-out row must not score higher because of rounding."""
 _FLOOR = 0.01
-"""Of the mean over columns: the least deviance that is usual for a column."""
+"""Added to each column's scale: this fraction of the mean over all columns."""
 
 
 class Explanation(NamedTuple):
-    """Why rows are strange."""
+    """Anomaly scores of rows, and the columns that cause them."""
 
     scores: np.ndarray
-    """(n,): how strange each row is; −`AnomalyDetector.score_samples`."""
+    """(n,), the anomaly score of each row: −`AnomalyDetector.score_samples`."""
     contributions: np.ndarray
-    """(n, columns): each column's share in the score; a row's sum is its score."""
+    """(n, columns), the contribution of each column to the score; the contributions of a row sum to its score."""
     columns: tuple[Name, ...]
-    """Their names, or numbers if they have none."""
+    """The names of the columns, or their numbers if there are no names."""
     seen: Frame
-    """The rows,"""
+    """The rows."""
     expected: Frame
-    """and what they were expected to be, given all of their columns: in the user's units, as `reconstruct` gives it."""
+    """The expected values of the rows, given all of their columns, in the user's units, as from `reconstruct`."""
 
     def top_features(self, n: int = 3) -> np.ndarray:
-        """The names of the ``n`` columns that contribute most to each row's score, the first one most: (n_rows, n)."""
+        """Return the names of the ``n`` columns that contribute most to each score, largest first: (n_rows, n)."""
         order = np.argsort(-self.contributions, axis=1, kind="stable")[:, :n]
         return np.array(self.columns, object)[order]
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """One network of a detector, and what is usual for it."""
+    """One network of a detector, with its column scales and the scale of its scores."""
 
     predictor: Predictor
     span: np.ndarray
-    """(2, d), the least and the greatest of each column in the rows that it has learned from."""
+    """(2, d), the minimum and the maximum of each column in the training rows."""
     column_scale: np.ndarray
-    """(d,), the usual deviance in each column."""
+    """(d,), the typical deviance of each column."""
     scale: float = 1.0
-    """The unit of its scores."""
+    """The unit of the scores."""
 
     def deviances(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what rows are expected to be, in the user's units, and how far off each cell is; both (n, d).
+        """Return the expected rows in the user's units, and the deviance of each cell from them; both (n, d).
 
-        The deviance is in units of what is usual for the column.
+        The deviance is in units of the column's typical deviance.
         """
         mean, deviance = self.predictor.deviances(scores.seen_by(np, rows, self.span), rows)
         return mean, scores.relative_deviance(np, deviance, self.column_scale)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Return how strange rows are, (n,)."""
+        """Return the anomaly score of each row, (n,)."""
         found: np.ndarray = scores.anomaly_scores(np, self.deviances(rows)[1], rows) / self.scale
         return found
 
 
 @dataclass(eq=False, repr=False)
 class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
-    r"""Learns from ordinary rows; flags others, of ordinary ones no more than ``false_alarm_rate``.
+    r"""Anomaly detector with a calibrated false-alarm rate.
 
-    A row's score is the root of its mean deviance from what a network expects it to be, over the network's median; and
-    of that the mean over all networks. Each column's deviance is in units of what is usual for it, unless the scaling
-    leaves all in a common unit. What the networks read is kept within the range of the rows learned from. The unit is
-    the median score of the rows that a network has not seen.
+    The detector is trained on normal rows. For each network, the score of a row is the square root of the mean deviance
+    of its cells from the values that the network expects, divided by the network's median score on normal rows. The
+    score of a row is the mean over all networks. The deviance of each column is in units of the column's typical
+    deviance, unless the scaling leaves all columns in one common unit. The input of the networks is clipped to the
+    range of the training rows. A score of 1 is the median score of held-out rows.
 
-    Rows that a network has not seen say how large a score an ordinary row may have: the p-value of a new row is the
-    share of them, and of itself, with at least its score. It is flagged if that is no more than ``false_alarm_rate``.
+    Held-out rows calibrate the threshold. The p-value of a new row is the fraction of rows with at least its score,
+    among the held-out rows and the row itself. The detector flags the row if its p-value is at most
+    ``false_alarm_rate``.
 
     Parameters
     ----------
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
-        "ensemble": denoising autoencoders d → 128 → 64 → 128 → d for Gaussian noise of 0.1 and 0.4 standard deviations,
-        trained side by side by 300 steps of Adam, however many rows there are. "single": one, for 0.25. Or any
-        autoencoder; it is cloned.
+        "ensemble": two denoising autoencoders d → 128 → 64 → 128 → d, for Gaussian noise of 0.1 and 0.4 standard
+        deviations, trained together with 300 steps of Adam for any number of rows. "single": one network, for noise of
+        0.25. Or any autoencoder; the detector fits clones of it.
     false_alarm_rate : float in (0, 1), default=0.01
-        α: how many ordinary rows may be flagged. It may be set anew after `fit`.
+        α, the maximum expected fraction of normal rows that are flagged. It can be changed after `fit`.
     calibration : int, float or None, default=None
-        Which rows say what an ordinary score is. A share in (0, 1): these are held out, and for new rows drawn as they
-        were the false-alarm rate is at most α, exactly (Vovk, Gammerman & Shafer 2005, proposition 4.1). A number of
-        folds: each is held out once and the others trained on, so that all rows are of use to both; the rate then holds
-        nearly (cross-conformal prediction, Vovk 2015). None: a fifth, if that is enough for any row to be flagged, else
-        three folds.
+        Choice of the calibration rows. A fraction in (0, 1): this fraction of the rows is held out; for new rows from
+        the same distribution, the false-alarm rate is at most α, exactly (Vovk, Gammerman & Shafer 2005, proposition
+        4.1). An int: the number of folds; each fold is held out once while the networks are trained on the others, so
+        that all rows are used for training and for calibration, and the rate holds approximately (cross-conformal
+        prediction, Vovk 2015). None: one fifth of the rows if that is enough to flag any row, otherwise three folds.
     scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
-        As for an autoencoder; "auto" is "standard" for numbers. Columns that are one quantity, such as a signal's
-        samples, are better left in their common unit: None, once that is near 1. Not used with an ``estimator`` of your
-        own, which brings its own.
+        As for an autoencoder; "auto" is "standard" for numbers. If all columns are the same quantity, for example the
+        samples of a signal, keep their common unit: divide all columns by one number so that the values are near 1, and
+        use None. Not used if ``estimator`` is an autoencoder, which has its own scaling.
     schema : "auto", dict or None, default="auto"
-        As for an autoencoder: what the columns of a table are.
+        As for an autoencoder: the kinds of the columns of a table.
     random_state : int, RandomState or None, default=None
-        Fixes the folds and the networks. Two fits with one int give the same bits.
+        Seed for the folds and the networks. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: a progress bar, if standard error is a terminal.
+        1: show a progress bar if standard error is a terminal.
 
     Attributes
     ----------
     estimators_ : list of list of BaseAutoencoder
-        The networks, fold by fold. They may read columns of zeros after yours.
+        The networks of each fold. They may have additional input columns of zeros.
     judges_ : tuple of Judge
-        The networks, and what is usual for each.
+        The networks, each with its column scales and the scale of its scores.
     calibration_scores_ : array
-        The scores of the rows held out, sorted.
+        The scores of the held-out rows, sorted.
     offset_ : float
-        `score_samples` below it are flagged. −inf, with a warning by `fit`, if there are too few rows for the rate.
+        Threshold: rows with `score_samples` below it are flagged. −inf if there are too few rows for the false-alarm
+        rate; `fit` then gives a warning.
     input_ : InputSpec
-        The columns: how rows are validated, and results converted to what was given.
+        The columns: validates rows and converts results to the type of the input.
     seed_ : int
-        The seed that was drawn from ``random_state``.
+        The seed drawn from ``random_state``.
     n_features_in_ : int
+        Number of columns passed to `fit`.
     feature_names_in_ : array of str
-        Only if `fit` was given names.
+        Names of the columns. Defined only if `fit` got column names.
     schema_ : Schema or None
-        What the columns are; None, if all are plain numbers.
+        Kinds of the columns; None if all columns are plain numbers.
     n_samples_ : int
+        Number of rows passed to `fit`.
     data_fingerprint_ : str
+        Hash of the rows used by `fit`.
 
     Examples
     --------
@@ -188,14 +194,18 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     # -- fitting ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: RowsLike, y: object = None) -> Self:
-        """Learn what is ordinary.
+        """Train the networks on normal rows, and calibrate the threshold.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory
-            As for an autoencoder's `fit`. Of rows that take more than 64 MB as 32-bit floats, as many are learned from
-            as 64 MB hold, drawn at random.
+        X : array-like of shape (n, d), or a larger source of rows
+            As for an autoencoder's `fit`. If the rows need more than 64 MB as 32-bit floats, `fit` uses a random sample
+            of 64 MB.
         y : ignored
+
+        Returns
+        -------
+        self
 
         Raises
         ------
@@ -213,9 +223,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         if self.offset_ == -np.inf:
             least = int(np.ceil(1 / self.false_alarm_rate)) - 1
             warnings.warn(
-                f"With {len(self.calibration_scores_)} rows to compare with, no p-value is below "
-                f"{1 / (len(self.calibration_scores_) + 1):.2g}: nothing will be flagged at a false-alarm rate of "
-                f"{self.false_alarm_rate:g}. Give at least {least} such rows, or raise the rate.",
+                f"Only {len(self.calibration_scores_)} calibration rows, so no p-value can be below "
+                f"{1 / (len(self.calibration_scores_) + 1):.2g}: no row will be flagged at false_alarm_rate="
+                f"{self.false_alarm_rate:g}. Give at least {least} calibration rows, or raise false_alarm_rate.",
                 stacklevel=2,
             )
         return self
@@ -235,11 +245,11 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             ) from error
 
     def _n_flagged(self, n: int) -> int:
-        """Of n ordinary rows, as many as one more may be stranger than to be flagged."""
+        """Return k: the threshold is the k-th largest of n calibration scores; 0: no row can be flagged."""
         return int(np.floor(self.false_alarm_rate * (n + 1) + 1e-9))
 
     def _members(self, given: Given, training: np.ndarray, fold: int) -> list[tuple[BaseAutoencoder, Opened]]:
-        """The unfitted networks of a fold, each with its rows."""
+        """Return the unfitted networks of a fold, each with its training rows."""
         known = given.rows[training]
         if (own := given.own(self.estimator, fold)) is not None:
             return [(own, given.handed(known))]
@@ -255,40 +265,41 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
 
     @property
     def offset_(self) -> float:
-        """`score_samples` below it are flagged."""
+        """Threshold: rows with `score_samples` below it are flagged."""
         k = self._n_flagged(len(self.calibration_scores_))
         return -float(self.calibration_scores_[-k]) if k else -np.inf
 
     def score_samples(self, X: RowsLike) -> np.ndarray:
-        """How ordinary each row is, (n,): at most 0, and −1 for the median of ordinary ones. Deterministic.
+        """Return the negative anomaly score of each row, (n,): at most 0, and −1 for the median normal row.
 
-        Of a row with missing cells, which there must have been in `fit` as well, the others are judged.
+        The result is deterministic. For a row with missing cells, only the known cells are scored; the rows of `fit`
+        must have had missing cells as well.
         """
         check_is_fitted(self)
         found: np.ndarray = -self.input_.map(X, lambda rows, _: _mean_score(self.judges_, rows), bool(self.verbose))
         return found
 
     def decision_function(self, X: RowsLike) -> np.ndarray:
-        """`score_samples` − ``offset_``: negative for rows that are flagged."""
+        """Return `score_samples` − ``offset_``, (n,): negative for flagged rows."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: RowsLike) -> np.ndarray:
-        """−1 for rows that are flagged, 1 for others."""
+        """Return −1 for flagged rows and 1 for the others, (n,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: RowsLike) -> np.ndarray:
-        """For each row, (n,), how often an ordinary one would be at least as strange; in (0, 1]."""
+        """Return the p-value of each row, (n,), in (0, 1]: how often a normal row has at least its score."""
         return self.p_values_from_scores(-self.score_samples(X))
 
     def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray:
-        """Those of rows whose scores are known already."""
+        """Return the p-values of rows, (n,), from their anomaly scores, (n,)."""
         known = self.calibration_scores_
         below = np.searchsorted(known, scores, side="left")
         found: np.ndarray = (1 + len(known) - below) / (len(known) + 1)
         return found
 
     def explain(self, X: RowsLike) -> Explanation:
-        """Which columns make each row strange, and what they were expected to be."""
+        """Return the contribution of each column to the anomaly score of each row, and the expected values."""
         check_is_fitted(self)
         judges, columns = self.judges_, self.input_
 
@@ -310,7 +321,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
 
     @property
     def judges_(self) -> tuple[Judge, ...]:
-        """Each network, and what is usual for it."""
+        """The networks, each with its column scales and the scale of its scores."""
         members = [member for fold in self.estimators_ for member in fold]
         spans = np.repeat(self._ranges, len(self.estimators_[0]), axis=0)
         return tuple(
@@ -320,7 +331,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
 
 
 def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) -> dict[str, np.ndarray]:
-    """Learn what is usual for each network, of rows that it knows; and what is ordinary, of those it does not."""
+    """Estimate each network's scales from training rows, and the calibration scores from held-out rows."""
     rows, judges = given.rows, [list[Judge]() for _ in folds]
     for (training, _), group, mine in zip(folds, members, judges, strict=True):
         span = known_range(rows[training])
@@ -334,7 +345,7 @@ def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) ->
             typical = max(np.median(scores.anomaly_scores(np, deviance / usual, known)), np.finfo(np.float32).tiny)
             mine.append(Judge(member.predictor_, span, usual, typical))
     held_out = np.concatenate([_mean_score(mine, rows[some]) for (_, some), mine in zip(folds, judges, strict=True)])
-    one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # what rows not seen have
+    one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # the median score of held-out rows
     every = [judge for mine in judges for judge in mine]
     return {
         "calibration_scores_": np.sort(held_out / one) * _TIE,
@@ -345,13 +356,13 @@ def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) ->
 
 
 def _mean_score(judges: Iterable[Judge], rows: np.ndarray) -> np.ndarray:
-    """How strange rows are to several networks, (n,)."""
+    """Return the mean anomaly score over several networks, (n,)."""
     found: np.ndarray = scores.mean_score([judge.scores(rows) for judge in judges])
     return found
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
-    """Rows with columns of zeros after theirs, so that tables of nearly one width share their programs."""
+    """Append columns of zeros, so that tables of similar width share compiled programs."""
     width = next((width for width in _WIDTHS if width >= rows.shape[1]), rows.shape[1])
     return np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
 

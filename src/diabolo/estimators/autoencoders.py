@@ -1,4 +1,4 @@
-"""The estimators: `Autoencoder`, whose every slot is free, the lecture's five systems by name, and the classifier."""
+"""The autoencoders: the general `Autoencoder`, and five standard systems by name."""
 
 from __future__ import annotations
 
@@ -57,26 +57,28 @@ _WIDEST_CODE, _NARROW, _MANY_DRAWS = 256, 16, 4
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class Autoencoder(BaseAutoencoder):
-    r"""An autoencoder whose every slot is yours to fill.
+    r"""General autoencoder in which every component can be chosen.
 
-    x ──corruption──► x̃ ──encoder──► h ──latent──► z ──decoder──► η ──likelihood──► p(x | z), made likely by the
-    objective and the penalties. The named estimators are values of this one.
+    x ──corruption──► x̃ ──encoder──► h ──latent──► z ──decoder──► η ──likelihood──► p(x | z). Training minimises the
+    objective plus the penalties. The named autoencoders are special cases of this class.
 
     Parameters
     ----------
     latent : Latent or None, default=None
-        None: ``Deterministic(2)``.
+        The code. None: ``Deterministic(2)``.
     encoder : Network or None, default=None
-        None: ``SkipMLP()``, a hidden layer of 128 beside a linear map.
+        None: ``SkipMLP()``, a hidden layer of 128 units parallel to a linear map.
     decoder : Network or None, default=None
-        None: the encoder, mirrored.
+        None: the encoder with its layers in reverse order.
     corruption : Corruption or None, default=None
+        Corruption of the training rows before the encoder. None: no corruption.
     prior : Prior or None, default=None
-        None: ``StandardNormal()``.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
+        Prior of the code. None: ``StandardNormal()``.
+    {likelihood parameter}
     objective : {"reconstruction", "elbo"} or Objective, default="reconstruction"
+        The function that training optimises.
     penalties : tuple of Penalty, default=()
+        Terms added to the loss.
     {common parameters}
 
     Attributes
@@ -130,20 +132,18 @@ class Autoencoder(BaseAutoencoder):
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class BasicAutoencoder(BaseAutoencoder):
-    r"""Input, latent and output layers only: z = s(W·x + b), x̂ = W'·z + b'.
+    r"""Autoencoder without hidden layers: z = s(W·x + b), x̂ = W'·z + b'.
 
-    With ``activation="identity"`` and a Gaussian likelihood the optimum spans the subspace of PCA (Baldi & Hornik 1989,
-    "Neural Networks and Principal Component Analysis").
+    With ``activation="identity"`` and a Gaussian likelihood, the optimum spans the same subspace as PCA (Baldi & Hornik
+    1989, "Neural Networks and Principal Component Analysis").
 
     Parameters
     ----------
     n_latent : int, default=2
-        K, the width of the code.
+        K, the number of dimensions of the code.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
-        s, on the code.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
-        "gaussian" makes the loss ‖x − x̂‖² and a constant.
+        s, the activation of the code.
+    {likelihood parameter}
     {common parameters}
 
     Attributes
@@ -176,38 +176,35 @@ class BasicAutoencoder(BaseAutoencoder):
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class StackedAutoencoder(BaseAutoencoder):
-    r"""A deep autoencoder: several hidden layers between input and code, mirrored between code and output.
+    r"""Deep autoencoder: several hidden layers in the encoder, the same layers in reverse order in the decoder.
 
     Parameters
     ----------
     n_latent : int, default=2
-        K, the width of the code.
+        K, the number of dimensions of the code.
     hidden_layer_sizes : tuple of int, default=(128, 64)
-        From the input inwards.
-    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
-        Of the hidden layers.
+        Sizes of the hidden layers of the encoder, from the input to the code.
+    {activation parameter}
     latent_activation : the same names, default="identity"
-        Of the code.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
-        "gaussian" makes the loss ‖x − x̂‖² and a constant.
-    skip : bool, default=True
-        Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`; not
-        with ``pretrain``.
+        Activation of the code.
+    {likelihood parameter}
+    {skip parameter}
+        Not used with ``pretrain``.
     pretrain : {"layerwise"} or None, default=None
-        "layerwise": first train each layer as an autoencoder of the layers below it, then all together (Hinton &
-        Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks"; Bengio et al. 2007).
+        "layerwise": first train each layer as an autoencoder of the output of the layer before it, then train all
+        layers together (Hinton & Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks"; Bengio
+        et al. 2007).
     pretrain_epochs : int, default=20
-        Epochs for each layer.
+        Number of pre-training epochs per layer.
     pretrain_corruption : Corruption, tuple of Corruption or None, default=None
-        What each layer's input is corrupted with while it is pre-trained, which makes a stacked denoising autoencoder
-        (Vincent et al. 2010, section 3.5): one for all layers, or one for each, the code's included.
+        Corruption of each layer's input during pre-training, as in a stacked denoising autoencoder (Vincent et al.
+        2010, section 3.5). One corruption for all layers, or one per layer, the code layer included.
     {common parameters}
 
     Attributes
     ----------
     pretrain_history_ : list of dict
-        One ``history_`` for each pre-trained layer, from the input inwards.
+        One ``history_`` per pre-trained layer, from the input to the code.
     {common attributes}
 
     Examples
@@ -265,30 +262,28 @@ class StackedAutoencoder(BaseAutoencoder):
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class SparseAutoencoder(BaseAutoencoder):
-    r"""An overcomplete code whose units are seldom active.
+    r"""Sparse autoencoder: a wide code whose units are rarely active.
 
-    The loss is (1/N)·Σ‖x − x̂‖² + β·Σⱼ KL(ρ‖ρ̂ⱼ) and a constant, where h = sigmoid(W·x + b) ∈ (0, 1)^m is what the
-    decoder reads and ρ̂ⱼ is the mean of hⱼ (Ng 2011, "Sparse autoencoder", CS294A; Lee, Ekanadham & Ng 2008).
+    The loss is (1/N)·Σ‖x − x̂‖² + β·Σⱼ KL(ρ‖ρ̂ⱼ) plus a constant. h = sigmoid(W·x + b) ∈ (0, 1)^m is the code, and ρ̂ⱼ
+    is the mean of hⱼ over the rows (Ng 2011, "Sparse autoencoder", CS294A; Lee, Ekanadham & Ng 2008).
 
     Parameters
     ----------
     n_hidden : int or None, default=None
-        m, the number of units. None: twice the number of features.
+        m, the number of units of the code. None: twice the number of features.
     target_activation : float in (0, 1), default=0.05
-        ρ.
+        ρ, the target of the mean activations.
     sparsity_weight : float in [0, inf) or None, default=None
-        β. None: found while training, such that every ρ̂ⱼ comes to ρ; see ``sparsity_weight_``.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
-        "gaussian" makes the reconstruction term ‖x − x̂‖² and a constant.
+        β, the weight of the penalty. None: training adapts β so that every ρ̂ⱼ approaches ρ; see ``sparsity_weight_``.
+    {likelihood parameter}
     {common parameters}
 
     Attributes
     ----------
     mean_activation_ : array of shape (m,)
-        ρ̂, over the rows given, held-out ones included.
+        ρ̂, the mean activations over all rows passed to `fit`, validation rows included.
     sparsity_weight_ : float
-        β, as it was given or found.
+        β: ``sparsity_weight``, or the value found by training if it is None.
     {common attributes}
 
     Examples
@@ -331,7 +326,7 @@ class SparseAutoencoder(BaseAutoencoder):
         for piece in closed_form.pieces(outcome.job.rows):
             total += inference.map_rows(inference.code, model, piece).sum(axis=0, dtype=np.float64)
             n += len(piece)
-        if given is None:  # the constraint has found it
+        if given is None:  # the constraint has adapted the weight in training
             penalty: Any = model.recipe.penalties[0]
             given = float(penalty.found(model.weights.penalties[0]))
         return {"mean_activation_": total / n, "sparsity_weight_": given}
@@ -340,29 +335,30 @@ class SparseAutoencoder(BaseAutoencoder):
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class DenoisingAutoencoder(BaseAutoencoder):
-    r"""Reads corrupted rows x̃ = g(x | θ), reconstructs the clean x (Vincent et al. 2008, 2010).
+    r"""Denoising autoencoder: reconstructs the clean row x from a corrupted row x̃ = g(x | θ).
 
-    `reconstruct` is the denoiser: give it noisy rows. Nothing is corrupted outside `fit`; `corrupt` shows what was.
+    See Vincent et al. (2008, 2010). Use `reconstruct` or `denoise` to remove noise from noisy rows. Only `fit` corrupts
+    rows; `corrupt` returns corrupted rows for inspection.
 
     Parameters
     ----------
     n_latent : int or None, default=None
-        K, the width of the code. None: no bottleneck, so that at worst nothing is removed. The code is the restored
-        row: each column estimated by the columns that correlate with it most, see `parts.NeighborFilter`; where columns
-        are not all numbers, or cells are missing, a code of as many numbers as there are columns, 256 at most.
+        K, the number of dimensions of the code. None: no bottleneck, so that in the worst case nothing is removed. The
+        code is then the restored row: each column is estimated from the columns that correlate with it most, see
+        `parts.NeighborFilter`. The code has instead as many dimensions as there are columns, at most 256, if a column
+        is not a number, cells are missing or masked, ``skip`` is False, or the likelihood is neither "gaussian" nor
+        "learned_gaussian".
     hidden_layer_sizes : tuple of int, default=(128,)
-        From the input inwards.
-    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        Sizes of the hidden layers of the encoder, from the input to the code.
+    {activation parameter}
     corruption : {"gaussian", "salt_and_pepper", "masking", "missing"} or Corruption, default="gaussian"
-        A name, whose level is ``noise_level``; or a part, which brings its own. With "missing" cells are hidden, and
-        the model fills missing cells: see `impute`.
+        Corruption of the training rows. A name uses ``noise_level``; a `Corruption` has its own level. With "missing",
+        cells are masked in training, and the model can fill missing cells: see `impute`.
     noise_level : float, default=0.3
-        σ of the Gaussian, p of the others, in scaled units. Not used if ``corruption`` is a part.
-    skip : bool, default=True
-        Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
-    likelihood : str or Likelihood, default="gaussian"
-        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a part.
-        "gaussian" makes the loss ‖x − x̂‖² and a constant.
+        σ of "gaussian" in scaled units, or the probability p of the other names. Not used if ``corruption`` is a
+        `Corruption`.
+    {skip parameter}
+    {likelihood parameter}
     {common parameters}
 
     Attributes
@@ -425,30 +421,31 @@ class DenoisingAutoencoder(BaseAutoencoder):
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class VariationalAutoencoder(BaseAutoencoder):
-    r"""A generative model: z ~ N(0, I), x ~ p(x | z), with q(z | x) = N(μ(x), diag σ²(x)) for the posterior.
+    r"""Variational autoencoder: z ~ N(0, I), x ~ p(x | z), approximate posterior q(z | x) = N(μ(x), diag σ²(x)).
 
-    Training makes −ELBO = E_q[−log p(x | z)] + β·KL(q(z | x) ‖ N(0, I)) small (Kingma & Welling 2014, "Auto-Encoding
-    Variational Bayes"), with β annealed over the epochs (Bowman et al. 2016). β = 1 is the true bound. Held-out
-    rows are judged by the β with which the schedule ends.
+    Training minimises −ELBO = E_q[−log p(x | z)] + β·KL(q(z | x) ‖ N(0, I)) (Kingma & Welling 2014, "Auto-Encoding
+    Variational Bayes"). β can change over the epochs (Bowman et al. 2016). β = 1 gives the true bound. The validation
+    loss uses the final value of β.
 
     Parameters
     ----------
     n_latent : int or None, default=None
-        K, the number of latent coordinates. None: as many as there are columns, 256 at most; those that the data do not
-        bear switch themselves off. 2 for a picture of the latent space.
+        K, the number of latent dimensions. None: the number of columns, at most 256; training turns off the dimensions
+        that the data do not need. Use 2 to plot the latent space.
     hidden_layer_sizes : tuple of int, default=(128, 128)
-        From the input inwards.
-    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        Sizes of the hidden layers of the encoder, from the input to the code.
+    {activation parameter}
     likelihood : str or Likelihood, default="heteroscedastic_gaussian"
-        p(x | z). "heteroscedastic_gaussian": normal with σ(z) learned per feature and row; "learned_gaussian": with
-        σ learned per feature; "gaussian": with σ² = ½ (``Gaussian(sigma)`` for another); "bernoulli"; "count"; or a
-        part.
+        p(x | z). "heteroscedastic_gaussian": normal, with σ(z) learned per feature and row. "learned_gaussian": normal,
+        with one σ learned per feature. "gaussian": normal, with σ² = ½ (use ``Gaussian(sigma)`` for another value).
+        Also "bernoulli", "count" or a `Likelihood`.
     beta : float, {"linear", "cyclical"} or Schedule, default=1.0
-        β. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et al. 2019).
+        β, the weight of the KL term. "linear": from 0 to 1 over ten epochs. "cyclical": four times from 0 to 1 (Fu et
+        al. 2019).
     n_samples : int or None, default=None
-        Draws of z per row in training. None: 4 up to 16 features, where they cost little, and 1 for more.
-    skip : bool, default=True
-        Whether a linear path runs beside the hidden layers of encoder and decoder, see `parts.SkipMLP`.
+        Number of samples of z per row in training. None: 4 for at most 16 features, where samples cost little,
+        otherwise 1.
+    {skip parameter}
     {common parameters}
 
     Attributes

@@ -1,8 +1,7 @@
-"""Fit autoencoders: one by `BaseAutoencoder.fit`, several at a time by `fit_together`.
+"""Fit autoencoders: one with `BaseAutoencoder.fit`, several together with `fit_together`.
 
-An autoencoder is a table of parameters and one method that turns them into a `Recipe`. The way of a fit stands here
-once: open the rows, prepare a job, have it trained, store what was learned. What is asked of a fitted autoencoder is in
-`reconstructor`.
+An autoencoder is a set of parameters and one method that converts them to a `Recipe`. This module defines the steps of
+a fit: open the rows, prepare a job, train, store the result. `reconstructor` has the methods of a fitted autoencoder.
 """
 
 from __future__ import annotations
@@ -51,12 +50,12 @@ from .trainable import (
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "fit_together"]
 
 Preparations = dict[tuple[object, ...], Rows]
-"""Rows by the choices that they were prepared with."""
+"""Prepared rows, by the settings of the preparation."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BaseAutoencoder(Reconstructor, TrainableEstimator):
-    """Base of all estimators; see `Autoencoder` for one whose every slot is free."""
+    """Base class of all autoencoders; see `Autoencoder` for the general one."""
 
     scaling: str | None = "auto"
     init: str = "closed_form"
@@ -90,40 +89,45 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         resume: bool = False,
         callback: Callback | None = None,
     ) -> Self:
-        """Learn to reconstruct ``X``.
+        """Train the autoencoder to reconstruct ``X``.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory
-            Numbers, in your own units; NaN is a missing cell: the encoder is told which are, and the likelihood is
-            that of the others. Besides arrays and data frames: a path or glob of .npy, .parquet, .csv or image files,
-            an SQL query over files or databases (extra ``sql``), a `pyarrow.dataset.Dataset`, a memory-mapped array, a
-            sparse matrix, or any iterable of chunks (n_i, d). What takes more than 64 MB as 32-bit floats is read in
-            chunks, mixed anew in every epoch. Tables may have columns of texts, dates and booleans as well: see
-            ``schema``.
+        X : array-like of shape (n, d), or a larger source of rows
+            Numbers, in any units. NaN is a missing cell: the encoder gets a mask of the missing cells, and the
+            likelihood uses the known cells only. ``X`` can be an array, a data frame, a path or glob of .npy, .parquet,
+            .csv or image files, an SQL query over files or databases (extra ``sql``), a `pyarrow.dataset.Dataset`, a
+            memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). Rows that need more than 64 MB as
+            32-bit floats are read in chunks, and shuffled again in every epoch. Tables may have columns of text, dates
+            and booleans as well: see ``schema``.
         y : ignored
         X_val : array-like of shape (m, d) or None, default=None
-            Rows to choose the best epoch by, in place of a share of ``X``, all of which is then trained on.
+            Validation rows, to choose the best epoch. None: a fraction of ``X``, see ``validation_fraction``. With
+            ``X_val``, all rows of ``X`` are training rows.
         checkpoint_dir : path or None, default=None
-            A folder to keep the training's state in, so that it can go on if it is stopped.
+            Folder for checkpoints, so that an interrupted training can resume.
         checkpoint_every : float, default=30
-            Seconds between two states. An interruption keeps one more.
+            Seconds between two checkpoints. An interruption writes one more.
         resume : bool, default=False
-            Go on from ``checkpoint_dir``, if there is something in it. The weights will be those of a training that was
-            never stopped, to the bit.
+            Whether to resume from the checkpoint in ``checkpoint_dir``, if there is one. The final weights are equal,
+            bit for bit, to the weights of an uninterrupted training.
         callback : Callback or None, default=None
-            Is told of each epoch: a function of its number and its record. See `diabolo.callbacks`.
+            Function called after each epoch with the number of the epoch and its record. See `diabolo.callbacks`.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If rows are too few, not numbers or infinite, or a parameter is out of range.
+            If there are too few rows, a cell is not a number or infinite, or a parameter is out of range.
         InvalidPart, InvalidData
-            If two parts do not fit each other, or the rows the likelihood.
+            If two components do not fit each other, or the rows do not fit the likelihood.
         TrainingDiverged
-            If the loss stops being finite.
+            If the loss becomes NaN or infinite.
         CheckpointError
-            If checkpoints cannot be written, or are of other data, parameters or versions.
+            If checkpoints cannot be written, or belong to other data, parameters or versions.
         """
         self._validate_params()
         with training(checkpoint_dir, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
@@ -143,7 +147,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     def _job(
         self, given: Opened, seed: int, X_val: RowsLike | None = None, known: Preparations | None = None
     ) -> tuple[InputSpec, TrainingJob]:
-        """The columns, and what there is to train: rows scaled and split, weights drawn, the plan."""
+        """Prepare the columns and the training job: scaled and split rows, initial weights, the training plan."""
         if given.input.owner != (owner := type(self).__name__):
             given = replace(given, input=replace(given.input, owner=owner))
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
@@ -161,7 +165,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         )
 
     def _prepared(self, given: Opened, recipe: Recipe, fraction: float, seed: int, known: Preparations) -> Rows:
-        """Rows as training takes them: scaled, and a share held out; those known are used again."""
+        """Scale the rows and hold out a fraction of them; reuse rows already prepared with the same settings."""
         supports = recipe.likelihood.supports(given.input.width)
         is_stored = isinstance(given.rows, BlockReader)
         choices = (self.scaling, supports, fraction, seed if is_stored or fraction else None)
@@ -178,13 +182,13 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         return known[choices]
 
     def _first(self) -> Start:
-        """Where training begins."""
+        """Return the kind of start: random or closed-form weights."""
         return RandomStart() if self.init == "random" else linear_start(self)
 
     def _ended(
         self, columns: InputSpec, outcome: Outcome, *, judged: bool = True
     ) -> tuple[Fitted, TrainingWarning | None]:
-        """What has been learned; and a warning, if it is judged and is not good."""
+        """Return the fitted attributes, and a warning if the model is evaluated and fits poorly."""
         outcome = replace(outcome, trained=settle(outcome))
         model, rows = outcome.trained.model, outcome.job.rows
         found, concern = evaluate(columns.owner, model, rows) if judged else (None, None)
@@ -193,7 +197,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         return Fitted.of(columns, outcome, {"evaluation_": found, "_probe": None, **places, **own}), concern
 
     def _findings(self, outcome: Outcome) -> dict[str, object]:
-        """Whatever a system reports of the rows it was fitted to, by the attribute's name."""
+        """Return the additional fitted attributes of a subclass, by name."""
         return {}
 
     def _formula(self, columns: InputSpec) -> Recipe:
@@ -203,13 +207,13 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         return recipe.replace(likelihood=by_column(columns.schema.blocks, recipe.likelihood))
 
     def _announce(self, training: ShuffledLoader, model: Model, seed: int) -> None:
-        """One line before a training on rows that are read in chunks."""
+        """Print one line with sizes and the expected time before training on rows read in chunks."""
         if not is_shown(self):
             return
         n_epochs = plan_of(self, training.n_rows, model, training.n_features, seed).max_epochs
         n_weights = sum(leaf.size for leaf in jax.tree.leaves(model.weights.partition()[0]))
         seconds = jax_config.seconds_for(6.0 * n_weights * training.n_rows * n_epochs)
-        held = training.chunk_bytes * 2 + 16 * n_weights  # a chunk and the next; weights, gradient, two moments
+        held = training.chunk_bytes * 2 + 16 * n_weights  # two chunks; weights, gradient, two moments
         print(
             f"{training.n_rows:,} rows × {training.n_features:,} columns in {training.n_chunks:,} chunks, "
             f"{held / 2**20:,.0f} MB on the device, {n_epochs:,} epochs: about {in_words(seconds)} or more",
@@ -218,7 +222,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
 
 
 def chosen_by(estimator: BaseAutoencoder) -> str:
-    """Say what `fit` chose, where a parameter left it to choose."""
+    """Return a text with the values that `fit` chose for parameters left to it."""
     choices = (
         ("n_latent", None, f"{getattr(estimator.model_.recipe.latent, 'n_latent', '')}"),
         ("scaling", "auto", estimator.scaler_.kind),
@@ -236,10 +240,10 @@ def fit_together(
     judged: bool = False,
     stacklevel: int = 3,
 ) -> list[BaseAutoencoder]:
-    """Fit each estimator to the rows beside it, as many at a time as their shapes allow.
+    """Fit each estimator to its rows, as many together as their shapes allow.
 
-    What is the same for several is prepared once. ``on_share`` is told the share of all epochs that is done. If one
-    fails, none has changed.
+    Rows with the same settings are prepared once. ``on_share`` is called with the completed fraction of all epochs. If
+    one fit fails, no estimator changes.
 
     Raises
     ------
@@ -264,4 +268,4 @@ def fit_together(
 
 
 ESTIMATORS = Registered(BaseAutoencoder)  # type: ignore[type-abstract]
-"""The autoencoders of diabolo by name."""
+"""The autoencoder classes by name."""

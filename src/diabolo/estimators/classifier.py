@@ -1,6 +1,7 @@
-"""Supervised fine-tuning: a fitted encoder, a layer of class scores on its code, all trained by the labels.
+"""Supervised fine-tuning: add a linear layer of class scores to a fitted encoder, and train both on labels.
 
-The same formula with p(y | z) in place of p(x | z): the likelihood is `Categorical`, the decoder one linear layer.
+The model is the same as for an autoencoder, with p(y | z) in place of p(x | z): the likelihood is `Categorical`, and
+the decoder is one linear layer.
 """
 
 from __future__ import annotations
@@ -42,27 +43,30 @@ __all__ = ["AutoencoderClassifier"]
 @documented
 @dataclass(eq=False, repr=False)
 class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignore[misc]
-    r"""A classifier that begins with an autoencoder's encoder: x → z(x) → softmax(W·z + b), all of it trained.
+    r"""Classifier with a pre-trained encoder: x → z(x) → softmax(W·z + b), with all weights trained.
 
-    Unlabelled rows teach the encoder, labelled ones the classes: the fine-tuning of Hinton & Salakhutdinov (2006),
-    Bengio et al. (2007) and Vincent et al. (2010), section 3.5. The loss is the cross-entropy −log p(y | x), in nats.
-    If the autoencoder has a posterior, codes are drawn from it in training; predictions use its mean.
+    The encoder is pre-trained on rows without labels, then fine-tuned together with the class layer on labelled rows,
+    as in Hinton & Salakhutdinov (2006), Bengio et al. (2007) and Vincent et al. (2010), section 3.5. The loss is the
+    cross-entropy −log p(y | x), in nats. If the autoencoder has a posterior, training samples codes from it, and
+    predictions use its mean.
 
     Parameters
     ----------
     autoencoder : BaseAutoencoder, or FrozenEstimator around a fitted one
-        A plain one is cloned and fitted, without labels, to the rows that `fit` is given. One that is fitted already,
-        to more rows perhaps, is begun with as it is if `sklearn.frozen.FrozenEstimator` holds it; it is not changed.
-        Its scaling is used, and this one's seed if it has none.
+        An autoencoder is cloned, and the clone is fitted to the rows of `fit`, without labels. To start from an
+        autoencoder that is already fitted, possibly to more rows, wrap it in `sklearn.frozen.FrozenEstimator`; it is
+        not changed. The classifier uses the scaling of the autoencoder. A clone without ``random_state`` uses the seed
+        of the classifier.
     corruption : Corruption or None, default=None
-        What is done to rows in fine-tuning, before the encoder sees them. Held-out rows are judged clean.
+        Corruption of the training rows in fine-tuning, before the encoder. Validation rows are not corrupted.
     {training parameters}
 
     Attributes
     ----------
     classes_ : array of shape (c,)
+        The labels, sorted.
     autoencoder_ : BaseAutoencoder
-        The one begun with. Not saved.
+        The fitted autoencoder that fine-tuning started from. It is not saved.
     {training attributes}
 
     Examples
@@ -101,11 +105,11 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return self._recipe_of(columns, len(self._classes))
 
     def _recipe_of(self, columns: InputSpec, n_classes: int) -> Recipe:
-        begun = recipe_over(self._begins_with(), columns)
+        pretrained = recipe_over(self._begins_with(), columns)
         return Recipe(
             corruption=self.corruption or NoCorruption(),
-            encoder=begun.encoder,
-            latent=begun.latent,
+            encoder=pretrained.encoder,
+            latent=pretrained.latent,
             decoder=MLP(()),
             likelihood=Categorical(),
             n_targets=n_classes,
@@ -129,23 +133,29 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         resume: bool = False,
         callback: Callback | None = None,
     ) -> Self:
-        """Fit the autoencoder to ``X``, unless it is frozen, then all of the encoder to the labels.
+        """Fit the autoencoder to ``X`` unless it is frozen, then train encoder and class layer on the labels.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Training rows.
         y : array-like of shape (n,)
             Labels.
-        X_val, y_val : the same of other rows, or None, default=None
-            Rows to choose the best epoch by, in place of a share of ``X``.
+        X_val, y_val : array-likes of shapes (m, d) and (m,), or None, default=None
+            Validation rows and their labels, to choose the best epoch. None: a fraction of ``X``, see
+            ``validation_fraction``.
         checkpoint_dir, checkpoint_every, resume, callback
             As for an autoencoder's `fit`.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If rows or labels are too few, not numbers or infinite, ``y_val`` has labels that ``y`` has not, or a
-            parameter is out of range.
+            If there are too few rows, a cell is not a number or infinite, ``y_val`` has labels that are not in ``y``,
+            or a parameter is out of range.
         InvalidPart, InvalidData, TrainingDiverged, CheckpointError
             As for an autoencoder's `fit`.
         """
@@ -156,52 +166,54 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             columns, rows, labels = InputSpec.of_labelled(type(self).__name__, X, y)
             classes, positions = _classes_of(labels)
             if (X_val is None) != (y_val is None):
-                raise InvalidData("X_val and y_val belong together: give both, or neither.")
-            ahead = None if X_val is None else replace(columns, allow_missing=True).read(X_val)
-            apart = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
-            begun = self._begun_with(rows, ahead, seed, checkpoint_every, apart)
-            columns = replace(columns, allow_missing=begun.input_.allow_missing)
-            beside = _beside(begun.scaler_, rows, positions, len(classes))
-            prepared = from_array(beside, ScalerStats(None, "real"), share_held_out(self, ahead, len(rows)), seed)
-            if ahead is not None:
+                raise InvalidData("One of X_val and y_val is missing. X_val and y_val belong together: give both.")
+            rows_val = None if X_val is None else replace(columns, allow_missing=True).read(X_val)
+            checkpoint_options = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
+            pretrained = self._begun_with(rows, rows_val, seed, checkpoint_every, checkpoint_options)
+            columns = replace(columns, allow_missing=pretrained.input_.allow_missing)
+            with_classes = _append_classes(pretrained.scaler_, rows, positions, len(classes))
+            prepared = from_array(
+                with_classes, ScalerStats(None, "real"), share_held_out(self, rows_val, len(rows)), seed
+            )
+            if rows_val is not None:
                 assert y_val is not None
-                of_val = _positions(y_val, classes, len(ahead))
-                prepared = prepared.judged_by(_beside(begun.scaler_, ahead, of_val, len(classes)))
-            job = self._job(columns, begun, prepared, len(classes), seed)
-            fingerprint = f"{prepared.fingerprint}+{begun.data_fingerprint_}"
+                of_val = _positions(y_val, classes, len(rows_val))
+                prepared = prepared.judged_by(_append_classes(pretrained.scaler_, rows_val, of_val, len(classes)))
+            job = self._job(columns, pretrained, prepared, len(classes), seed)
+            fingerprint = f"{prepared.fingerprint}+{pretrained.data_fingerprint_}"
             outcome = trainer.train(job, identity_of(self, seed, columns, fingerprint))
-        own = {"_classes": classes.tolist(), "autoencoder_": begun, "scaler_": begun.scaler_}
+        own = {"_classes": classes.tolist(), "autoencoder_": pretrained, "scaler_": pretrained.scaler_}
         store(self, Fitted.of(columns, outcome, own))
         if (warning := warning_of(outcome)) is not None:
             warnings.warn(warning, stacklevel=2)
         return self
 
     def _begun_with(
-        self, rows: np.ndarray, ahead: np.ndarray | None, seed: int, every: float, apart: dict[str, Any]
+        self, rows: np.ndarray, rows_val: np.ndarray | None, seed: int, every: float, checkpoint_options: dict[str, Any]
     ) -> BaseAutoencoder:
         given = self._begins_with()
         if isinstance(self.autoencoder, FrozenEstimator):
             check_is_fitted(given)
-            for some in (rows,) if ahead is None else (rows, ahead):
+            for some in (rows,) if rows_val is None else (rows, rows_val):
                 given.input_.read(some)
             return given
         one: BaseAutoencoder = clone(given)
         if one.random_state is None:
             one.set_params(random_state=seed)
-        return one.fit(rows, X_val=ahead, checkpoint_every=every, **apart)
+        return one.fit(rows, X_val=rows_val, checkpoint_every=every, **checkpoint_options)
 
     def _job(
-        self, columns: InputSpec, begun: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int
+        self, columns: InputSpec, pretrained: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int
     ) -> TrainingJob:
-        """What there is to train: rows with their labels beside them, and the encoder under its new layer."""
+        """Prepare the training job: rows with one-hot labels, the pre-trained encoder and the new class layer."""
         width, formula = columns.width, self._recipe_of(columns, n_classes)
         if formula.missing == "mask" and not columns.allow_missing:
             raise InvalidPart(
-                f"{self.corruption!r} hides cells, but the autoencoder has learned from rows without missing ones. "
-                "Give it the same corruption."
+                f"{self.corruption!r} masks cells, but the autoencoder was trained without missing cells. "
+                "Give the autoencoder the same corruption."
             )
         model = Model.build(formula, width, seed)
-        weights = eqx.tree_at(lambda w: w.encoder, model.weights, begun.model_.weights.encoder)
+        weights = eqx.tree_at(lambda w: w.encoder, model.weights, pretrained.model_.weights.encoder)
         low, high = prepared.bounds
         model = Model(model.recipe, weights).fit_bounds(low[:width], high[:width])
         plan = plan_of(self, prepared.training.n_rows, model, width, seed)
@@ -215,44 +227,44 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return np.asarray(self._classes)
 
     def predict_proba(self, X: RowsLike) -> np.ndarray:
-        """p(y | x): rows (n, d) → probabilities (n, c) of the classes in the order of ``classes_``."""
+        """Return p(y | x): rows (n, d) → probabilities (n, c) of the classes, in the order of ``classes_``."""
         check_is_fitted(self)
-        told = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
-        found = told.astype(np.float64)
-        shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # they sum to 1 in 32 bits only
+        scaled_probabilities = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
+        found = scaled_probabilities.astype(np.float64)
+        shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # the sum is 1 in 32 bits only
         return shares
 
     def predict_log_proba(self, X: RowsLike) -> np.ndarray:
-        """log p(y | x), as `predict_proba`, in nats."""
+        """Return log p(y | x), (n, c), in nats; see `predict_proba`."""
         return np.log(self.predict_proba(X))
 
     def predict(self, X: RowsLike) -> np.ndarray:
-        """The most probable label of each row, (n,)."""
+        """Return the most probable label of each row, (n,)."""
         best = self.predict_proba(X).argmax(axis=1)
         labels: np.ndarray = self.classes_[best]
         return labels
 
 
 def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels that there are, sorted, and where each row's stands among them."""
+    """Return the distinct labels, sorted, and the position of each row's label among them."""
     try:
         check_classification_targets(labels)
         classes, positions = np.unique(labels, return_inverse=True)
     except (ValueError, TypeError) as error:
-        raise InvalidData(f"y does not hold labels: {error} Give one kind of label, none of them missing.") from error
+        raise InvalidData(f"y has no valid labels: {error} Give one kind of label, without missing ones.") from error
     return classes, positions
 
 
-def _beside(scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Scaled rows, and each one's class as a row of zeros and a one."""
+def _append_classes(scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return scaled rows with the one-hot encoded class of each row appended."""
     return np.hstack([scaler.apply(rows), np.eye(n_classes, dtype=np.float32)[positions]])
 
 
 def _positions(labels: ArrayLike, classes: np.ndarray, n_rows: int) -> np.ndarray:
-    """Where labels stand among the classes."""
+    """Return the position of each label among the classes."""
     labels = np.asarray(labels)
     if labels.shape != (n_rows,):
-        raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each.")
+        raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each row.")
     if unknown := sorted(set(np.unique(labels).tolist()) - set(classes.tolist())):
-        raise InvalidData(f"y_val has labels that y has not: {', '.join(map(repr, unknown))}.")
+        raise InvalidData(f"y_val has labels that are not in y: {', '.join(map(repr, unknown))}.")
     return np.searchsorted(classes, labels)

@@ -1,4 +1,4 @@
-"""What the docstrings of estimators have in common: written once, put where they say ``{common …}``."""
+"""Shared text of the estimators' docstrings, inserted at the placeholders ``{common …}`` and ``{training …}``."""
 
 from __future__ import annotations
 
@@ -10,96 +10,122 @@ T = TypeVar("T", bound=type)
 
 _TRAINING_PARAMETERS = """
     max_epochs : int or None, default=None
-        Passes over the training rows. None: as many as make 2,000 steps of the optimiser (1,500 for a denoising model,
-        3,000 for a sparse, 4,000 for a variational one), at least 20 and at most 1,000 (1,500 for a sparse one; 200
-        where training starts at the best linear model, 300 of a variational one); none where the optimum is known in
-        closed form. 0: none, and the weights are kept as they were drawn, pre-trained, or found in closed form.
+        Number of passes over the training rows. None: enough epochs for 2,000 optimiser steps (1,500 for a denoising
+        model, 3,000 for a sparse model, 4,000 for a variational model), but at least 20 and at most 1,000 (1,500 for a
+        sparse model). The maximum is 200 if training starts at the best linear model (300 for a variational model).
+        None also means no epochs if the optimum is known in closed form. 0: do not train; the initial weights (random,
+        pre-trained, or from the closed form) are the final weights.
     batch_size : int or None, default=None
-        Rows per step of the optimiser. None: 128; fewer where all columns share weights, as in a denoiser without a
-        bottleneck: as many as have 32,768 cells, at least 32.
+        Number of rows per optimiser step. None: 128. If all columns share weights, as in a denoiser without a
+        bottleneck, None means the number of rows that have 32,768 cells in total, at least 32 and at most 128.
     learning_rate : float or None, default=None
-        The optimiser's peak rate. None: 0.034/√w (0.068/√w for a denoising or a variational model), at most 0.01, where
-        w is the most inputs that a layer has, so that a step changes what a layer says by much the same whatever its
-        width (Yang et al. 2021, "Tensor Programs V", table 3, between their rates for input and for hidden weights):
-        0.003 or 0.006 for 128. 0.001 for SGD.
+        Peak learning rate of the optimiser. None: 0.034/√w (0.068/√w for a denoising or a variational model), at most
+        0.01, where w is the largest number of inputs of any layer. Then a step changes the output of a layer by a
+        similar amount at every width (Yang et al. 2021, "Tensor Programs V", table 3, between the rates for input
+        weights and for hidden weights). Example: 0.003 or 0.006 for w = 128. With SGD, None means 0.001.
     learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
-        The factor on the rate over time.
+        Factor on the learning rate over time.
     optimizer : {"adam", "muon", "sgd"} or Optimizer, default="adam"
+        Optimiser of the weights.
     validation_fraction : float in [0, 1), "auto" or None, default="auto"
-        The share of rows held out to choose the best epoch, if `fit` is given no ``X_val``. "auto": a tenth, but at
-        least 100 rows, and at most a quarter. 0 or None: none, and the last epoch is kept.
+        Fraction of the rows held out for validation, to choose the best epoch. Not used if `fit` gets ``X_val``.
+        "auto": one tenth of the rows, but at least 100 rows and at most a quarter. 0 or None: no validation rows, and
+        the weights of the last epoch are used.
     early_stopping : bool, default=False
-        Stop once ``patience`` epochs have not improved on the best held-out one. The best epoch's weights are kept
-        either way.
+        Whether to stop after ``patience`` epochs without a better validation loss. The weights of the best epoch are
+        used in both cases.
     patience : int, default=10
+        Number of epochs without improvement before ``early_stopping`` stops the training.
     retries : int, default=0
-        How often to begin anew, each time with a third of the rate, if the loss stops being a number; each is told by a
-        `RetriedWarning` warning.
+        Maximum number of restarts after the loss becomes NaN or infinite. Each restart divides the learning rate by 3
+        and gives a `RetriedWarning`.
     random_state : int, RandomState or None, default=None
-        Fixes the weights' start, the held-out rows, the order of rows and all noise. Two fits with one int give the
-        same bits.
+        Seed for the initial weights, the choice of validation rows, the order of the rows and all noise. Two fits with
+        the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: a progress bar, if standard error is a terminal.
+        1: show a progress bar if standard error is a terminal.
 """
 
 _TRAINING_ATTRIBUTES = """
     history_ : dict of str to list of float
-        The learning curves, a number per epoch: ``loss`` and its terms in nats (means over rows, in scaled units),
-        ``beta``, ``learning_rate``, and under ``validation_…`` the same for held-out rows at β's final value. Empty if
-        nothing was trained.
+        Learning curves, one number per epoch: ``loss`` and its terms in nats (means over rows, in scaled units),
+        ``beta`` and ``learning_rate``. The keys ``validation_…`` hold the same quantities for the validation rows, at
+        the final value of β. Empty if the model was not trained.
     best_epoch_, n_epochs_ : int
-        The epoch whose weights are kept, counted from 1, and how many were run. 0: the weights that training began
-        with, since no epoch was better on held-out rows, or none was run.
+        The epoch whose weights are used, counted from 1, and the number of epochs run. ``best_epoch_`` is 0 if the
+        initial weights are used: no epoch had a lower validation loss, or no epoch was run.
     model_ : Model
         The recipe and its weights.
     scaler_ : Scaler
+        The scaling of the features.
     predictor_ : Predictor
-        What the model says of rows in your units: of arrays, without any checks.
+        Predictions for arrays of rows in the user's units, without input checks.
     input_ : InputSpec
-        The columns: how rows are validated, and results converted to what was given.
+        The columns: validates rows and converts results to the type of the input.
     seed_ : int
-        The seed that was drawn from ``random_state``.
+        The seed drawn from ``random_state``.
     n_samples_ : int
-        How many rows `fit` was given, held-out ones included.
+        Number of rows passed to `fit`, validation rows included.
     data_fingerprint_ : str
-        A hash of those rows.
+        Hash of these rows.
     n_features_in_ : int
+        Number of columns passed to `fit`.
     feature_names_in_ : array of str
-        Only if `fit` was given names.
+        Names of the columns. Defined only if `fit` got column names.
 """
 _SCALING = """
     scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
-        How features are brought into the network's units; undone in everything that comes out. "standard": mean 0 and
-        standard deviation 1 (less, if a feature's range is more than 30 standard deviations). "global": all features
-        by one map, with a mean variance of 1, and 0 stays 0 if it is the least value. "minmax": each feature onto
-        [0, 1]. "range": all features onto [0, 1] by one map. "auto": for a likelihood on real numbers "global", if rows
-        are images or all features seem to have one unit (`data.scaler.have_one_unit`), and "standard" otherwise;
-        for one on [0, 1], None if the rows lie there and "minmax" otherwise. None: as they are.
+        Scaling of the features before the network. All results are converted back to the original units.
+        "standard": each feature to mean 0 and standard deviation 1 (to a smaller standard deviation if the range of
+        the feature is more than 30 standard deviations).
+        "global": all features by the same map, to a mean variance of 1; 0 stays 0 if it is the smallest value.
+        "minmax": each feature to [0, 1].
+        "range": all features to [0, 1] by the same map.
+        "auto": depends on the likelihood. For a likelihood on real numbers: "global" if the rows are images or all
+        features seem to have the same unit (`data.scaler.have_one_unit`), otherwise "standard". For a likelihood on
+        [0, 1]: None if all values are in [0, 1], otherwise "minmax".
+        None: no scaling.
     init : {"closed_form", "random"}, default="closed_form"
-        Where training begins. "closed_form": at the best linear model, where the networks have a linear path (PCA,
-        linear regression on corrupted rows, or factor analysis; see `engine.closed_form`); if no epoch is better on
-        held-out rows, it is kept. "random": with weights drawn at random.
+        Initial weights. "closed_form": the best linear model, if the networks have a linear path (PCA, linear
+        regression on corrupted rows, or factor analysis; see `engine.closed_form`). These weights are also the final
+        weights if no epoch has a lower validation loss. "random": random weights.
     schema : "auto", dict or None, default="auto"
-        What the columns of a table are: numbers, dates, booleans, counts or categories, each with a likelihood of its
-        own; ``likelihood`` is then that of the numbers. "auto": inferred, if any column is something other than a
-        number. A dict: inferred, but for the columns it names, whose value is a kind or, for a category, perhaps
-        ``{"kind": "category", "categories": [...]}``. None: columns must be numbers, and are all told by
-        ``likelihood``.
+        Kinds of the columns of a table: numbers, dates, booleans, counts or categories. Each kind has its own
+        likelihood, and ``likelihood`` is used for the numbers only. "auto": infer the kinds if any column is not a
+        number. A dict from column names to kinds: use these kinds, and infer the others; the value for a category can
+        also be ``{"kind": "category", "categories": [...]}``. None: all columns must be numbers, and ``likelihood`` is
+        used for all.
 """
 _ATTRIBUTES = """
     schema_ : Schema or None
-        What the columns are; None, if all are plain numbers.
+        Kinds of the columns; None if all columns are plain numbers.
     evaluation_ : dict or None
-        What the reconstruction keeps of held-out rows (of training rows, if none are held out): ``rows``, ``n_rows``,
-        ``explained_variance``, and ``pca_explained_variance``, that of PCA fitted to the training rows with as many
-        components as the code has; None if cells are missing.
+        Quality of the reconstruction of the validation rows (of the training rows if there are no validation rows):
+        ``rows``, ``n_rows``, ``explained_variance`` and ``pca_explained_variance``. The last one is the explained
+        variance of PCA, fitted to the training rows, with as many components as the code has dimensions; None if
+        cells are missing.
     image_shape_ : tuple of int or None
-        (height, width), or (height, width, 3), if the rows were read from files of images.
+        (height, width) or (height, width, 3) if the rows were read from image files.
 """
+_SHARED_PARAMETERS = {
+    "{activation parameter}": """
+    activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="silu"
+        Activation of the hidden layers.
+""",
+    "{skip parameter}": """
+    skip : bool, default=True
+        Whether to add a linear path, parallel to the hidden layers, to encoder and decoder; see `parts.SkipMLP`.
+""",
+    "{likelihood parameter}": """
+    likelihood : str or Likelihood, default="gaussian"
+        "gaussian", "learned_gaussian", "heteroscedastic_gaussian", "bernoulli", "count", or a `Likelihood`.
+        With "gaussian" the reconstruction term of the loss is ‖x − x̂‖² plus a constant.
+""",
+}
 
 
 def documented(cls: T) -> T:
-    """Put the shared parameters and attributes into a class's docstring: of training, and of autoencoders."""
+    """Insert the shared parameters and attributes into a class's docstring."""
     assert cls.__doc__ is not None
     shared = {
         "{common parameters}": f"{{training parameters}}\n    {_SCALING.strip()}",
@@ -107,6 +133,7 @@ def documented(cls: T) -> T:
         "{training parameters}": _TRAINING_PARAMETERS.strip(),
         "{training attributes}": _TRAINING_ATTRIBUTES.strip(),
     }
+    shared |= {name: text.strip() for name, text in _SHARED_PARAMETERS.items()}
     for name, text in shared.items():
         cls.__doc__ = cls.__doc__.replace(name, text)
     return cls

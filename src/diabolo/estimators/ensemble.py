@@ -1,4 +1,4 @@
-"""What detectors and imputers have in common: networks that are fitted together to rows from anywhere."""
+"""Base of detectors, imputers and generators: several networks fitted together to rows from any source."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ CONSTRAINTS: dict[str, list[object]] = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
-"""Of the parameters that all jobs have."""
+"""Constraints of the parameters that all these estimators share."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """The rows that a job learns from, in memory."""
+    """The training rows of an ensemble, in memory."""
 
     input: InputSpec
     rows: np.ndarray
     seed: int
     n_samples: int
-    """How many rows were given."""
+    """Number of rows passed to `fit`."""
     fingerprint: str
 
     @classmethod
     def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec, seed: int) -> Given:
-        """Open the rows of a fit, once: of a store as many as may be in memory at once, drawn at random.
+        """Open the rows of a fit once; from a `BlockReader`, load a random sample that fits in memory.
 
         Raises
         ------
@@ -66,31 +66,31 @@ class Given:
         return cls(opened.input, rows, seed, opened.n_rows, files.fingerprint(rows))
 
     def with_input(self, **changes: Any) -> Given:
-        """The same rows, whose columns differ."""
+        """Return a copy with changes to the `InputSpec`."""
         return replace(self, input=replace(self.input, **changes))
 
     def handed(self, rows: np.ndarray) -> Opened:
-        """Rows of these columns, made of those given, as a network is fitted to them: they are not opened again."""
+        """Return rows with these columns as the opened training rows of a network."""
         names = self.input.names if self.input.schema is not None else None
         width = rows.shape[1] if self.input.schema is None else self.input.n_features
         spec = replace(self.input, n_features=width, names=names, image_shape=None)
         return Opened(spec, rows, len(rows), self.fingerprint)
 
     def own(self, estimator: object, fold: int = 0) -> BaseAutoencoder | None:
-        """The user's own estimator, unfitted, if there is one."""
+        """Return an unfitted clone of the user's autoencoder; None if ``estimator`` is a name."""
         if not isinstance(estimator, BaseAutoencoder):
             return None
         one: BaseAutoencoder = clone(estimator)
         return one.set_params(random_state=self.seed + fold) if one.random_state is None else one
 
     def fitted(self, learned: Mapping[str, object]) -> Fitted:
-        """What a job has learned of these rows."""
+        """Return the result of a fit to these rows."""
         places = {"schema_": self.input.schema, "image_shape_": self.input.image_shape}
         return Fitted(self.input, self.seed, self.n_samples, self.fingerprint, {**places, **learned})
 
 
 class Ensemble(Saveable):
-    """Base of the jobs that several networks do together."""
+    """Base class of estimators that combine several networks."""
 
     estimator: str | BaseAutoencoder
     schema: str | SchemaOverrides | None
@@ -118,25 +118,25 @@ class Ensemble(Saveable):
 
 
 def given_to(estimator: Ensemble, X: RowsLike) -> Given:
-    """The rows that an estimator is to learn from; its parameters are checked before."""
+    """Validate the parameters of an estimator, and open its training rows."""
     estimator._validate_params()
     seed = int(check_random_state(estimator.random_state).randint(2**30))
     return Given.learn(type(estimator).__name__, X, estimator.schema, seed)
 
 
 def networks_of(estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Opened]]) -> list[BaseAutoencoder]:
-    """Networks fitted to the rows beside them, all together."""
+    """Fit each network to its rows, all networks together."""
     with Bar(f"{type(estimator).__name__} training", 1.0, bool(estimator.verbose), "compiling") as bar:
         return fit_together(pairs, bar.show)
 
 
 def _drawn(store: BlockReader, seed: int) -> np.ndarray:
-    """As many rows of a store as may be in memory at once, in their order."""
+    """Return a random sample of rows that fits in memory, in the original order."""
     n_kept = min(store.n_rows, CHUNK_BYTES // (4 * store.n_features))
     return take_rows(store, sample_positions(store.n_rows, n_kept, np.random.default_rng([seed, 8])))
 
 
 def known_range(rows: np.ndarray) -> np.ndarray:
-    """The least and the greatest of each column, (2, d); 0 where none is known."""
+    """Return the minimum and the maximum of each column's known cells, (2, d); 0 for a column without known cells."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         return np.nan_to_num(np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)]))

@@ -1,4 +1,4 @@
-"""New rows of the kind that a table holds."""
+"""Generation of synthetic rows similar to the rows of a table."""
 
 from __future__ import annotations
 
@@ -28,62 +28,69 @@ __all__ = ["AutoencoderGenerator"]
 
 _MOST_CODES = 32
 _STEPS, _LEAST_EPOCHS, _BATCH = 4_000, 100, 128
-"""Longer than a density needs: samples of fewer steps are told from rows more easily (benchmarks.generation)."""
+"""More steps than a density needs: with fewer, samples are easier to tell from real rows (benchmarks.generation)."""
 _PER_COMPONENT, _MOST_COMPONENTS = 12, 100
-"""Rows for each component of the mixture, and how many there are at most."""
+"""Rows per component of the mixture, and maximum number of components."""
 _ROWS = 10_000
-"""As many codes are learned from at most, and as many new rows are compared with the known ones."""
+"""Maximum number of codes to fit the mixture to, and number of samples whose quantiles are compared with the data."""
 _LEVELS = 501
 _LEAST_VARIANCE = 1e-3
 _DECIMALS = 5
 _CANDIDATES = 4096, 16
-"""Codes that are weighed by what is given: so many, or so many for each row."""
+"""Number of candidate codes for conditional samples: the minimum, and the number per row."""
 
 
 @dataclass(eq=False, repr=False)
 class AutoencoderGenerator(Ensemble):
-    r"""Makes new rows: with the dependences of those it has learned from, and each column's own distribution.
+    r"""Generator of synthetic rows with the dependences and the column distributions of the training rows.
 
-    As in a copula (Sklar 1959), columns and what ties them are told apart. A variational autoencoder learns where cells
-    lie among the known ones of their column: the mean of two scores, a power of the cell (Yeo & Johnson 2000), which
-    tells gaps, and Φ⁻¹ of the share of cells below, which long tails and frequent values do not trouble. A mixture of
-    normal distributions is fitted to its codes afterwards, as these need not lie as the prior does (Ghosh et al. 2020,
-    section 4). What is decoded from a draw of it becomes the cell that has the same rank among known ones as this has
-    among draws.
+    As in a copula (Sklar 1959), the distributions of the columns and their dependences are modelled separately.
+
+    1. Each number is replaced by a score, the mean of two transforms: a power transform (Yeo & Johnson 2000), which
+       shows gaps, and Φ⁻¹ of the fraction of cells below, which is robust to long tails and frequent values.
+    2. A variational autoencoder is trained on the scores.
+    3. A mixture of normal distributions is fitted to its codes, because the distribution of the codes can differ from
+       the prior (Ghosh et al. 2020, section 4).
+    4. To sample, codes are drawn from the mixture and decoded. Each decoded number is replaced by the number of the
+       training data that has the same rank in its column as the decoded number has among the samples.
 
     Parameters
     ----------
     estimator : "auto" or BaseAutoencoder, default="auto"
-        "auto": a variational autoencoder with a layer of 256 units on each side, and half as many codes as columns, at
-        most 32. Or any autoencoder that is a variational one; it is cloned.
+        "auto": a variational autoencoder with one hidden layer of 256 units in encoder and decoder, and half as many
+        latent dimensions as columns, at most 32. Or any variational autoencoder; the generator fits a clone of it.
     schema : "auto", dict or None, default="auto"
-        As for an autoencoder: what the columns of a table are. Counts are learned as whole numbers.
+        As for an autoencoder: the kinds of the columns of a table. Counts are treated as integers.
     random_state : int, RandomState or None, default=None
-        Fixes the network and the mixture. Two fits with one int give the same bits.
+        Seed for the network and the mixture. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: a progress bar, if standard error is a terminal.
+        1: show a progress bar if standard error is a terminal.
 
     Attributes
     ----------
     estimators_ : list of list of BaseAutoencoder
-        The one network, in a list in a list.
+        The network, in a list of one list.
     weights_, means_, covariances_ : arrays of shape (m,), (m, K), (m, K, K)
-        The mixture: a component for each twelve rows, at most 100.
+        The mixture: one component per twelve rows, at most 100 components.
     input_ : InputSpec
-        The columns: how rows are validated, and results converted to what was given.
+        The columns: validates rows and converts results to the type of the input.
     seed_ : int
-        The seed that was drawn from ``random_state``.
+        The seed drawn from ``random_state``.
     n_features_in_ : int
+        Number of columns passed to `fit`.
     feature_names_in_ : array of str
-        Only if `fit` was given names.
+        Names of the columns. Defined only if `fit` got column names.
     schema_ : Schema or None
-        What the columns are; None, if all are plain numbers.
+        Kinds of the columns; None if all columns are plain numbers.
     n_samples_ : int
+        Number of rows passed to `fit`.
     data_fingerprint_ : str
+        Hash of the rows used by `fit`.
 
     Notes
     -----
-    New rows are no one's, but nothing is promised of what can be learned from them about those that were fitted.
+    Synthetic rows belong to no real individual, but the method gives no privacy guarantee: the rows may reveal
+    information about the training rows.
 
     Examples
     --------
@@ -109,19 +116,23 @@ class AutoencoderGenerator(Ensemble):
     _found = _known = np.empty(0)  # not annotated, so not parameters
 
     def fit(self, X: RowsLike, y: object = None) -> Self:
-        """Learn what rows are like.
+        """Train the network, and fit the mixture to its codes.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory
-            As for an autoencoder's `fit`; NaN is a missing cell. Of rows that take more than 64 MB as 32-bit floats, as
-            many are learned from as 64 MB hold, drawn at random.
+        X : array-like of shape (n, d), or a larger source of rows
+            As for an autoencoder's `fit`; NaN is a missing cell. If the rows need more than 64 MB as 32-bit floats,
+            `fit` uses a random sample of 64 MB.
         y : ignored
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError, InvalidPart, InvalidData, TrainingDiverged
-            As an autoencoder's `fit`; or if ``estimator`` has no posterior to draw codes from.
+            As an autoencoder's `fit`, or if ``estimator`` has a deterministic code.
         """
         given = _with_counts_as_numbers(given_to(self, X))
         rows, columns, levels = given.rows, given.input, np.linspace(0, 1, _LEVELS)
@@ -164,8 +175,8 @@ class AutoencoderGenerator(Ensemble):
             )
         if not hasattr(own, "sample"):
             raise InvalidParameter(
-                f"AutoencoderGenerator needs a posterior to draw codes from; {type(own).__name__} has deterministic "
-                "ones. Use VariationalAutoencoder()."
+                f"AutoencoderGenerator needs an estimator with a posterior; {type(own).__name__} has a deterministic "
+                "code. Use VariationalAutoencoder()."
             )
         return own
 
@@ -179,27 +190,31 @@ class AutoencoderGenerator(Ensemble):
         noise: bool = True,
         random_state: int | None = None,
     ) -> Frame:
-        """New rows.
+        """Sample new rows.
 
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows.
         given : mapping or None, default=None
-            Values that all rows have, by the name of the column, or its number if there are no names. Codes are then
-            drawn from 4,096 draws of the mixture, or 16 for each row if that is more, by how likely they make them.
+            Fixed values of all rows, by column name, or by column number if there are no names. Candidate codes from
+            the mixture (4,096, or 16 per row if that is more) are then weighted by the likelihood of the values.
         noise : bool, default=True
-            False: by E[x | z] in place of a draw from p(x | z), as one shows images.
+            False: use E[x | z] instead of a sample of p(x | z), as is usual for images.
         random_state : int or None, default=None
+            Seed of the samples.
 
         Returns
         -------
-        array of shape (n_samples, d), float64, in the units of the training data; for a schema an Arrow table of the
-        same columns, types, ranges and categories
+        array of shape (n_samples, d), float64
+            In the units of the training data. With a schema, an Arrow table with the same columns, types, ranges and
+            categories.
 
         Raises
         ------
         ValueError, InvalidData
-            If ``n_samples`` is not positive; if ``given`` names a column that is not there, or a value it never has.
+            If ``n_samples`` is not positive, or ``given`` names an unknown column or a value that the column cannot
+            have.
         """
         check_is_fitted(self)
         n_samples = require_positive(n_samples)
@@ -212,9 +227,11 @@ class AutoencoderGenerator(Ensemble):
         else:
             row = columns.row_of(given)
             at_least, for_each = _CANDIDATES
-            told = _put(columns, row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i])))
+            given_scores = _put(
+                columns, row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i]))
+            )
             drawn = _codes(*mixture, max(at_least, for_each * n_samples), rng)
-            codes = predictor.select_codes(drawn, told, n_samples, seed)
+            codes = predictor.select_codes(drawn, given_scores, n_samples, seed)
 
         def known(cells: np.ndarray, i: int) -> np.ndarray:
             found = _at(self._known[:, i], _levels(cells, self._found[:, i]))
@@ -225,7 +242,7 @@ class AutoencoderGenerator(Ensemble):
 
 
 def _with_counts_as_numbers(given: Given) -> Given:
-    """Rows in 64 bits, and as a schema without counts has them; scores are no counts."""
+    """Convert rows to 64 bits and count columns to plain numbers, because scores are not counts."""
     schema, rows = given.input.schema, given.rows.astype(np.float64)
     if schema is None:
         return replace(given, rows=rows)
@@ -240,7 +257,7 @@ def _with_counts_as_numbers(given: Given) -> Given:
 def _codes(
     weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, n: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draws from a mixture, (n, K)."""
+    """Sample n codes from the mixture, (n, K)."""
     of = rng.choice(len(weights), n, p=weights)
     z = rng.standard_normal((n, means.shape[1]))
     for i, (mean, root) in enumerate(zip(means, np.linalg.cholesky(covariances), strict=True)):
@@ -249,7 +266,7 @@ def _codes(
 
 
 def _put(columns: InputSpec, rows: np.ndarray, where: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-    """Rows with the known numbers of each column put elsewhere; yes and no, and categories, stay."""
+    """Transform the known numbers of each ordered column; booleans and categories stay unchanged."""
     moved = rows.astype(np.float64)
     for i in np.flatnonzero(columns.is_ordered & ~np.isnan(rows).all(axis=0)):
         known = ~np.isnan(rows[:, i])
@@ -258,13 +275,13 @@ def _put(columns: InputSpec, rows: np.ndarray, where: Callable[[np.ndarray, int]
 
 
 def _quantiles(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Values that a column has; zeros, if it has none."""
+    """Return quantiles of a column's known values; zeros if no value is known."""
     known = column[~np.isnan(column)]
     return np.quantile(known, levels, method="inverted_cdf") if len(known) else np.zeros(len(levels))
 
 
 def _scores(column: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """What is learned in place of a column's known cells."""
+    """Return the score of each known cell of a column: the mean of a power transform and a normal score."""
     standard = (column - column.mean()) / (column.std() or 1.0)
     power = PowerTransformer().fit_transform(standard[:, None])[:, 0]
     normal = norm.ppf((_levels(column, quantiles) + 0.5) / len(quantiles))
@@ -273,19 +290,19 @@ def _scores(column: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
 
 def _levels(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Where values stand among quantiles, in steps from the lowest; of a value that fills several, in their middle."""
+    """Return the ranks of values among quantiles; the middle rank for a value equal to several quantiles."""
     first, after = np.searchsorted(quantiles, values, "left"), np.searchsorted(quantiles, values, "right")
     between = np.interp(values, quantiles, np.arange(len(quantiles)))
     return np.where(after > first, (first + after - 1) / 2, between)
 
 
 def _at(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """The values that stand there."""
+    """Return the values at the given ranks among quantiles."""
     return np.interp(levels, np.arange(len(quantiles)), quantiles)
 
 
 def _rounded_as(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values with as many decimals as those that are known; as they are, if that is more than a few."""
+    """Round values to the number of decimals of the known values, if that is at most four."""
     for n_decimals in range(_DECIMALS):
         if np.allclose(known, np.round(known, n_decimals), rtol=0, atol=1e-9):
             return np.round(values, n_decimals)

@@ -1,4 +1,4 @@
-"""Filling missing cells: a best value, and an interval that holds the true one as often as it says."""
+"""Imputation of missing cells: best values, and prediction intervals with calibrated coverage."""
 
 from __future__ import annotations
 
@@ -29,63 +29,67 @@ from .trainable import store
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
 MEMBERS = {"ensemble": 4, "single": 1}
-"""How many networks."""
+"""Number of networks."""
 _BATCH, _STEPS = 128, (5_000, 40_000)
-"""At least and at most so many steps; in between, two for each row."""
+"""Rows per step; minimum and maximum number of steps, two per row in between."""
 _WIDTHS = (64, 512)
 _HIDDEN = 0.3
-"""The share of known cells that a network is not shown, and must tell, at each step."""
+"""Fraction of the known cells masked in each training step; the network predicts them."""
 _APART, _CELLS_APART = (0.05, 0.1), (200, 10_000)
-"""The cells that no network sees, which say how wrong networks are: between two shares, and, within, two numbers."""
+"""Calibration cells, masked for all networks: 5 % of the known cells or 200, at most 10 % and at most 10,000."""
 _ADAM = Adam(b2=0.99)
-"""Columns with long tails have rare, huge gradients; at 0.999 the steps after one are so long that networks die."""
+"""Columns with long tails have rare, very large gradients; with b2=0.999 the steps after one destroy the network."""
 _JUDGED = 4096
-"""Rows that say how wrong they are in each column, as compared with others."""
+"""Number of training rows used to estimate the typical error of each column."""
 
 
 @dataclass(eq=False, repr=False)
 class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # type: ignore[misc]
-    r"""Fills missing cells with what the known ones of the same row make likely.
+    r"""Imputer of missing cells from the known cells of the same row.
 
-    Denoising autoencoders learn to tell cells that are hidden from them, three tenths at a time, from any of the others
-    (Vincent et al. 2008); which cells are missing is told to them. What they say is brought within the range of each
-    column's known cells, and averaged. Rows that are fitted may have missing cells or not.
+    Denoising autoencoders learn to predict masked cells, 30 % at a time, from the other cells (Vincent et al. 2008). A
+    mask of the missing cells is part of their input. Their predictions are clipped to the range of each column's known
+    cells, and averaged. The training rows may have missing cells, but need not.
 
     Parameters
     ----------
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
-        "ensemble": four networks, d → w → w/2 → w → d, trained together by 5,000 steps of Adam, or two for each row up
-        to 40,000; w is the power of two nearest to the square root of the number of known cells, from 64 to 512.
-        "single": one of them. Or any autoencoder; it is cloned. A `VariationalAutoencoder` has draws for
-        multiple imputation besides, with its own `impute`.
+        "ensemble": four networks, d → w → w/2 → w → d, trained together with Adam for two steps per row, at least 5,000
+        and at most 40,000 steps. w is the power of two nearest to the square root of the number of known cells, from 64
+        to 512. "single": one such network. Or any autoencoder; the imputer fits a clone of it. For multiple imputation,
+        use `VariationalAutoencoder.impute`, which can draw samples.
     scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
-        As for an autoencoder. Not used with an ``estimator`` of your own, which brings its own.
+        As for an autoencoder. Not used if ``estimator`` is an autoencoder, which has its own scaling.
     schema : "auto", dict or None, default="auto"
-        As for an autoencoder: what the columns of a table are.
+        As for an autoencoder: the kinds of the columns of a table.
     random_state : int, RandomState or None, default=None
-        Fixes the networks, and what is hidden from them. Two fits with one int give the same bits.
+        Seed for the networks and the masked cells. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: a progress bar, if standard error is a terminal.
+        1: show a progress bar if standard error is a terminal.
 
     Attributes
     ----------
     estimators_ : list of list of BaseAutoencoder
-        The networks, in one list.
-    calibration_errors_ : array
-        Errors in cells of numbers that no network has seen, sorted, in units of `intervals`' own for each cell.
+        The networks, in a list of one list.
+    conformal_scores_ : array
+        Absolute errors in the numeric calibration cells, which no network has seen. Each error is divided by the
+        expected error of its cell (the unit of `intervals`). Sorted.
     range_ : array of shape (2, d)
-        The least and the greatest of each column's known cells.
+        The minimum and the maximum of each column's known cells.
     input_ : InputSpec
-        The columns: how rows are validated, and results converted to what was given.
+        The columns: validates rows and converts results to the type of the input.
     seed_ : int
-        The seed that was drawn from ``random_state``.
+        The seed drawn from ``random_state``.
     n_features_in_ : int
+        Number of columns passed to `fit`.
     feature_names_in_ : array of str
-        Only if `fit` was given names.
+        Names of the columns. Defined only if `fit` got column names.
     schema_ : Schema or None
-        What the columns are; None, if all are plain numbers.
+        Kinds of the columns; None if all columns are plain numbers.
     n_samples_ : int
+        Number of rows passed to `fit`.
     data_fingerprint_ : str
+        Hash of the rows used by `fit`.
 
     Examples
     --------
@@ -114,47 +118,52 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     _range = _usual = np.empty(0)  # not annotated, so not parameters
 
     def fit(self, X: RowsLike, y: object = None) -> Self:
-        """Learn to tell each cell from the others of its row.
+        """Train the networks to predict each cell from the other cells of its row.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory
-            As for an autoencoder's `fit`; NaN is a missing cell. Of rows that take more than 64 MB as 32-bit floats, as
-            many are learned from as 64 MB hold, drawn at random.
+        X : array-like of shape (n, d), or a larger source of rows
+            As for an autoencoder's `fit`; NaN is a missing cell. If the rows need more than 64 MB as 32-bit floats,
+            `fit` uses a random sample of 64 MB.
         y : ignored
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        given = given_to(self, X).with_input(
-            allow_missing=True
-        )  # cells are hidden from the networks, if none are missing
+        given = given_to(self, X).with_input(allow_missing=True)  # training masks cells, even if none are missing
         rows, span = given.rows, known_range(given.rows)
         rng = np.random.default_rng([given.seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
         (least, most), (few, many) = _APART, _CELLS_APART
-        apart = _chosen(given.input, rows, min(max(least, few / n_known), most, many / n_known), rng)
-        shown = np.where(apart, np.nan, rows)
+        is_calibration = _chosen(given.input, rows, min(max(least, few / n_known), most, many / n_known), rng)
+        visible = np.where(is_calibration, np.nan, rows)
         own = given.own(self.estimator)
         members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
-        of_fit = given.handed(shown)
+        of_fit = given.handed(visible)
         trained = networks_of(self, [(member, of_fit) for member in members])
 
         networks = _Networks(tuple(member.predictor_ for member in trained), span)
-        judged = shown[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
+        judged = visible[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
         hidden = _chosen(given.input, judged, _HIDDEN, rng)
         errors = np.square(networks.expected(np.where(hidden, np.nan, judged))[0] - judged)
-        # As one cell more, the column's variance: of a column without a hidden cell that is all there is.
-        usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(shown)) / (1 + hidden.sum(axis=0))
-        mean, unit = networks.judged(shown, usual)
-        errors = np.sort((np.abs(rows - mean) / unit)[apart & given.input.is_ordered])
+        # The column's variance counts as one more squared error; it is the only one if no cell of the column is masked.
+        usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(visible)) / (1 + hidden.sum(axis=0))
+        mean, unit = networks.judged(visible, usual)
+        errors = np.sort((np.abs(rows - mean) / unit)[is_calibration & given.input.is_ordered])
         own_of = {"conformal_scores_": errors, "_range": span, "_usual": usual}
         return store(self, given.fitted({"estimators_": [trained], **own_of}))
 
     def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
-        """Unfitted, and as wide as the root of the number of known cells: a layer then has about a weight for each."""
+        """Return unfitted networks whose width is the square root of the number of known cells.
+
+        A layer then has about one weight per known cell.
+        """
         width = 2 ** round(np.log2(np.clip(n_known**0.5, *_WIDTHS)))
         n_steps = int(np.clip(2 * n_rows, *_STEPS))
         return [
@@ -176,33 +185,40 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     # -- using --------------------------------------------------------------------------------------------------------
 
     def transform(self, X: RowsLike) -> Frame:
-        """X with its missing cells filled, the others untouched.
+        """Fill the missing cells of X and leave the other cells unchanged.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
 
         Returns
         -------
-        array of shape (n, d), of X's floating type
-            Of a table with a schema the table, with the columns that are not used.
+        array of shape (n, d), of the floating type of X
+            With a schema, the whole table, including the columns that the model does not use.
         """
         check_is_fitted(self)
         networks = self._fitted_networks
         return self.input_.fill(X, lambda rows, _: networks.expected(rows)[0], bool(self.verbose))
 
     def intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Frame, Frame]:
-        """Between which two values each missing cell lies, in a share of ``coverage`` of all of them.
+        """Return lower and upper bounds of a prediction interval for each missing cell.
 
-        Each cell's interval is as wide as its column is hard to tell and the networks disagree, times what held for
-        cells that none of them had seen (conformal prediction; Vovk, Gammerman & Shafer 2005). So the coverage holds on
-        average over cells missing at random, whatever the networks are worth, and not for each column by itself.
+        The width of an interval is the expected error of the cell times a factor. The expected error combines the
+        typical error of the column and the disagreement of the networks. The factor comes from calibration cells that
+        no network has seen (conformal prediction; Vovk, Gammerman & Shafer 2005). Therefore the coverage holds on
+        average over cells missing at random, for networks of any quality, but not for each column separately.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
         coverage : float in (0, 1), default=0.9
+            Fraction of the missing cells whose true value is in the interval.
 
         Returns
         -------
         low, high : arrays of shape (n, d), or tables of the columns used
-            Of cells that are known, both are the cell itself; of missing booleans and categories, the likeliest.
+            For a known cell, both bounds are its value. For a missing boolean or category, both are the most probable
+            value.
 
         Raises
         ------
@@ -215,8 +231,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         rank = int(np.ceil((n + 1) * coverage - 1e-9))
         if rank > n:
             warnings.warn(
-                f"With {n} cells to compare with, no interval holds {coverage:g} of the true values: all are infinite. "
-                "Fit to more rows, or ask for less.",
+                f"Only {n} calibration cells, too few for coverage={coverage:g}: all intervals are infinite. "
+                "Fit to more rows, or lower coverage.",
                 stacklevel=2,
             )
         reach = self.conformal_scores_[rank - 1] if rank <= n else np.inf
@@ -234,7 +250,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     @property
     def range_(self) -> np.ndarray:
-        """The least and the greatest of each column's known cells, (2, d)."""
+        """The minimum and the maximum of each column's known cells, (2, d)."""
         return self._range
 
     @property
@@ -244,25 +260,25 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
 @dataclass(frozen=True, eq=False)
 class _Networks:
-    """What several networks say rows are, in the user's units."""
+    """Combined predictions of several networks, in the user's units."""
 
     predictors: tuple[Predictor, ...]
     span: np.ndarray
-    """(2, d), the least and the greatest of each column."""
+    """(2, d), the minimum and the maximum of each column."""
 
     def expected(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean of what they say, and the variance."""
+        """Return the mean and the variance of the networks' predictions."""
         each = [one.expected(rows) for one in self.predictors]
         return scores.imputed(np, each, self.span), np.stack([scores.within(np, one, self.span) for one in each]).var(0)
 
     def judged(self, rows: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what rows are, and the unit of the error in each cell."""
+        """Return the mean prediction and the expected error of each cell."""
         mean, variance = self.expected(rows)
         return mean, np.sqrt(variance + usual)
 
 
 def _chosen(columns: InputSpec, rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A share of the known cells, whole ones."""
+    """Choose a random fraction of the known cells; all features of a categorical cell together."""
     names = list(columns.column_of_feature)
     first = np.array([names.index(name) for name in names])
     chosen: np.ndarray = (rng.random(rows.shape) < share)[:, first] & ~np.isnan(rows)
@@ -270,6 +286,6 @@ def _chosen(columns: InputSpec, rows: np.ndarray, share: float, rng: np.random.G
 
 
 def _variance(rows: np.ndarray) -> np.ndarray:
-    """Of each column's known cells; never 0, and 1 where there are none."""
+    """Return the variance of each column's known cells; never 0, and 1 for a column without known cells."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         return np.nan_to_num(np.nanvar(rows, axis=0), nan=1.0) + np.finfo(np.float32).tiny

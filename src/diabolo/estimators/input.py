@@ -1,7 +1,7 @@
-"""The columns that an estimator was fitted to: validate rows, and convert results back to what the user gave.
+"""Input columns of an estimator: validate rows, and convert results to the type of the input.
 
-`InputSpec.learn` opens the rows of a fit; the `InputSpec` that it makes reads every later table by the same columns. It
-is a value: an estimator has one, and nothing in it changes.
+`InputSpec.learn` opens the rows of a fit and returns an `InputSpec`, which reads every later table with the same
+columns. An `InputSpec` is immutable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["FLOATS", "InputSpec", "Opened", "to_input_type"]
 
 FLOATS = [np.float64, np.float32]
 _CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
-"""What rows may hold: numbers, and NaN for cells that are missing."""
+"""Checks of scikit-learn for rows: floating-point numbers, with NaN for missing cells."""
 
 _FILES = str | os.PathLike | pyarrow.dataset.Dataset
 
@@ -44,27 +44,27 @@ class Opened:
     rows: np.ndarray | BlockReader
     n_rows: int
     fingerprint: str | None = None
-    """The hash of the rows, if it is known already."""
+    """The hash of the rows, if already known."""
 
 
 @dataclass(frozen=True, eq=False)
 class InputSpec:
-    """The columns of a fit.
+    """The input columns of a fit.
 
     Parameters
     ----------
     owner : str
-        The estimator's class, for messages.
+        The name of the estimator's class, for messages.
     n_features : int
-        The number of the user's columns.
+        The number of columns of the input.
     names : tuple of str or None
         The names of the columns, if they have names.
     schema : Schema or None
-        What the columns of a table are; None if all are plain numbers.
+        The kinds of the columns of a table; None if all columns are plain numbers.
     image_shape : tuple of int or None
-        (height, width), or (height, width, 3), if the rows were read from image files.
+        (height, width) or (height, width, 3) if the rows were read from image files.
     allow_missing : bool
-        Whether rows may have missing cells: the rows of the fit had some, or a corruption hid some.
+        Whether rows may have missing cells: the rows of the fit had some, or a corruption masked some.
     """
 
     owner: str
@@ -74,7 +74,7 @@ class InputSpec:
     image_shape: tuple[int, ...] | None = None
     allow_missing: bool = False
     width: int = field(init=False)
-    """How many numbers a row is."""
+    """Number of features of an encoded row."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", self.n_features if self.schema is None else self.schema.width)
@@ -86,7 +86,8 @@ class InputSpec:
         Raises
         ------
         InvalidData
-            If they are fewer than 2, not numbers, or infinite, or have no names although the schema names columns.
+            If there are fewer than 2 rows, a cell is not a number or infinite, or the schema names columns but ``X``
+            has no column names.
         """
         found = open_store(X, wanted=wanted)
         schema: Schema | None = getattr(found, "schema", None)
@@ -98,10 +99,10 @@ class InputSpec:
             if isinstance(found, BlockReader):
                 return Opened(spec, found, found.n_rows)
             if len(found.rows) < 2:
-                raise InvalidData(f"The table has {len(found.rows)} row(s); at least 2 are needed.")
+                raise InvalidData(f"The table has {len(found.rows)} row(s); at least 2 are needed. Give more rows.")
             return Opened(spec, _refuse_huge(found.rows, spec.name_of), len(found.rows))
         if isinstance(wanted, Mapping) and wanted and getattr(found, "names", None) is None:
-            raise InvalidData(f"The schema names {next(iter(wanted))}, but X has no names of columns. Give a table.")
+            raise InvalidData(f"schema names {next(iter(wanted))}, but X has no names of columns. Give a table.")
         if isinstance(found, BlockReader):
             return Opened(cls._of(*_validated(owner, _first_rows(found)), shape), found, found.n_rows)
         columns, rows = _validated(owner, X if found is None else found.as_input(), ensure_min_samples=2)
@@ -110,15 +111,15 @@ class InputSpec:
 
     @classmethod
     def of_labelled(cls, owner: str, X: RowsLike, y: object) -> tuple[InputSpec, np.ndarray, np.ndarray]:
-        """Read rows in memory with a label each: the columns, the rows, the labels.
+        """Read labelled rows in memory; return the columns, the rows and the labels.
 
         Raises
         ------
         InvalidData
-            If they are fewer than 2, not numbers, or infinite, or there is not one label for each.
+            If there are fewer than 2 rows, a cell is not a number or infinite, or a row has no label.
         """
         if y is None:
-            raise InvalidData(f"{owner} requires y to be passed, but the target y is None.")
+            raise InvalidData(f"{owner} requires y to be passed, but the target y is None. Give one label per row.")
         columns, (rows, labels) = _validated(owner, X, y, ensure_min_samples=2)
         return cls._of(columns, rows, None), rows, labels
 
@@ -127,55 +128,55 @@ class InputSpec:
         names = getattr(columns, "feature_names_in_", None)
         return cls(columns.__class__.__name__, rows.shape[1], None if names is None else tuple(names), None, shape)
 
-    # -- what the columns are -----------------------------------------------------------------------------------------
+    # -- the columns --------------------------------------------------------------------------------------------------
 
     @property
     def labels(self) -> Sequence[Name]:
-        """The names of the user's columns; their numbers if they have none."""
+        """The names of the columns, or their numbers if there are no names."""
         return range(self.n_features) if self.names is None else self.names
 
     @property
     def column_of_feature(self) -> Sequence[Name]:
-        """The name, or number, of the column that each number of a row belongs to."""
+        """The name, or number, of the column of each feature of an encoded row."""
         return self.labels if self.schema is None else self.schema.column_of_feature
 
     @property
     def is_ordered(self) -> np.ndarray:
-        """(width,), which numbers of a row are cells of an order: numbers, dates and counts."""
+        """(width,), whether each feature is ordered: numbers, dates and counts."""
         if self.schema is None:
             return np.ones(self.width, bool)
         ordered = {column.name for column in self.schema.used if column.has_order}
         return np.array([name in ordered for name in self.schema.column_of_feature])
 
     def name_of(self, place: int) -> Name:
-        """Return the column that a number of a row belongs to."""
+        """Return the column of the feature at a position of an encoded row."""
         return self.column_of_feature[place]
 
-    # -- rows in ------------------------------------------------------------------------------------------------------
+    # -- reading rows -------------------------------------------------------------------------------------------------
 
     def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:
-        """Refuse missing cells, unless there were some in training.
+        """Check that there are no missing cells, unless the model allows them.
 
         Raises
         ------
         InvalidData
-            If there is one.
+            If a cell is missing and the model does not allow missing cells.
         """
         if not self.allow_missing and (holes := np.isnan(rows)).any():
             row, column = np.argwhere(holes)[0]
             raise InvalidData(
-                f"X has missing cells, the first in row {first + row + 1}, column {self.name_of(column)}, but the rows "
-                f"that this {self.owner} was fitted to had none. Fit it to rows with missing cells, or with the "
-                "corruption Missing(), or fill them."
+                f"X has missing cells, the first in row {first + row + 1}, column {self.name_of(column)}, but this "
+                f"{self.owner} was fitted to rows without missing cells. Fit it to rows with missing cells or with the "
+                "corruption MaskCells(), or fill the cells first."
             )
 
     def read(self, X: RowsLike, first: int = 0) -> np.ndarray:
-        """Read rows in memory, all of whose columns are numbers.
+        """Read rows in memory with numeric columns.
 
         Raises
         ------
         InvalidData
-            If they are not numbers, infinite, or not of the columns of the fit.
+            If a cell is not a number or infinite, or the columns differ from the columns of the fit.
         """
         fitted = _stand_in(self.owner)()
         fitted.n_features_in_ = self.n_features
@@ -186,12 +187,12 @@ class InputSpec:
         return _refuse_huge(rows, self.name_of, first)
 
     def open(self, X: RowsLike) -> BlockReader | np.ndarray:
-        """Open rows from anywhere, of the columns of the fit; the rows of a store are not yet checked.
+        """Open rows from any source, with the columns of the fit; rows of a `BlockReader` are not checked yet.
 
         Raises
         ------
         InvalidData
-            As `read`, or if a table is needed and ``X`` is none.
+            As `read`, or if a table is needed and ``X`` is not a table.
         """
         by_name = isinstance(X, _FILES) and self.schema is None
         opened = open_store(X, self.names or () if by_name else (), wanted=self.schema)
@@ -213,7 +214,7 @@ class InputSpec:
         return _refuse_huge(opened.rows, self.name_of, opened.first)
 
     def rows(self, X: RowsLike) -> np.ndarray:
-        """Read rows from anywhere into memory; raises as `open`."""
+        """Read rows from any source into memory; raises as `open`."""
         opened = self._opened(X)
         if not isinstance(opened, BlockReader):
             return opened
@@ -222,15 +223,15 @@ class InputSpec:
         return rows
 
     def row_of(self, given: Mapping[Name, object]) -> np.ndarray:
-        """Return a row, (1, n), of which only some columns are known.
+        """Return an encoded row, (1, width), with the given values; the other cells are missing.
 
         Raises
         ------
         InvalidData
-            If ``given`` names a column that is not there, or a value that the column cannot have.
+            If ``given`` names an unknown column, or a value that the column cannot have.
         """
         if not isinstance(given, Mapping):
-            raise InvalidType(f"given must say values by the names of columns, as a dict; got {given!r}.")
+            raise InvalidType(f"given must be a dict from column names to values; got {given!r}.")
         names = list(self.labels)
         if unknown := [name for name in given if name not in names]:
             raise InvalidData(
@@ -242,14 +243,14 @@ class InputSpec:
         row = np.full((1, len(names)), np.nan)
         for name, value in given.items():
             if not isinstance(value, numbers.Real) or not abs(float(value)) <= np.finfo(np.float32).max:
-                raise InvalidData(f"{name} is never {value!r}. It is a finite 32-bit number.")
+                raise InvalidData(f"Column {name} cannot be {value!r}. It is a finite 32-bit number.")
             row[0, names.index(name)] = value
         return row
 
-    # -- results out --------------------------------------------------------------------------------------------------
+    # -- converting results -------------------------------------------------------------------------------------------
 
     def map(self, X: RowsLike, op: Callable[[np.ndarray, int], Any], show_progress: bool = False) -> Any:
-        """Apply ``op`` to the rows and the first one's number; if they do not fit in memory, chunk by chunk."""
+        """Apply ``op`` to the rows and the number of the first row; chunk by chunk for a `BlockReader`."""
         opened = self._opened(X)
         if not isinstance(opened, BlockReader):
             return op(opened, 0)
@@ -264,7 +265,7 @@ class InputSpec:
         return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
 
     def fill(self, X: RowsLike, found: Callable[[np.ndarray, int], np.ndarray], show_progress: bool = False) -> Frame:
-        """Return X with its missing cells as ``found`` has them, in the user's units, of rows and the first number."""
+        """Return X with its missing cells filled by ``found``, a function of rows and the number of the first row."""
 
         def filled(rows: np.ndarray, first: int) -> np.ndarray:
             return np.where(np.isnan(rows), found(rows, first), rows).astype(rows.dtype)
@@ -280,14 +281,14 @@ class InputSpec:
         return to_input_type(pa.concat_tables(pieces), X)
 
     def convert(self, rows: np.ndarray, X: RowsLike | None = None) -> Frame:
-        """Return rows in the user's units; if there is a schema, as a table of the kind that ``X`` is."""
+        """Return rows in the user's units; with a schema, as a table of the same type as ``X``."""
         return rows if self.schema is None else to_input_type(self.schema.decode(rows), X)
 
     def _opened(self, X: RowsLike) -> BlockReader | np.ndarray:
         return X if self._is_plain(X) else self.open(X)  # type: ignore[return-value]
 
     def _is_plain(self, X: RowsLike) -> bool:
-        """Whether scikit-learn would find nothing to do or to say: for one row, asking takes longer than the model."""
+        """Return whether X needs no validation by scikit-learn, which for one row takes longer than the model."""
         if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2 or self.names is not None:
             return False
         with np.errstate(over="ignore", invalid="ignore"):
@@ -295,7 +296,7 @@ class InputSpec:
 
 
 def to_input_type(table: pa.Table, X: object) -> Frame:
-    """Return an Arrow table as a frame of the library that X is of."""
+    """Convert an Arrow table to a data frame of the same library as X; without one, keep the Arrow table."""
     given = type(X).__module__.partition(".")[0]
     if given == "pandas":
         return table.to_pandas().set_axis(X.index)  # type: ignore[attr-defined]
@@ -304,17 +305,18 @@ def to_input_type(table: pa.Table, X: object) -> Frame:
 
 @cache
 def _stand_in(owner: str) -> type[BaseEstimator]:
-    """A class by this name, for scikit-learn to keep the columns on and to name in its messages."""
+    """Return a class with this name, on which scikit-learn stores the columns, and which its messages name."""
     return type(owner, (BaseEstimator,), {})
 
 
 def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
-    """What scikit-learn's `validate_data` gives, and where it keeps the columns: new ones for a name.
+    """Validate rows with scikit-learn's `validate_data`; return the object with the columns, and the valid rows.
 
     Raises
     ------
     InvalidData
-        If the rows are no numbers, infinite, too few, or not of the columns of the fit: scikit-learn's words.
+        If a cell is not a number or infinite, there are too few rows, or the columns differ from the columns of the
+        fit; with scikit-learn's message.
     """
     columns = _stand_in(columns)() if isinstance(columns, str) else columns
     X = given[0]
@@ -322,9 +324,9 @@ def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
     if np.iterable(names) and list(names):
         check_unique_names(list(names), "X")
     if np.ma.is_masked(X):
-        raise InvalidData("X is a masked array, whose mask would not be seen. Give X.filled(numpy.nan).")
+        raise InvalidData("X is a masked array; its mask would be ignored. Give X.filled(numpy.nan).")
     if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
-        raise InvalidData(f"X is an array of {X.dtype}. Give a data frame, whose columns may be dates, or numbers.")
+        raise InvalidData(f"X is an array of {X.dtype}. Give a data frame, which may have date columns, or numbers.")
     try:
         return columns, validate_data(columns, *given, **_CELLS, **checks)
     except TypeError as error:
@@ -334,12 +336,18 @@ def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
 
 
 def _first_rows(store: BlockReader) -> RowsLike:
-    """A few rows with the names of their columns, to see which columns there are."""
+    """Return a few rows with their column names, to check the columns."""
     return Table(store.read_checked(0)[:2], store.names).as_input()
 
 
 def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0) -> np.ndarray:
-    """The rows, if all known cells are 32-bit numbers, as networks read them."""
+    """Return the rows unchanged if all known cells are finite as 32-bit numbers, the type of the networks' input.
+
+    Raises
+    ------
+    InvalidData
+        If a cell is not finite as a 32-bit number.
+    """
     if rows.dtype == np.float64:
         with np.errstate(over="ignore"):
             huge = np.isinf(rows.astype(np.float32))
@@ -347,6 +355,6 @@ def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 
             row, column = np.argwhere(huge)[0]
             raise InvalidData(
                 f"Row {first + row + 1}, column {name_of(column)} holds {rows[row, column]:g}, which is not a finite "
-                "32-bit number. Give the column in another unit, or drop such rows first."
+                "32-bit number. Use another unit for the column, or drop such rows first."
             )
     return rows

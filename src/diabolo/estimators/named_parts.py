@@ -1,4 +1,4 @@
-"""The parts that parameters may name, and the constraints of parameters that several systems share."""
+"""Components that parameters can name, and parameter constraints shared by several estimators."""
 
 from __future__ import annotations
 
@@ -69,28 +69,28 @@ def likelihood_of(value: str | Likelihood) -> Likelihood:
 
 
 def sizes_of(value: ArrayLike) -> tuple[int, ...]:
-    """Return the sizes of layers, of one or of several."""
+    """Return layer sizes as a tuple, from one size or several."""
     return tuple(np.atleast_1d(value).tolist())
 
 
 def corruptions_of(given: Corruption | Sequence[Corruption] | None, hidden: ArrayLike) -> tuple[Corruption, ...]:
-    """Return what each layer's input is pre-trained with, the code's included.
+    """Return the pre-training corruption of each layer, the code layer included.
 
     Raises
     ------
     InvalidParameter
-        If there is not one for each layer, or one hides cells.
+        If the number of corruptions is not the number of layers, or a corruption masks cells.
     """
     given, n_layers = given or NoCorruption(), len(sizes_of(hidden)) + 1
     each = (given,) * n_layers if isinstance(given, Corruption) else tuple(given)
     if len(each) != n_layers or not all(isinstance(one, Corruption) for one in each):
         raise InvalidParameter(
-            f"The 'pretrain_corruption' parameter must be a Corruption or one for each of the {n_layers} layers; "
+            f"The 'pretrain_corruption' parameter must be one Corruption, or one for each of the {n_layers} layers; "
             f"got {given!r}."
         )
     if any(one.produces_missing for one in each):
         raise InvalidParameter(
-            "The 'pretrain_corruption' parameter must not hide cells, since a layer's input has no flags that tell "
-            f"which; got {given!r}. Masking() sets them to 0."
+            "The 'pretrain_corruption' parameter must not mask cells as missing, since a layer's input has no mask; "
+            f"got {given!r}. Use Masking(), which sets cells to 0."
         )
     return each

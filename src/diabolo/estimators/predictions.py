@@ -1,7 +1,7 @@
-"""What a fitted model says of rows, as a table: the command writes it to files, the server to whoever asks.
+"""Predictions of a fitted model as tables, for the command line and the server.
 
-`questions` are those that a model can be asked. Each takes the model and rows, whatever may stand for them, and gives
-as many rows.
+`questions` returns the kinds of prediction that a model supports. Each kind is a function of the model and rows from
+any source; it returns one result row per row.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ __all__ = [
 
 Told: TypeAlias = Table | pa.Table
 Answer = Callable[[Any, RowsLike], Told]
-"""From a fitted model and rows to a `Table` or an Arrow table of as many rows."""
+"""A function of a fitted model and rows that returns a `Table` or an Arrow table with one row per row."""
 
 
 def codes(model: BaseAutoencoder, rows: RowsLike) -> Told:
-    """The code of each row."""
+    """Return the code of each row."""
     return Table(model.transform(rows), tuple(model.get_feature_names_out()))
 
 
 def rebuilt(model: BaseAutoencoder, rows: RowsLike) -> Told:
-    """Each row, told from its code."""
+    """Return the reconstruction of each row."""
     return as_table(model, model.reconstruct(rows))
 
 
 def densities(model: BaseAutoencoder, rows: RowsLike) -> Told:
-    """The log-density of each row, in nats."""
+    """Return the log-density of each row, in nats."""
     return Table(model.score_samples(rows)[:, None], ("log_density",))
 
 
 def filled(model: BaseAutoencoder | AutoencoderImputer, rows: RowsLike) -> Told:
-    """Each row with its missing cells filled."""
+    """Return the rows with their missing cells filled."""
     return as_table(model, model.impute(rows) if isinstance(model, BaseAutoencoder) else model.transform(rows))
 
 
 def anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: float | None = None) -> pa.Table:
-    """How strange each row is, how often an ordinary one would be as strange, whether it is flagged, and why."""
+    """Return for each row the anomaly score, its p-value, whether it is flagged, and its three leading columns."""
     why = model.explain(rows)
     p_values = model.p_values_from_scores(why.scores)
     leading = [[name if isinstance(name, str) else f"x{name}" for name in names] for names in why.top_features(3).T]
@@ -81,14 +81,14 @@ def anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: flo
 
 
 def classes(model: AutoencoderClassifier, rows: RowsLike) -> pa.Table:
-    """The likeliest label of each row, and each label's probability."""
+    """Return the most probable label of each row, and the probability of each label."""
     shares, labels = model.predict_proba(rows), model.classes_
     best = labels[shares.argmax(axis=1)]
     return pa.table({"label": best.tolist(), **{f"p_{label}": shares[:, i] for i, label in enumerate(labels)}})
 
 
 def questions(model: Saveable) -> dict[str, Answer]:
-    """What a fitted model can be asked of rows, by name; nothing, if it only draws."""
+    """Return the kinds of prediction that a fitted model supports, by name; none for a generator."""
     if isinstance(model, BaseAutoencoder):
         asked = {"transform": codes, "reconstruct": rebuilt, "score": densities}
         return asked | ({"impute": filled} if model.input_.allow_missing else {})
@@ -100,37 +100,37 @@ def questions(model: Saveable) -> dict[str, Answer]:
 
 
 def as_table(model: Saveable, rows: Frame) -> Told:
-    """Rows of the model's features under their names; a table as it is."""
+    """Return rows of the model's features as a table with column names; an Arrow table stays unchanged."""
     columns = model.input_
     names = [f"x{i}" for i in columns.labels] if columns.names is None else map(str, columns.names)
     return Table(rows, tuple(names)) if columns.schema is None else rows
 
 
 def named(model: Saveable, rows: Frame) -> Frame:
-    """Rows as the model takes them: an Arrow table with the names that it was fitted with, if there were any."""
+    """Return rows as the model reads them: an Arrow table if the model was fitted with column names."""
     if model.input_.names is None or isinstance(rows, pa.Table):
         return rows
     return Table(rows, tuple(map(str, model.input_.names))).as_arrow()
 
 
 def predictors(model: Saveable) -> list[Predictor]:
-    """Return those of a fitted estimator: its own, or those of its networks."""
+    """Return the predictors of a fitted estimator: its own, or the predictors of its networks."""
     if isinstance(model, Ensemble):
         return [member.predictor_ for group in model.estimators_ for member in group]
     return [model.predictor_] if isinstance(model, Learned) else []
 
 
 def in_order(schema: Schema) -> Iterator[tuple[Column, slice]]:
-    """The columns as they lie in encoded rows."""
+    """Return the columns in the order of encoded rows, each with its slice."""
     by_name = {column.name: column for column in schema.used}
     return ((by_name[name], place) for name, place in schema.column_slices.items())
 
 
 def reach(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
-    """Between what each number of a row must lie for the model to say a number of it: the least and the greatest.
+    """Return the minimum and the maximum of each feature for which the model gives finite results.
 
-    They are far out (see `data.scaler.check_output_range`). A detector clips what its networks read: its limits are of
-    32 bits.
+    The limits are far from the data (see `data.scaler.check_output_range`). The limits of a detector, which clips the
+    input of its networks, are the 32-bit limits.
     """
     most = np.full(model.input_.width, float(np.finfo(np.float32).max))
     low, high = -most, most
@@ -144,7 +144,10 @@ def reach(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
 
 
 def like_those_seen(model: Saveable, n_rows: int) -> Frame:
-    """Rows made up as the scaling and the schema have seen them, columns independent: an array, or an Arrow table."""
+    """Return random rows with the scaling and the schema of the training rows and independent columns.
+
+    The result is an array, or an Arrow table if there is a schema.
+    """
     schema, inner, rng = model.input_.schema, predictors(model)[0], np.random.default_rng(0)
     recipe, width = inner.recipe, inner.scaler.offset.size
     supports = np.broadcast_to(recipe.likelihood.supports(width) if not recipe.n_targets else "real", width)

@@ -1,7 +1,7 @@
-"""What a fitted model says of rows, in the user's units: codes, reconstructions, densities, imputations, samples.
+"""Predictions of a fitted model in the user's units: codes, reconstructions, densities, imputations, samples.
 
-A `Predictor` is a model, the scaling of its rows, and their columns. Everything that is asked of a fitted autoencoder,
-from Python, a report, an export or a server, is asked of it.
+A `Predictor` combines a model, its scaler and its columns. The Python methods, the report, the exports and the server
+all use it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from .input import InputSpec
 __all__ = ["N_CODES", "N_DRAWS", "Predictor"]
 
 _DENSITIES = (inference.elbos, inference.log_densities, inference.log_likelihood)
-"""Operations that answer for any numbers: where the likelihood cannot have produced them, −∞."""
+"""Operations that are defined for all numbers: −∞ outside the support of the likelihood."""
 N_CODES = 256
-"""Samples of z to impute missing cells with,"""
+"""Default number of samples of z for the imputation of missing cells."""
 N_DRAWS = 64
-"""and to estimate a density with."""
+"""Default number of samples of z for the estimate of a density."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A fitted model over rows of the user's columns.
+    """A fitted model with its scaler and its columns.
 
-    Rows are read in the user's units, as `InputSpec.open` gives them; results are in the user's units as well, and of
-    the rows' floating type where it says so.
+    Rows are in the user's units, as returned by `InputSpec.open`. Results are in the user's units as well, and have the
+    floating type of the rows where a method says so.
     """
 
     model: Model
@@ -42,26 +42,27 @@ class Predictor:
 
     @property
     def recipe(self) -> Recipe:
-        """The model's parts."""
+        """The recipe of the model."""
         return self.model.recipe
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether there is a posterior."""
+        """Whether the model has a posterior."""
         return bool(self.model.recipe.latent.stochastic)
 
     @property
     def n_codes(self) -> int:
-        """K, the width of the code."""
+        """K, the number of dimensions of the code."""
         return int(self.model.recipe.latent.n_latent)
 
     def scaled(self, op: inference.Op, rows: np.ndarray, *static: object, **noise: int) -> Any:
-        """Apply an operation of `engine.inference` to rows; its results are in scaled units.
+        """Apply an operation of `engine.inference` to rows; the results are in scaled units.
 
         Raises
         ------
         InvalidData
-            If rows are so far out that the result is no number, or cells are outside the likelihood's support.
+            If rows are so far from the training data that a result is not finite, or cells are outside the likelihood's
+            support.
         """
         if op not in _DENSITIES:
             self._check_support(rows)
@@ -90,12 +91,12 @@ class Predictor:
     # -- deterministic ------------------------------------------------------------------------------------------------
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
-        """Encode rows, (n, d) → (n, K), of their type: activations, or posterior means."""
+        """Encode rows, (n, d) → (n, K), with the type of the rows: activations, or posterior means."""
         codes: np.ndarray = self.scaled(inference.code, rows).astype(rows.dtype)
         return codes
 
     def reconstructions(self, rows: np.ndarray) -> np.ndarray:
-        """Return E[x | z(x)], (n, d) → (n, d), of the rows' type."""
+        """Return E[x | z(x)], (n, d) → (n, d), with the type of the rows."""
         return self.scaler.invert(self.scaled(inference.reconstruct, rows)).astype(rows.dtype)
 
     def decode(self, z: np.ndarray, seed: int = 0, *, noise: bool = False) -> np.ndarray:
@@ -104,21 +105,21 @@ class Predictor:
         return self.scaler.invert(inference.map_rows(op, self.model, z, seed=seed))
 
     def corrupt(self, rows: np.ndarray, first: int, seed: int) -> np.ndarray:
-        """Corrupt rows as training does, (n, d) → (n, d), of their type."""
+        """Corrupt rows as training does, (n, d) → (n, d), with the type of the rows."""
         scaled = self.scaled(inference.corrupt, rows, seed=seed, first_row=first)
         return self.scaler.invert(scaled).astype(rows.dtype)
 
     def deviances(self, seen: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean of each cell given what the encoder has seen, and the deviance of each cell of the rows.
+        """Return the mean of each cell given the encoder input ``seen``, and the deviance of each cell of the rows.
 
-        Both (n, d); there may be fewer columns than the model reads: zeros stand for the others.
+        Both have shape (n, d). If the rows have fewer columns than the model, columns of zeros are appended.
         """
         if n_more := self.input.width - rows.shape[1]:
             padded = [np.pad(some, ((0, 0), (0, n_more))) for some in (seen, rows)]
         else:
             padded = [seen, rows]
-        beside = np.hstack([self.scaler.apply(some) for some in padded])
-        mean, deviance = inference.map_rows(inference.deviances, self.model, beside)
+        joined = np.hstack([self.scaler.apply(some) for some in padded])
+        mean, deviance = inference.map_rows(inference.deviances, self.model, joined)
         return self.scaler.invert(mean)[:, : rows.shape[1]], deviance[:, : rows.shape[1]]
 
     # -- densities ----------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Predictor:
     def log_density(self, rows: np.ndarray) -> np.ndarray:
         """Return the log-density of each row, (n,), in nats: an importance-weighted estimate if there is a posterior.
 
-        The noise of the estimate is the same for every row and every call.
+        The estimate uses the same noise for every row and every call.
         """
         if self.is_stochastic:
             return self.log_likelihood(rows, N_DRAWS)
@@ -141,25 +142,25 @@ class Predictor:
         return self.in_user_units(rows, self.scaled(inference.log_densities, rows, n_samples))
 
     def in_user_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
-        """Convert log-densities of scaled rows to those of the rows."""
+        """Convert log-densities of scaled rows to log-densities in the units of the rows."""
         change = 0.0 if self.model.recipe.likelihood.discrete else self.scaler.log_volume(rows)
         return log_density.astype(np.float64) - change
 
     def kl(self, rows: np.ndarray) -> np.ndarray:
-        """Return KL(q(z | x) ‖ π) per row and coordinate, (n, K), in nats."""
+        """Return KL(q(z | x) ‖ π) per row and latent dimension, (n, K), in nats."""
         found: np.ndarray = self.scaled(inference.kl, rows).astype(np.float64)
         return found
 
     # -- missing cells ------------------------------------------------------------------------------------------------
 
     def expected(self, rows: np.ndarray, n_samples: int = N_CODES) -> np.ndarray:
-        """Return E[x | what is known of x], (n, d); the reconstruction if there is no posterior."""
+        """Return E[x | known cells of x], (n, d); the reconstruction if there is no posterior."""
         if self.is_stochastic:
             return self.scaler.invert(self.scaled(inference.impute_mean, rows, n_samples))
         return self.scaler.invert(self.scaled(inference.reconstruct, rows))
 
     def sample_given(self, rows: np.ndarray, first: int, n_samples: int, seed: int) -> np.ndarray:
-        """Sample x from p(x | what is known of x), (n, d)."""
+        """Sample x from p(x | known cells of x), (n, d)."""
         found = self.scaled(inference.impute_draw, rows, n_samples, seed=seed, first_row=first)
         return self.scaler.invert(found)
 
@@ -171,17 +172,17 @@ class Predictor:
         return np.asarray(self.model.prior.sample(prng.key(seed), (n_samples,)))
 
     def select_codes(self, z: np.ndarray, row: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
-        """Sample from codes by how likely they make the known cells of a row.
+        """Sample from candidate codes, weighted by the likelihood of the known cells of a row.
 
         Raises
         ------
         InvalidData
-            If no code makes them likely.
+            If the likelihood is 0 for all candidates.
         """
-        beside = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
-        log_w = inference.map_rows(inference.log_likelihood_at, self.model, beside).astype(np.float64)
+        joined = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
+        log_w = inference.map_rows(inference.log_likelihood_at, self.model, joined).astype(np.float64)
         if not np.isfinite(log_w.max()):
-            raise InvalidData("No row has such values: they are so far from the rows that were fitted.")
+            raise InvalidData("The given values are so far from the rows that were fitted that no sample has them.")
         weights = np.exp(log_w - log_w.max())
         chosen = np.random.default_rng([seed, 6]).choice(len(z), n_samples, p=weights / weights.sum())
         return z[chosen]

@@ -1,6 +1,6 @@
-"""What is asked of a fitted autoencoder: codes, reconstructions, densities, imputations, samples, a report.
+"""Methods of a fitted autoencoder: codes, reconstructions, densities, imputations, samples, a report.
 
-Rows go through `input_`, what is said of them comes of `predictor_`.
+`input_` validates the rows, and `predictor_` computes the results.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = ["Reconstructor", "drawing", "require_positive"]
 
 
 def require_positive(number: object, name: str = "n_samples") -> int:
-    """Return a whole number of at least 1, or refuse what is none."""
+    """Return ``number`` as an int; raise `InvalidParameter` if it is not an integer of at least 1."""
     if not isinstance(number, numbers.Integral) or not 1 <= int(number) <= MAX_INT:
-        raise InvalidParameter(f"{name} must be a whole number of at least 1; got {number!r}.")
+        raise InvalidParameter(f"{name} must be an integer of at least 1; got {number!r}.")
     return int(number)
 
 
 def drawing(random_state: Seed) -> np.random.RandomState:
-    """What to draw seeds from, of all that scikit-learn takes for a state."""
+    """Return a NumPy random state for ``random_state``, in any form that scikit-learn accepts."""
     try:
         state: np.random.RandomState = check_random_state(random_state)
     except ValueError as error:
@@ -52,7 +52,7 @@ def drawing(random_state: Seed) -> np.random.RandomState:
 
 
 def _known_recipe(estimator: TrainableEstimator) -> Recipe:
-    """What it was fitted with, or would be."""
+    """Return the recipe of the fitted model, or the recipe that `fit` would use."""
     if hasattr(estimator, "model_"):
         return estimator.model_.recipe
     return recipe_over(estimator, InputSpec(type(estimator).__name__, 2))
@@ -60,34 +60,34 @@ def _known_recipe(estimator: TrainableEstimator) -> Recipe:
 
 def _is_stochastic(estimator: TrainableEstimator) -> bool:
     if not _known_recipe(estimator).latent.stochastic:
-        raise AttributeError(f"{type(estimator).__name__} has a deterministic code: there is no posterior to ask.")
+        raise AttributeError(f"{type(estimator).__name__} has a deterministic code, so there is no posterior.")
     return True
 
 
 def _is_denoiser(estimator: TrainableEstimator) -> bool:
     if isinstance(_known_recipe(estimator).corruption, NoCorruption):
         raise AttributeError(
-            f"{type(estimator).__name__} has learned from clean rows: there is no noise that it knows."
+            f"{type(estimator).__name__} was trained on clean rows, so it cannot denoise. Train with a corruption."
         )
     return True
 
 
 class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):  # type: ignore[misc]
-    """What is asked of a fitted autoencoder."""
+    """Base class with the prediction methods of a fitted autoencoder."""
 
     verbose: int
     schema_: Schema | None
     image_shape_: tuple[int, ...] | None
     evaluation_: Evaluation | None
     _probe: reference_outputs.ReferenceOutputs | None = None
-    """What it said of some rows when it was saved."""
+    """Reference outputs, stored by `save` and compared by `verify`."""
 
     @property
     def _n_features_out(self) -> int:
         return self.predictor_.n_codes
 
     def _mapped(self, X: RowsLike, op: Callable[[np.ndarray, int], Any]) -> Any:
-        """What ``op`` makes of rows and the first one's number, all together."""
+        """Apply ``op``, a function of rows and the number of the first row, to all rows of ``X``."""
         check_is_fitted(self)
         return self.input_.map(X, op, bool(self.verbose))
 
@@ -106,49 +106,50 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         return codes
 
     def transform(self, X: RowsLike) -> np.ndarray:
-        """The deterministic codes: activations, or posterior means.
+        """Return the code of each row: activations, or posterior means. Deterministic.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
 
         Returns
         -------
-        Z : array of shape (n, K), of X's floating type
+        Z : array of shape (n, K), of the floating type of X
         """
         codes: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.codes(rows))
         return codes
 
     def inverse_transform(self, X: RowsLike) -> Frame:
-        """From codes (n, K) to rows (n, d): E[x | z], in the units of the training data; for a schema, a table."""
+        """Decode codes (n, K) to rows (n, d): E[x | z], in the units of the training data (a table with a schema)."""
         Z = self._codes(X)
         return self.input_.convert(self.predictor_.decode(Z).astype(Z.dtype))
 
     def reconstruct(self, X: RowsLike) -> Frame:
-        """x̂ = E[x | z(x)] for each row, (n, d) → (n, d), in the units of X; missing cells are told as well.
+        """Reconstruct each row: x̂ = E[x | z(x)], (n, d) → (n, d), in the units of X. Missing cells are filled.
 
-        Of a table with a schema a table is given back: numbers within the range seen, the likeliest of categories; as a
-        pandas or polars frame, if ``X`` is one, else as Arrow's.
+        With a schema, the result is a table: numbers are within the range of the training data, and each category is
+        the most probable one. The table is a pandas or polars data frame if ``X`` is one, otherwise an Arrow table.
         """
         rows = self._mapped(X, lambda rows, _: self.predictor_.reconstructions(rows))
         return self.input_.convert(rows, X)
 
     @available_if(_is_denoiser)  # type: ignore[untyped-decorator]
     def denoise(self, X: RowsLike) -> Frame:
-        """Noisy rows with the noise taken away, (n, d) → (n, d): `reconstruct`, of a model that has learned to.
+        """Remove noise from rows, (n, d) → (n, d).
 
-        That is one with a corruption; what it removes is noise of that kind and level.
+        The same as `reconstruct`, but defined only for models trained with a corruption. The model removes noise of the
+        kind and level of this corruption.
         """
         return self.reconstruct(X)
 
     def score_samples(self, X: RowsLike) -> np.ndarray:
-        """Log-density of each row, in nats and in X's units; higher is more ordinary. Deterministic.
+        """Return the log-density of each row, in nats and in the units of X; higher is more normal. Deterministic.
 
-        Of a row with missing cells it is the density of the others: exactly so for a variational model, whose
-        likelihood leaves out what is missing.
+        For a deterministic code the result is log p(x | z(x)). For a variational model it is an importance-weighted
+        estimate of log p(x), with the same noise for every row and every call.
 
-        For a deterministic code it is log p(x | z(x)); for a variational one an importance-weighted estimate of
-        log p(x), with the same noise for every row and every call.
+        For a row with missing cells, the result is the density of the known cells. This is exact for a variational
+        model, whose likelihood leaves out missing cells.
 
         Returns
         -------
@@ -158,41 +159,41 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         return found
 
     def score(self, X: RowsLike, y: object = None) -> float:
-        """The mean of `score_samples`, in nats."""
+        """Return the mean of `score_samples`, in nats."""
         return float(self.score_samples(X).mean())
 
     def impute(
         self, X: RowsLike, n_draws: int | None = None, *, n_samples: int = N_CODES, random_state: int | None = None
     ) -> Frame:
-        """X with its missing cells filled, the others untouched.
+        """Fill the missing cells of X and leave the other cells unchanged.
 
-        The rows that were fitted must have had missing cells, too, or the model a corruption that hides some, such as
-        `parts.MaskCells`.
+        The training rows must have missing cells as well, or the model must have a corruption that masks cells, for
+        example `parts.MaskCells`.
 
-        A variational model fills them from p(x_missing | x_known), by draws of z weighted by what they say of the known
-        cells; a deterministic one with its reconstruction.
+        A variational model fills cells from p(x_missing | x_known), with samples of z weighted by the likelihood of the
+        known cells. A model with a deterministic code uses its reconstruction.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
         n_draws : int or None, default=None
-            None: the single best value, E[x_missing | x_known], or the likeliest category. m: that many draws, for
-            multiple imputation (Rubin 1987), from a variational model only.
+            None: fill each cell with the single best value, E[x_missing | x_known], or the most probable category.
+            m: return m random imputations for multiple imputation (Rubin 1987); variational models only.
         n_samples : int, default=256
-            Draws of z for each row.
+            Number of samples of z per row.
         random_state : int or None, default=None
-            Of the draws.
+            Seed of the random imputations.
 
         Returns
         -------
-        array of shape (n, d), of X's floating type
-            Of a table with a schema, the table, with the columns that the model does not use. If there are to be draws,
-            a list of them.
+        array of shape (n, d), of the floating type of X
+            With a schema, the whole table, including the columns that the model does not use. With ``n_draws``, a list
+            of such arrays or tables.
 
         Raises
         ------
         ValueError
-            If the model has learned from rows without missing cells, or a deterministic code is asked for draws.
+            If the model was trained on rows without missing cells, or if ``n_draws`` is given for a deterministic code.
 
         References
         ----------
@@ -205,13 +206,13 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
             return self.input_.fill(X, lambda rows, _: predictor.expected(rows, n_samples), bool(self.verbose))
         n_draws = require_positive(n_draws, "n_draws")
         if not predictor.is_stochastic:
-            raise InvalidParameter(f"{type(self).__name__} has a deterministic code: there is nothing to draw from.")
+            raise InvalidParameter(f"{type(self).__name__} has a deterministic code: leave out n_draws.")
         seeds = drawing(random_state).randint(2**30, size=n_draws)
         draws = [partial(predictor.sample_given, n_samples=n_samples, seed=int(seed)) for seed in seeds]
         return [self.input_.fill(X, draw, bool(self.verbose)) for draw in draws]
 
     def corrupt(self, X: RowsLike, random_state: int = 0) -> Frame:
-        """What training does to rows before the encoder sees them, x̃ = g(x): (n, d) → (n, d), in the units of X."""
+        """Corrupt rows as training does before the encoder, x̃ = g(x): (n, d) → (n, d), in the units of X."""
         noisy = self._mapped(X, lambda rows, first: self.predictor_.corrupt(rows, first, random_state))
         return self.input_.convert(noisy, X)
 
@@ -223,34 +224,34 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         path: str | os.PathLike[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
     ) -> str:
-        """One page of HTML: did it learn, what did it learn, can it be trusted?
+        """Return an HTML report on the training and the quality of the model.
 
-        Learning curves by term, reconstructions, the error of each feature, a map of the latent space, what each of its
-        units does, samples, what is amiss and how to mend it, and a decoder that runs in the page: move the code, and
-        see the row. It needs no network, and opens from a file.
+        The page shows learning curves by term, reconstructions, the error of each feature, a map of the latent space,
+        the effect of each latent unit, samples, and problems with their remedies. A decoder runs in the page: change
+        the code and see the row. The page needs no network and opens from a file.
 
         Parameters
         ----------
-        X : array-like of shape (n, d), or rows that need not fit in memory, as for `fit`; default=None
-            Rows to show the model at work on, best such as it has not been fitted to. Of more than 5,000 so many are
-            drawn. None: learning, samples and the decoder alone are shown.
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`; default=None
+            Rows to evaluate the model on, preferably rows not used in `fit`. If there are more than 5,000 rows, 5,000
+            of them are drawn at random. None: the page shows only the training, samples and the decoder.
         y : array-like of shape (n,) or None, default=None
-            A label of each row, to colour the map by.
+            Label of each row, for the colours of the map.
         path : path or None, default=None
-            A file to write the page to.
+            File to write the page to.
         image_shape : tuple of int or None, default=None
-            (height, width) or (height, width, 3), if rows are images. None: known of files of images and convolutional
-            networks, otherwise rows are no images.
+            (height, width) or (height, width, 3) if the rows are images. None: the shape of the image files or of the
+            convolutional network; otherwise the rows are not shown as images.
 
         Returns
         -------
         str
-            The page.
+            The HTML page.
 
         Raises
         ------
         InvalidData
-            If ``y`` or ``image_shape`` does not suit the rows.
+            If ``y`` or ``image_shape`` does not fit the rows.
         """
         check_is_fitted(self)
         page, _ = report.reported(self, X, y, image_shape=image_shape)
@@ -259,14 +260,15 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         return page
 
     def save(self, path: str | os.PathLike[str], *, probe: RowsLike | None = None) -> None:
-        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.persistence.files`.
+        """Save the model to a folder of JSON and safetensors, for `diabolo.load`; see `diabolo.persistence.files`.
 
         Parameters
         ----------
         path : path
+            Folder to write.
         probe : array-like of shape (n, d), or rows as for `fit`; default=None
-            Rows whose codes and scores are kept, of the first 64, so that `verify` can tell whether another machine
-            gives the same bits. Of the rows themselves a fingerprint is kept alone.
+            Rows for reference outputs: the codes and scores of the first 64 rows are saved, so that `verify` can check
+            whether another machine computes the same bits. The rows themselves are not saved, only their hash.
 
         Raises
         ------
@@ -279,17 +281,26 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         super().save(path)
 
     def verify(self, X: RowsLike) -> reference_outputs.Verified:
-        """Whether this machine gives the bits that were stored: codes and scores of the rows that ``save`` was given.
+        """Check whether this machine computes the saved reference outputs, bit for bit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or rows as for `fit`
+            The rows passed to ``save`` as ``probe``.
+
+        Returns
+        -------
+        Verified
 
         Raises
         ------
         InvalidData
-            If none were stored, or ``X`` does not begin with those rows.
+            If the model has no reference outputs, or ``X`` does not begin with the same rows.
         """
         check_is_fitted(self)
         return reference_outputs.verified(self, X, self._probe)
 
-    # -- using a posterior --------------------------------------------------------------------------------------------
+    # -- methods that need a posterior --------------------------------------------------------------------------------
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def sample(
@@ -300,23 +311,31 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         noise: bool = True,
         random_state: int | None = None,
     ) -> Frame:
-        """New rows: z from the prior, then x from p(x | z).
+        """Sample new rows: z from the prior, then x from p(x | z).
 
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows.
         given : mapping or None, default=None
-            Values that all rows have, by the name of the column, or its number if there are no names. z is then drawn
-            from p(z | given): of 4,096 draws from the prior, or of 16 for each row if that is more, those that make the
-            values likely.
+            Fixed values of all rows, by column name, or by column number if there are no names. z is then sampled from
+            p(z | given): candidates from the prior (4,096, or 16 per row if that is more) are weighted by the
+            likelihood of the values.
         noise : bool, default=True
-            False: E[x | z] in place of a draw from p(x | z), as one shows images.
+            False: return E[x | z] instead of a sample of p(x | z), as is usual for images.
         random_state : int or None, default=None
+            Seed of the samples.
 
         Returns
         -------
-        array of shape (n_samples, d), float64, in the units of the training data; for a schema an Arrow table of the
-        same columns, types, ranges and categories
+        array of shape (n_samples, d), float64
+            In the units of the training data. With a schema, an Arrow table with the same columns, types, ranges and
+            categories.
+
+        Raises
+        ------
+        InvalidData
+            If ``given`` names an unknown column or a value that the column cannot have.
         """
         check_is_fitted(self)
         n_samples = require_positive(n_samples)
@@ -331,38 +350,40 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def interpolate(self, a: RowsLike, b: RowsLike, n_steps: int = 10) -> Frame:
-        """From one row to another by way of their codes: ``n_steps`` rows, the first a's reconstruction, the last b's.
+        """Interpolate between the codes of two rows, and decode.
 
         Parameters
         ----------
         a, b : array-like of shape (1, d), or a table of one row
         n_steps : int, default=10
+            Number of rows to return. The first row is the reconstruction of ``a``, the last one of ``b``.
 
         Returns
         -------
-        array of shape (n_steps, d), or a table, as `reconstruct` gives it
+        array of shape (n_steps, d), or a table, as returned by `reconstruct`
         """
         n_steps = require_positive(n_steps, "n_steps")
         ends = [self.transform(row) for row in (a, b)]
         if any(len(end) != 1 for end in ends):
-            raise InvalidData(f"interpolate goes from one row to another; got {len(ends[0])} and {len(ends[1])} rows.")
+            raise InvalidData(f"a and b must have one row each; got {len(ends[0])} and {len(ends[1])} rows.")
         first, last = ends
         along = np.linspace(0, 1, n_steps, dtype=first.dtype)[:, None]
         return self.inverse_transform(first + along * (last - first))
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def elbo(self, X: RowsLike, n_samples: int = N_DRAWS) -> np.ndarray:
-        """The evidence lower bound of each row at β = 1, (n,), in nats; a mean over ``n_samples`` draws of z."""
+        """Return the ELBO of each row at β = 1, (n,), in nats: the mean over ``n_samples`` samples of z."""
         n_samples = require_positive(n_samples)
         found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.elbo(rows, n_samples))
         return found
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def log_likelihood(self, X: RowsLike, n_samples: int = N_DRAWS) -> np.ndarray:
-        """An importance-weighted estimate of log p(x) for each row, (n,), in nats (Burda et al. 2016, eq. 8).
+        """Return an importance-weighted estimate of log p(x) for each row, (n,), in nats (Burda et al. 2016, eq. 8).
 
-        Half of the draws of z come from q(z | x), and half from the same normal at the mode of p(z | x), which 16 steps
-        of gradient ascent look for: for rows unlike those learned from, the encoder's q can be far off.
+        Half of the samples of z come from q(z | x). The other half comes from the same normal distribution, moved to
+        the mode of p(z | x), which 16 steps of gradient ascent search for. The reason: for rows unlike the training
+        rows, q(z | x) can be far from the posterior.
         """
         n_samples = require_positive(n_samples)
         found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.log_likelihood(rows, n_samples))
@@ -370,7 +391,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def kl(self, X: RowsLike) -> np.ndarray:
-        """KL(q(z | x) ‖ π) per row and coordinate, (n, K), in nats."""
+        """Return KL(q(z | x) ‖ π) per row and latent dimension, (n, K), in nats; π is the prior."""
         found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.kl(rows))
         return found
 

@@ -1,7 +1,7 @@
-"""Each job's score, defined once over arrays: NumPy computes it, an export writes it down.
+"""Scores of the detector and the imputer, defined once over arrays, for NumPy and for exports.
 
-``xp`` is NumPy, or `export.onnx_arrays.Arrays`, whose arrays are values of a graph. What a network says of rows is
-handed in, as each has its own way to ask it.
+``xp`` is NumPy, or `export.onnx_arrays.Arrays`, whose arrays are values of an ONNX graph. The network outputs are
+arguments, because NumPy code and exports compute them in different ways.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ ROW_SUM = 1
 
 
 def within(xp: Any, values: Array, span: np.ndarray) -> Array:
-    """Bring values, (n, d), within the least and the greatest of each column, (2, d)."""
+    """Clip values, (n, d), to the minimum and the maximum of each column, (2, d)."""
     return xp.minimum(xp.maximum(values, span[:1]), span[1:])
 
 
 def seen_by(xp: Any, rows: Array, span: np.ndarray) -> Array:
-    """Return what a detector's network reads of rows: absurd cells must not spoil what is expected of the others."""
+    """Return the input of a detector's network: rows clipped, so that extreme cells do not distort the other cells."""
     return xp.where(xp.isnan(rows), np.nan, within(xp, rows, span))
 
 
 def relative_deviance(xp: Any, deviance: Array, column_scale: np.ndarray) -> Array:
-    """Return the deviance of each cell, (n, d), in units of what is usual for its column, in 64 bits.
+    """Return the deviance of each cell, (n, d), in units of the column's typical deviance, in 64 bits.
 
-    A cell may be so far off that its square is infinite: no deviance is more than the greatest 32-bit number.
+    Deviances are clipped to the largest 32-bit number, because the square of an extreme cell can be infinite.
     """
     return xp.minimum(deviance, _MOST).astype(np.float64) / column_scale
 
 
 def anomaly_scores(xp: Any, relative: Array, rows: Array) -> Array:
-    """Return the root of the mean over a row's known cells, (n, d) → (n,)."""
+    """Return the square root of the mean over a row's known cells, (n, d) → (n,)."""
     n_known = xp.maximum(xp.sum(xp.where(xp.isnan(rows), np.float64(0), np.float64(1)), ROW_SUM), np.float64(1))
     return xp.sqrt(xp.sum(relative, ROW_SUM) / n_known)
 
 
 def mean_score(of_networks: Sequence[Array]) -> Array:
-    """Return the mean of what networks say, each in its own unit already."""
+    """Return the mean of the networks' outputs, which are already in common units."""
     total = of_networks[0]
     for one in of_networks[1:]:
         total = total + one
@@ -54,5 +54,5 @@ def mean_score(of_networks: Sequence[Array]) -> Array:
 
 
 def imputed(xp: Any, expected: Sequence[Array], span: np.ndarray) -> Array:
-    """Return what networks expect rows to be, each (n, d), within what has been seen, in the mean."""
+    """Return the mean of the networks' expected rows, each (n, d), clipped to the range of the training rows."""
     return mean_score([within(xp, one, span) for one in expected])

@@ -1,4 +1,4 @@
-"""Many settings of one estimator, trained together where their shapes allow it."""
+"""Fit one estimator with many settings, trained together where their shapes allow it."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ Grid = Mapping[str, Sequence[object]] | Sequence[Mapping[str, Sequence[object]]]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found."""
+    """Result of a `sweep`."""
 
     table: list[dict[str, Any]]
-    """For each setting its parameters, ``loss`` and ``validation_loss`` at the best epoch, ``best_epoch`` and
-    ``n_epochs``; ``score``, if there were rows to score."""
+    """One dict per setting: its parameters, ``loss`` and ``validation_loss`` at the best epoch, ``best_epoch``,
+    ``n_epochs`` and, if `sweep` got ``X_val``, ``score``."""
     estimators_: list[BaseAutoencoder]
     """The fitted estimators, in the order of the table."""
     best_index_: int
+    """Position of the best setting in the table."""
 
     @property
     def best_estimator_(self) -> BaseAutoencoder:
-        """That of the best row: the highest score; without rows to score, the lowest held-out or training loss."""
+        """The estimator with the highest score; without ``X_val``, with the lowest validation or training loss."""
         return self.estimators_[self.best_index_]
 
     @property
     def best_params_(self) -> dict[str, Any]:
-        """The parameters of the best row."""
+        """The parameters of the best setting."""
         named = ("loss", "validation_loss", "best_epoch", "n_epochs", "score")
         return {name: value for name, value in self.table[self.best_index_].items() if name not in named}
 
@@ -55,29 +56,31 @@ def sweep(
     *,
     X_valid: RowsLike | None = None,
 ) -> Sweep:
-    """Fit an estimator with every setting of a grid to the same rows, many of them at a time.
+    """Fit an estimator with every setting of a grid to the same rows, many settings at a time.
 
-    Settings that change numbers only (seeds, learning rates, noise levels, the weights of penalties) leave every shape
-    as it is, and are trained together; others, such as the width of a layer, group by group. Each outcome is that of
-    ``clone(estimator).set_params(**setting).fit(X)``, but for rounding.
+    Settings that change only numbers (seeds, learning rates, noise levels, weights of penalties) keep all array shapes
+    and are trained together. Settings that change shapes, for example the width of a layer, are trained in groups. Each
+    result equals ``clone(estimator).set_params(**setting).fit(X)`` except for rounding.
 
     Parameters
     ----------
     estimator : BaseAutoencoder
-        Not changed.
-    grid : dict of str to sequence, or sequence of such
-        Parameters, and the values to try: all combinations, as `sklearn.model_selection.ParameterGrid` makes them.
-        ``a__b`` reaches a part's field.
-    X : array-like of shape (n, d), or rows that need not fit in memory
+        The estimator to clone; it is not changed.
+    grid : dict of str to sequence, or sequence of such dicts
+        Parameters and the values to try: all combinations, as in `sklearn.model_selection.ParameterGrid`. ``a__b``
+        sets the field ``b`` of the component in ``a``.
+    X : array-like of shape (n, d), or a larger source of rows
+        Training rows, as for `fit`.
     X_val : the same, or None, default=None
-        Rows to choose the best setting by, with `score`. None: by the loss on the rows that each holds out itself,
-        which says something only as long as the likelihood and the scaling are the same.
+        Rows to choose the best setting with, by `score`. None: choose by the loss on each estimator's own validation
+        rows. These losses are comparable only between settings with the same likelihood and scaling.
     X_valid
-        The former name of ``X_val``; deprecated.
+        Former name of ``X_val``; deprecated.
 
     Returns
     -------
     Sweep
+        The fitted estimators and a table of results.
 
     Raises
     ------
@@ -93,17 +96,17 @@ def sweep(
     {'learning_rate': 0.01}
     """
     if not isinstance(estimator, BaseAutoencoder):
-        raise InvalidParameter(f"sweep takes one of diabolo's autoencoders; got {estimator!r}.")
+        raise InvalidParameter(f"estimator must be an autoencoder of diabolo; got {estimator!r}.")
     try:
         settings = list(ParameterGrid(grid))
     except (TypeError, ValueError) as error:
         raise InvalidParameter(str(error)) from error
     if not settings:
-        raise InvalidParameter("The grid holds no setting. Give a dict of parameters, each with the values to try.")
+        raise InvalidParameter("The grid has no setting. Give a dict of parameters, each with the values to try.")
     if X_valid is not None:
         if X_val is not None:
-            raise InvalidParameter("X_valid is the former name of X_val. Give X_val alone.")
-        warnings.warn("X_valid is now X_val, as in fit; the former name goes with the next release.", FutureWarning, 2)
+            raise InvalidParameter("X_val and X_valid are both given. X_valid is the former name of X_val: give X_val.")
+        warnings.warn("X_valid is deprecated and will be removed in the next release: use X_val.", FutureWarning, 2)
         X_val = X_valid
     X = _opened_once(X, estimator.schema)
     if X_val is not None:
@@ -117,7 +120,7 @@ def sweep(
 
 
 def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Opened]:
-    """The rows for each, opened once for all that read columns by one schema."""
+    """Open the rows for each estimator; once for all estimators with the same schema."""
     known: list[tuple[SchemaSpec, Opened]] = []
     found = []
     for one in estimators:
@@ -130,7 +133,7 @@ def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Open
 
 
 def _opened_once(rows: RowsLike, wanted: SchemaSpec) -> RowsLike:
-    """Rows that every setting can read: files are opened, and what can be read only once is copied, for all."""
+    """Open files and copy sources that can be read only once, so that every setting can read the rows."""
     opened = open_store(rows, wanted=wanted)
     return rows if opened is None else opened
 

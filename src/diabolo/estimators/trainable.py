@@ -1,7 +1,7 @@
-"""What all estimators share that are trained, saved and read: parameters, the plan of a training, what is stored.
+"""Base classes of estimators that are trained, saved and loaded: parameters, the training plan, fitted attributes.
 
-An estimator is a table of parameters (a keyword-only dataclass, so that `__init__` only stores). What a fit learns is
-one value, `Fitted`, that `store` lets an estimator take up at once; reading an artefact takes the same way.
+An estimator is a set of parameters (a keyword-only dataclass, so that `__init__` only stores them). The result of a fit
+is one value, `Fitted`; `store` sets all fitted attributes of an estimator from it at once. `load` works the same way.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ E = TypeVar("E", bound="Saveable")
 P = TypeVar("P", bound=Component)
 
 MAX_INT = 2**31 - 1
-"""Of epochs, rows in a batch, units, …"""
+"""Largest value of integer parameters: epochs, batch size, number of units, …"""
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
 
 
 def resolve(name: str, value: object, table: Mapping[str, P], base: type[Component]) -> P:
-    """A part, from a part or the name of one."""
+    """Return the component that a parameter names or is."""
     if isinstance(value, base):
         return cast("P", value)
     if isinstance(value, str) and value in table:
@@ -82,7 +82,7 @@ def resolve(name: str, value: object, table: Mapping[str, P], base: type[Compone
 
 
 class _Refused(InvalidParameter, InvalidParameterError):  # type: ignore[misc]
-    """Both ours and scikit-learn's."""
+    """An invalid parameter, for `except` clauses with diabolo's class and with scikit-learn's."""
 
 
 def _is_ours(cls: type) -> bool:
@@ -91,18 +91,18 @@ def _is_ours(cls: type) -> bool:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything that a fit has learned, built before any of it is entered: see `store`."""
+    """The result of a fit, complete before any attribute of the estimator is set: see `store`."""
 
     input: InputSpec
     seed: int
     n_samples: int
     fingerprint: str
     learned: Mapping[str, object]
-    """What its kind of estimator has learned besides, by the attribute's name."""
+    """Additional fitted attributes of the estimator class, by name."""
 
     @classmethod
     def of(cls, columns: InputSpec, outcome: Outcome, besides: Mapping[str, object]) -> Fitted:
-        """What a training has brought, and what its kind of estimator has learned besides."""
+        """Return the result of a training, with additional fitted attributes of the estimator class."""
         job, trained = outcome.job, outcome.trained
         learned = {
             "model_": trained.model,
@@ -114,7 +114,7 @@ class Fitted:
         return cls(columns, job.plan.seed, job.rows.n_samples, job.rows.fingerprint, {**learned, **besides})
 
     def attributes(self) -> dict[str, object]:
-        """Return the values by the attributes' names."""
+        """Return the fitted attributes by name."""
         names = self.input.names
         return {
             "input_": self.input,
@@ -128,7 +128,7 @@ class Fitted:
 
 
 class Saveable(BaseEstimator):  # type: ignore[misc]
-    """Base of all that can be fitted, saved, and found again by `load`."""
+    """Base class of all estimators that can be fitted, saved, and loaded with `load`."""
 
     input_: InputSpec
     seed_: int
@@ -137,11 +137,11 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
     data_fingerprint_: str
 
     _fitted_arrays: ClassVar[tuple[str, ...]] = ()
-    """Fitted attributes of a subclass's own that are arrays,"""
+    """Names of a subclass's additional fitted attributes that are saved as arrays."""
     _fitted_json: ClassVar[tuple[str, ...]] = ()
-    """and those that are JSON."""
+    """Names of a subclass's additional fitted attributes that are saved as JSON."""
     _former: ClassVar[dict[str, object]] = {}
-    """What parameters that are absent, or None, in artefacts of formats 1 and 2 stand for."""
+    """Values of parameters that are absent or None in saved models of formats 1 and 2."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -154,7 +154,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InvalidParameter
-            If there is none of this name.
+            If a parameter name is unknown.
         """
         known = self.get_params(deep=False)
         for key in params:
@@ -164,12 +164,14 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
                     f"{type(self).__name__} has no parameter {name!r}. {suggest(name, sorted(known))}"
                 )
             if rest and not hasattr(holder := params.get(name, known[name]), "set_params"):
-                raise InvalidParameter(f"{name} is {holder!r}, which has no parameter {rest!r}. Give it a part first.")
+                raise InvalidParameter(
+                    f"{name} is {holder!r}, which has no parameter {rest!r}. Set {name} to a component first."
+                )
         super().set_params(**params)
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; with ``deep`` also those of what they hold, as ``a__b`` or ``a__0__b``."""
+        """Return the parameters by name; with ``deep`` also nested parameters, as ``a__b`` or ``a__0__b``."""
         found: dict[str, Any] = super().get_params(deep)
         for name, value in list(found.items()) if deep else ():
             found |= inner_parameters(name, value)
@@ -182,7 +184,12 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
             raise _Refused(str(error)) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder of JSON and safetensors that `diabolo.load` reads; see `diabolo.persistence.files`.
+        """Save the model to a folder of JSON and safetensors, for `diabolo.load`; see `diabolo.persistence.files`.
+
+        Parameters
+        ----------
+        path : path
+            Folder to write.
 
         Raises
         ------
@@ -193,7 +200,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         files.write(path, *serialization.to_artifact(self._stored()))
 
     def _stored(self) -> Stored:
-        """What is written down."""
+        """Return the content of the saved model."""
         columns = self.input_
         schema = {} if not hasattr(self, "schema_") else {
             "schema": None if columns.schema is None else columns.schema.to_json(),
@@ -210,7 +217,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         )
 
     def _restore(self, found: Found) -> None:
-        """Take up what is read of an artefact."""
+        """Set the fitted attributes from a saved model."""
         self._validate_params()
         columns = InputSpec(
             type(self).__name__,
@@ -227,16 +234,16 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         store(self, Fitted(columns, found.value("seed"), n_samples, fingerprint, learned))
 
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
-        """What a kind of estimator takes of an artefact besides its own JSON and arrays, which are read."""
+        """Return additional fitted attributes from a saved model; ``learned`` holds those already read."""
         return {}
 
 
 ESTIMATOR_REGISTRY = Registered(Saveable)
-"""Every estimator class of diabolo by name; subclassing `Saveable` enters it, so that `load` finds it."""
+"""All estimator classes by name. Each subclass of `Saveable` is registered, so that `load` finds it."""
 
 
 class Learned(Saveable):
-    """What those with one model have learned."""
+    """Base class of estimators with one fitted model."""
 
     model_: Model
     scaler_: Scaler
@@ -246,7 +253,7 @@ class Learned(Saveable):
 
     @property
     def predictor_(self) -> Predictor:
-        """What the model says of rows in the user's units."""
+        """Predictions for arrays of rows in the user's units, without input checks."""
         return Predictor(self.model_, self.scaler_, self.input_)
 
     def _stored(self) -> Stored:
@@ -256,12 +263,12 @@ class Learned(Saveable):
 
 
 ESTIMATOR_REGISTRY = Registered(Saveable)
-"""Every estimator class of diabolo by name; subclassing `Saveable` enters it, so that `load` finds it."""
+"""All estimator classes by name. Each subclass of `Saveable` is registered, so that `load` finds it."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainableEstimator(Learned, ABC):
-    """Base of all that is trained; `BaseAutoencoder` for those that reconstruct."""
+    """Base class of all trained estimators; `BaseAutoencoder` is the base class of autoencoders."""
 
     max_epochs: int | None = None
     batch_size: int | None = None
@@ -277,11 +284,11 @@ class TrainableEstimator(Learned, ABC):
 
     _steps: ClassVar[int] = 2_000
     _most_epochs: ClassVar[int] = 1_000
-    """What ``max_epochs=None`` stands for: epochs that make so many steps, and no more than these;"""
+    """Default number of steps and maximum number of epochs, for ``max_epochs=None``."""
     _most_from_linear: ClassVar[int] = 200
-    """nor than these where training starts at the best linear model."""
+    """Maximum number of epochs for ``max_epochs=None`` if training starts at the best linear model."""
     _rate: ClassVar[float] = 0.034
-    """The optimiser's peak rate for a layer of one input."""
+    """Peak learning rate for a layer with one input."""
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "max_epochs": [Interval(numbers.Integral, 0, MAX_INT, closed="both"), None],
@@ -304,12 +311,12 @@ class TrainableEstimator(Learned, ABC):
 
     @abstractmethod
     def _recipe(self, n_features: int) -> Recipe:
-        """The formula's parts, from the parameters."""
+        """Return the recipe defined by the parameters."""
 
     def set_params(self, **params: object) -> Self:
-        """Set parameters; ``slot__field`` replaces the part in ``slot`` by one with another ``field``.
+        """Set parameters; ``a__b`` replaces the component in ``a`` by a copy with a new value of its field ``b``.
 
-        Parts are values: other estimators that hold the same part do not see the change.
+        Other estimators with the same component do not change.
         """
         plain: dict[str, object] = {}
         for key in sorted(params, key=lambda name: name.count("__")):
@@ -323,12 +330,12 @@ class TrainableEstimator(Learned, ABC):
         return self
 
     def _formula(self, columns: InputSpec) -> Recipe:
-        """The recipe, as rows of these columns need it."""
+        """Return the recipe for rows of these columns."""
         recipe = self._recipe_over(columns)
         return recipe.replace(missing="mask") if columns.allow_missing else recipe
 
     def _recipe_over(self, columns: InputSpec) -> Recipe:
-        """The formula's parts, from the parameters and the columns."""
+        """Return the recipe defined by the parameters and the columns."""
         return self._recipe(columns.width)
 
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
@@ -340,24 +347,24 @@ class TrainableEstimator(Learned, ABC):
         }
 
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
-        """The recipe of an artefact, whose own JSON and arrays are read."""
+        """Return the recipe of a saved model; ``learned`` holds its fitted attributes."""
         return self._formula(columns)
 
 
 def store(estimator: E, fitted: Fitted) -> E:
-    """Let an estimator take up what a fit has learned, in place of everything from an earlier one: all, or nothing."""
+    """Replace all fitted attributes of an estimator by the result of a fit, at once."""
     own = {name: value for name, value in vars(estimator).items() if not name.endswith("_") or name.startswith("_")}
     estimator.__dict__ = own | fitted.attributes()
     return estimator
 
 
 def is_shown(estimator: TrainableEstimator) -> bool:
-    """Whether to show how far a training or a reading is."""
+    """Return whether to show the progress of training and reading."""
     return bool(estimator.verbose) and current().is_main_process
 
 
 def identity_of(estimator: TrainableEstimator, seed: int, columns: InputSpec, fingerprint: str) -> dict[str, object]:
-    """What a training must have in common with one that it goes on with."""
+    """Return the properties that must be equal to resume a training from its checkpoint."""
     given = serialization.parameters(estimator, seed).items()
     return {
         "estimator": type(estimator).__name__,
@@ -369,7 +376,7 @@ def identity_of(estimator: TrainableEstimator, seed: int, columns: InputSpec, fi
 
 
 def share_held_out(estimator: TrainableEstimator, X_val: object, n_rows: int) -> float:
-    """The share of the rows given that is held out: none, if there are others to judge by."""
+    """Return the fraction of the rows to hold out for validation; 0 if there are separate validation rows."""
     if X_val is not None:
         return 0.0
     if estimator.validation_fraction == "auto":
@@ -378,7 +385,7 @@ def share_held_out(estimator: TrainableEstimator, X_val: object, n_rows: int) ->
 
 
 def plan_of(estimator: TrainableEstimator, n_rows: int, model: Model, width: int, seed: int) -> TrainConfig:
-    """How long and how fast to train a model on so many rows of so many numbers."""
+    """Return the training plan of a model for ``n_rows`` rows of ``width`` features."""
     optimizer = resolve("optimizer", estimator.optimizer, OPTIMIZERS, Optimizer)
     batch_size = int(estimator.batch_size or model.recipe.encoder.rows_per_step(width))
     default = min(max(_LEAST_EPOCHS, -(-estimator._steps // -(-n_rows // batch_size))), estimator._most_epochs)
@@ -397,28 +404,28 @@ def plan_of(estimator: TrainableEstimator, n_rows: int, model: Model, width: int
 
 
 def linear_start(estimator: TrainableEstimator) -> LinearStart:
-    """Start from the best linear model, and go on for so many epochs at most."""
+    """Return a start from the best linear model, with the maximum number of epochs after it."""
     return LinearStart(estimator._most_from_linear if estimator.max_epochs is None else None)
 
 
 def seed_of(random_state: Seed, kept: int | None = None) -> int:
-    """Draw a seed, the same in all processes; that of a kept training, where none is asked for."""
+    """Draw a seed, the same in all processes; with ``random_state=None``, use the seed of the checkpoint if any."""
     drawn = kept if kept is not None and random_state is None else check_random_state(random_state).randint(2**30)
     return current().broadcast_scalar(int(drawn))
 
 
 def stored_of(estimator: Saveable) -> Stored:
-    """Return what is written down of a fitted estimator."""
+    """Return the content of the saved model of a fitted estimator."""
     return estimator._stored()
 
 
 def recipe_over(estimator: TrainableEstimator, columns: InputSpec) -> Recipe:
-    """The formula's parts of an estimator that need not be fitted, over rows of these columns."""
+    """Return the recipe of an estimator, fitted or not, for rows of these columns."""
     return estimator._recipe_over(columns)
 
 
 def _rate_for(model: Model, optimizer: Optimizer, rate: float) -> float:
-    """A peak rate, by the most inputs of a layer; a low one for steps that are as large as the gradient."""
+    """Return the default peak learning rate, from the largest number of inputs of a layer; a fixed one for SGD."""
     if isinstance(optimizer, SGD):
         return _RATE_OF_SGD
     arrays = jax.tree.leaves(model.weights.trainable()[0])
@@ -426,24 +433,29 @@ def _rate_for(model: Model, optimizer: Optimizer, rate: float) -> float:
 
 
 def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
-    """The estimator that `save` wrote, every output equal to the bit.
+    """Load an estimator saved with `save`; all its outputs are equal, bit for bit.
 
-    What is read may come from anyone. It names classes, and of these only diabolo's are made, and those given here.
+    The files may come from an untrusted source: only classes of diabolo and the given ``classes`` are created.
 
     Parameters
     ----------
     path : path
+        Folder of the saved model.
     classes : iterable of type, default=()
-        Parts and estimators of your own that the model is made of, such as a network's.
+        Custom components and estimators used by the model, for example a network class.
+
+    Returns
+    -------
+    estimator
 
     Raises
     ------
     ArtifactError
-        If the folder is missing, damaged, or of a later format, or names an estimator that is not known.
+        If the folder is missing, damaged, or of a later format, or names an unknown estimator.
     UnknownPart
-        If it names a part that is not known.
+        If the model names an unknown component.
     InvalidParameter
-        If a class is neither a part nor an estimator.
+        If a class is neither a component nor an estimator.
 
     Examples
     --------
@@ -461,7 +473,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     known |= {former: known[now] for former, now in former_names.PARTS.items()}
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Component | Saveable)):
-            raise InvalidParameter(f"classes must be parts and estimators; got {cls!r}.")
+            raise InvalidParameter(f"classes must be component or estimator classes; got {cls!r}.")
         known[cls.__name__] = cls
     manifest, arrays = files.read(path)
     try:

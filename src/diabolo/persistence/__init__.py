@@ -1,1 +1,1 @@
-"""An estimator and a folder: atomic files, the manifest, serialization."""
+"""Saved models: files, manifest, serialization, reference outputs."""

@@ -1,12 +1,12 @@
-"""A fitted model on disk: a folder of JSON and safetensors. No pickle, so loading runs no code from the file.
+"""Files of a saved model: a folder of JSON and safetensors. There is no pickle, so loading runs no code from the files.
 
 NAME.diabolo/
-  model.json           what it is: format version, package versions, parameters, features, history, fingerprint, and the
-                       other file's checksum
-  arrays.safetensors   the weights and the scaling, to the bit
+  model.json           the manifest: format version, package versions, parameters, features, history, data fingerprint,
+                       and the checksum of the other file
+  arrays.safetensors   the weights and the scaling, exact to the bit
 
-What is read may come from anyone: both are files of this folder and not links out of it, JSON is of the form that is
-written, and arrays have their checksum. Version 1 had no checksum.
+The files may come from an untrusted source. Reading checks that both are regular files and not links, that the manifest
+has the expected form, and that the arrays match their checksum. Format version 1 had no checksum.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MANIFEST, ARRAYS = "model.json", "arrays.safetensors"
 
 
 def fingerprint(rows: np.ndarray) -> str:
-    """A hash of shape, type and every bit of an array: 32 hexadecimal digits.
+    """Return a hash of the shape, the type and all bits of an array: 32 hexadecimal digits.
 
     >>> fingerprint(np.zeros((2, 2))) == fingerprint(np.zeros((2, 2))) != fingerprint(np.zeros((4, 1)))
     True
@@ -56,27 +56,27 @@ def fingerprint(rows: np.ndarray) -> str:
 
 
 class Fingerprint:
-    """The same hash, of rows that come in pieces."""
+    """The hash of `fingerprint`, for rows that come in pieces."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._digest = hashlib.blake2b(f"{shape} {dtype.str}".encode(), digest_size=16)
 
     def update(self, rows: np.ndarray) -> None:
-        """The next rows."""
+        """Add the next rows."""
         self._digest.update(np.ascontiguousarray(rows).data)
 
     def hexdigest(self) -> str:
-        """The hash of all."""
+        """Return the hash of all rows added so far."""
         return self._digest.hexdigest()
 
 
 def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write the folder whole or not at all. An older model in its place is replaced, anything else is refused.
+    """Write the folder atomically; replace an older model, but nothing else.
 
     Raises
     ------
     ArtifactError
-        If ``path`` is something other than a saved model or cannot be written, or the manifest is not JSON.
+        If ``path`` exists and is not a saved model, ``path`` cannot be written, or the manifest is not JSON.
     """
     path = Path(path)
     packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
@@ -98,7 +98,7 @@ def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[s
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a folder is a saved model and holds nothing else."""
+    """Return whether a folder is a saved model and contains nothing else."""
     try:
         check_is_model_dir(path)
     except ArtifactError:
@@ -107,12 +107,12 @@ def is_ours(path: Path) -> bool:
 
 
 def check_is_model_dir(path: Path) -> None:
-    """Check that a folder is a saved model and holds nothing else, before it is replaced.
+    """Check that a folder is a saved model and contains nothing else, before it is replaced.
 
     Raises
     ------
     ArtifactError
-        If it is not a saved model, or holds other files.
+        If the folder is not a saved model, or contains other files.
     """
     try:
         read_manifest(path)
@@ -122,33 +122,34 @@ def check_is_model_dir(path: Path) -> None:
         ) from error
     if others := sorted(outputs.names_in(path) - {MANIFEST, ARRAYS}):
         raise ArtifactError(
-            f"{path} holds {others[0]!r} besides the model, so it is not overwritten. Move it, or choose another name."
+            f"{path} holds {others[0]!r} besides the model, so it is not overwritten. Move {others[0]!r}, or choose "
+            "another name."
         )
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The JSON half.
+    """Read and check the manifest.
 
     Raises
     ------
     ArtifactError
-        If it is missing, damaged, or of a later format.
+        If the manifest is missing, damaged, or of a later format.
     """
     file = Path(path) / MANIFEST
     try:
         manifest = json.loads(_content(file, _MOST_JSON).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"{path} is not a saved model: there is no {MANIFEST} in it.") from None
+        raise ArtifactError(f"{path} is not a saved model: there is no {MANIFEST} in it. Check the path.") from None
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "diabolo":
-        raise ArtifactError(f"{file} was not written by diabolo.")
+        raise ArtifactError(f"{file} was not written by diabolo. Check the path.")
     try:
         check_head(manifest)
         if manifest["format_version"] > FORMAT_VERSION:
             raise ArtifactError(
                 f"{path} has format version {manifest['format_version']}, this diabolo reads up to {FORMAT_VERSION}. "
-                f"It was written by diabolo {manifest['versions'].get('diabolo')}: install that or a later one."
+                f"Install diabolo {manifest['versions'].get('diabolo')}, which wrote the model, or a later version."
             )
         check(manifest)
     except ManifestError as error:
@@ -157,43 +158,44 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Both halves: the manifest and the arrays.
+    """Read and check the manifest and the arrays.
 
     Raises
     ------
     ArtifactError
-        If either is missing or damaged.
+        If one of the two files is missing or damaged.
     """
     manifest = read_manifest(path)
     file = Path(path) / ARRAYS
     try:
         packed = _content(file)
     except FileNotFoundError:
-        raise ArtifactError(f"{path} is incomplete: there is no {ARRAYS} in it.") from None
+        raise ArtifactError(f"{path} is incomplete: there is no {ARRAYS} in it. Save the model again.") from None
     if manifest["format_version"] >= _CHECKED_FROM:
-        told = manifest.get("checksums")
-        if not isinstance(told, dict) or told.get(ARRAYS) != _checksum(packed):
+        checksums = manifest.get("checksums")
+        if not isinstance(checksums, dict) or checksums.get(ARRAYS) != _checksum(packed):
             raise ArtifactError(
-                f"{file} is damaged: it has not the checksum that {MANIFEST} says. Save the model again."
+                f"{file} is damaged: checksum mismatch, so the file was changed after it was saved. Save the model "
+                "again."
             )
     try:
         return manifest, load(packed)
-    except (SafetensorError, KeyError, ValueError) as error:  # a type of number that NumPy does not know is a KeyError
+    except (SafetensorError, KeyError, ValueError) as error:  # safetensors raises a KeyError for unknown types
         raise ArtifactError(f"{file} is damaged: {error}. Save the model again.") from error
 
 
 def _content(file: Path, most: int | None = None) -> bytes:
-    """All of a file, which is no link and no longer than may be."""
+    """Return the content of a file, after a check that it is a regular file and not too long."""
     if file.is_symlink():
-        raise ArtifactError(f"{file} is a link, and could lead anywhere. Copy what it leads to in its place.")
+        raise ArtifactError(f"{file} is a link, which is not allowed. Replace the link by a copy of its target.")
     if file.exists() and not file.is_file():
-        raise ArtifactError(f"{file} is not a file.")
+        raise ArtifactError(f"{file} is not a file. Save the model again.")
     if most is not None and file.stat().st_size > most:
-        raise ArtifactError(f"{file} is damaged: it has {file.stat().st_size:,} bytes.")
+        raise ArtifactError(f"{file} is damaged: it has {file.stat().st_size:,} bytes. Save the model again.")
     try:
         return file.read_bytes()
     except PermissionError as error:
-        raise ArtifactError(f"{file} cannot be read: {error.strerror}.") from error
+        raise ArtifactError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _checksum(content: bytes) -> str:
@@ -201,5 +203,5 @@ def _checksum(content: bytes) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Those of the packages that an outcome depends on."""
+    """Return the versions of the packages that the results depend on."""
     return {name: version(name) for name in ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")}

@@ -1,6 +1,6 @@
-"""What reports, exports, servers and artefacts may ask of a fitted estimator, as protocols.
+"""Protocols of fitted estimators, as used by reports, exports, the server and saved models.
 
-The rooms that ask lie below `estimators`, and know no estimator by name.
+The packages that use them do not import `estimators`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["Columns", "FittedAutoencoder", "FittedEstimator", "Says"]
 
 
 class Columns(Protocol):
-    """The columns of a fit: `estimators.input.InputSpec`."""
+    """The input columns of a fit; implemented by `estimators.input.InputSpec`."""
 
     @property
     def n_features(self) -> int:
-        """The number of the user's columns."""
+        """The number of columns of the input."""
 
     @property
     def names(self) -> tuple[Any, ...] | None:
@@ -32,15 +32,15 @@ class Columns(Protocol):
 
     @property
     def labels(self) -> Sequence[Any]:
-        """The names of the columns; their numbers if they have none."""
+        """The names of the columns, or their numbers if there are no names."""
 
     @property
     def schema(self) -> Schema | None:
-        """What the columns of a table are."""
+        """The kinds of the columns of a table; None if all columns are plain numbers."""
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """The shape of images."""
+        """The shape of the images, if the rows were read from image files."""
 
     @property
     def allow_missing(self) -> bool:
@@ -48,17 +48,17 @@ class Columns(Protocol):
 
     @property
     def width(self) -> int:
-        """How many numbers a row is."""
+        """The number of features of an encoded row."""
 
     def open(self, X: RowsLike) -> BlockReader | np.ndarray:
-        """Open rows from anywhere, of the columns of the fit."""
+        """Open rows from any source, with the columns of the fit."""
 
     def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:
-        """Refuse missing cells, unless there were some in training."""
+        """Check that there are no missing cells, unless the model allows them."""
 
 
 class Says(Protocol):
-    """What a fitted model says of rows in the user's units: `estimators.predictor.Predictor`."""
+    """Predictions in the user's units; implemented by `estimators.predictor.Predictor`."""
 
     @property
     def model(self) -> Model:
@@ -66,7 +66,7 @@ class Says(Protocol):
 
     @property
     def scaler(self) -> Scaler:
-        """The scaling of rows."""
+        """The scaling of the rows."""
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """Encode rows, (n, d) → (n, K)."""
@@ -78,7 +78,7 @@ class Says(Protocol):
         """Return the log-density of each row, (n,)."""
 
     def in_user_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
-        """Convert log-densities of scaled rows to those of the rows."""
+        """Convert log-densities of scaled rows to log-densities in the units of the rows."""
 
     def prior_codes(self, n_samples: int, seed: int) -> np.ndarray:
         """Sample codes from the prior, (n_samples, K)."""
@@ -93,7 +93,7 @@ class FittedEstimator(Protocol):
 
     @property
     def seed_(self) -> int:
-        """The seed that was drawn from ``random_state``."""
+        """The seed drawn from ``random_state``."""
 
     @property
     def n_samples_(self) -> int:
@@ -112,7 +112,7 @@ class FittedAutoencoder(FittedEstimator, Protocol):
 
     @property
     def predictor_(self) -> Says:
-        """What the model says of rows."""
+        """The predictions of the model."""
 
     @property
     def history_(self) -> dict[str, list[float]]:
@@ -120,8 +120,8 @@ class FittedAutoencoder(FittedEstimator, Protocol):
 
     @property
     def best_epoch_(self) -> int:
-        """The epoch whose weights are kept."""
+        """The epoch whose weights are used."""
 
     @property
     def n_epochs_(self) -> int:
-        """How many epochs were run."""
+        """The number of epochs run."""

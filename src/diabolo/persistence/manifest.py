@@ -1,8 +1,14 @@
-"""The form of model.json: which entries there are, and of what type. It is checked here, and nowhere else.
+"""The schema of model.json, and the only code that checks it.
 
-A form is a type; a list of one form, for a list of such; a dict, for an object with these entries, those with "?" at
-the end of their names perhaps absent, and under "*" all others; a set, for one of its texts; a tuple, for any of
-several; a range, for a whole number within. `ANYTHING` is any JSON.
+A form describes a JSON value:
+
+- a type: a value of this type;
+- a list of one form: a list of values of this form;
+- a dict: an object with these entries; an entry whose name ends in "?" is optional, and "*" is the form of all others;
+- a set: one of its texts;
+- a tuple: a value of any of its forms;
+- a range: an integer in the range;
+- `ANYTHING`: any JSON value.
 """
 
 from __future__ import annotations
@@ -62,40 +68,43 @@ _HEAD = {"format_version": _COUNT, "versions": {"*": str}, "*": ANYTHING}
 
 
 class ManifestError(ValueError):
-    """Something is not of its form; says where, and what it is."""
+    """A value in the manifest is invalid; the message has its place and the value."""
 
 
 def check_head(manifest: dict[str, Any]) -> None:
-    """Check what a manifest of any format has: its format's version, and those of packages.
+    """Check the entries that every format has: the format version and the package versions.
 
     Raises
     ------
     ManifestError
-        If it is not of this form.
+        If an entry is missing or invalid.
     """
     _check(manifest, _HEAD, "")
 
 
 def check(manifest: dict[str, Any]) -> None:
-    """Check that a manifest is of this format's form, and that its numbers agree with each other.
+    """Check that a manifest matches the schema, and that its numbers are consistent.
 
     Raises
     ------
     ManifestError
-        If it is not, or they do not.
+        If an entry is missing, unknown or invalid, or two numbers contradict each other.
     """
     _check(manifest, _SEVERAL if "members" in manifest else _ONE, "")
     for one in manifest.get("members", [manifest]):
         fitted = one["fitted"]
         lengths = {len(curve) for curve in fitted["history_"].values()}
         if len(lengths) > 1 or not lengths <= {fitted["n_epochs_"]}:
-            raise ManifestError(f"curves have {', '.join(map(str, sorted(lengths)))} epochs, of {fitted['n_epochs_']}")
+            raise ManifestError(
+                f"history_ has curves of {', '.join(map(str, sorted(lengths)))} epochs, but n_epochs_ is "
+                f"{fitted['n_epochs_']}"
+            )
         if not 0 <= fitted["best_epoch_"] <= fitted["n_epochs_"]:
-            raise ManifestError(f"the best epoch is {fitted['best_epoch_']}, of {fitted['n_epochs_']}")
+            raise ManifestError(f"best_epoch_ is {fitted['best_epoch_']}, but n_epochs_ is {fitted['n_epochs_']}")
     if "members" in manifest:
         n, groups = len(manifest["members"]), manifest["groups"]
         if not 0 < groups <= n or n % groups:
-            raise ManifestError(f"there are {n} networks in {groups} groups")
+            raise ManifestError(f"there are {n} networks, which cannot be divided into {groups} groups")
 
 
 def _check(value: Any, form: Any, where: str) -> None:
@@ -132,10 +141,10 @@ def _check_object(value: Any, form: dict[str, Any], where: str) -> None:
     for name, item in value.items():
         inner, _ = known.get(name, (form.get("*"), True))
         if inner is None:
-            raise ManifestError(f"{where} has an unknown {name[:40]!r}")
+            raise ManifestError(f"{where} has an unknown entry {name[:40]!r}")
         _check(item, inner, f"{where}.{name[:40]}" if where else name[:40])
 
 
 def _refuse(value: Any, where: str) -> NoReturn:
     kinds = {dict: "an object", list: "a list", str: f"the text {str(value)[:20]!r}", _NOTHING: "null"}
-    raise ManifestError(f"{where} is {kinds.get(type(value), str(value)[:20])}")
+    raise ManifestError(f"{where} is {kinds.get(type(value), str(value)[:20])}, which is invalid")

@@ -1,6 +1,6 @@
-"""Whether a machine gives the bits that another one gave: some rows' codes and scores, kept with the model.
+"""Reference outputs: codes and scores of a few rows, saved with the model to verify it on another machine.
 
-Of the rows themselves only a fingerprint is kept, so a saved model shows none of the data.
+Only a hash of the rows is saved, so a saved model reveals none of the data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_ROWS = 64
 
 
 class ReferenceOutputs(NamedTuple):
-    """What a model said of the first rows of a table."""
+    """Codes and scores of the first rows of a table."""
 
     n_rows: int
     fingerprint: str
@@ -31,22 +31,22 @@ class ReferenceOutputs(NamedTuple):
     scores: np.ndarray
     """(n_rows,)"""
     threads: int | None = None
-    """Among how many XLA divided its sums; not known of older models."""
+    """Number of threads among which XLA divided its sums; None for older models."""
 
 
 class Verified(NamedTuple):
-    """What it says of them here.
+    """Comparison of this machine's outputs with the saved reference outputs.
 
     Attributes
     ----------
     n_rows : int
-        How many rows were asked about.
+        Number of rows compared.
     same_bits : bool
-        Whether codes and scores are those stored, to the bit.
+        Whether codes and scores are equal, bit for bit.
     code_difference, score_difference : float
-        The largest absolute differences; in units of the code, and in nats.
+        The largest absolute differences, in units of the code and in nats.
     stored_threads, threads : int or None
-        Among how many XLA divided its sums then, if that is known, and here.
+        Number of threads among which XLA divided its sums, when the model was saved (None: unknown) and now.
     """
 
     n_rows: int
@@ -63,7 +63,7 @@ class Verified(NamedTuple):
             f"this machine does not give the stored bits for {self.n_rows} rows: codes differ by up to "
             f"{self.code_difference:.2g}, scores by up to {self.score_difference:.2g} nats"
             + (
-                f". They were stored with {self.stored_threads} threads, here are {self.threads}: set "
+                f". The model was saved with {self.stored_threads} threads, this machine uses {self.threads}: set "
                 f"DIABOLO_THREADS={self.stored_threads}"
                 if self.stored_threads not in (None, self.threads)
                 else ""
@@ -72,42 +72,42 @@ class Verified(NamedTuple):
 
 
 def _first(estimator: FittedAutoencoder, X: RowsLike, n_rows: int) -> np.ndarray:
-    """The first rows of X, as they are read."""
+    """Return the first rows of X."""
     opened = estimator.input_.open(X)
     rows = opened.first_chunk().rows if isinstance(opened, BlockReader) else opened
     return rows[:n_rows]
 
 
-def _said(estimator: FittedAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _outputs(estimator: FittedAutoencoder, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return estimator.predictor_.codes(rows), np.asarray(estimator.predictor_.log_density(rows))
 
 
 def probed(estimator: FittedAutoencoder, X: RowsLike) -> ReferenceOutputs:
-    """What a fitted autoencoder says of the first rows of X, 64 at most."""
+    """Compute the reference outputs of a fitted autoencoder for the first rows of X, at most 64."""
     rows = _first(estimator, X, MOST_ROWS)
-    said = _said(estimator, rows)
-    return ReferenceOutputs(len(rows), files.fingerprint(rows.astype(np.float64)), *said, jax_config.n_threads())
+    outputs = _outputs(estimator, rows)
+    return ReferenceOutputs(len(rows), files.fingerprint(rows.astype(np.float64)), *outputs, jax_config.n_threads())
 
 
 def verified(estimator: FittedAutoencoder, X: RowsLike, probe: ReferenceOutputs | None) -> Verified:
-    """Ask again.
+    """Compute the outputs again, and compare them with the reference outputs.
 
     Raises
     ------
     InvalidData
-        If nothing was stored, or X does not begin with the rows that were.
+        If there are no reference outputs, or X does not begin with the same rows.
     """
     if probe is None:
-        raise InvalidData("The model was saved without rows to verify it by: save(path, probe=X) keeps some.")
+        raise InvalidData("The model was saved without reference outputs. Save it with save(path, probe=X).")
     rows = _first(estimator, X, probe.n_rows)
     if files.fingerprint(rows.astype(np.float64)) != probe.fingerprint:
         raise InvalidData(
-            f"These are not the rows that the model was saved with: the first {probe.n_rows} have another fingerprint. "
-            "Give the same data, in the same order."
+            f"The first {probe.n_rows} rows of X differ from the rows of the reference outputs: they have another "
+            "fingerprint. Give the same data, in the same order."
         )
-    codes, scores = _said(estimator, rows.astype(probe.codes.dtype))
+    codes, scores = _outputs(estimator, rows.astype(probe.codes.dtype))
     with np.errstate(invalid="ignore"):
-        apart = [float(np.nanmax(np.abs(now - then), initial=0.0)) for now, then in
+        differences = [float(np.nanmax(np.abs(now - then), initial=0.0)) for now, then in
                  ((codes, probe.codes), (scores, probe.scores))]  # fmt: skip
     same = codes.tobytes() == probe.codes.tobytes() and scores.tobytes() == probe.scores.tobytes()
-    return Verified(probe.n_rows, same, apart[0], apart[1], probe.threads, jax_config.n_threads())
+    return Verified(probe.n_rows, same, differences[0], differences[1], probe.threads, jax_config.n_threads())

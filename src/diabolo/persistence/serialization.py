@@ -1,4 +1,4 @@
-"""Between a fitted estimator and its artefact: what is written down, and how it is put together again."""
+"""Serialization: convert a fitted estimator to a manifest and arrays, and back."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Found", "Stored", "from_artifact", "parameters", "to_artifact", "upg
 
 
 Json: TypeAlias = dict[str, Any]
-"""An object of JSON."""
+"""A JSON object."""
 
 
 @runtime_checkable
 class Parametrised(Protocol):
-    """What has parameters by name, as scikit-learn's estimators have."""
+    """An object with named parameters, like scikit-learn's estimators."""
 
     def get_params(self, deep: bool = True) -> Json:
         """Return the parameters."""
@@ -36,26 +36,26 @@ class Parametrised(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """What is written down of a fitted estimator."""
+    """The content of a saved model, before it is written."""
 
     estimator: str
-    """The name of its class."""
+    """The name of the estimator's class."""
     parameters: Json
-    """As JSON, see `parameters`."""
+    """The parameters as JSON, see `parameters`."""
     fitted: Json
-    """As JSON."""
+    """The fitted attributes as JSON."""
     feature_names: list[str] | None
     arrays: dict[str, np.ndarray]
     model: Model | None = None
     scaler: Scaler | None = None
     probe: ReferenceOutputs | None = None
     groups: tuple[tuple[Stored, ...], ...] = ()
-    """The fitted estimators within, in groups of equal size."""
+    """The fitted networks of an ensemble, in groups of equal size."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is read of a fitted estimator; it is checked as it is asked for."""
+    """The content of a saved model, after it is read; values are checked on access."""
 
     estimator: str
     fitted: Json
@@ -63,62 +63,62 @@ class Found:
     arrays: dict[str, np.ndarray]
     probe: ReferenceOutputs | None = None
     groups: tuple[tuple[Any, ...], ...] = ()
-    """The fitted estimators within."""
+    """The fitted networks of an ensemble."""
     is_former: bool = False
-    """Whether the artefact has an earlier format."""
+    """Whether the saved model has an earlier format."""
 
     def value(self, name: str) -> Any:
-        """Return a fitted attribute that is JSON; `manifest` has checked what it is."""
+        """Return a fitted attribute saved as JSON, already checked by `manifest`."""
         return self.fitted[name]
 
     def array(self, name: str) -> np.ndarray:
-        """Return a fitted attribute that is an array."""
+        """Return a fitted attribute saved as an array."""
         return _stored(name, self.arrays)
 
     @property
     def schema(self) -> Schema | None:
-        """What the columns of a table are."""
+        """The kinds of the columns of a table; None if all columns are plain numbers."""
         schema = self.fitted.get("schema")
         return None if schema is None else Schema.from_json(schema)
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """The shape of images."""
+        """The shape of the images, if the rows were read from image files."""
         shape = self.fitted.get("image_shape")
         return None if shape is None else tuple(shape)
 
     def scaler(self, width: int) -> Scaler:
-        """Return the scaling of rows of so many numbers."""
+        """Return the scaling of rows with ``width`` features."""
         scaler = Scaler(self.fitted["scaling"], self.array("scaler.offset"), self.array("scaler.scale"))
         if {np.shape(scaler.offset), np.shape(scaler.scale)} != {(width,)}:
-            raise ArtifactError(f"The saved arrays do not fit the saved parameters: rows have {width} numbers.")
+            raise ArtifactError(f"The saved arrays do not fit the saved parameters: rows have {width} features.")
         return scaler
 
     def model(self, recipe: Recipe, width: int) -> Model:
-        """Return the model by a recipe, with the arrays that were saved."""
+        """Return the model of a recipe, with the saved arrays."""
         room = _Room(sum(array.size for array in self.arrays.values()))
         return _filled(Model.build(recipe, width, room), self.arrays, self.is_former)
 
 
 def parameters(estimator: Parametrised, seed: int | None = None) -> Json:
-    """An estimator's parameters as JSON; the seed stands for a generator that it was drawn from."""
+    """Return the parameters of an estimator as JSON; a `RandomState` is replaced by the seed drawn from it."""
     return {name: _to_json(value, seed) for name, value in estimator.get_params(deep=False).items()}
 
 
 def to_artifact(stored: Stored) -> tuple[Json, dict[str, np.ndarray]]:
-    """The manifest, which is JSON, and the arrays of a fitted estimator, or of one that holds fitted ones."""
-    told, fitted, arrays = _within(stored) if stored.groups else _model(stored)
+    """Return the manifest and the arrays of a fitted estimator."""
+    entries, fitted, arrays = _within(stored) if stored.groups else _model(stored)
     manifest = {
         "estimator": stored.estimator,
         "parameters": stored.parameters,
         "fitted": stored.fitted | fitted,
         "feature_names": stored.feature_names,
     }
-    return manifest | told, arrays | stored.arrays
+    return manifest | entries, arrays | stored.arrays
 
 
 Pieces = tuple[Json, Json, dict[str, np.ndarray]]
-"""What the manifest says besides, what it says is fitted, and arrays."""
+"""Additional entries of the manifest, additional fitted attributes, and arrays."""
 
 
 def _model(stored: Stored) -> Pieces:
@@ -126,31 +126,31 @@ def _model(stored: Stored) -> Pieces:
     leaves, _ = jax.tree_util.tree_flatten_with_path(stored.model)
     arrays = {_name(at): np.asarray(leaf) for at, leaf in leaves if _is_array(leaf)}
     arrays |= {"scaler.offset": stored.scaler.offset, "scaler.scale": stored.scaler.scale}
-    told = {}
+    entries = {}
     if (probe := stored.probe) is not None:
-        told = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint, "threads": probe.threads}}
+        entries = {"probe": {"n_rows": probe.n_rows, "fingerprint": probe.fingerprint, "threads": probe.threads}}
         arrays |= {"probe.codes": probe.codes, "probe.scores": probe.scores}
-    return told, {"scaling": stored.scaler.kind}, arrays
+    return entries, {"scaling": stored.scaler.kind}, arrays
 
 
 def _within(stored: Stored) -> Pieces:
-    """Groups of equal size: each one's manifest and arrays, numbered."""
+    """Return the manifests and the arrays of an ensemble's networks; array names start with the network's number."""
     packed = [to_artifact(member) for group in stored.groups for member in group]
     arrays = {f"{i}.{name}": array for i, (_, some) in enumerate(packed) for name, array in some.items()}
     return {"groups": len(stored.groups), "members": [manifest for manifest, _ in packed]}, {}, arrays
 
 
 _SINCE = "floor'].value"
-"""The end of the names of arrays that earlier formats have not."""
+"""End of the names of arrays that earlier formats do not have."""
 _SINCE_FORMAT = 3
 _LEARNED_GAUSSIAN = {"part": "LearnedGaussian", "floor": 1e-3}
-"""What "learned_gaussian" stood for in earlier formats."""
+"""Meaning of "learned_gaussian" in earlier formats."""
 Classes = Mapping[str, Any]
-"""The estimators and parts that may be made of what is read, by name."""
+"""The estimator and component classes that may be created from a saved model, by name."""
 
 
 def upgraded(classes: Classes, manifest: Json) -> Json:
-    """A manifest of any earlier format as this one's: what was not written then has the value that it had."""
+    """Convert a manifest of an earlier format to the present format; new entries get the values in use then."""
     if manifest["format_version"] >= _SINCE_FORMAT:
         return manifest
     members = {}
@@ -166,7 +166,7 @@ def _upgraded(classes: Classes, manifest: Json) -> Json:
 
 
 def _former(classes: Classes, name: object, parameters: Json) -> Json:
-    """The parameters of an estimator, and of those within, as they were understood then."""
+    """Return the parameters of an estimator, and of nested ones, with their meaning in the earlier format."""
     inner = {
         key: value | {"parameters": _former(classes, value["estimator"], value["parameters"])}
         for key, value in parameters.items()
@@ -179,16 +179,18 @@ def _former(classes: Classes, name: object, parameters: Json) -> Json:
 
 
 Restore = Callable[[Any, Found], None]
-"""Makes an unfitted estimator a fitted one."""
+"""A function that sets the fitted attributes of an unfitted estimator."""
 
 
 def from_artifact(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Any:
-    """The inverse of `pack`, with these classes and no others.
+    """Create a fitted estimator from a manifest and arrays, with the given classes only.
+
+    The inverse of `to_artifact`.
 
     Raises
     ------
     ArtifactError
-        If there is no such estimator, parameters are unknown to this version, or the arrays do not fit them.
+        If the estimator or a parameter is unknown, or the arrays do not fit the parameters.
     """
     cls = _class(classes, manifest["estimator"])
     try:
@@ -199,8 +201,10 @@ def from_artifact(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray
     except (ArtifactError, ForkError, InvalidPlacement):
         raise
     except KeyError as error:
-        raise ArtifactError(f"The saved {cls.__name__} is incomplete: there is no {error} in it.") from error
-    except Exception as error:  # whatever it is, it comes of what stands in the file
+        raise ArtifactError(
+            f"The saved {cls.__name__} is incomplete: there is no {error} in it. Save it again."
+        ) from error
+    except Exception as error:  # any error here is caused by the content of the files
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
 
 
@@ -221,14 +225,14 @@ def _found(cls: Any, classes: Classes, manifest: Json, arrays: dict[str, np.ndar
 def _class(classes: Classes, name: object) -> Any:
     if not isinstance(name, str) or not hasattr(classes.get(name), "fit"):
         raise ArtifactError(
-            f"The saved model holds a {name}, which is not among diabolo's estimators. "
-            "Is it your own? Give its class: load(path, classes=[...])."
+            f"The saved model holds a {name}, which is not an estimator of diabolo. "
+            "If it is a custom class, give it: load(path, classes=[...])."
         )
     return classes[name]
 
 
 def _made(cls: Any, classes: Classes, parameters: Json) -> Any:
-    """The unfitted estimator."""
+    """Create the unfitted estimator."""
     if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
     given = {}
@@ -241,7 +245,7 @@ def _made(cls: Any, classes: Classes, parameters: Json) -> Any:
 
 
 class _Room(np.random.Generator):
-    """Draws no more numbers than a file holds, lest parameters that do not fit it ask for all memory there is."""
+    """A generator that draws at most as many numbers as the file holds, so that wrong parameters cannot fill memory."""
 
     def __init__(self, n_numbers: int) -> None:
         super().__init__(np.random.PCG64(0))
@@ -250,7 +254,7 @@ class _Room(np.random.Generator):
     def _take(self, size: object) -> None:
         self._left -= math.prod(size if isinstance(size, tuple) else (size or 1,))
         if self._left < 0:
-            raise ArtifactError("The saved arrays do not fit the saved parameters: these ask for more weights.")
+            raise ArtifactError("The saved arrays do not fit the saved parameters: the parameters need more weights.")
 
     def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
         self._take(size)
@@ -266,7 +270,7 @@ class _Room(np.random.Generator):
 
 
 def _to_json(value: Any, seed: int | None) -> object:
-    value = value.estimator if type(value).__name__ == "FrozenEstimator" else value  # scikit-learn's; not written down
+    value = value.estimator if type(value).__name__ == "FrozenEstimator" else value  # saved as the estimator
     if isinstance(value, Parametrised) and hasattr(value, "fit"):  # an estimator within another
         return {"estimator": type(value).__name__, "parameters": parameters(value)}
     if isinstance(value, np.random.RandomState) and seed is not None:
@@ -283,7 +287,7 @@ def _name(at: tuple[Hashable, ...]) -> str:
 
 
 def _numbered(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
-    """Those of one member."""
+    """Return the arrays of one network of an ensemble."""
     start = f"{i}."
     return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
@@ -296,7 +300,7 @@ def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _filled(model: Model, arrays: dict[str, np.ndarray], is_former: bool = False) -> Model:
-    """The model with its arrays replaced by those stored under their names."""
+    """Return the model with its arrays replaced by the saved arrays of the same names."""
 
     def stored(at: tuple[Hashable, ...], leaf: Any) -> Any:
         if not _is_array(leaf):
@@ -306,8 +310,8 @@ def _filled(model: Model, arrays: dict[str, np.ndarray], is_former: bool = False
         array = _stored(_name(at), arrays)
         if array.shape != leaf.shape:
             raise ArtifactError(
-                f"The saved arrays do not fit the saved parameters: {_name(at)} should have shape {leaf.shape}, "
-                f"it has {array.shape}."
+                f"The saved arrays do not fit the saved parameters: {_name(at)} must have shape {leaf.shape}; "
+                f"got {array.shape}."
             )
         if not np.isfinite(array).all():
             raise ArtifactError(f"{_name(at)} holds numbers that are not finite. Train the model again.")
