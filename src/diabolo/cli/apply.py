@@ -9,29 +9,35 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .options import MADE_FOR, Data, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
+from .options import MADE_FOR, Data, Force, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
 
 __all__ = ["denoise", "detect", "impute", "reconstruct", "sample", "score", "transform"]
 
 
 @takes_file_options
-def transform(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
+def transform(
+    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+) -> None:
     """Compress: the code of each row."""
     from ..estimators.predictions import codes
 
-    _map_rows(run, data, output, key, codes, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, codes, file_options, rebuilds=False)
 
 
 @takes_file_options
-def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
+def reconstruct(
+    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+) -> None:
     """Rebuild each row from its code. Images come back as images, under the same names."""
     from ..estimators.predictions import rebuilt
 
-    _map_rows(run, data, output, key, rebuilt, file_options)
+    _map_rows(run, data, output, force, key, rebuilt, file_options)
 
 
 @takes_file_options
-def denoise(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
+def denoise(
+    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+) -> None:
     """Take the noise out of each row.
 
     RUN must be a model that has learned to, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
@@ -46,7 +52,7 @@ def denoise(run: Run, data: Data, output: Out = None, key: Key = None, *, file_o
             )
         return as_table(model, model.denoise(rows))
 
-    _map_rows(run, data, output, key, cleaned, file_options)
+    _map_rows(run, data, output, force, key, cleaned, file_options)
 
 
 @takes_file_options
@@ -54,6 +60,7 @@ def impute(
     run: Run,
     data: Data,
     output: Out = None,
+    force: Force = False,
     key: Key = None,
     interval: Annotated[
         float | None,
@@ -86,7 +93,9 @@ def impute(
         ends = [predictions.as_table(model, some) for some in model.intervals(rows, interval)]
         return _append_bounds(model, whole, *ends)
 
-    _map_rows(run, data, output, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute")
+    _map_rows(
+        run, data, output, force, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute"
+    )
 
 
 @takes_file_options
@@ -94,6 +103,7 @@ def score(
     run: Run,
     data: Data,
     output: Out = None,
+    force: Force = False,
     key: Key = None,
     engine: Annotated[
         str, typer.Option("--engine", metavar="local|ray", help="ray: on a cluster; OUT is then a folder of Parquet.")
@@ -116,7 +126,7 @@ def score(
 
     from ..estimators.predictions import densities
 
-    _map_rows(run, data, output, key, densities, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, densities, file_options, rebuilds=False)
 
 
 @takes_file_options
@@ -124,6 +134,7 @@ def detect(
     run: Run,
     data: Data,
     output: Out = None,
+    force: Force = False,
     key: Key = None,
     false_alarm_rate: Annotated[
         float | None,
@@ -153,13 +164,14 @@ def detect(
         table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
         return table.filter(table["flagged"]) if only_flagged else table
 
-    _map_rows(run, data, output, key, found, file_options, rebuilds=False, command="detect")
+    _map_rows(run, data, output, force, key, found, file_options, rebuilds=False, command="detect")
 
 
 def sample(
     run: Run,
     n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many rows.")] = 1,
     output: Out = None,
+    force: Force = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Fixes the draw.")] = 0,
     means: Annotated[bool, typer.Option("--means", help="E[x|z] in place of a draw from p(x|z).")] = False,
     given: Annotated[
@@ -178,17 +190,18 @@ def sample(
         raise UsageError(f"{run} holds a {type(model).__name__}: only variational models and generators make rows.")
     shape = model.image_shape_
     images = None if shape is None else Images(tuple(Path(f"{i:0{len(str(n))}}.png") for i in range(1, n + 1)), shape)
-    writers.check_output(output, images=images is not None)
+    writers.check_output(output, images=images is not None, force=force)
     known = parse_cells(given or (), model)
     with one_line():
         rows = model.sample(n, given=known, noise=not means, random_state=seed)
-    writers.write(output, as_table(model, rows), images)
+    writers.write(output, as_table(model, rows), images, force=force)
 
 
 def _map_rows(
     run: Path,
     data: str,
     output: str | None,
+    force: bool,
     key: str | None,
     op: Callable[[Any, Any], Any],
     file_options: dict[str, Any],
@@ -201,6 +214,7 @@ def _map_rows(
     from ..data import writers
     from ..data.blocks import BlockReader, open_store
     from ..data.file_options import FileOptions
+    from ..data.readers import input_files
     from ..engine.progress import Bar
     from ..estimators.trainable import load
 
@@ -211,15 +225,17 @@ def _map_rows(
     if command == "detect" and name not in MADE_FOR:
         raise UsageError(f"{run} holds a {name}, which knows no false-alarm rate. Fit with --model anomaly.")
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-    writers.check_output(output, images=rebuilds and model.image_shape_ is not None)
+    inputs = input_files(data) if force else ()
+    writers.check_output(output, images=rebuilds and model.image_shape_ is not None, force=force, inputs=inputs)
     opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
     if opened.images is not None:
         opened.images.require_shape(model.image_shape_)
     is_large, images = isinstance(opened, BlockReader), opened.images if rebuilds else None
     n_rows = opened.n_rows if is_large else len(opened.rows)
-    with one_line(), writers.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:
+    sink = writers.open_sink(output, images, force=force, inputs=inputs)
+    with one_line(), sink as writer, Bar("rows", n_rows, True) as bar:
         for piece in opened.tables(whole=whole) if is_large else (opened,):
-            sink.add(op(model, piece))
+            writer.add(op(model, piece))
             bar.show(piece.first + len(piece.rows))
 
 

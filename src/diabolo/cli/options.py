@@ -19,6 +19,7 @@ __all__ = [
     "MADE_FOR",
     "MODELS",
     "Data",
+    "Force",
     "Key",
     "Out",
     "Run",
@@ -84,6 +85,9 @@ Out = Annotated[
         help="A .parquet, .csv or .npy file, or a folder for images; CSV to standard output if left out.",
     ),
 ]
+
+
+Force = Annotated[bool, typer.Option("-f", "--force", help="Replace OUT if it is an existing file, but never DATA.")]
 
 
 Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Which array of an .npz file.")]

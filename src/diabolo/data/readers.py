@@ -44,6 +44,7 @@ __all__ = [
     "Table",
     "check_unique_names",
     "files_in",
+    "input_files",
     "kind_of",
     "labels",
     "numeric",
@@ -164,6 +165,19 @@ def files_in(where: str) -> list[Path]:
     if not found:
         raise InvalidData(f"{where} is an empty folder.")
     raise InvalidData(f"{where} holds {found[0].name}, but no file of data. Name the folder that holds the files.")
+
+
+def input_files(where: str) -> list[Path]:
+    """Return the files that DATA on the command line is read from: also those in a query, and standard input's.
+
+    Raises
+    ------
+    InvalidData
+        If no file, folder or pattern has this name.
+    """
+    if where == "-":
+        return [Path("/dev/stdin")]  # where the system has it: the file that the shell redirects
+    return sql.find_files(where) if sql.is_query(where) else files_in(where)
 
 
 def kind_of(file: Path) -> str:

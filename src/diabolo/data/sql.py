@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from ..errors import InvalidData
 
-__all__ = ["answer", "is_query"]
+__all__ = ["answer", "find_files", "is_query"]
 
 _ROWS = 1 << 14  # in a batch
 _DATABASES = ("sqlite_scanner", "postgres_scanner")
@@ -31,6 +32,17 @@ def _is_there(path: str) -> bool:
         return Path(path).exists()
     except OSError:  # longer than a file's name can be
         return False
+
+
+def find_files(query: str) -> list[Path]:
+    """Return the existing files that a query names: a quoted text as a path or a pattern, a bare word as a path.
+
+    The list may hold files that the query does not read: it serves to protect files, not to read them.
+    """
+    quoted = [single or double for single, double in re.findall(r"'([^']+)'|\"([^\"]+)\"", query)]
+    words = re.findall(r"[^\s'\",;()\[\]]+", query)
+    paths = [path for text in quoted if "\0" not in text for path in glob.glob(text, recursive=True)]  # noqa: PTH207
+    return [Path(path) for path in (*paths, *words) if _is_there(path)]
 
 
 def answer(query: str) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -137,19 +137,23 @@ _LONGEST_NAME = 255
 _SINKS: dict[str, Callable[[BinaryIO], Writer]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
 
 
-def check_output(where: str | None, *, images: bool = False) -> None:
-    """Refuse, before any work, a place that could not be written to.
+def check_output(where: str | None, *, images: bool = False, force: bool = False, inputs: Sequence[Path] = ()) -> None:
+    """Check, before any work, that an output can be written.
 
     Parameters
     ----------
     where : path, "-" or None
     images : bool, default=False
-        Whether the rows are images, so that a folder will do.
+        Whether the rows are images, so that the output may be a folder.
+    force : bool, default=False
+        Whether an existing file may be replaced. A folder never is.
+    inputs : sequence of Path, default=()
+        The files that the rows are read from, which are never replaced.
 
     Raises
     ------
     InvalidData
-        If the kind is unknown, the folder is not there, or something is there already.
+        If the output's kind is unknown, its folder does not exist, or it exists and may not be replaced.
     """
     if where is None or where == "-":
         return
@@ -158,11 +162,13 @@ def check_output(where: str | None, *, images: bool = False) -> None:
         raise InvalidData(f"{where[:100]}… is too long for the name of a file.")
     if images and not path.suffix:
         if path.exists():
-            raise InvalidData(f"{where} exists already. Choose another name for the folder of images.")
+            raise InvalidData(f"{where} exists already. Choose another name: --force replaces files, not folders.")
     elif path.is_dir():
         raise InvalidData(f"{where} is a folder. Choose the name of a file.")
-    elif path.exists():
-        raise InvalidData(f"{where} exists already, and is not overwritten. Choose another name, or remove it first.")
+    elif path.exists() and not force:
+        raise InvalidData(f"{where} exists already. Choose another name, or replace it with --force.")
+    elif path.exists() and not _is_replaceable(path, inputs):
+        raise InvalidData(f"{where} is a file that DATA is read from, or no regular file. Choose another name.")
     elif path.suffix.lower() not in _SINKS:
         folder = ", or be that of a folder for images that come of images" if not path.suffix else ""
         raise InvalidData(f"{where}: the output's name must end in {', '.join(_SINKS)}{folder}.")
@@ -170,18 +176,33 @@ def check_output(where: str | None, *, images: bool = False) -> None:
         raise InvalidData(f"{where}: there is no folder {path.parent}.")
 
 
-@contextmanager
-def open_sink(where: str | None, images: Images | None = None) -> Iterator[Writer]:
-    """A place for rows: .csv, .parquet, .npy, a folder of images, or standard output as CSV for None or "-".
+def _is_replaceable(path: Path, inputs: Sequence[Path]) -> bool:
+    """Return whether ``--force`` may replace a path: a regular file that is none of the inputs, by another name too."""
+    return path.is_file() and not any(file.exists() and path.samefile(file) for file in inputs)
 
-    Under its name it is there only once all rows are.
+
+@contextmanager
+def open_sink(
+    where: str | None, images: Images | None = None, *, force: bool = False, inputs: Sequence[Path] = ()
+) -> Iterator[Writer]:
+    """Open an output for rows: .csv, .parquet, .npy, a folder of images; for None or "-" standard output, as CSV.
+
+    The output has its name only once it holds all rows; until then, a file that is replaced stays as it was.
+
+    Parameters
+    ----------
+    where : path, "-" or None
+    images : Images or None
+        The images that the rows come from, whose names the written images get.
+    force, inputs
+        As in `check_output`.
 
     Raises
     ------
     InvalidData
-        As `check_output`; or if it cannot be written to, or not all of it.
+        As `check_output`; or if the output cannot be written completely.
     """
-    check_output(where, images=images is not None)
+    check_output(where, images=images is not None, force=force, inputs=inputs)
     if where is None or where == "-":
         yield from _to_standard_output()
         return
@@ -191,7 +212,7 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Write
             with outputs.write_folder(path) as folder:
                 yield _Pictures(folder, images)
         else:
-            with outputs.write_file(path) as stream:
+            with outputs.write_file(path, lambda old: force and _is_replaceable(old, inputs)) as stream:
                 yield from _filled(_SINKS[path.suffix.lower()](stream))
     except OSError as error:
         raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
@@ -218,9 +239,9 @@ def _to_standard_output() -> Iterator[Writer]:
         raise InvalidData(f"Standard output cannot be written: {error.strerror or error}.") from error
 
 
-def write(where: str | None, rows: Any, images: Images | None = None) -> None:
-    """All rows at once: see `open_sink`."""
-    with open_sink(where, images) as sink:
+def write(where: str | None, rows: Any, images: Images | None = None, *, force: bool = False) -> None:
+    """Write all rows at once: see `open_sink`."""
+    with open_sink(where, images, force=force) as sink:
         sink.add(rows)
 
 

@@ -78,7 +78,7 @@ def score_with_ray(
             f"{where}: Ray scores .parquet or .csv files, of one kind; these are {', '.join(sorted(kinds))}."
         )
     if out.exists():
-        raise UsageError(f"{out} exists already. Choose another name for the folder of results.")
+        raise UsageError(f"{out} exists already. Choose another name: a folder of results is not replaced.")
     read_manifest(run)  # fails here, with its own words, and not in a worker
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not begun to work here
