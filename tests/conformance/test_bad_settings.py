@@ -237,13 +237,25 @@ def bad_in_the_midst(folder):
     rows[2500, 1] = 1e300
     np.save(folder / "long.npy", rows)
     (folder / "codes.csv").write_text("of yesterday")
-    return "transform", "model", "long.npy", "-o", "codes.csv"
+    return "transform", "model", "long.npy", "-o", "codes.csv", "--force"
+
+
+def with_notes(folder):
+    (folder / "model" / "notes.txt").write_text("mine")
+    return *FIT, "model", "--force"
 
 
 FIT, TRANSFORM = ("fit", "rows.npy", "-m", "basic", "-q", "-o"), ("transform", "model", "rows.npy", "-o")
 WRITTEN = {
     "a RUN that is there": lambda folder: (*FIT, "model"),
     "a folder that is no RUN, with `--force`": lambda folder: (*FIT, folder_of("thesis")(folder), "--force"),
+    "a RUN with other files in it, with `--force`": with_notes,
+    "an output that is there (an older report is replaced)": lambda folder: (*TRANSFORM, "rows.npy"),
+    "DATA itself as the output, with `--force`": lambda folder: (*TRANSFORM, "rows.npy", "--force"),
+    "`export --onnx DIR --force` of a folder that is no export": lambda folder: (
+        *("export", "model", "--onnx"),
+        *(folder_of("thesis/chapter")(folder), "--force"),
+    ),
     "a file in place of RUN's folder": lambda folder: (*FIT, "rows.npy/run"),
     "an output of no known kind": lambda folder: (*TRANSFORM, "codes.xlsx"),
     "an output in no folder": lambda folder: (*TRANSFORM, "nowhere/codes.csv"),

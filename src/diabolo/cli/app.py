@@ -1,8 +1,8 @@
-"""The command line: `diabolo fit`, and what one does with the outcome.
+"""The command line: `diabolo fit`, and the commands that use the saved model.
 
-Exit status: 0 done; 2 wrong usage or unusable data, with one line on stderr and nothing written; 130 interrupted, 143
-terminated, each with one line, and a training that is under way kept for `--resume`.
-Nothing heavy is imported before a command needs it.
+Exit status: 0, success; 2, wrong usage or unusable data, with one line on stderr and nothing written; 130, interrupted;
+143, terminated. The last two print one line, and keep the state of a running training for `--resume`.
+Heavy modules are imported only when a command needs them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain lines, as other commands give them
+    rich_markup_mode=None,  # plain lines, like other commands
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="A first run:  diabolo fit measurements.csv --model variational --out run  then  diabolo score run new.csv",
 )
@@ -56,7 +56,7 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def main() -> None:
-    """Run the command; turn expected errors, and warnings, into one line, and errors into an exit status."""
+    """Run the command; print each warning and each expected error as one line, and exit with a status."""
     warnings.showwarning = _warn
     try:
         app()

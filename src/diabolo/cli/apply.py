@@ -9,44 +9,48 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .options import MADE_FOR, Data, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
+from .options import MADE_FOR, Data, Force, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
 
 __all__ = ["denoise", "detect", "impute", "reconstruct", "sample", "score", "transform"]
 
 
 @takes_file_options
-def transform(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
-    """Compress: the code of each row."""
+def transform(
+    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+) -> None:
+    """Compress rows: write the code of each row."""
     from ..estimators.predictions import codes
 
-    _map_rows(run, data, output, key, codes, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, codes, file_options, rebuilds=False)
 
 
 @takes_file_options
-def reconstruct(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
-    """Rebuild each row from its code. Images come back as images, under the same names."""
+def reconstruct(
+    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+) -> None:
+    """Reconstruct each row from its code. Images are written as images, with the same names."""
     from ..estimators.predictions import rebuilt
 
-    _map_rows(run, data, output, key, rebuilt, file_options)
+    _map_rows(run, data, output, force, key, rebuilt, file_options)
 
 
 @takes_file_options
-def denoise(run: Run, data: Data, output: Out = None, key: Key = None, *, file_options: dict[str, Any]) -> None:
-    """Take the noise out of each row.
+def denoise(
+    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+) -> None:
+    """Remove the noise from each row.
 
-    RUN must be a model that has learned to, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
-    noise_level=0.2. Images come back as images, under the same names.
+    RUN must be a denoising model, e.g. from  diabolo fit CLEAN --model denoising -s corruption=gaussian -s
+    noise_level=0.2. Images are written as images, with the same names.
     """
     from ..estimators.predictions import as_table
 
     def cleaned(model: Any, rows: Any) -> Any:
         if not hasattr(model, "denoise"):
-            raise UsageError(
-                f"{run} has learned from clean rows: fit with --model denoising to learn to take noise out."
-            )
+            raise UsageError(f"{run} was trained without noise, so it cannot denoise. Fit it with --model denoising.")
         return as_table(model, model.denoise(rows))
 
-    _map_rows(run, data, output, key, cleaned, file_options)
+    _map_rows(run, data, output, force, key, cleaned, file_options)
 
 
 @takes_file_options
@@ -54,13 +58,14 @@ def impute(
     run: Run,
     data: Data,
     output: Out = None,
+    force: Force = False,
     key: Key = None,
     interval: Annotated[
         float | None,
         typer.Option(
             "--interval",
             metavar="P",
-            help="Write NAME_low and NAME_high for each column of numbers: between them lie P of all missing cells.",
+            help="Add the columns NAME_low and NAME_high: the bounds of a prediction interval of probability P.",
         ),
     ] = None,
     *,
@@ -68,9 +73,9 @@ def impute(
 ) -> None:
     """Fill the empty cells of each row.
 
-    With what is likeliest, given the other cells. Cells that are not empty, and columns that the model does not use,
-    stay as they are. RUN comes from  diabolo fit DATA --model imputer,  or is an autoencoder that was fitted to rows
-    with empty cells.
+    An empty cell gets its most likely value, given the other cells of the row. Cells that are not empty, and columns
+    that the model does not use, are copied. RUN is an imputer, from  diabolo fit DATA --model imputer,  or an
+    autoencoder that was fitted to rows with empty cells.
     """
     from ..estimators import predictions
 
@@ -82,11 +87,13 @@ def impute(
         if interval is None:
             return whole
         if not hasattr(model, "intervals"):
-            raise UsageError(f"{run} holds a {type(model).__name__}: intervals are told by  fit --model imputer.")
+            raise UsageError(f"{run} holds a {type(model).__name__}, which has no intervals. Fit with --model imputer.")
         ends = [predictions.as_table(model, some) for some in model.intervals(rows, interval)]
         return _append_bounds(model, whole, *ends)
 
-    _map_rows(run, data, output, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute")
+    _map_rows(
+        run, data, output, force, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute"
+    )
 
 
 @takes_file_options
@@ -94,29 +101,35 @@ def score(
     run: Run,
     data: Data,
     output: Out = None,
+    force: Force = False,
     key: Key = None,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="local|ray", help="ray: on a cluster; OUT is then a folder of Parquet.")
+        str,
+        typer.Option(
+            "--engine",
+            metavar="local|ray",
+            help="Where to compute. ray: on a cluster; OUT is then a folder of Parquet files.",
+        ),
     ] = "local",
     *,
     file_options: dict[str, Any],
 ) -> None:
-    """The log-density of each row: the lower, the stranger.
+    """Write the log-density of each row: the lower, the more unusual the row.
 
-    In nats and in the units of the data.
+    The log-density is in nats, in the units of the data.
     """
     require_known([engine], ("local", "ray"), "engine")
     if engine == "ray":
         from ..serving.ray import score_with_ray
 
         if output is None:
-            raise UsageError("score --engine ray needs -o OUT, the folder to write.")
+            raise UsageError("score --engine ray needs an output folder. Name it with -o OUT.")
         score_with_ray(run, data, output)
         return
 
     from ..estimators.predictions import densities
 
-    _map_rows(run, data, output, key, densities, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, densities, file_options, rebuilds=False)
 
 
 @takes_file_options
@@ -124,22 +137,24 @@ def detect(
     run: Run,
     data: Data,
     output: Out = None,
+    force: Force = False,
     key: Key = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(
-            "--false-alarm-rate", metavar="A", help="How many ordinary rows may be flagged.  [as RUN has it: 0.01]"
+            "--false-alarm-rate", metavar="A", help="Expected share of normal rows that are flagged.  [RUN's own: 0.01]"
         ),
     ] = None,
-    only_flagged: Annotated[bool, typer.Option("--only-flagged", help="Write the rows that are flagged only.")] = False,
+    only_flagged: Annotated[bool, typer.Option("--only-flagged", help="Write only the flagged rows.")] = False,
     *,
     file_options: dict[str, Any],
 ) -> None:
-    """Find the rows that are unlike those RUN has learned from.
+    """Find anomalies: rows that differ from the rows RUN was trained on.
 
-    RUN must come from  diabolo fit ORDINARY --model anomaly. For each row: its number, its score (the higher, the
-    stranger; 1 is the median of ordinary rows), its p-value (how often an ordinary row would score as high), whether it
-    is flagged, and the three columns that did most to it.
+    RUN is an anomaly detector, from  diabolo fit NORMAL --model anomaly. The output has one line for each row: its
+    number; its anomaly score (the higher, the more unusual; 1 is the median of normal rows); its p-value, the
+    probability that a normal row scores at least as high; whether it is flagged; and the three columns that
+    contribute most to the score.
     """
     import numpy as np
 
@@ -153,21 +168,24 @@ def detect(
         table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
         return table.filter(table["flagged"]) if only_flagged else table
 
-    _map_rows(run, data, output, key, found, file_options, rebuilds=False, command="detect")
+    _map_rows(run, data, output, force, key, found, file_options, rebuilds=False, command="detect")
 
 
 def sample(
     run: Run,
-    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many rows.")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Number of rows.")] = 1,
     output: Out = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Fixes the draw.")] = 0,
-    means: Annotated[bool, typer.Option("--means", help="E[x|z] in place of a draw from p(x|z).")] = False,
+    force: Force = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the random numbers.")] = 0,
+    means: Annotated[
+        bool, typer.Option("--means", help="Write the mean E[x|z] instead of a draw from p(x|z).")
+    ] = False,
     given: Annotated[
         list[str] | None,
-        typer.Option("-g", "--given", metavar="COLUMN=VALUE", help="What all rows have; may be given several times."),
+        typer.Option("-g", "--given", metavar="COLUMN=VALUE", help="A value that all rows have; repeatable."),
     ] = None,
 ) -> None:
-    """Generate new rows with a variational model, or a generator."""
+    """Generate new rows with a variational model or a generator."""
     from ..data import writers
     from ..data.readers import Images
     from ..estimators.predictions import as_table
@@ -175,20 +193,23 @@ def sample(
 
     model: Any = load(run)
     if not hasattr(model, "sample"):
-        raise UsageError(f"{run} holds a {type(model).__name__}: only variational models and generators make rows.")
+        raise UsageError(
+            f"{run} holds a {type(model).__name__}, which cannot sample. Use a variational model or a generator."
+        )
     shape = model.image_shape_
     images = None if shape is None else Images(tuple(Path(f"{i:0{len(str(n))}}.png") for i in range(1, n + 1)), shape)
-    writers.check_output(output, images=images is not None)
+    writers.check_output(output, images=images is not None, force=force)
     known = parse_cells(given or (), model)
     with one_line():
         rows = model.sample(n, given=known, noise=not means, random_state=seed)
-    writers.write(output, as_table(model, rows), images)
+    writers.write(output, as_table(model, rows), images, force=force)
 
 
 def _map_rows(
     run: Path,
     data: str,
     output: str | None,
+    force: bool,
     key: str | None,
     op: Callable[[Any, Any], Any],
     file_options: dict[str, Any],
@@ -197,39 +218,42 @@ def _map_rows(
     whole: bool = False,
     command: str = "",
 ) -> None:
-    """Read, compute, write, piece by piece: the shape of every command that maps rows to rows."""
+    """Read rows, apply ``op`` and write the results, a chunk at a time."""
     from ..data import writers
     from ..data.blocks import BlockReader, open_store
     from ..data.file_options import FileOptions
+    from ..data.readers import input_files
     from ..engine.progress import Bar
     from ..estimators.trainable import load
 
     model = load(run)
     name = type(model).__name__
     if (made_for := MADE_FOR.get(name, command)) != command:
-        raise UsageError(f"{run} holds an {name}: give it to  diabolo {made_for}.")
+        raise UsageError(f"{run} holds an {name}. Use it with  diabolo {made_for}.")
     if command == "detect" and name not in MADE_FOR:
-        raise UsageError(f"{run} holds a {name}, which knows no false-alarm rate. Fit with --model anomaly.")
+        raise UsageError(f"{run} holds a {name}, which has no false-alarm rate. Fit with --model anomaly.")
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-    writers.check_output(output, images=rebuilds and model.image_shape_ is not None)
+    inputs = input_files(data) if force else ()
+    writers.check_output(output, images=rebuilds and model.image_shape_ is not None, force=force, inputs=inputs)
     opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
     if opened.images is not None:
         opened.images.require_shape(model.image_shape_)
     is_large, images = isinstance(opened, BlockReader), opened.images if rebuilds else None
     n_rows = opened.n_rows if is_large else len(opened.rows)
-    with one_line(), writers.open_sink(output, images) as sink, Bar("rows", n_rows, True) as bar:
+    sink = writers.open_sink(output, images, force=force, inputs=inputs)
+    with one_line(), sink as writer, Bar("rows", n_rows, True) as bar:
         for piece in opened.tables(whole=whole) if is_large else (opened,):
-            sink.add(op(model, piece))
+            writer.add(op(model, piece))
             bar.show(piece.first + len(piece.rows))
 
 
 def _append_bounds(model: Any, whole: Any, low: Any, high: Any) -> Any:
-    """The table with two columns more for each that has an order."""
+    """Return the table with two more columns, the bounds, for each column that has an order."""
     table, low, high = (rows if hasattr(rows, "append_column") else rows.as_arrow() for rows in (whole, low, high))
     names = low.column_names if model.schema_ is None else [c.name for c in model.schema_.used if c.has_order]
     for name in names:
         for end, cells in (("low", low), ("high", high)):
             if f"{name}_{end}" in table.column_names:
-                raise UsageError(f"There is a column {name}_{end} already: rename it, or leave --interval out.")
+                raise UsageError(f"DATA has a column {name}_{end} already. Rename it, or omit --interval.")
             table = table.append_column(f"{name}_{end}", cells[name])
     return table

@@ -1,4 +1,4 @@
-"""The commands that take a RUN elsewhere: `diabolo export` and `diabolo serve`."""
+"""The commands that deploy a model: `diabolo export` and `diabolo serve`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ def export(
     onnx: Annotated[Path, typer.Option("--onnx", metavar="DIR", help="The folder to write.", show_default=False)],
     check: Annotated[
         str | None,
-        typer.Option("--check", metavar="DATA", help="Rows to compare with Python on.  [drawn as RUN has seen them]"),
+        typer.Option(
+            "--check",
+            metavar="DATA",
+            help="Rows on which to compare ONNX Runtime with Python.  [rows drawn like RUN's training data]",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older DIR.")] = False,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Replace DIR if it is an existing export.")] = False,
 ) -> None:
-    """Write RUN as ONNX files, which need no Python: encoder, decoder, reconstruct and score.
+    """Write RUN as ONNX files, which run without Python: encoder, decoder, reconstruct and score.
 
-    They take rows in the units of the data, any number of them; export.json says what is what. Before they are written,
-    ONNX Runtime is compared with Python on 1,000 rows: how far they differ is shown, relative to the largest number.
+    The files take any number of rows, in the units of the data; export.json describes them. Before they are written,
+    the results of ONNX Runtime and Python are compared on 1,000 rows; the largest difference is printed, relative to
+    the largest number.
     """
     from ..estimators.trainable import load
     from ..export.onnx import export_onnx
@@ -38,28 +43,40 @@ def export(
 def serve(
     run: Run,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen; beyond this machine a token is needed.")
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Address to listen on; any but a loopback address needs a token."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", metavar="FILE", help="What whoever asks must know.  [$DIABOLO_TOKEN]"),
+        typer.Option(
+            "--token-file", metavar="FILE", help="File with the token that clients must send.  [$DIABOLO_TOKEN]"
+        ),
     ] = None,
-    max_body: Annotated[float, typer.Option("--max-body", metavar="MB", help="Of one request.")] = 16.0,
-    max_rows: Annotated[int, typer.Option("--max-rows", metavar="N", min=1, help="Of one request.")] = 100_000,
+    max_body: Annotated[float, typer.Option("--max-body", metavar="MB", help="Largest body of a request.")] = 16.0,
+    max_rows: Annotated[
+        int, typer.Option("--max-rows", metavar="N", min=1, help="Largest number of rows in a request.")
+    ] = 100_000,
     max_requests: Annotated[
         int,
-        typer.Option("--max-requests", metavar="N", min=1, help="Under way at once; others are told to come again."),
+        typer.Option(
+            "--max-requests", metavar="N", min=1, help="Largest number of requests at once; others get status 503."
+        ),
     ] = 64,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", help="Seconds for a request to arrive and an answer to be taken.")
+        float,
+        typer.Option("--timeout", metavar="S", help="Seconds in which a request must arrive, and an answer be read."),
     ] = 30.0,
 ) -> None:
-    """Answer about rows over HTTP, until stopped.
+    """Serve RUN over HTTP, until stopped.
 
-    POST /transform, /reconstruct and /score (of a detector /score, of an imputer /impute, of a classifier /classify):
-    rows as JSON, {"rows": [{"age": 31, ...}, ...]}, or as a stream of Arrow. GET /docs is a page to try them on,
-    /openapi.json says the same to programs, /healthz whether all is well. Rows that wait are answered together.
+    POST rows to /transform, /reconstruct or /score (detector: /score; imputer: /impute; classifier: /classify), as
+    JSON, {"rows": [{"age": 31, ...}, ...]}, or as an Arrow stream. GET /docs is a page to try the requests,
+    /openapi.json describes them, /healthz gives the server's status. Waiting requests are computed in one batch.
     """
     from ..estimators.trainable import load
     from ..serving import Limits
@@ -67,7 +84,7 @@ def serve(
     from ..serving.openapi import with_article
 
     if not 0 < max_body <= 4096:
-        raise UsageError(f"--max-body must lie between 0 and 4096 MB; got {max_body:g}.")
+        raise UsageError(f"--max-body must be between 0 and 4096 MB; got {max_body:g}.")
     if not timeout > 0:
         raise UsageError(f"--timeout must be more than 0; got {timeout:g}.")
     limits = Limits(int(max_body * 2**20), max_rows, max_requests, timeout)
@@ -82,12 +99,12 @@ def serve(
 
 
 def _token(file: Path | None) -> str | None:
-    """What whoever asks a server must know, if anything."""
+    """Return the token that clients must send, from the file or $DIABOLO_TOKEN; None, if there is neither."""
     try:
-        told = os.environ.get("DIABOLO_TOKEN") if file is None else file.read_text(encoding="utf-8").strip()
+        token = os.environ.get("DIABOLO_TOKEN") if file is None else file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', error)}.") from error
-    if told is not None and not (told and told.isascii() and told.isprintable()):
+    if token is not None and not (token and token.isascii() and token.isprintable()):
         where = "$DIABOLO_TOKEN" if file is None else file
-        raise UsageError(f"{where} must hold a token of ASCII letters, digits and signs.")
-    return told
+        raise UsageError(f"{where} must hold a token of printable ASCII characters.")
+    return token

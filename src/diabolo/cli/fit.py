@@ -31,12 +31,12 @@ __all__ = ["demo", "fit"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page goes.")] = Path("diabolo-demo"),
-    seed: Annotated[int, typer.Option("--seed", help="Fixes everything that is random.")] = 0,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")] = Path("diabolo-demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")] = 0,
 ) -> None:
     """Train all five systems on handwritten digits.
 
-    A page of pictures and a table, in about a minute.
+    The result is a page with pictures and a table, after about a minute.
     """
     from ..demo import run
 
@@ -45,56 +45,56 @@ def demo(
 
 @takes_file_options
 def fit(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help="What to learn from.", show_default=False)] = None,
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="Rows to train on; see below.", show_default=False)
+    ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", metavar="MODEL", help=f"One of {', '.join(MODELS)}.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="RUN", help="The folder to write.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("-s", "--set", metavar="NAME=VALUE", help="A parameter of the model; may be given several times."),
+        typer.Option("-s", "--set", metavar="NAME=VALUE", help="A parameter of the model; repeatable."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("-c", "--config", metavar="TOML", help="A file with any of these options in it.")
+        Path | None, typer.Option("-c", "--config", metavar="TOML", help="A file with any of these options.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B,…", help="Learn from these columns only.")
-    ] = None,
-    exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Leave these columns out.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", metavar="A,B,…", help="Use only these columns.")] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Do not use these columns.")] = None,
     key: Key = None,
     schema: Annotated[
         Path | None,
-        typer.Option("--schema", metavar="TOML", help="Columns that are not what is inferred."),
+        typer.Option("--schema", metavar="TOML", help="Kinds of columns, where the inferred kind is wrong."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Fixes everything random.  [0]")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of the random numbers.  [0]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped.")] = False,
     checkpoint_every: Annotated[
-        float, typer.Option("--checkpoint-every", metavar="S", min=0, help="Seconds between two kept states.")
+        float, typer.Option("--checkpoint-every", metavar="S", min=0, help="Seconds between two checkpoints.")
     ] = 30.0,
     distributed: Annotated[
-        bool, typer.Option("--distributed", help="Train together with the other processes of this job.")
+        bool, typer.Option("--distributed", help="Train jointly with the other processes of this job.")
     ] = False,
     log: Annotated[
         str | None,
-        typer.Option("--log", metavar="tensorboard", help="Write each epoch's losses to RUN.tensorboard as well."),
+        typer.Option("--log", metavar="tensorboard", help="Also write the losses of each epoch to RUN.tensorboard."),
     ] = None,
-    force: Annotated[bool, typer.Option("-f", "--force", help="Replace an older RUN.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Replace RUN if it is an existing model.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
     *,
     file_options: dict[str, Any],
 ) -> None:
     """Train an autoencoder on DATA and save it as RUN.
 
-    DATA is a .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file, a folder or glob of them, a folder of images
-    of one size, standard input (-), or an SQL query such as "SELECT * FROM 'orders/*.parquet' WHERE paid"; what is
-    larger than memory is read in chunks. How a text file is written is found and said, or given by the options below.
+    DATA is a .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file, a folder or glob of such files, a folder of
+    images of one size, standard input (-), or an SQL query, e.g. "SELECT * FROM 'orders/*.parquet' WHERE paid". Data
+    larger than memory is read in chunks. The format of a text file is detected and reported; the options below set it.
 
-    A table may hold numbers, dates, booleans, counts, texts and empty cells: what each column is, is inferred, shown
-    and saved; a --schema file says otherwise, in lines like  visits = "count"  or  id = "ignore". Columns are scaled as
-    the model needs it: all that comes out later is in your units.
+    A table may hold numbers, dates, booleans, counts, texts and empty cells. The kind of each column is inferred,
+    printed and saved; a --schema file corrects it, with lines like  visits = "count"  or  id = "ignore". Columns are
+    scaled internally: all results are in the units of the data.
 
-    Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear. While the
-    training runs its state is kept in RUN.partial.
+    Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear. During
+    training, checkpoints are kept in RUN.partial.
     """
     if distributed:
         from ..engine.sharding import connect
@@ -115,7 +115,7 @@ def fit(
     }  # fmt: skip
     for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
         if needed not in options:
-            raise UsageError(f"fit needs {how}.")
+            raise UsageError(f"fit needs {how}. Add it to the command, or to the --config file.")
     run = Path(options["out"])
     if run.exists() or run.is_symlink():
         if not force:
@@ -129,7 +129,7 @@ def fit(
     estimator.set_params(verbose=int(not quiet))
     can_resume = MODELS[options["model"]] not in MADE_FOR
     if resume and not can_resume:
-        raise UsageError(f"--model {options['model']} keeps no state to go on from.")
+        raise UsageError(f"--model {options['model']} keeps no checkpoints, so it cannot --resume. Omit the option.")
     _check_log(log, options["model"])
     rows = open_store(
         options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
@@ -156,21 +156,21 @@ def fit(
 
 
 def _with_file_options(schema: Any, options: dict[str, Any]) -> Any:
-    """The schema as the estimator takes it; options of the command go before those of the schema's file."""
+    """Return the schema with the file options; an option of the command overrides one in the schema."""
     if not options:
         return schema
-    said = {} if schema == "auto" else dict(schema)
-    section = said.get("file", {})
-    return said | {"file": (section if isinstance(section, dict) else {}) | options}
+    columns = {} if schema == "auto" else dict(schema)
+    section = columns.get("file", {})
+    return columns | {"file": (section if isinstance(section, dict) else {}) | options}
 
 
 class _Terminated(SystemExit):
-    """SIGTERM."""
+    """The exit after SIGTERM."""
 
 
 @contextmanager
 def _open_log(log: str | None, run: Path) -> Iterator[Any]:
-    """Who is told of each epoch, if anyone."""
+    """Open the logger of each epoch's losses; None, without a log."""
     if log is None:
         yield None
         return
@@ -185,7 +185,7 @@ def _check_log(log: str | None, model: str) -> None:
         return
     require_known([log], ("tensorboard",), "--log")
     if MODELS[model] in MADE_FOR:
-        raise UsageError(f"--model {model} trains several networks and keeps no log.")
+        raise UsageError(f"--model {model} trains several networks and writes no log. Omit --log.")
 
 
 def _terminate(*_: Any) -> None:
@@ -194,14 +194,14 @@ def _terminate(*_: Any) -> None:
 
 @contextmanager
 def _stop_in_one_line(partial: Path) -> Iterator[None]:
-    """Say in one line where a training that is stopped is kept."""
+    """Print one line when the training is stopped: where its checkpoint is, and how to continue."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except (KeyboardInterrupt, _Terminated) as stop:
         terminated = isinstance(stop, _Terminated)
         kept = any(partial.glob("*.checkpoint"))
-        where = f"; the training is kept in {partial}: the same command with --resume goes on" if kept else ""
+        where = f"; a checkpoint is in {partial}: continue with the same command and --resume" if kept else ""
         print(f"diabolo: {'terminated' if terminated else 'interrupted'}{where}", file=sys.stderr)
         sys.exit(143 if terminated else 130)
     finally:
@@ -210,7 +210,7 @@ def _stop_in_one_line(partial: Path) -> Iterator[None]:
 
 @contextmanager
 def _clean_up(partial: Path) -> Iterator[None]:
-    """Remove a folder for checkpoints again, if there came to be none."""
+    """Remove the folder of checkpoints after an error, if it holds none."""
     try:
         yield
     except BaseException:
@@ -231,7 +231,7 @@ def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: 
     history, best = estimator.history_, estimator.best_epoch_
     which = "held-out" if "validation_loss" in history else "training"
     curve = history.get("validation_loss", history.get("loss"))
-    loss = "the weights are those that training began with"
+    loss = "the initial weights were kept"
     if curve and best:
         loss = f"{which} loss {curve[best - 1]:.4g} nats in scaled units"
     sample, scaler = rows.first_chunk(), estimator.scaler_
@@ -254,15 +254,15 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
     if options["model"] == "anomaly":
         what, n_judged = "anomaly detector", len(model.calibration_scores_)
         rows = (
-            f"rows that they had not seen: flagged are scores above {-model.offset_:.4g}, "
-            f"which {model.false_alarm_rate:g} of ordinary rows have"
+            f"held-out rows used for calibration: threshold {-model.offset_:.4g}, "
+            f"expected false-alarm rate {model.false_alarm_rate:g}"
         )
     elif options["model"] == "generator":
         what, n_judged = "generator", len(model.weights_)
-        rows = "normal distributions in the mixture that codes are drawn from"
+        rows = "normal distributions in the mixture of codes"
     else:
         what, n_judged = "imputer", len(model.conformal_scores_)
-        rows = "cells that they had not seen say how wrong they may be"
+        rows = "held-out cells used to calibrate the intervals"
     return (
         f"{what} on {options['data']}: {model.n_samples_:,} rows × {model.n_features_in_:,} columns\n"
         f"  {n_networks} network{'s' * (n_networks > 1)} in {seconds:.1f} s\n"

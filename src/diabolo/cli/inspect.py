@@ -1,4 +1,4 @@
-"""The commands that look at a RUN: `diabolo report` and `diabolo info`."""
+"""The commands that describe a model: `diabolo report` and `diabolo info`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Rows to show the model at work on, best such as it was not fitted to; as for the other commands.",
+            help="Rows for the examples, preferably rows the model was not trained on; formats as for `fit`.",
             show_default=False,
         ),
     ] = None,
@@ -30,20 +30,20 @@ def report(
         "report.html"
     ),
     color: Annotated[
-        str | None, typer.Option("--color", metavar="COLUMN", help="A column of DATA to colour the latent map by.")
+        str | None, typer.Option("--color", metavar="COLUMN", help="The column of DATA that colours the latent map.")
     ] = None,
     image_shape: Annotated[
         str | None,
-        typer.Option("--image-shape", metavar="HxW[x3]", help="Rows are images of this height and width."),
+        typer.Option("--image-shape", metavar="HxW[x3]", help="Show rows as images of this height and width."),
     ] = None,
     key: Key = None,
     *,
     file_options: dict[str, Any],
 ) -> None:
-    """One page about RUN: did it learn, what did it learn, can it be trusted?
+    """Write a report about RUN: did it learn, what did it learn, can it be trusted?
 
-    Learning curves, reconstructions, a map of the latent space, samples, a decoder that runs in the page, and what is
-    amiss, which is printed as well. The page is one file and needs no network.
+    The report is one HTML page that works offline: learning curves, reconstructions, a map of the latent space,
+    samples, a decoder that runs in the page, and findings, which are printed as well.
     """
     from ..data import writers
     from ..data.blocks import open_store
@@ -54,54 +54,56 @@ def report(
 
     model = load(run)
     if not hasattr(model, "report"):
-        raise UsageError(f"{run} holds an {type(model).__name__}; a report is made of an autoencoder.")
+        raise UsageError(f"{run} holds an {type(model).__name__}. A report needs an autoencoder.")
     if color is not None and data is None:
-        raise UsageError("--color needs DATA, whose column it is.")
+        raise UsageError("--color names a column of DATA, but DATA is missing. Add it after RUN.")
     shape = None if image_shape is None else parse_shape(image_shape)
-    rows = told = None
+    rows = labelled = None
     if data is not None:
-        told = None if color is None else labels(data, color)
+        labelled = None if color is None else labels(data, color)
         known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
         rows = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
     with one_line():
-        page, findings = reported(model, rows, told, image_shape=shape, title=run.name)
+        page, findings = reported(model, rows, labelled, image_shape=shape, title=run.name)
     writers.write_page(output, page)
     for finding in findings:
         typer.echo(f"{finding.title}: {finding.evidence}\n  {finding.action}")
-    typer.echo(f"{'nothing amiss; ' if not findings else ''}the report is {output}")
+    typer.echo(f"{'no findings; ' if not findings else ''}the report is {output}")
 
 
 @takes_file_options
 def info(
     run: Run,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is saved, as JSON.")] = False,
-    history: Annotated[bool, typer.Option("--history", help="The learning curves, as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Print the learning curves as CSV.")] = False,
     verify: Annotated[
         str | None,
         typer.Option(
-            "--verify", metavar="DATA", help="The rows that RUN was fitted to: does this machine give the stored bits?"
+            "--verify",
+            metavar="DATA",
+            help="RUN's training rows: check that this machine reproduces the stored results.",
         ),
     ] = None,
     key: Key = None,
     *,
     file_options: dict[str, Any],
 ) -> None:
-    """What a RUN is, and how it was trained.
+    """Describe RUN and its training.
 
-    With --verify: whether this machine gives the very bits that were stored with RUN; exit status 1, if it does not.
+    With --verify: check whether this machine reproduces the results stored with RUN bit for bit; if not, exit status 1.
     """
     from ..persistence.files import read_manifest
 
     manifest = read_manifest(run)
     if verify is not None:
-        if threads := manifest.get("probe", {}).get("threads"):  # the sums are divided as they were, on any machine
+        if threads := manifest.get("probe", {}).get("threads"):  # the order of summation depends on it
             os.environ.setdefault("DIABOLO_THREADS", str(threads))
         _verify(run, verify, key, file_options)
         return
     if history:
         curves = manifest["fitted"].get("history_")
         if not curves:
-            raise UsageError(f"{run} holds an {manifest['estimator']}, which keeps no learning curves.")
+            raise UsageError(f"{run} holds an {manifest['estimator']}, which has no learning curves.")
         typer.echo(",".join(("epoch", *curves)))
         for epoch, values in enumerate(zip(*curves.values(), strict=True), start=1):
             typer.echo(",".join((str(epoch), *map(repr, values))))
@@ -116,7 +118,7 @@ def _verify(run: Path, data: str, key: str | None, file_options: dict[str, Any])
 
     model = load(run)
     if not hasattr(model, "verify"):
-        raise UsageError(f"{run} holds an {type(model).__name__}, with which no rows are kept to verify it by.")
+        raise UsageError(f"{run} holds an {type(model).__name__}, which stores no results to verify.")
     known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
     found = model.verify(
         open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
@@ -134,7 +136,7 @@ def describe_manifest(manifest: dict[str, Any]) -> str:
     if "members" in manifest:
         member = manifest["members"][0]
         training = {
-            "networks": f"{len(manifest['members'])}, each a {member['estimator']} on rows of scaling "
+            "networks": f"{len(manifest['members'])}, each a {member['estimator']} with scaling "
             f"{member['fitted']['scaling']}",
         }
     else:
@@ -142,7 +144,7 @@ def describe_manifest(manifest: dict[str, Any]) -> str:
         curves = [name for name in history if name not in ("beta", "learning_rate")]
         training = {
             "scaling": fitted["scaling"],
-            "epochs": f"{fitted['n_epochs_']}, best {best or 'the start'}; {'there' if best else 'in the last'}, "
+            "epochs": f"{fitted['n_epochs_']}, best {best or 'the start'}; {'its' if best else 'the last'} losses, "
             "in nats and scaled units:",
             **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves},
         }

@@ -1,4 +1,4 @@
-"""What the commands have in common: their arguments, and how texts become values."""
+"""Arguments that several commands share, and the conversion of texts into values."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "MADE_FOR",
     "MODELS",
     "Data",
+    "Force",
     "Key",
     "Out",
     "Run",
@@ -49,7 +50,7 @@ MODELS = {
 
 
 MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute", "AutoencoderGenerator": "sample"}
-"""The one command that a model is made for, if it is no autoencoder."""
+"""The only command that an estimator supports, if it is not an autoencoder."""
 
 
 CONFIG: dict[str, tuple[type, str]] = {
@@ -58,18 +59,20 @@ CONFIG: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("schema", "parameters"), (dict, "a table")),
     "seed": (int, "a whole number"),
 }
-"""What a config file may hold."""
+"""The options that a config file may hold, with their types."""
 
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `diabolo fit` wrote.", show_default=False)]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A model: a folder written by `diabolo fit`.", show_default=False)
+]
 
 
 Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file (texts also as .gz), a folder or glob of "
-        "them, a folder of images of one size, an SQL query over files or databases, or - for standard input.",
+        help="A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file (text files also as .gz), a folder or "
+        "glob of such files, a folder of images of one size, an SQL query over files or databases; -: standard input.",
         show_default=False,
     ),
 ]
@@ -81,29 +84,32 @@ Out = Annotated[
         "-o",
         "--output",
         metavar="OUT",
-        help="A .parquet, .csv or .npy file, or a folder for images; CSV to standard output if left out.",
+        help="The .parquet, .csv or .npy file to write, or a folder for images; default: CSV to standard output.",
     ),
 ]
 
 
-Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Which array of an .npz file.")]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Replace OUT if it is an existing file, but never DATA.")]
+
+
+Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="The name of the array in an .npz file.")]
 
 
 _FILE_OPTIONS = {
-    "delimiter": ("--delimiter", "C", "What separates cells in a text file, e.g. ';', tab or blank."),
+    "delimiter": ("--delimiter", "C", "The sign between the cells of a text file, e.g. ';', tab or blank."),
     "decimal": ("--decimal", ".|,", "The decimal sign of numbers in a text file."),
-    "thousands": ("--thousands", "C", "What groups thousands in numbers of a text file."),
+    "thousands": ("--thousands", "C", "The thousands sign of numbers in a text file."),
     "encoding": ("--encoding", "NAME", "The encoding of a text file, e.g. cp1252 or cp949."),
-    "missing": ("--missing", "A,B,…", "Texts that stand for missing cells, e.g. '-,?'."),
-    "header": ("--header/--no-header", None, "Whether the first line of a text file names the columns."),
-    "date_format": ("--date-format", "FORMAT", "How dates are written in a text file, e.g. %d/%m/%Y."),
+    "missing": ("--missing", "A,B,…", "Texts that mark missing cells, e.g. '-,?'."),
+    "header": ("--header/--no-header", None, "Whether the first line of a text file holds the column names."),
+    "date_format": ("--date-format", "FORMAT", "The format of dates in a text file, e.g. %d/%m/%Y."),
 }
-"""Options of text files, which are found from the file where they are left out."""
-_SPOKEN = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "semicolon": ";", "none": ""}
+"""Options of text files. An option that is not given is detected from the file."""
+_SIGNS = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "semicolon": ";", "none": ""}
 
 
 def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of text files, which it receives together as ``file_options``."""
+    """Add the options of text files to a command, which receives them as the dict ``file_options``."""
     parameters = [
         Parameter(
             name,
@@ -123,7 +129,7 @@ def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
         options = {name: value for name in _FILE_OPTIONS if (value := given.pop(name)) is not None}
         for name in ("delimiter", "thousands"):
             if name in options:
-                options[name] = _SPOKEN.get(options[name].lower(), options[name])
+                options[name] = _SIGNS.get(options[name].lower(), options[name])
         if "missing" in options:
             options["missing"] = [text.strip() for text in options["missing"].split(",")]
         command(**given, file_options=options)
@@ -136,7 +142,7 @@ def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Split a list of column names at its commas."""
+    """Split a comma-separated list of column names."""
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -146,7 +152,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If it is missing, unreadable or no TOML.
+        If the file is missing, unreadable or not TOML.
     """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -159,7 +165,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def read_config(config: Path | None) -> dict[str, Any]:
-    """Read the options that a config file holds; without a file, none.
+    """Read the options of a config file; without a file, return an empty dict.
 
     Raises
     ------
@@ -184,22 +190,23 @@ def read_config(config: Path | None) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON where it is JSON, as a tuple where it has commas, else as text."""
+    """Parse NAME=VALUE: a value that is JSON as JSON, a value with commas as a tuple, any other as text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageError(f"--set {text}: NAME=VALUE is needed, for example --set n_latent=8.")
+        raise UsageError(f"--set {text} is not of the form NAME=VALUE, for example --set n_latent=8.")
     return name.strip(), plain_value(parse_value(value.strip()))
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """HxW or HxWx3."""
+    """Parse an image shape, HxW or HxWx3."""
     sizes = text.lower().split("x")
     if len(sizes) not in (2, 3) or not all(size.isdigit() for size in sizes):
-        raise UsageError(f"--image-shape {text}: HEIGHTxWIDTH is needed, for example --image-shape 28x28.")
+        raise UsageError(f"--image-shape {text} is not of the form HEIGHTxWIDTH, for example --image-shape 28x28.")
     return tuple(map(int, sizes))
 
 
 def parse_value(text: str) -> Any:
+    """Parse a value: none, true or false, JSON, a comma-separated list, or else a text."""
     if text.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[text.lower()]
     try:
@@ -211,13 +218,13 @@ def parse_value(text: str) -> Any:
 
 
 def parse_cells(texts: Sequence[str], model: Any) -> dict[Any, Any]:
-    """COLUMN=VALUE, the value as text where the column holds texts."""
+    """Parse COLUMN=VALUE; the value stays a text where the column holds categories or dates."""
     kinds = {} if model.schema_ is None else {column.name: column.kind for column in model.schema_.used}
     found: dict[Any, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--given {text}: COLUMN=VALUE is needed, for example --given age=40.")
+            raise UsageError(f"--given {text} is not of the form COLUMN=VALUE, for example --given age=40.")
         is_number = not hasattr(model, "feature_names_in_") and name.isdigit()
         is_text = kinds.get(name) in ("category", "date")
         found[int(name) if is_number else name] = value if is_text else parse_value(value)
@@ -225,24 +232,24 @@ def parse_cells(texts: Sequence[str], model: Any) -> dict[Any, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """A part where a table names one, and tuples for lists."""
+    """Convert a dict that names a part into the part, and lists into tuples."""
     if not isinstance(value, dict | list):
         return value
-    from .. import parts  # noqa: F401  parts must be known before they can be named
+    from .. import parts  # noqa: F401  the import registers the parts
     from ..core.component import from_json
 
     return from_json(value)
 
 
 def require_known(given: Any, known: Sequence[str], what: str) -> None:
-    """Refuse a name that is not known, and suggest one that is."""
+    """Raise a `UsageError` for an unknown name, and suggest a known one."""
     for name in given:
         if name not in known:
             raise UsageError(f"{what} {name!r} is unknown. {suggest(name, known)}")
 
 
 def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
-    """Create the estimator of this command-line name, with these parameters."""
+    """Create the estimator with this command-line name and these parameters."""
     require_known([model], tuple(MODELS), "model")
     import diabolo
 
@@ -255,7 +262,7 @@ def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """What scikit-learn says about a user's value is the user's to mend, not a fault of the program."""
+    """Convert an error about a user's value, also one of scikit-learn, into a `UsageError`."""
     try:
         yield
     except DiaboloError:

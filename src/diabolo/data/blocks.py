@@ -1,7 +1,7 @@
-"""Rows that need not fit in memory: a store hands them out in blocks, in any order.
+"""Rows that need not fit in memory: block readers, which read blocks of rows in any order.
 
-`open_store` makes one of a path, a glob, an SQL query, a `pyarrow` dataset, a memory-mapped array, a sparse matrix, or
-any iterable of chunks. What can only be read from front to back (CSV, answers, iterables) is copied once into a
+`open_store` opens a path, a glob, an SQL query, a `pyarrow` dataset, a memory-mapped array, a sparse matrix, or any
+iterable of chunks. Sources that can only be read in sequence (CSV, query results, iterables) are copied once to a
 temporary file.
 """
 
@@ -40,13 +40,13 @@ from .tables import (
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "BlockReader", "open_store"]
 
 CHUNK_BYTES = 64 << 20
-"""What is in memory at once, as float32, and the size up to which rows are simply read whole."""
+"""Size of the rows in memory at once, as float32; smaller data is read as a whole."""
 BLOCK_BYTES = 1 << 20
-"""Rows that are read together: long enough for a disk, short enough to mix well."""
+"""Size of a block: large enough for efficient reading, small enough for good shuffling."""
 
 
 class BlockReader(ABC):
-    """Rows in blocks.
+    """A source of rows that is read in blocks.
 
     Attributes
     ----------
@@ -54,13 +54,13 @@ class BlockReader(ABC):
         The number of rows of each block.
     n_features : int
     names : tuple of str or None
-        The columns', if they have names.
+        The names of the columns, if they have names.
     schema : Schema or None
-        What the columns of a table are, if its rows are encoded.
+        The schema of the table, if its rows are encoded.
     images : Images or None
-        Where the rows come from, if they are images.
+        The images that the rows come from, if any.
     where : str
-        What messages call it.
+        The name of the source in messages.
     """
 
     sizes: tuple[int, ...]
@@ -72,30 +72,32 @@ class BlockReader(ABC):
 
     @abstractmethod
     def block(self, i: int) -> np.ndarray:
-        """Block i, (sizes[i], n_features), as float32 or float64; not yet checked."""
+        """Read block i, (sizes[i], n_features), float32 or float64, without a check of the values."""
 
     @property
     def n_rows(self) -> int:
-        """The number of all rows."""
+        """The total number of rows."""
         return sum(self.sizes)
 
     @property
     def is_large(self) -> bool:
-        """Whether the rows, as float32, are more than may be in memory at once."""
+        """Whether the rows, as float32, are larger than `CHUNK_BYTES`."""
         return 4 * self.n_rows * self.n_features > CHUNK_BYTES
 
     def read_checked(self, i: int) -> np.ndarray:
-        """Block i.
+        """Read block i, and check that its numbers are finite.
 
         Raises
         ------
         InvalidData
-            If a number is infinite, or too large for a 32-bit float. NaN is a missing cell.
+            If a number is infinite, or too large for a 32-bit float. NaN marks a missing cell.
         """
         rows = self.block(i)
         with np.errstate(over="ignore"):
             single = rows.astype(np.float32, copy=False)
-        if not np.isfinite(single.sum(dtype=np.float64)):  # one pass decides; only a failure looks closer
+        if not np.isfinite(
+            single.sum(dtype=np.float64)
+        ):  # one pass in the usual case; a second one only to find the cell
             bad = np.isinf(single)
             if bad.any():
                 row, column = np.argwhere(bad)[0]
@@ -107,7 +109,7 @@ class BlockReader(ABC):
         return rows
 
     def iter_chunks(self, n_bytes: int = CHUNK_BYTES // 4) -> Iterator[np.ndarray]:
-        """All rows in their order, checked, some blocks at a time."""
+        """Yield all rows in order, checked, several blocks at a time."""
         pieces: list[np.ndarray] = []
         for i in range(len(self.sizes)):
             pieces.append(self.read_checked(i))
@@ -118,22 +120,22 @@ class BlockReader(ABC):
             yield np.concatenate(pieces)
 
     def tables(self, n_bytes: int = CHUNK_BYTES // 4, *, whole: bool = False) -> Iterator[Table]:
-        """The same, each with what is known of the columns; ``whole``: with a schema, all columns as given, too."""
+        """Yield chunks with names and schema; ``whole``: with a schema, also all columns of the source."""
         first = 0
         for rows in self.iter_chunks(n_bytes):
             yield Table(rows, self.names, self.schema, first=first)
             first += len(rows)
 
     def first_chunk(self) -> Table:
-        """The first rows, a few megabytes."""
+        """Return the first rows, a few megabytes."""
         return next(self.tables(CHUNK_BYTES // 16))
 
     def table(self) -> Table:
-        """All rows in memory."""
+        """Read all rows into memory."""
         return Table(np.concatenate(list(self.iter_chunks())), self.names, self.schema, self.images)
 
-    def free(self) -> None:  # noqa: B027  most have nothing to give back
-        """Give back memory that reading has taken, after a chunk."""
+    def free(self) -> None:  # noqa: B027  most readers hold no memory
+        """Release the memory that reading a chunk has taken."""
 
 
 def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
@@ -143,13 +145,12 @@ def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
 
 
 class ArrayReader(BlockReader):
-    """Anything that gives rows for a slice: a memory-mapped array, a sparse matrix in rows."""
+    """Rows of an object that supports slices: a memory-mapped array or a sparse matrix in CSR format."""
 
     def __init__(self, rows: Any, where: str = "the rows") -> None:
         if rows.ndim < 2 or rows.dtype.kind not in "fiub" or 0 in rows.shape[1:]:
             raise InvalidData(
-                f"{where}: an array of shape {rows.shape} and type {rows.dtype} was given; "
-                "rows of numbers are needed, (n, d)."
+                f"{where}: the array has shape {rows.shape} and type {rows.dtype}; rows of numbers are needed, (n, d)."
             )
         self._rows, self.where = rows, where
         self.n_features = int(np.prod(rows.shape[1:]))
@@ -161,7 +162,7 @@ class ArrayReader(BlockReader):
         return as_floats(rows.toarray() if issparse(rows) else np.asarray(rows).reshape(len(rows), -1))
 
     def free(self) -> None:
-        # Pages of a file that were read through the map would be counted, and kept, as ours.
+        # Mapped pages that were read would count as memory of this process.
         mapped = getattr(self._rows, "_mmap", None)
         if mapped is not None and hasattr(mapped, "madvise"):
             import mmap
@@ -170,7 +171,7 @@ class ArrayReader(BlockReader):
 
 
 class ImageReader(BlockReader):
-    """Images, a file a row, read when they are asked for."""
+    """Images, one row each, read from files on demand."""
 
     def __init__(self, files: Sequence[Path], where: str) -> None:
         self.images, self.where = Images.at(files), where
@@ -184,7 +185,7 @@ class ImageReader(BlockReader):
 
 
 class ConcatReader(BlockReader):
-    """Several stores, one after the other."""
+    """Several readers, one after the other."""
 
     def __init__(self, stores: Sequence[BlockReader], where: str) -> None:
         for store in stores:
@@ -207,7 +208,7 @@ class ConcatReader(BlockReader):
 
 
 class Parquet(BlockReader):
-    """The row groups of Parquet files, each a block."""
+    """Parquet files, whose row groups are the blocks."""
 
     def __init__(
         self,
@@ -219,7 +220,7 @@ class Parquet(BlockReader):
     ) -> None:
         self.where = where
         self._files = dataset.filesystem
-        # Files are opened anew for each block: what they say of themselves can be a hundredth of the data.
+        # Files are opened for each block: the metadata of all files can take a hundredth of the size of the data.
         self._groups: list[tuple[str, int]] = []
         sizes: list[int] = []
         orders: set[tuple[str, ...]] = set()
@@ -238,7 +239,7 @@ class Parquet(BlockReader):
     def _named(
         self, of: pa.Schema, columns: Sequence[str], exclude: Sequence[str], wanted: SchemaSpec
     ) -> tuple[str, ...]:
-        """The columns that are read; the schema, which is inferred from all rows if there is to be one, is set."""
+        """Return the names of the columns to read, and set the schema, which is inferred from all rows."""
         if isinstance(wanted, Schema):
             self.schema = wanted
         else:
@@ -288,7 +289,7 @@ class Parquet(BlockReader):
 
 
 class Encoded(BlockReader):
-    """A table in memory whose rows are encoded when they are asked for, since that takes more room than it does."""
+    """A table in memory whose rows are encoded on demand, as encoded rows take more memory."""
 
     def __init__(self, table: pa.Table, schema: Schema, where: str) -> None:
         self._table, self.schema, self.where = table, schema, where
@@ -326,26 +327,27 @@ def open_store(
     wanted: SchemaSpec = "auto",
     options: FileOptions | None = None,
 ) -> BlockReader | Table | None:
-    """A store of rows that are not simply an array in memory; a table, if they are small; None, if they are an array.
+    """Open rows as a block reader, or as a table if they are small; return None if they are an array in memory.
 
     Parameters
     ----------
     rows : path, glob, query, pyarrow.dataset.Dataset, numpy.memmap, sparse matrix, data frame, or iterable of chunks
-        A data frame whose columns are numbers counts as an array. A query is SQL: see `diabolo.data.sql.answer`.
+        The source of the rows. A data frame of numbers counts as an array. A query is SQL: see
+        `diabolo.data.sql.answer`.
     columns, exclude, key, wanted, options
         As in `diabolo.data.readers.read`.
 
     Raises
     ------
     InvalidData
-        If nothing is there, or it cannot be read as rows of numbers.
+        If there is no such file, or it cannot be read as rows of numbers.
     """
     if isinstance(rows, BlockReader | Table):
         return rows
-    from .opening import How, opened  # which makes the stores of this module
+    from .opening import How, opened  # it imports this module
 
-    wanted, said = split_options(wanted)
-    store = opened(rows, How(columns, exclude, key, wanted, said.updated(options or FileOptions())))
+    wanted, in_schema = split_options(wanted)
+    store = opened(rows, How(columns, exclude, key, wanted, in_schema.updated(options or FileOptions())))
     if store is None or isinstance(store, Table):
         return store
     if not store.n_rows:

@@ -1,4 +1,4 @@
-"""From whatever stands for rows to a store of blocks, or a table in memory."""
+"""Open any accepted form of rows as a block reader, or as a table in memory."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from .text import open_text
 __all__ = ["How", "opened"]
 
 _MOST_PACKED = 8
-"""Compressed texts become about so many times larger."""
+"""Factor by which compressed text files grow, about."""
 
 
 @dataclass(frozen=True)
 class How:
-    """What is to be read of rows: see `diabolo.data.blocks.open_store`."""
+    """The options of reading rows: see `diabolo.data.blocks.open_store`."""
 
     columns: Sequence[str]
     exclude: Sequence[str]
@@ -61,7 +61,7 @@ class How:
 
 
 def opened(rows: Any, how: How) -> BlockReader | Table | None:
-    """Find what rows are, and open them; None, if they are an array."""
+    """Open rows of any accepted form; return None if they are an array."""
     if isinstance(rows, str | os.PathLike):
         where = os.fspath(rows)
         return _from_standard_input(how) if where == "-" else _opened_path(where, how)
@@ -85,7 +85,7 @@ def opened(rows: Any, how: How) -> BlockReader | Table | None:
 
 
 def _in_memory(table: pa.Table, where: str, how: How) -> BlockReader | Table:
-    """A table's rows, encoded piece by piece if they have a schema."""
+    """Return a table's rows, encoded in blocks if they have a schema."""
     return _of_schema(table, _schema_of(table, where, how), where, how)
 
 
@@ -106,7 +106,7 @@ def _of_schema(table: pa.Table, schema: Schema | None, where: str, how: How) -> 
 
 
 def _from_standard_input(how: How) -> BlockReader | Table:
-    """A temporary copy of what comes in, whose kind its first bytes tell."""
+    """Open a temporary copy of standard input, whose first bytes show the kind of file."""
     with scratch_folder() as folder:
         copy = folder / "standard input"
         with copy.open("wb") as stream:
@@ -155,7 +155,7 @@ def _parquet(files: Sequence[Path], where: str, how: How, size: int) -> BlockRea
         for file in files:
             check_unique_names(pa.parquet.read_schema(file).names, str(file))
         dataset = pa.dataset.dataset([str(file) for file in files], format="parquet")
-        # Not `count_rows`, which keeps what all files say of themselves in memory.
+        # Not `count_rows`, which keeps the metadata of all files in memory.
         n_rows = sum(pa.parquet.read_metadata(file).num_rows for file in files)
     if 4 * n_rows * len(dataset.schema.names) > blocks.CHUNK_BYTES:
         return _dataset(dataset, where, how)
@@ -178,7 +178,7 @@ _OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], BlockReader | Tabl
     ".parquet": _parquet,
     "images": _images,
 }
-"""Of the kinds of files that need not be read whole."""
+"""The openers of the kinds of files that can be read in parts."""
 
 
 def _dataset(dataset: Any, where: str, how: How) -> BlockReader:
@@ -200,7 +200,7 @@ def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.Recor
 
 
 def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> BlockReader:
-    """A store of Arrow's batches, which come once: a temporary copy, of numbers where they are only numbers."""
+    """Copy Arrow batches, which can be read only once, to a temporary file, and return a reader of it."""
     given = iter(batches)
     first = next(given, None)
     if first is None:
@@ -223,7 +223,7 @@ def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> Bl
 
 
 def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: SchemaSpec) -> BlockReader:
-    """A temporary Parquet file, whose columns are then looked at."""
+    """Copy tables to a temporary Parquet file, and return a reader that infers its schema."""
     with scratch_folder() as folder:
         copy, writer = folder / "rows.parquet", None
         try:
@@ -234,8 +234,8 @@ def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: SchemaSpec) -> B
             raise InvalidData(NO_ROOM.format(where=where, folder=folder, error=error)) from error
         except DiaboloError:
             raise
-        except ValueError as error:  # Arrow's, of a table with other types than the first
-            raise InvalidData(f"{where} does not hold the same all through: {error}.") from error
+        except ValueError as error:  # from Arrow, if a table has other types than the first
+            raise InvalidData(f"{where} has columns whose types change between batches: {error}.") from error
         finally:
             if writer is not None:
                 writer.close()
@@ -247,13 +247,13 @@ def _typed_copy(tables: Iterable[pa.Table], where: str, wanted: SchemaSpec) -> B
 
 
 def _holds_all_columns(dataset: Any) -> bool:
-    """Whether the files do; columns that only their paths hold are Arrow's to fill in."""
+    """Return whether the files hold all columns; Arrow adds columns that only the paths of files hold."""
     with dataset.filesystem.open_input_file(dataset.files[0]) as file:
         return set(dataset.schema.names) <= set(pa.parquet.read_schema(file).names)
 
 
 def _spooled(chunks: Iterable[np.ndarray], where: str) -> BlockReader:
-    """A temporary copy of what can be read once only."""
+    """Copy chunks, which can be read only once, to a temporary file, and return a reader of it."""
     with scratch_folder() as folder:
         store = ArrayReader(copy_chunks(chunks, folder / "rows", where), where)
         weakref.finalize(store, shutil.rmtree, folder, True)

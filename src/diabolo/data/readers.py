@@ -1,7 +1,7 @@
-"""Files in, arrays out: CSV, Parquet, .npy, .npz and folders of images.
+"""Readers of files: CSV, Parquet, .npy, .npz, sheets, JSON Lines and folders of images.
 
-Everything becomes a `Table`: rows of numbers, and the names of the columns where the file has them. What cannot be
-used as it is raises `InvalidData`, which says what, where and the mend.
+The result is a `Table`: rows of numbers, and the names of the columns if the file has them. Data that cannot be used
+raises `InvalidData`, whose message says what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ __all__ = [
     "Table",
     "check_unique_names",
     "files_in",
+    "input_files",
     "kind_of",
     "labels",
     "numeric",
@@ -68,42 +69,42 @@ def read(
     Parameters
     ----------
     where : path
-        A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file; texts may be compressed (.csv.gz); a folder or a
-        glob of such files, all of one kind, taken in the order of their names; or a folder or glob of images of one
-        size, whose pixels become columns in [0, 1].
+        A .csv, .tsv, .txt, .jsonl, .xlsx, .parquet, .npy or .npz file, where text files may be compressed (.csv.gz); a
+        folder or a glob of such files, all of one kind, read in the order of their names; or a folder or glob of images
+        of one size, whose pixels become columns in [0, 1].
     columns, exclude : sequences of str
-        The columns to take (default: all), and those to leave out.
+        The columns to read (default: all), and the columns to omit.
     key : str or None
-        Which array of an .npz file; needed if there are several.
-    wanted : Wanted, default="auto"
-        Whether tables have a schema.
+        The name of the array in an .npz file; needed if there are several.
+    wanted : SchemaSpec, default="auto"
+        The schema of tables, or how to infer it.
     options : FileOptions or None
-        How text files are to be read.
+        The options of text files.
 
     Raises
     ------
     InvalidData
-        If nothing is there, a file cannot be read, columns are not numbers, or files do not match.
+        If there is no such file, a file cannot be read, columns are not numbers, or files do not match.
     """
     files = files_in(os.fspath(where))
     kinds = {kind_of(file) for file in files}
     if len(kinds) > 1:
-        raise InvalidData(f"{where} holds files of several kinds ({', '.join(sorted(kinds))}). Name those of one kind.")
+        raise InvalidData(f"{where} holds files of several kinds ({', '.join(sorted(kinds))}). Name files of one kind.")
     (kind,) = kinds
     if kind == "images":
         images = Images.at(files)
         return Table(images.rows(), images=images).select(columns, exclude)
     if kind in (".npy", ".npz"):
         return _stack([read_array(file, key) for file in files], files).select(columns, exclude)
-    wanted, said = split_options(wanted)
+    wanted, in_schema = split_options(wanted)
     if kind == ".csv":
-        tables = open_text(files, columns, exclude, wanted, said.updated(options or FileOptions()))
+        tables = open_text(files, columns, exclude, wanted, in_schema.updated(options or FileOptions()))
         return read_text(tables, str(where), columns, exclude, wanted)
     return rows_of(read_arrow(files, wanted), str(where), columns, exclude, wanted)
 
 
 def read_arrow(files: Sequence[Path], wanted: SchemaSpec) -> pa.Table | None:
-    """Read files of one kind whose columns have types; None, if theirs have none."""
+    """Read files of one kind as an Arrow table; return None if the columns of that kind of file have no types."""
     if (reader := _READERS.get(kind_of(files[0]))) is None:
         return None
     known = wanted if isinstance(wanted, Schema) else None
@@ -111,12 +112,12 @@ def read_arrow(files: Sequence[Path], wanted: SchemaSpec) -> pa.Table | None:
 
 
 def labels(where: str, name: str) -> list[Any]:
-    """One column of tables or of an answer, or one array of .npz files, whatever it holds.
+    """Read one column of tables or of a query's result, or one array of .npz files, with values of any type.
 
     Raises
     ------
     InvalidData
-        If nothing is there, or there is no such column.
+        If there is no such file or no such column.
     """
     if sql.is_query(where):
         tables = [pa.Table.from_batches([batch]) for batch in sql.answer(where)]
@@ -130,7 +131,7 @@ def labels(where: str, name: str) -> list[Any]:
 
 
 def _table_with(file: Path, name: str) -> pa.Table:
-    """A file's columns, or if it is quicker that one only."""
+    """Read a file's columns, or only the named one if that is faster."""
     kind = kind_of(file)
     if kind == ".csv":
         return open_text([file]).table()
@@ -141,13 +142,13 @@ def _table_with(file: Path, name: str) -> pa.Table:
             require_columns((name,), arrays.files)
             found = choose_array(arrays, file, name)
         if found.ndim != 1:
-            raise InvalidData(f"{file}: {name} has shape {found.shape}; one value for each row is needed.")
+            raise InvalidData(f"{file}: the array {name} has shape {found.shape}. Give one value for each row.")
         return pa.table({name: found})
-    raise InvalidData(f"{file} has no columns with names: there is no {name}.")
+    raise InvalidData(f"{file}: there is no column {name}, since this kind of file has no column names.")
 
 
 def files_in(where: str) -> list[Path]:
-    """The files that a path, a folder or a pattern names, in the order of their names."""
+    """Return the files of a path, a folder or a pattern, in the order of their names."""
     path = Path(where)
     try:
         if path.is_file():
@@ -166,8 +167,21 @@ def files_in(where: str) -> list[Path]:
     raise InvalidData(f"{where} holds {found[0].name}, but no file of data. Name the folder that holds the files.")
 
 
+def input_files(where: str) -> list[Path]:
+    """Return the files that DATA on the command line is read from: also those in a query, and standard input's.
+
+    Raises
+    ------
+    InvalidData
+        If no file, folder or pattern has this name.
+    """
+    if where == "-":
+        return [Path("/dev/stdin")]  # where the system has it: the file that the shell redirects
+    return sql.find_files(where) if sql.is_query(where) else files_in(where)
+
+
 def kind_of(file: Path) -> str:
-    """A file's kind, as the suffix of the usual one: ".csv" for all tables in text files; "images" for all of them."""
+    """Return a file's kind: a suffix, where ".csv" stands for all text files of tables, or "images"."""
     suffix = file.suffix.lower()
     if suffix in COMPRESSED and (inner := Path(file.stem).suffix.lower()) in (*_TEXT, ".jsonl", ".ndjson"):
         suffix = inner
@@ -181,7 +195,7 @@ def kind_of(file: Path) -> str:
 
 
 def suffix_of(start: bytes) -> str:
-    """The suffix that a file should have whose first bytes these are."""
+    """Return the suffix of the kind of file that starts with these bytes."""
     marks = {
         b"PAR1": ".parquet",
         b"\x93NUMPY": ".npy",
@@ -228,4 +242,4 @@ def _stack_arrow(tables: list[pa.Table], files: list[Path]) -> pa.Table:
     try:
         return pa.concat_tables([table.select(names) for table in tables], promote_options="permissive")
     except pa.ArrowException as error:
-        raise InvalidData(f"{files[0]} and the files beside it do not hold the same: {error}.") from error
+        raise InvalidData(f"{files[0]} and the other files have columns of different types: {error}.") from error

@@ -1,4 +1,4 @@
-"""Where rows are written: piece by piece, so that they need not fit in memory, and whole or not at all."""
+"""Writers of rows: in chunks, so that rows need not fit in memory, and atomically: the whole output or nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,14 +26,14 @@ __all__ = ["PAGE_MARK", "Writer", "check_output", "is_page", "open_sink", "write
 
 
 class Writer(ABC):
-    """A place that rows are added to; `close` when there are no more."""
+    """An open output; call `close` after the last rows."""
 
     @abstractmethod
     def add(self, rows: Table | pa.Table) -> None:
-        """The next rows, of the same columns."""
+        """Write the next rows, which have the same columns."""
 
-    def close(self) -> None:  # noqa: B027  most have nothing left to do
-        """Finish what was begun."""
+    def close(self) -> None:  # noqa: B027  most writers need no action
+        """Complete the output."""
 
 
 class _Csv(Writer):
@@ -44,14 +44,14 @@ class _Csv(Writer):
         table = rows if isinstance(rows, pa.Table) else rows.as_arrow()
         if not self._is_begun:
             head = io.StringIO()
-            csv.writer(head, lineterminator="\n").writerow(table.column_names)  # Arrow's own quotes every name
+            csv.writer(head, lineterminator="\n").writerow(table.column_names)  # Arrow would quote every name
             self._stream.write(head.getvalue().encode())
             self._is_begun = True
         pa.csv.write_csv(_of_plain_cells(table), self._stream, pa.csv.WriteOptions(include_header=False))
 
 
 def _of_plain_cells(table: pa.Table) -> pa.Table:
-    """The table with cells as texts that a CSV file cannot hold: JSON for lists and objects, hexadecimals for bytes."""
+    """Convert cells that a CSV file cannot hold into texts: lists and objects into JSON, bytes into hexadecimals."""
     for i, name in enumerate(table.column_names):
         cells = unpacked(table.column(i))
         if is_nested(cells.type):
@@ -87,7 +87,7 @@ class _Parquet(Writer):
 
 
 class _Array(Writer):
-    """A .npy file, whose first line leaves room for the number of rows."""
+    """A .npy file, whose header has room for the number of rows, which `close` writes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._n = stream, 0
@@ -114,7 +114,7 @@ class _Array(Writer):
 
 
 class _Pictures(Writer):
-    """A folder of images, each row one, under the names of those that were read, folders included."""
+    """A folder with one image for each row, with the names, including folders, of the images that were read."""
 
     def __init__(self, folder: Path, images: Images) -> None:
         self._folder, self._names, self._shape = folder, iter(images.names), images.shape
@@ -133,55 +133,76 @@ class _Pictures(Writer):
 PAGE_MARK = '<meta name="generator" content="diabolo">'
 _HEAD_BYTES = 1024
 _LONGEST_NAME = 255
-"""In bytes: what file systems take."""
+"""The longest file name that file systems accept, in bytes."""
 _SINKS: dict[str, Callable[[BinaryIO], Writer]] = {".csv": _Csv, ".parquet": _Parquet, ".npy": _Array}
 
 
-def check_output(where: str | None, *, images: bool = False) -> None:
-    """Refuse, before any work, a place that could not be written to.
+def check_output(where: str | None, *, images: bool = False, force: bool = False, inputs: Sequence[Path] = ()) -> None:
+    """Check, before any work, that an output can be written.
 
     Parameters
     ----------
     where : path, "-" or None
     images : bool, default=False
-        Whether the rows are images, so that a folder will do.
+        Whether the rows are images, so that the output may be a folder.
+    force : bool, default=False
+        Whether an existing file may be replaced. A folder never is.
+    inputs : sequence of Path, default=()
+        The files that the rows are read from, which are never replaced.
 
     Raises
     ------
     InvalidData
-        If the kind is unknown, the folder is not there, or something is there already.
+        If the output's kind is unknown, its folder does not exist, or it exists and may not be replaced.
     """
     if where is None or where == "-":
         return
     path = Path(where)
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
-        raise InvalidData(f"{where[:100]}… is too long for the name of a file.")
+        raise InvalidData(f"{where[:100]}… is too long for a file name. Choose a shorter one.")
     if images and not path.suffix:
         if path.exists():
-            raise InvalidData(f"{where} exists already. Choose another name for the folder of images.")
+            raise InvalidData(f"{where} exists already. Choose another name: --force replaces files, not folders.")
     elif path.is_dir():
         raise InvalidData(f"{where} is a folder. Choose the name of a file.")
-    elif path.exists():
-        raise InvalidData(f"{where} exists already, and is not overwritten. Choose another name, or remove it first.")
+    elif path.exists() and not force:
+        raise InvalidData(f"{where} exists already. Choose another name, or replace it with --force.")
+    elif path.exists() and not _is_replaceable(path, inputs):
+        raise InvalidData(f"{where} is a file that DATA is read from, or no regular file. Choose another name.")
     elif path.suffix.lower() not in _SINKS:
-        folder = ", or be that of a folder for images that come of images" if not path.suffix else ""
+        folder = ", or be a folder if both input and output are images" if not path.suffix else ""
         raise InvalidData(f"{where}: the output's name must end in {', '.join(_SINKS)}{folder}.")
     if not path.parent.is_dir():
-        raise InvalidData(f"{where}: there is no folder {path.parent}.")
+        raise InvalidData(f"{where}: there is no folder {path.parent}. Make it first.")
+
+
+def _is_replaceable(path: Path, inputs: Sequence[Path]) -> bool:
+    """Return whether ``--force`` may replace a path: a regular file that is none of the inputs, by another name too."""
+    return path.is_file() and not any(file.exists() and path.samefile(file) for file in inputs)
 
 
 @contextmanager
-def open_sink(where: str | None, images: Images | None = None) -> Iterator[Writer]:
-    """A place for rows: .csv, .parquet, .npy, a folder of images, or standard output as CSV for None or "-".
+def open_sink(
+    where: str | None, images: Images | None = None, *, force: bool = False, inputs: Sequence[Path] = ()
+) -> Iterator[Writer]:
+    """Open an output for rows: .csv, .parquet, .npy, a folder of images; for None or "-" standard output, as CSV.
 
-    Under its name it is there only once all rows are.
+    The output has its name only once it holds all rows; until then, a file that is replaced stays as it was.
+
+    Parameters
+    ----------
+    where : path, "-" or None
+    images : Images or None
+        The images that the rows come from, whose names the written images get.
+    force, inputs
+        As in `check_output`.
 
     Raises
     ------
     InvalidData
-        As `check_output`; or if it cannot be written to, or not all of it.
+        As `check_output`; or if the output cannot be written completely.
     """
-    check_output(where, images=images is not None)
+    check_output(where, images=images is not None, force=force, inputs=inputs)
     if where is None or where == "-":
         yield from _to_standard_output()
         return
@@ -191,7 +212,7 @@ def open_sink(where: str | None, images: Images | None = None) -> Iterator[Write
             with outputs.write_folder(path) as folder:
                 yield _Pictures(folder, images)
         else:
-            with outputs.write_file(path) as stream:
+            with outputs.write_file(path, lambda old: force and _is_replaceable(old, inputs)) as stream:
                 yield from _filled(_SINKS[path.suffix.lower()](stream))
     except OSError as error:
         raise InvalidData(f"{where} cannot be written: {error.strerror or error}.") from error
@@ -201,7 +222,7 @@ def _filled(sink: Writer) -> Iterator[Writer]:
     try:
         yield sink
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # the first error is the one to report
             sink.close()
         raise
     sink.close()
@@ -211,26 +232,26 @@ def _to_standard_output() -> Iterator[Writer]:
     try:
         yield _Csv(sys.stdout.buffer)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough; spare Python's own flush at exit, too
+    except BrokenPipeError:  # the reader, for example `head`, has stopped; avoid the flush at exit too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise InvalidData(f"Standard output cannot be written: {error.strerror or error}.") from error
 
 
-def write(where: str | None, rows: Any, images: Images | None = None) -> None:
-    """All rows at once: see `open_sink`."""
-    with open_sink(where, images) as sink:
+def write(where: str | None, rows: Any, images: Images | None = None, *, force: bool = False) -> None:
+    """Write all rows at once: see `open_sink`."""
+    with open_sink(where, images, force=force) as sink:
         sink.add(rows)
 
 
 def write_page(where: str | os.PathLike[str], text: str) -> None:
-    """Write a page of HTML, in whose head `PAGE_MARK` stands, whole or not at all; an older such page is replaced.
+    """Write an HTML page that has `PAGE_MARK` in its head, atomically; an older page of this kind is replaced.
 
     Raises
     ------
     InvalidData
-        If its folder is not there, it cannot be written, or something else is there.
+        If the folder does not exist, the page cannot be written, or another kind of file exists there.
     """
     try:
         with outputs.write_file(where, is_page) as stream:
@@ -244,7 +265,7 @@ def write_page(where: str | os.PathLike[str], text: str) -> None:
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file says in its head that it is one of diabolo's pages."""
+    """Return whether a file is an HTML page that diabolo wrote, by the mark in its head."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:

@@ -1,1 +1,1 @@
-"""A fitted model in another format."""
+"""Export of fitted models to other formats."""

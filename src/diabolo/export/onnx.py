@@ -1,8 +1,8 @@
-"""A fitted estimator as ONNX: what it says of rows, without Python.
+"""Export of a fitted estimator to ONNX, for predictions without Python.
 
-Each file is one question, from rows in the user's units to the answer in those units: scaling, and a table's words and
-numbers, are part of the graph. Numbers are given and told in 64 bits, the network computes in 32. What is written has
-been run by ONNX Runtime beside Python before.
+Each file computes one operation, from rows in the user's units to results in the user's units: scaling, and the
+encoding of a table's columns, are part of the graph. Inputs and outputs have 64 bits; the network computes in 32.
+Before the files are written, their results in ONNX Runtime are compared with Python's.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ _ABOUT = "export.json"
 _N_CHECKED = 1000
 _AT_A_TIME = 50
 _CLOSE, _CLOSE_ESTIMATE = 1e-5, 1e-4
-"""How far ONNX Runtime may be off, relative to the largest number; an estimate of log p(x) takes steps that add up."""
+"""Allowed difference of ONNX Runtime, relative to the largest number. In an estimate of log p(x) errors accumulate."""
 _FIXED = Noise(0, 0)
 
 
 class Exported(NamedTuple):
-    """What was written.
+    """The result of an export.
 
     Attributes
     ----------
     files : tuple of str
     differences : dict of str to float
-        For each file and output, how far ONNX Runtime was from Python at most, relative to the largest number of the
-        output; of words and truth values, the share that differed.
+        For each file and output, the largest difference between ONNX Runtime and Python, relative to the largest
+        number of the output; for texts and booleans, the share of cells that differ.
     """
 
     files: tuple[str, ...]
@@ -69,7 +69,7 @@ class Exported(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """One file: the graph, and what Python says."""
+    """One file: the graph, and the function that computes the same in Python."""
 
     graph: Graph
     asked: Callable[[Frame], dict[str, Frame]]
@@ -79,14 +79,14 @@ class _Question(NamedTuple):
 def export_onnx(
     estimator: Saveable, path: str | os.PathLike[str], X: RowsLike | None = None, *, force: bool = False
 ) -> Exported:
-    """Write a folder of ONNX files that say of rows what ``estimator`` does, for any number of rows.
+    """Write a folder of ONNX files that compute what ``estimator`` does, for any number of rows.
 
-    Of an autoencoder: ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a classifier
-    ``classify.onnx``, of an anomaly detector ``score.onnx`` (the higher, the stranger; 1 is the median of ordinary
-    rows), of an imputer ``impute.onnx``. They take ``X``, (n, d) and 64 bits, NaN for what is missing; of a table with
-    a schema one input (n, 1) for each column by its name: strings for categories, with "" for what is missing, and
-    64-bit numbers for all others, dates as days since 1970 (UTC).
-    ``export.json`` and the files' metadata say what is what.
+    The files of an autoencoder are ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a
+    classifier ``classify.onnx``; of an anomaly detector ``score.onnx`` (the higher, the more unusual the row; 1 is the
+    median of normal rows); of an imputer ``impute.onnx``. The input is ``X``, (n, d) with 64 bits, NaN for a missing
+    cell. For a table with a schema there is one input (n, 1) for each column, with the column's name: strings for
+    categories, "" for a missing cell; and 64-bit numbers for all other kinds, dates as days since 1970 (UTC).
+    ``export.json`` and the metadata of the files describe them.
 
     Parameters
     ----------
@@ -94,21 +94,22 @@ def export_onnx(
     path : path
         The folder to write.
     X : array-like of shape (n, d), or rows as for `fit`; default=None
-        Rows to compare ONNX Runtime with Python on, the first 1,000 of them. None: 1,000 rows drawn as the scaling and
-        the schema have seen them.
+        Rows on which ONNX Runtime is compared with Python; the first 1,000 are used. None: 1,000 rows drawn from the
+        ranges and categories of the training data.
     force : bool, default=False
-        Replace an older export that is there; a folder that holds anything else is refused.
+        Whether to replace an existing export. A folder that holds anything else is never replaced.
 
     Raises
     ------
     MissingExtra
         Without the extra ``onnx``.
     NotCovered
-        If a network uses a step of JAX that has no form in ONNX, or the estimator draws at random.
+        If a network uses an operation of JAX without an equivalent in ONNX, or the estimator draws random numbers.
     ExportError
-        If ONNX Runtime gives something else than Python, by more than 1e-5 of the largest number. Nothing is written.
+        If ONNX Runtime differs from Python by more than 1e-5 of the largest number (1e-4 for a log-density). Nothing
+        is written.
     InvalidParameter
-        If the folder is there already; with ``force``, if it holds something other than an export.
+        If the folder exists; with ``force``, if it holds something other than an export.
 
     Examples
     --------
@@ -127,12 +128,12 @@ def export_onnx(
     check_is_fitted(estimator)
     folder = Path(path)
     if folder.exists() and not force:
-        raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it.")
+        raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it with force (--force).")
     try:
         outputs.check_replaceable(folder, _is_export)
     except outputs.NotOurs as error:
         raise InvalidParameter(
-            f"{folder} holds something other than an export of diabolo's, so it is not replaced. Choose another name."
+            f"{folder} holds something other than an export of diabolo, so it is not replaced. Choose another name."
         ) from error
     questions = _questions(estimator)
     rows = _checked_on(estimator, X)
@@ -154,14 +155,14 @@ def export_onnx(
             raise ExportError(
                 f"ONNX Runtime differs from Python by {far:.2g} in {name}; {allowed:g} is allowed. Nothing is written."
             )
-    told = {"files": list(contents), "differences": differences, **_metadata(estimator, "")}
-    contents[_ABOUT] = json.dumps(told, indent=1, ensure_ascii=False).encode()
+    about = {"files": list(contents), "differences": differences, **_metadata(estimator, "")}
+    contents[_ABOUT] = json.dumps(about, indent=1, ensure_ascii=False).encode()
     _write(folder, contents)
     return Exported(tuple(contents), differences)
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
-    """All files, or none."""
+    """Write all files, or none."""
     try:
         with outputs.write_folder(folder, _is_export) as made:
             for name, content in contents.items():
@@ -171,10 +172,10 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether a folder is an export, all of whose files are written here."""
+    """Return whether a folder is an export that holds no other files."""
     try:
-        told = json.loads((folder / _ABOUT).read_bytes())
-        return "diabolo" in told and outputs.names_in(folder) == {*told["files"], _ABOUT}
+        about = json.loads((folder / _ABOUT).read_bytes())
+        return "diabolo" in about and outputs.names_in(folder) == {*about["files"], _ABOUT}
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
@@ -190,7 +191,7 @@ def _metadata(estimator: Saveable, question: str) -> dict[str, str]:
     }
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
+# -- operations -------------------------------------------------------------------------------------------------------
 
 
 def _questions(estimator: Saveable) -> dict[str, _Question]:
@@ -204,15 +205,17 @@ def _questions(estimator: Saveable) -> dict[str, _Question]:
     if isinstance(estimator, AutoencoderClassifier):
         return {"classify": _classify(estimator)}
     if isinstance(estimator, AnomalyDetector):
-        return {"score": _strangeness(estimator)}
+        return {"score": _anomaly_score(estimator)}
     if isinstance(estimator, AutoencoderImputer):
         return {"impute": _impute(estimator)}
-    raise UnsupportedOperationError(f"a {type(estimator).__name__} draws at random, which ONNX cannot do by a seed")
+    raise UnsupportedOperationError(
+        f"a {type(estimator).__name__} draws random numbers, which ONNX cannot do reproducibly"
+    )
 
 
 def _encoder(model: BaseAutoencoder) -> _Question:
     graph = Graph("encoder")
-    codes = _said(
+    codes = _computed(
         graph, model.predictor_, lambda one, x: one.code(x), _scaled(graph, model.scaler_, _rows(graph, model))
     )
     graph.output("codes", graph.cast(codes, np.float64), np.float64, ("n", model.predictor_.n_codes))
@@ -222,23 +225,23 @@ def _encoder(model: BaseAutoencoder) -> _Question:
 def _decoder(model: BaseAutoencoder) -> _Question:
     graph = Graph("decoder")
     codes = graph.input("Z", np.float64, ("n", model.predictor_.n_codes))
-    found = _said(
+    found = _computed(
         graph,
         model.predictor_,
         lambda one, z: one.decode(z).mean,
         graph.cast(codes, np.float32),
         model.predictor_.n_codes,
     )
-    _tell(graph, model, _in_units(graph, model.scaler_, found))
+    _add_outputs(graph, model, _in_units(graph, model.scaler_, found))
     return _Question(graph, lambda Z: _columns(model, model.inverse_transform(Z)), of_codes=True)
 
 
 def _reconstruct(model: BaseAutoencoder) -> _Question:
     graph = Graph("reconstruct")
-    found = _said(
+    found = _computed(
         graph, model.predictor_, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model))
     )
-    _tell(graph, model, _in_units(graph, model.scaler_, found))
+    _add_outputs(graph, model, _in_units(graph, model.scaler_, found))
     return _Question(graph, lambda X: _columns(model, model.reconstruct(X)))
 
 
@@ -251,7 +254,7 @@ def _score(model: BaseAutoencoder) -> _Question:
         return inference.log_likelihood(one, x, _FIXED)
 
     rows = _rows(graph, model)
-    density = graph.cast(_said(graph, model.predictor_, score, _scaled(graph, model.scaler_, rows)), np.float64)
+    density = graph.cast(_computed(graph, model.predictor_, score, _scaled(graph, model.scaler_, rows)), np.float64)
     if not model.model_.recipe.likelihood.discrete:
         volume = np.log(model.scaler_.scale)[None]
         counted = graph.node("Where", graph.node("IsNaN", rows), np.float64(0), volume)
@@ -262,7 +265,7 @@ def _score(model: BaseAutoencoder) -> _Question:
 
 def _classify(model: AutoencoderClassifier) -> _Question:
     graph = Graph("classify")
-    found = _said(
+    found = _computed(
         graph, model.predictor_, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model))
     )
     wide = graph.cast(found, np.float64)
@@ -276,7 +279,7 @@ def _classify(model: AutoencoderClassifier) -> _Question:
     return _Question(graph, lambda X: {"label": model.predict(X), "probabilities": model.predict_proba(X)})
 
 
-def _strangeness(model: AnomalyDetector) -> _Question:
+def _anomaly_score(model: AnomalyDetector) -> _Question:
     graph = Graph("score")
     node, xp, rows = graph.node, Arrays(graph), Value(graph, _rows(graph, model))
     width, of_networks = model.input_.width, []
@@ -288,7 +291,7 @@ def _strangeness(model: AnomalyDetector) -> _Question:
         n_read = judge.predictor.input.width
         padded = [_padded(graph, some.name, n_read - width) for some in (scores.seen_by(xp, rows, judge.span), rows)]
         both = node("Concat", *(_scaled(graph, judge.predictor.scaler, some) for some in padded), axis=1)
-        deviance = Value(graph, _said(graph, judge.predictor, off, both, 2 * n_read))
+        deviance = Value(graph, _computed(graph, judge.predictor, off, both, 2 * n_read))
         relative = scores.relative_deviance(xp, deviance, judge.column_scale[None])
         of_networks.append(scores.anomaly_scores(xp, relative, rows) / np.float64(judge.scale))
     score, ordinary = scores.mean_score(of_networks).name, model.calibration_scores_
@@ -300,7 +303,7 @@ def _strangeness(model: AnomalyDetector) -> _Question:
     graph.output("p_value", node("Div", n_above, np.float64(len(ordinary) + 1)), np.float64, ("n",))
     graph.output("flagged", node("Less", np.float64(-model.offset_), score), np.bool_, ("n",))
 
-    # Ranks are steps: of p-values and flags nothing is asked but that they follow from the scores.
+    # P-values and flags are step functions of the score, so only the score is compared.
     return _Question(graph, lambda X: {"score": -model.score_samples(X)})
 
 
@@ -316,20 +319,20 @@ def _impute(model: AutoencoderImputer) -> _Question:
 
     each = []
     for member in predictors(model):
-        found = _said(graph, member, expected, _scaled(graph, member.scaler, rows))
+        found = _computed(graph, member, expected, _scaled(graph, member.scaler, rows))
         each.append(Value(graph, _in_units(graph, member.scaler, found)))
     mean = scores.imputed(Arrays(graph), each, span).name
-    _tell(graph, model, node("Where", node("IsNaN", rows), mean, rows))
+    _add_outputs(graph, model, node("Where", node("IsNaN", rows), mean, rows))
     return _Question(graph, lambda X: _columns(model, model.transform(X)))
 
 
 # -- rows in, rows out ------------------------------------------------------------------------------------------------
 
 
-def _said(
+def _computed(
     graph: Graph, member: Predictor, op: Callable[[Model, Array], Array], rows: str, width: int | None = None
 ) -> str:
-    """What a model says of rows in its own units."""
+    """Add the operation ``op`` of a model, on rows in scaled units, to the graph."""
     model = member.model
     mark = jaxpr.placeholder_batch_size(model)
     shape = (mark, member.input.width if width is None else width)
@@ -342,25 +345,25 @@ def _said(
 
 
 def _scaled(graph: Graph, scaler: Scaler, rows: str) -> str:
-    """Into the network's units, 32 bits."""
+    """Convert rows to scaled units, 32 bits."""
     if scaler.kind != "none":
         rows = graph.node("Div", graph.node("Sub", rows, scaler.offset[None]), scaler.scale[None])
     return graph.cast(rows, np.float32)
 
 
 def _in_units(graph: Graph, scaler: Scaler, found: str) -> str:
-    """Into the user's units, 64 bits."""
+    """Convert rows to the user's units, 64 bits."""
     wide = graph.cast(found, np.float64)
     return graph.node("Add", graph.node("Mul", wide, scaler.scale[None]), scaler.offset[None])
 
 
 def _padded(graph: Graph, rows: str, n_more: int) -> str:
-    """Rows with as many columns of zeros after theirs."""
+    """Append ``n_more`` columns of zeros to rows."""
     return graph.node("Concat", rows, graph.repeated(np.zeros((1, n_more))), axis=1) if n_more else rows
 
 
 def _rows(graph: Graph, model: Saveable) -> str:
-    """The graph's inputs as rows of numbers, (n, width), 64 bits: `Schema.encode`, in ONNX."""
+    """Add the inputs, and encode them as rows of numbers, (n, width), 64 bits: `Schema.encode` in ONNX."""
     schema = model.input_.schema
     if schema is None:
         return graph.input("X", np.float64, ("n", model.n_features_in_))
@@ -383,8 +386,8 @@ def _encoded(graph: Graph, column: Column, cells: str) -> str:
     return node("Where", unknown, np.float64(np.nan), node("Concat", same, other, axis=1))
 
 
-def _tell(graph: Graph, model: Saveable, rows: str) -> None:
-    """Rows as the graph's outputs: `Schema.decode`, in ONNX."""
+def _add_outputs(graph: Graph, model: Saveable, rows: str) -> None:
+    """Decode rows as the graph's outputs: `Schema.decode` in ONNX."""
     schema = model.input_.schema
     if schema is None:
         graph.output("rows", rows, np.float64, ("n", model.n_features_in_))
@@ -412,7 +415,7 @@ def _decoded(graph: Graph, column: Column, cells: str) -> str:
 
 
 def _checked_on(model: Saveable, X: RowsLike | None) -> Frame:
-    """Rows to compare on: those given, or such as the model has seen."""
+    """Return the rows to compare on: the first rows of ``X``, or rows drawn like the training data."""
     schema = model.input_.schema
     if X is not None:
         opened: Any = open_store(X, wanted=schema) if isinstance(model, BaseAutoencoder) or schema else None
@@ -424,7 +427,7 @@ def _checked_on(model: Saveable, X: RowsLike | None) -> Frame:
 
 
 def _fed(model: Saveable, rows: Frame) -> dict[str, np.ndarray]:
-    """Rows as the graphs take them."""
+    """Return rows as the inputs of the graphs."""
     schema = model.input_.schema
     if schema is None:
         return {"X": rows}
@@ -439,7 +442,7 @@ def _fed(model: Saveable, rows: Frame) -> dict[str, np.ndarray]:
 
 
 def _columns(model: Saveable, found: Frame) -> dict[str, Frame]:
-    """What Python says, as the graphs' outputs are called."""
+    """Return Python's results by the names of the graph's outputs."""
     schema = model.input_.schema
     if schema is None:
         return {"rows": found}
@@ -447,7 +450,7 @@ def _columns(model: Saveable, found: Frame) -> dict[str, Frame]:
 
 
 def _run(session: Any, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A few rows at a time, since all draws of a posterior are in memory at once."""
+    """Run a session on a few rows at a time, since it holds all posterior samples of a batch in memory."""
     names = [output.name for output in session.get_outputs()]
     n_rows = len(next(iter(given.values())))
     pieces = [

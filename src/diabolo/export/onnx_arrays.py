@@ -1,4 +1,4 @@
-"""Arrays whose arithmetic is written into a graph: what `estimators.scores` needs of NumPy, no more."""
+"""Arrays whose arithmetic adds nodes to a graph: the part of NumPy that `estimators.scores` needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Arrays", "Value"]
 
 @dataclass(frozen=True)
 class Value:
-    """An array of a graph."""
+    """An array that a graph computes."""
 
     graph: Graph
     name: str
@@ -26,34 +26,34 @@ class Value:
         return _made(self.graph, "Div", self, other)
 
     def astype(self, dtype: DTypeLike) -> Value:
-        """Return it as another type."""
+        """Convert to another type."""
         return Value(self.graph, self.graph.cast(self.name, dtype))
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """NumPy's functions, over the values of a graph."""
+    """NumPy functions for the values of a graph."""
 
     graph: Graph
 
     def isnan(self, x: Value) -> Value:
-        """Whether cells are missing."""
+        """Return whether each element is NaN."""
         return _made(self.graph, "IsNaN", x)
 
     def where(self, which: Value, yes: Value | ArrayLike, no: Value | ArrayLike) -> Value:
-        """Choose cell by cell."""
+        """Choose from ``yes`` or ``no``, element by element."""
         return _made(self.graph, "Where", which, yes, no)
 
     def minimum(self, a: Value, b: Value | ArrayLike) -> Value:
-        """Return the lesser."""
+        """Return the element-wise minimum."""
         return _made(self.graph, "Min", a, b)
 
     def maximum(self, a: Value, b: Value | ArrayLike) -> Value:
-        """Return the greater."""
+        """Return the element-wise maximum."""
         return _made(self.graph, "Max", a, b)
 
     def sqrt(self, x: Value) -> Value:
-        """Return the root."""
+        """Return the square root."""
         return _made(self.graph, "Sqrt", x)
 
     def sum(self, x: Value, axis: int) -> Value:

@@ -1,7 +1,7 @@
-"""ONNX, written node by node; and a traced function as part of such a graph, for any number of rows.
+"""ONNX graphs, written node by node, also from traced functions, for any number of rows.
 
-`Graph` is a thin hand around the package ``onnx`` (extra ``onnx``). What `engine.jaxpr.program` found becomes nodes by
-`Graph.carried_out`: each of its steps is a node, or a few.
+`Graph` is a thin wrapper of the package ``onnx`` (extra ``onnx``). `Graph.carried_out` converts a program of
+`engine.jaxpr.program` into nodes: one or a few for each step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import UnsupportedOperationError
 __all__ = ["OPSET", "Graph"]
 
 OPSET = 20
-"""Of ONNX; ONNX Runtime reads it from version 1.17 on."""
+"""The version of ONNX operators; ONNX Runtime supports it from version 1.17 on."""
 _IR = 9
 
 _SAME_NAME = {
@@ -34,18 +34,18 @@ _REDUCTIONS = {"reduce_sum": "ReduceSum", "reduce_max": "ReduceMax", "reduce_min
                "reduce_prod": "ReduceProd"}  # fmt: skip
 _TYPES = {"f": np.float32, "b": np.bool_, "i": np.int32}
 _SHIFT = 8
-"""Γ's logarithm is taken so much further up, where Stirling's series has an error of 3e-10."""
+"""Shift of the argument of log Γ; from there on Stirling's series has an error of at most 3e-10."""
 
 Shape = Sequence[int | str | None]
 
 
 class Graph:
-    """A graph under way. Values go by their names.
+    """A graph under construction, whose values are referred to by name.
 
     Parameters
     ----------
     name : str
-        What it computes.
+        The name of the graph.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,7 +60,7 @@ class Graph:
     # -- building ----------------------------------------------------------------------------------------------------
 
     def input(self, name: str, dtype: DTypeLike, shape: Shape) -> str:
-        """An input; the first axis of the first one is the rows'."""
+        """Add an input; the first axis of the first input is that of the rows."""
         from onnx import helper
 
         self._inputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
@@ -69,23 +69,23 @@ class Graph:
         return name
 
     def output(self, name: str, value: str, dtype: DTypeLike, shape: Shape) -> None:
-        """An output by this name."""
+        """Add an output with this name."""
         from onnx import helper
 
         self._nodes.append(helper.make_node("Identity", [value], [name], f"/{name}"))
         self._outputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
 
     def node(self, op: str, *given: str | ArrayLike, **settings: object) -> str:
-        """The name of what a node gives; what is given may be arrays."""
+        """Add a node, whose inputs are names or arrays, and return the name of its output."""
         from onnx import helper
 
         names = [value if isinstance(value, str) else self.constant(value) for value in given]
         made = f"/{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op, names, [made], made, **settings))  # fusions want names
+        self._nodes.append(helper.make_node(op, names, [made], made, **settings))  # optimisers need node names
         return made
 
     def constant(self, array: ArrayLike) -> str:
-        """The name of an array, which is written once."""
+        """Add an array, once even if it is used often, and return its name."""
         from onnx import helper, numpy_helper
 
         array = np.asarray(array)
@@ -100,15 +100,15 @@ class Graph:
         return self._known[key]
 
     def cast(self, value: str, dtype: DTypeLike) -> str:
-        """A value as another type."""
+        """Convert a value to another type."""
         return self.node("Cast", value, to=_onnx_type(dtype))
 
     def repeated(self, row: np.ndarray) -> str:
-        """A known row, (1, …), once for each of the rows."""
+        """Repeat a constant row, (1, …), for each row of the input."""
         return self.node("Expand", row, self._shape((-1, *row.shape[1:]), -1))
 
     def model(self, metadata: Mapping[str, str]) -> Any:
-        """The whole, checked."""
+        """Return the complete model, checked by ``onnx.checker``."""
         import onnx
         from onnx import helper
 
@@ -123,17 +123,17 @@ class Graph:
     # -- a traced function -------------------------------------------------------------------------------------------
 
     def carried_out(self, program: Program, argument: str) -> str:
-        """What a traced function gives for ``argument``, float32.
+        """Add a traced function, applied to ``argument``, float32, and return the name of its result.
 
         Raises
         ------
         NotCovered
-            If ONNX has nothing for one of its steps.
+            If a step has no equivalent in ONNX.
         """
         return _Steps(self, program).carried_out(argument)
 
     def _shape(self, shape: Sequence[int], rows: int) -> Any:
-        """A shape as a value, in which multiples of ``rows`` are as many times the number of rows."""
+        """Return a shape as a value; a size that is k times ``rows`` becomes k times the number of rows."""
         if not any(_is_of(size, rows) for size in shape):
             return np.array(shape, np.int64)
         pieces: list[Any] = []
@@ -147,7 +147,7 @@ class Graph:
 
 
 class _Steps:
-    """Writes a program's steps into a graph."""
+    """The conversion of a program's steps into nodes of a graph."""
 
     def __init__(self, graph: Graph, program: Program) -> None:
         self._graph, self._program = graph, program
@@ -167,7 +167,7 @@ class _Steps:
                 axes = np.array(step["axes"], np.int64)
                 made = self._node(_REDUCTIONS[op], *given, axes, keepdims=0)
             else:
-                raise UnsupportedOperationError(f"the step {op!r} of JAX is not among those that are written as ONNX")
+                raise UnsupportedOperationError(f"the operation {op!r} of JAX has no conversion to ONNX")
             self._values[step["out"][0]] = made
         return self._value(program.result)
 
@@ -210,15 +210,13 @@ class _Steps:
 
     def _select_n(self, step: Step, which: str, no: str, *yes: str) -> str:
         if len(yes) != 1 or self._program.kinds[step["in"][0]] != "b":
-            raise UnsupportedOperationError(
-                "a choice among more than two is not among the steps that are written as ONNX"
-            )
+            raise UnsupportedOperationError("a choice among more than two values has no conversion to ONNX")
         return self._node("Where", which, *yes, no)
 
     def _convert(self, step: Step, x: str) -> str:
         return self._graph.cast(x, _TYPES[step["kind"]])
 
-    # 64 bits in place of a form that loses nothing near 0.
+    # ONNX has no log1p and expm1: 64 bits keep the precision near 0.
 
     def _log1p(self, step: Step, x: str) -> str:
         wide = self._graph.cast(x, np.float64)
@@ -229,7 +227,7 @@ class _Steps:
         return self._graph.cast(self._node("Sub", wide, np.float64(1)), np.float32)
 
     def _lgamma(self, step: Step, x: str) -> str:
-        """Of numbers above 0: log Γ(x + 8) by Stirling's series, less the logarithm of x·(x + 1)···(x + 7)."""
+        """Compute log Γ(x), x > 0: log Γ(x + 8) by Stirling's series, minus the logarithm of x·(x + 1)···(x + 7)."""
         node, wide = self._node, self._graph.cast(x, np.float64)
         below = wide
         for i in range(1, _SHIFT):
@@ -245,7 +243,7 @@ class _Steps:
         found = node("Sub", node("Add", whole, np.float64(0.5 * math.log(2 * math.pi))), node("Log", below))
         return self._graph.cast(found, np.float32)
 
-    # -- moving numbers about -----------------------------------------------------------------------------------------
+    # -- shapes and positions -----------------------------------------------------------------------------------------
 
     def _reshape(self, step: Step, x: str) -> str:
         return self._shaped(x, self._sizes(step["out"][0]))
@@ -253,19 +251,17 @@ class _Steps:
     def _shaped(self, x: str, shape: Sequence[int]) -> str:
         sizes = [-1 if _is_of(size, self._program.rows) else size for size in shape]
         if sizes.count(-1) > 1:
-            raise UnsupportedOperationError(
-                "an array with the rows on two axes is not among the steps that are written as ONNX"
-            )
+            raise UnsupportedOperationError("an array with the rows on two axes has no conversion to ONNX")
         return self._node("Reshape", x, np.array(sizes, np.int64))
 
     def _broadcast_in_dim(self, step: Step, x: str) -> str:
         given, shape = self._sizes(step["in"][0]), self._sizes(step["out"][0])
-        beside = [1] * len(shape)
+        expanded = [1] * len(shape)
         for axis, size in zip(step["axes"], given, strict=True):
-            beside[axis] = size
-        if tuple(beside) != given:
-            x = self._shaped(x, beside)
-        return x if tuple(beside) == shape else self._node("Expand", x, self._graph._shape(shape, self._program.rows))
+            expanded[axis] = size
+        if tuple(expanded) != given:
+            x = self._shaped(x, expanded)
+        return x if tuple(expanded) == shape else self._node("Expand", x, self._graph._shape(shape, self._program.rows))
 
     def _transpose(self, step: Step, x: str) -> str:
         return self._node("Transpose", x, perm=step["axes"])
@@ -286,7 +282,7 @@ class _Steps:
         given, shape = self._sizes(step["in"][0]), self._sizes(step["out"][0])
         axes = [i for i, size in enumerate(shape) if size != given[i]]
         if any(_is_of(given[i], self._program.rows) for i in axes):
-            raise UnsupportedOperationError("a choice of some rows is not among the steps that are written as ONNX")
+            raise UnsupportedOperationError("a selection of rows has no conversion to ONNX")
         start, stride = (np.array([step[name][i] for i in axes], np.int64) for name in ("start", "strides"))
         end = start + (np.array([shape[i] for i in axes], np.int64) - 1) * stride + 1
         return self._node("Slice", x, start, end, np.array(axes, np.int64), stride) if axes else x
@@ -297,9 +293,7 @@ class _Steps:
         low = step["low"]
         high = [s - g - before for s, g, before in zip(shape, spread, low, strict=True)]
         if any(b or a for b, a, size in zip(low, high, given, strict=True) if _is_of(size, self._program.rows)):
-            raise UnsupportedOperationError(
-                "rows beside the given ones are not among the steps that are written as ONNX"
-            )
+            raise UnsupportedOperationError("padding with more rows has no conversion to ONNX")
         return (
             self._node("Pad", x, np.array([*low, *high], np.int64), self._shaped(value, ()))
             if any((*low, *high))
@@ -307,7 +301,7 @@ class _Steps:
         )
 
     def _spread(self, x: str, shape: Sequence[int], inside: Sequence[int], value: str) -> tuple[str, tuple[int, ...]]:
-        """``inside`` numbers more between any two of an axis; and the shape then."""
+        """Insert ``inside`` values between neighbours along each axis; return the result and its shape."""
         shape = list(shape)
         for axis, more in enumerate(inside):
             if not more:
@@ -324,7 +318,7 @@ class _Steps:
         return x, tuple(shape)
 
     def _convolve(self, step: Step, x: str, kernel: str) -> str:
-        """Channels last, as all is; ONNX has them second."""
+        """Convolve; channels are the last axis in JAX, and the second one in ONNX."""
         given, size, shape = (self._sizes(number) for number in (*step["in"], step["out"][0]))
         x, given = self._spread(x, given, [0, *(s - 1 for s in step["spread"]), 0], self._graph.constant(np.float32(0)))
         window = [(k - 1) * a + 1 for k, a in zip(size[:2], step["apart"], strict=True)]

@@ -1,4 +1,4 @@
-"""A fitted model behind HTTP: rows in, answers out, as JSON or Arrow (extra ``serve``)."""
+"""Serve a fitted model over HTTP, with rows and results as JSON or Arrow (extra ``serve``)."""
 
 from .app import Limits, create_app
 from .server import serve

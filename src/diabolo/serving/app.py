@@ -1,4 +1,4 @@
-"""The ASGI application: routes, limits, who may ask, and what is said when something is refused."""
+"""The ASGI application: routes, limits, authentication and error responses."""
 
 from __future__ import annotations
 
@@ -37,28 +37,29 @@ __all__ = ["Limits", "create_app"]
 PROBLEM = "application/problem+json"
 _SHORT = 1 << 16
 _LEAST_CELL = 8
-"""Bytes that a cell of an answer takes in JSON, at least in the mean."""
+"""A lower bound of the mean number of bytes of a result's cell in JSON."""
 _OPEN = ("/healthz",)
-"""Needs no token: whoever looks whether the server is alive has none."""
+"""Paths that need no token: a health check has none."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take, and how many may be under way.
+    """Limits of one request, and of the number of concurrent requests.
 
     Parameters
     ----------
     body_bytes : int, default=16 MiB
-        Of a request's body; 413 beyond.
+        Largest size of a request's body; above it the status is 413.
     rows : int, default=100,000
-        Of a request; 422 beyond.
+        Largest number of rows in a request; above it the status is 422.
     numbers : int, default=2²⁴
-        Of a request's rows together, as the model reads them: a column of categories is one for each of its values. 422
-        beyond. All texts together may be four times as long as a body.
+        Largest number of encoded numbers in a request: rows times the width of an encoded row, in which a category
+        takes one number for each of its values. Above it the status is 422. The texts of a request together may have
+        four times ``body_bytes``.
     requests : int, default=64
-        Requests under way, waiting ones among them; 503 beyond.
+        Largest number of concurrent requests, including waiting ones; above it the status is 503.
     seconds : float, default=30
-        For a request to arrive, 408 beyond; and for an answer to be taken.
+        Time in which a request must arrive, after it the status is 408; and in which a response must be read.
     """
 
     body_bytes: int = 16 << 20
@@ -81,28 +82,28 @@ def create_app(
     name: str = "",
     hosts: Collection[str] | None = None,
 ) -> Any:
-    """An ASGI application that answers about rows with a fitted model.
+    """Create an ASGI application that serves a fitted model.
 
     ``POST /transform``, ``/reconstruct``, ``/score`` and ``/impute`` of an autoencoder, ``/score`` of a detector,
-    ``/impute`` of an imputer, ``/classify`` of a classifier; ``GET /healthz``, ``/openapi.json`` and ``/docs``. It runs
-    under any ASGI server; `serve` runs it under one that refuses slow requests as well.
+    ``/impute`` of an imputer, ``/classify`` of a classifier; ``GET /healthz``, ``/openapi.json`` and ``/docs``. The
+    application runs under any ASGI server; `serve` runs it under a server that also refuses slow requests.
 
     Parameters
     ----------
     model : fitted estimator
     limits : Limits or None, default=None
     token : str or None, default=None
-        What whoever asks must know, as a bearer token, or as the password of basic authentication.
+        The token that clients must send, as a bearer token or as the password of basic authentication.
     name : str, default=""
-        What the model is called.
+        The model's name in the documentation.
     hosts : collection of str or None, default=None
-        The names under which it may be asked, without ports; 421 beyond. None: any. A page of somewhere else can make
-        its own name lead to this machine, and a browser then asks in that name.
+        The accepted host names, without ports; for any other name the status is 421. None: accept all names. The check
+        protects against DNS rebinding, in which a foreign web page makes its own name lead to this machine.
 
     Raises
     ------
     UsageError
-        If the model cannot be asked about rows.
+        If the model has no operation on rows.
     MissingExtra
         Without the extra ``serve``.
 
@@ -128,12 +129,12 @@ def create_app(
 
 
 class _Served:
-    """A model, and the ways to ask it."""
+    """A model with its routes."""
 
     def __init__(self, model: Saveable, limits: Limits, name: str) -> None:
         asked = questions(model)
         if not asked:
-            raise UsageError(f"A {type(model).__name__} makes rows and is not asked about any, so it is not served.")
+            raise UsageError(f"A {type(model).__name__} only generates rows, so it cannot be served.")
         self.limits, self._name, self._model = limits, name, model
         self._wire = Wire(model, Bounds(limits.rows, limits.numbers, 4 * limits.body_bytes))
         worker = ThreadPoolExecutor(1, thread_name_prefix="diabolo")
@@ -165,7 +166,7 @@ class _Served:
                 raise HTTPException(503, str(error)) from error
             except Malformed as error:
                 raise HTTPException(400, str(error)) from error
-            except (DiaboloError, ValueError, TypeError) as error:  # what scikit-learn says of rows is theirs to mend
+            except (DiaboloError, ValueError, TypeError) as error:  # also scikit-learn's errors about rows
                 raise HTTPException(422, str(error)) from error
             content = await _aside(
                 max(len(body), _LEAST_CELL * _n_cells(found)), self._wire.write, wanted, found, as_lists
@@ -175,11 +176,11 @@ class _Served:
         return answer
 
     async def _body(self, request: Request) -> bytes:
-        """All of it, if it is not too much and comes in time."""
+        """Read the body; raise if it is too long or arrives too late."""
         most = self.limits.body_bytes
-        told = request.headers.get("content-length", "0")
+        length = request.headers.get("content-length", "0")
         too_much = HTTPException(413, f"The body has more than {most:,} bytes.", {"Connection": "close"})
-        if told.isdigit() and int(told) > most:
+        if length.isdigit() and int(length) > most:
             raise too_much
         pieces, n_bytes = [], 0
         try:
@@ -211,12 +212,12 @@ class _Served:
 
 
 async def _aside(n_bytes: int, work: Callable[..., Any], *given: Any) -> Any:
-    """What work gives; if it is long, while others are listened to. Of short work the change of threads is the most."""
+    """Return the result of ``work``; long work runs in a thread, short work here, as a thread would cost more."""
     return await asyncio.to_thread(work, *given) if n_bytes > _SHORT else work(*given)
 
 
 def _n_cells(answer: Any) -> int:
-    """How many cells an answer has, a `Table` or an Arrow table."""
+    """Return the number of cells of a result, a `Table` or an Arrow table."""
     return answer.rows.size if isinstance(answer, Table) else answer.num_rows * answer.num_columns
 
 
@@ -228,17 +229,17 @@ def _given_as(request: Request) -> str:
 
 
 def _wanted_as(request: Request) -> str:
-    """Arrow, if it is asked for by name; otherwise JSON, if that will do."""
+    """Return the response's media type: Arrow if the client names it, otherwise JSON if the client accepts it."""
     accepted = [piece.partition(";")[0].strip().lower() for piece in request.headers.get("accept", "*/*").split(",")]
     if ARROW in accepted:
         return ARROW
     if not {JSON, "application/*", "*/*", ""} & set(accepted):
-        raise HTTPException(406, f"Answers are {JSON} or {ARROW}.")
+        raise HTTPException(406, f"Responses are {JSON} or {ARROW}. Accept one of these types.")
     return JSON
 
 
 class _Guard:
-    """Sees that whoever asks may, and that not too many do at once, or take their time."""
+    """Middleware that checks the host and the token, and limits the number and the duration of requests."""
 
     def __init__(self, app: Any, limits: Limits, token: str | None, hosts: Collection[str] | None) -> None:
         self._app, self._limits, self._token, self._hosts = app, limits, token, hosts
@@ -249,32 +250,32 @@ class _Guard:
             await self._app(scope, receive, send)
             return
         if self._hosts is not None and _host_of(scope) not in self._hosts:
-            words = f"This server answers to {', '.join(self._hosts)} alone. Ask under one of these names."
+            words = f"The host name is not accepted. Use one of: {', '.join(self._hosts)}."
             await _problem(421, words, {"Connection": "close"})(scope, receive, send)
             return
         if self._token is not None and scope["path"] not in _OPEN and not _knows(scope, self._token):
-            mend = "Send the header  Authorization: Bearer TOKEN."
+            action = "Send the header  Authorization: Bearer TOKEN."
             headers = {"WWW-Authenticate": 'Bearer, Basic realm="diabolo", charset="UTF-8"', "Connection": "close"}
-            await _problem(401, f"A token is needed. {mend}", headers)(scope, receive, send)
+            await _problem(401, f"A token is needed. {action}", headers)(scope, receive, send)
             return
         if scope["path"] in _OPEN:
             await self._app(scope, receive, send)
             return
         if self._n_held >= self._limits.requests:
-            words = f"{self._n_held} requests are under way, as many as are taken at a time. Try again in a second."
+            words = f"The server has {self._n_held} requests, its limit. Try again in a second."
             await _problem(503, words, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)
             return
         self._n_held += 1
         try:
             await self._app(scope, receive, _hurried(send, self._limits.seconds))
-        except (TimeoutError, ClientDisconnect):  # the one who asked has gone, or does not read
+        except (TimeoutError, ClientDisconnect):  # the client has gone, or does not read
             return
         finally:
             self._n_held -= 1
 
 
 def _hurried(send: Any, seconds: float) -> Any:
-    """``send``, which waits no longer than so for the reader."""
+    """Wrap ``send`` to raise a TimeoutError if the client does not read for so many seconds."""
 
     async def sent(message: Any) -> None:
         async with asyncio.timeout(seconds):
@@ -284,15 +285,16 @@ def _hurried(send: Any, seconds: float) -> Any:
 
 
 def _host_of(scope: Any) -> str:
-    """The name in the Host header, without the port; nothing, if there are several."""
+    """Return the name in the Host header, without the port; an empty text, if there is not exactly one header."""
     named = [value for name, value in scope["headers"] if name == b"host"]
     host = named[0].decode("latin-1").strip().lower() if len(named) == 1 else ""
     return re.sub(r":\d*$", "", host).strip("[]").rstrip(".")
 
 
 def _knows(scope: Any, token: str) -> bool:
-    told = dict(scope["headers"]).get(b"authorization", b"")
-    scheme, _, value = told.strip().partition(b" ")
+    """Return whether the request has the token."""
+    header = dict(scope["headers"]).get(b"authorization", b"")
+    scheme, _, value = header.strip().partition(b" ")
     if scheme.lower() == b"basic":
         try:
             value = base64.b64decode(value, validate=True).partition(b":")[2]
@@ -303,13 +305,13 @@ def _knows(scope: Any, token: str) -> bool:
     return secrets.compare_digest(value.strip(), token.encode())
 
 
-# -- refusals, as RFC 9457 has them ------------------------------------------------------------------------------------
+# -- error responses, by RFC 9457 -------------------------------------------------------------------------------------
 
 
 def _problem(status: int, detail: str, headers: Any = None) -> Response:
-    whole = detail.encode(errors="backslashreplace").decode()  # half a surrogate pair, of a request, is no UTF-8
-    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": whole}
-    return JSONResponse(told, status, headers, media_type=PROBLEM)
+    whole = detail.encode(errors="backslashreplace").decode()  # a lone surrogate from a request is not valid UTF-8
+    content = {"title": HTTPStatus(status).phrase, "status": status, "detail": whole}
+    return JSONResponse(content, status, headers, media_type=PROBLEM)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -318,4 +320,4 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return _problem(500, f"This is a fault of the server: {type(error).__name__}, at {time.strftime('%FT%T%z')}.")
+    return _problem(500, f"Internal error: {type(error).__name__}, at {time.strftime('%FT%T%z')}.")

@@ -1,7 +1,7 @@
-"""Requests that wait are answered together: while the model works, those that come are put on a heap.
+"""Batching of requests: requests that arrive while the model computes wait, and are computed together.
 
-Nobody can tell: a row's result does not depend on the rows beside it, as long as they go through the same program. So
-only requests that would each be padded to its least size are put together, up to that size.
+Batching does not change a result: the result of a row does not depend on the other rows of the same compiled program.
+Therefore only requests that would each be padded to the smallest batch size are joined, up to that size.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class _Waiting(NamedTuple):
 
 
 class Batches:
-    """Asks a model one question, of rows from many requests at a time.
+    """A queue that applies one operation of a model to the rows of several requests at once.
 
     Parameters
     ----------
     model : fitted estimator
     question : Answer
     worker : Executor
-        Of one thread, where the model works.
+        An executor with one thread, in which the model computes.
     """
 
     def __init__(self, model: Any, question: Answer, worker: Executor) -> None:
@@ -44,7 +44,7 @@ class Batches:
         self._working: asyncio.Task[None] | None = None
 
     async def answer(self, rows: Any) -> Any:
-        """What the model says of one request's rows, a `Table` or an Arrow table; or raise what it raises."""
+        """Return the result for one request's rows, a `Table` or an Arrow table; raise the model's error."""
         found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(rows, found))
         if self._working is None or self._working.done():
@@ -67,7 +67,7 @@ class Batches:
                     one.answer.set_result(answer)
 
     def _next(self) -> list[_Waiting]:
-        """Those to answer now; whoever has gone is left out."""
+        """Remove the next batch of requests from the queue, without those whose client has gone."""
         together: list[_Waiting] = []
         n_rows = 0
         while self._waiting:
@@ -81,7 +81,7 @@ class Batches:
         return together
 
     def _asked(self, requests: Sequence[Any]) -> list[Any]:
-        """An answer, or an error, for each request; one request's error is no other's."""
+        """Return a result or an error for each request; an error of one request does not affect the others."""
         try:
             whole = self._question(self._model, _joined(requests))
         except Exception as error:

@@ -1,8 +1,8 @@
-"""What a request's body may become once it is read, which its own length does not tell.
+"""Limits on the memory that a request's body takes once it is decoded, which its length does not show.
 
-A few kilobytes of Arrow can stand for 100,000 rows of nothing, or for one long text a hundred thousand times; 16 MB of
-``[],[],…`` are millions of lists. So values are counted before they are made: in JSON by its commas and brackets, in
-Arrow by the lengths that its buffers tell.
+A few kilobytes of Arrow can encode 100,000 empty rows, or one long text a hundred thousand times; 16 MB of ``[],[],…``
+are millions of lists. So values are counted before they are decoded: in JSON by the commas and brackets, in Arrow by
+the lengths in its buffers.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ __all__ = ["Bounds"]
 _PIECE = 1 << 20
 _FEW = 1000
 _FREE_COLUMNS = 64
-"""A row of JSON may hold so many values more than four times those that are read of it."""
+"""Number of values that a row of JSON may hold in addition to four times the number of columns."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much may be made of one request.
+    """Limits of one decoded request.
 
     Parameters
     ----------
     rows : int
+        Largest number of rows.
     numbers : int
-        Of all rows together, as the model reads them: a category is one for each of its values.
+        Largest number of encoded numbers: rows times the width of an encoded row, in which a category takes one number
+        for each of its values.
     text_bytes : int
-        Of all texts together, each as often as it stands in a row.
+        Largest number of bytes of all texts, each counted as often as it occurs in a row.
     """
 
     rows: int = 100_000
@@ -42,53 +44,55 @@ class Bounds:
     text_bytes: int = 64 << 20
 
     def check_rows(self, n_rows: int, width: int = 1) -> None:
-        """Refuse too many rows, or rows that make too many numbers.
+        """Check the number of rows and of encoded numbers.
 
         Raises
         ------
         InvalidData
-            If there are.
+            If there are too many rows or encoded numbers.
         """
         if n_rows > self.rows:
-            raise InvalidData(f"There are {n_rows:,} rows; at most {self.rows:,} are answered at once.")
+            raise InvalidData(
+                f"There are {n_rows:,} rows; at most {self.rows:,} are accepted in a request. Send fewer."
+            )
         if n_rows * width > self.numbers:
             most = max(1, self.numbers // width)
             raise InvalidData(
-                f"The model makes {width:,} numbers of a row, {n_rows * width:,} of {n_rows:,} rows; at most {most:,} "
-                "such rows are answered at once. Send fewer."
+                f"There are {n_rows:,} rows, which the model encodes as {width:,} numbers each; at most {most:,} "
+                "such rows are accepted in a request. Send fewer."
             )
 
     def check_json(self, body: bytes, n_columns: int) -> None:
-        """Refuse JSON of more lists and objects than rows may be, or of more values than they may hold.
+        """Check the number of lists, objects and values in JSON.
 
         Raises
         ------
         InvalidData
-            If it is.
+            If there are more than the largest number of rows can have.
         """
-        counts = body.count(b"[") + body.count(b"{"), body.count(b",")  # those in texts included: at least as many
+        counts = body.count(b"[") + body.count(b"{"), body.count(b",")  # an upper bound: signs in texts are counted too
         if self._are_too_many(*counts, n_columns) and self._are_too_many(*_counts_outside_texts(body), n_columns):
             raise InvalidData(
                 f"The body holds more lists, objects or values than {self.rows:,} rows of {n_columns:,} columns have. "
-                "Send fewer rows at a time, and only the columns that the model has learned from."
+                "Send fewer rows at a time, and only the columns that the model uses."
             )
 
     def _are_too_many(self, n_containers: int, n_commas: int, n_columns: int) -> bool:
         return n_containers > 2 * self.rows + _FEW or n_commas > (n_containers + 1) * (4 * n_columns + _FREE_COLUMNS)
 
     def check_arrow(self, table: pa.Table) -> None:
-        """Refuse columns whose cells are not single values, and texts that would be too long all together.
+        """Check the types of columns, and the total length of texts.
 
         Raises
         ------
         InvalidData
-            If there are.
+            If the cells of a column are not single values, or the texts together are too long.
         """
         n_bytes = 0
         for name, column in zip(table.column_names, table.columns, strict=True):
             if not _is_plain(column.type):
                 raise InvalidData(
-                    f"Column {name} holds {column.type}. A cell must be a number, a text, a truth value or a date."
+                    f"Column {name} holds {column.type}. A cell must be a number, a text, a boolean or a date."
                 )
             n_bytes += sum(map(_text_bytes, column.chunks))
             if n_bytes > self.text_bytes:
@@ -99,8 +103,8 @@ class Bounds:
 
 
 def _counts_outside_texts(body: bytes) -> tuple[int, int]:
-    """How many brackets that open, and how many commas, JSON has outside of its texts; in little memory."""
-    body = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # then each quotation mark begins or ends a text
+    """Count the opening brackets and the commas of JSON outside of its texts, in constant memory."""
+    body = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # now each quotation mark begins or ends a text
     n_containers, n_commas, n_marks = 0, 0, 0
     for start in range(0, len(body), _PIECE):
         codes = np.frombuffer(body, np.uint8, min(_PIECE, len(body) - start), start)
@@ -129,7 +133,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _text_bytes(cells: Any) -> int:
-    """How many bytes the cells of one piece are, each written out."""
+    """Return the number of bytes of the cells of one chunk, with dictionary cells expanded."""
     if pa.types.is_dictionary(cells.type):
         lengths = _lengths(cells.dictionary)
         at = np.asarray(cells.indices.fill_null(0) if cells.null_count else cells.indices).astype(np.int64)
@@ -138,7 +142,7 @@ def _text_bytes(cells: Any) -> int:
 
 
 def _lengths(cells: Any) -> np.ndarray:
-    """The length in bytes of each cell; 0 of what is no text."""
+    """Return the length in bytes of each cell; 0 for a cell that is not text or bytes."""
     kind = cells.type
     if pa.types.is_string_view(kind):  # each view begins with its length, four bytes of sixteen
         views = np.frombuffer(cells.buffers()[1], np.int32)[::4][cells.offset : cells.offset + len(cells)]

@@ -1,7 +1,8 @@
-"""Between the bytes of a request and rows: JSON, and Arrow's streaming format.
+"""Conversion between the bytes of requests and responses, and rows: JSON, and Arrow's streaming format.
 
-``{"rows": [...]}`` is both ways the same: a row is an object by the columns' names, or a list of numbers where columns
-have none; null is a missing cell. Nothing that is read is run, and no more is made of it than its length allows.
+Requests and responses have the same form, ``{"rows": [...]}``: a row is an object by the columns' names, or a list of
+numbers if the columns have no names; null is a missing cell. No code of a request is executed, and the memory that a
+request takes is limited.
 """
 
 from __future__ import annotations
@@ -36,20 +37,21 @@ _NOTHING = type(None)
 
 
 class Malformed(InvalidData):
-    """The bytes are not of the format that they are said to be."""
+    """The body does not have the declared format."""
 
 
 class Cells:
-    """What a column's cells are in JSON, and how they are read.
+    """The JSON form of a column's cells, and the conversion of them to Arrow.
 
     Parameters
     ----------
     name : str
     column : Column or None
-        What the schema says of it; None: a number.
+        The schema's column; None: a column of numbers.
     may_be_missing : bool
+        Whether null is accepted in the JSON schema.
     least, most : float
-        Between which numbers must lie.
+        The range of accepted numbers.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Cells:
         self._categories = () if column is None else column.categories
 
     def _read_by(self) -> tuple[dict[str, Any], tuple[type, ...]]:
-        """How JSON Schema calls a cell, and Python's types of it."""
+        """Return the JSON Schema of a cell, and the Python types that are accepted for it."""
         if self._kind == "date":
             return {"type": "string", "format": "date" if pa.types.is_date(self._type) else "date-time"}, (str,)
         if pa.types.is_boolean(self._type):
@@ -78,19 +80,19 @@ class Cells:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Of JSON."""
-        told: dict[str, Any] = {"anyOf": [self.json_type, {"type": "null"}]} if self._missing else dict(self.json_type)
+        """The JSON Schema of a cell, with null if cells may be missing."""
+        found: dict[str, Any] = {"anyOf": [self.json_type, {"type": "null"}]} if self._missing else dict(self.json_type)
         if self._categories:
-            told["description"] = f"Known are {', '.join(map(repr, self._categories[:20]))}."
-        return told
+            found["description"] = f"Known are {', '.join(map(repr, self._categories[:20]))}."
+        return found
 
     def read(self, values: list[Any]) -> pa.Array:
-        """Cells of all rows.
+        """Convert the cells of all rows.
 
         Raises
         ------
         InvalidData
-            If one is of another type, or no date.
+            If a cell has another type, is out of range, or is not a date.
         """
         if not set(map(type, values)) <= {*self._of, _NOTHING}:
             row = next(i for i, value in enumerate(values) if type(value) not in (*self._of, _NOTHING))
@@ -109,7 +111,7 @@ class Cells:
         return found
 
     def _moment(self, row: int, text: str | None) -> Any:
-        """A date, or a moment in universal time where no zone is told."""
+        """Parse a date, or a date and time; without a time zone it is in UTC."""
         if text is None:
             return None
         try:
@@ -136,9 +138,9 @@ class Cells:
 
 
 def _read_as(column: Column) -> pa.DataType:
-    """The type that cells are read as, of those that JSON can tell."""
+    """Return the Arrow type for the cells of a column in JSON."""
     found = arrow_type(column.type)
-    if pa.types.is_timestamp(found):  # no text is finer than that
+    if pa.types.is_timestamp(found):  # the finest resolution of the text format
         return pa.timestamp("us", found.tz)
     if column.kind == "boolean":
         return found if pa.types.is_boolean(found) else pa.float64()
@@ -146,13 +148,13 @@ def _read_as(column: Column) -> pa.DataType:
 
 
 class Wire:
-    """Reads and writes the rows of one model.
+    """The reader of requests and writer of responses for one model.
 
     Parameters
     ----------
     model : fitted estimator
     bounds : Bounds
-        Of one request.
+        The limits of one request.
     """
 
     def __init__(self, model: Saveable, bounds: Bounds) -> None:
@@ -174,26 +176,26 @@ class Wire:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def read(self, kind: str, body: bytes) -> Any:
-        """A request's rows: an array, or an Arrow table where columns have names.
+        """Read a request's rows: an array, or an Arrow table if the columns have names.
 
         Raises
         ------
         Malformed
-            If the bytes are not of this format.
+            If the body does not have this format.
         InvalidData
-            If the rows are too many, none, or lack a column, or a cell is of another type.
+            If there are too many rows or none, a column is missing, or a cell has another type.
         """
         return self._of_json(body) if kind == JSON else self._of_arrow(body)
 
     def _of_json(self, body: bytes) -> Any:
         self.bounds.check_json(body, self.n_features)
         try:
-            told = json.loads(body, parse_constant=_no_constant)
+            content = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise Malformed(f"The body is not JSON: {error}.") from error
-        if not isinstance(told, dict) or not isinstance(rows := told.get("rows"), list):
+        if not isinstance(content, dict) or not isinstance(rows := content.get("rows"), list):
             raise InvalidData('The body must be an object with a list of rows: {"rows": [...]}.')
-        if unknown := sorted(set(told) - {"rows"}):
+        if unknown := sorted(set(content) - {"rows"}):
             raise InvalidData(f"The body has an entry {unknown[0]!r}. {suggest(unknown[0], ['rows'])}")
         self._require_some(len(rows))
         return self._lists(rows) if self.names is None else self._objects(rows)
@@ -209,7 +211,7 @@ class Wire:
                 if not ((found < self._least) | (found > self._most)).any():
                     return found
         for cells, values in zip(self.cells, zip(*rows, strict=True), strict=True):
-            cells.read(list(values))  # one of them says what is wrong
+            cells.read(list(values))  # raises for the column that is wrong
         raise AssertionError
 
     def _objects(self, rows: list[Any]) -> pa.Table:
@@ -228,7 +230,7 @@ class Wire:
                 raise InvalidData(f"Row {i} must be an object by the columns' names; got {json.dumps(row)[:40]}.")
             if absent := [cells.name for cells in self.cells if cells.name not in row]:
                 held = ", ".join(list(row)[:12]) or "nothing"
-                raise InvalidData(f"Row {i} has no {absent[0]}, but {held}. Of a missing cell say null.")
+                raise InvalidData(f"Row {i} has no {absent[0]}, but {held}. Write null for a missing cell.")
         raise AssertionError
 
     def _of_arrow(self, body: bytes) -> Any:
@@ -239,13 +241,13 @@ class Wire:
                 for batch in stream:
                     batch.validate(full=True)
                     pieces.append(batch)
-                    n_rows += batch.num_rows  # counted as they come: there may be a batch for each row
+                    n_rows += batch.num_rows  # checked for each batch: a batch may be a single row
                     self.bounds.check_rows(n_rows, self._width)
                 table = pa.Table.from_batches(pieces, stream.schema)
-            names = table.column_names  # which are only now seen to be text
+            names = table.column_names  # raises if a name is not UTF-8
         except InvalidData:
             raise
-        except (pa.ArrowException, OSError, struct.error, ValueError) as error:  # a name that is no UTF-8, say
+        except (pa.ArrowException, OSError, struct.error, ValueError) as error:  # also a name that is not UTF-8
             raise Malformed(f"The body is no stream of Arrow: {str(error).splitlines()[0]}.") from error
         self._require_some(table.num_rows)
         if self.names is None:
@@ -268,11 +270,11 @@ class Wire:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def as_lists(self, what: str) -> bool:
-        """Whether the answers to a question are rows of the features, whose columns have no names."""
+        """Return whether the result of an operation is written as lists: rows of features without names."""
         return self.names is None and what in ("reconstruct", "impute")
 
     def write(self, kind: str, answer: Table | pa.Table, as_lists: bool = False) -> bytes:
-        """An answer; what is no number is null in JSON."""
+        """Write a result; in JSON, NaN and infinite numbers are null."""
         if kind == ARROW:
             table = answer if isinstance(answer, pa.Table) else answer.as_arrow()
             sink = pa.BufferOutputStream()
@@ -288,7 +290,7 @@ class Wire:
 
 
 def _columns(answer: Table | pa.Table) -> dict[str, list[Any]]:
-    """Its cells, as JSON has them."""
+    """Return the columns of a result as lists of JSON values."""
     if isinstance(answer, Table):
         names = answer.names or tuple(map(str, range(answer.rows.shape[1])))
         return {name: _plain(column) for name, column in zip(names, answer.rows.T, strict=True)}
@@ -301,7 +303,7 @@ def _plain(column: Any) -> list[Any]:
     else:
         values = column.to_pylist()
         if pa.types.is_temporal(column.type):
-            return [None if value is None else _told(value) for value in values]
+            return [None if value is None else _rfc3339(value) for value in values]
         if not pa.types.is_floating(column.type):
             return values
     if all(map(math.isfinite, filter(None, values))):
@@ -309,31 +311,33 @@ def _plain(column: Any) -> list[Any]:
     return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
-def _told(moment: date | datetime | time) -> str:
-    """As RFC 3339 has it, universal time where no zone is known."""
+def _rfc3339(moment: date | datetime | time) -> str:
+    """Format a date or time by RFC 3339; without a time zone it is in UTC."""
     if isinstance(moment, datetime) and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.isoformat()
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON; null is a missing cell")
+    raise ValueError(f"{name} is not a number in JSON; null is a missing cell")
 
 
-# -- what Arrow would unpack before it can be stopped ------------------------------------------------------------------
+# -- compressed Arrow, refused before it is decompressed ---------------------------------------------------------------
 
 _RECORD_BATCH, _DICTIONARY = 3, 2
 
 
 def _refuse_compressed(body: bytes) -> None:
-    """A few bytes could unpack to all memory there is, and Arrow does so while it reads (Message.fbs in its sources).
+    """Raise for a compressed stream: Arrow decompresses while it reads, and a few bytes could fill the memory.
+
+    The layout of messages is that of Message.fbs in Arrow's sources.
 
     Raises
     ------
     Malformed
         If a message's body is compressed.
     struct.error, pyarrow.ArrowInvalid
-        If it is not a stream of messages.
+        If the body is not a stream of messages.
     """
     for message in pa.ipc.MessageReader.open_stream(body):
         head = bytes(message.metadata)
@@ -345,24 +349,24 @@ def _refuse_compressed(body: bytes) -> None:
 
 
 class _Fields:
-    """A table of a FlatBuffer: its fields by their numbers."""
+    """A table of a FlatBuffer, with its fields by number."""
 
     def __init__(self, content: bytes, start: int) -> None:
         self._content, self._start = content, start
         self._map = start - struct.unpack_from("<i", content, start)[0]
 
     def at(self, field: int) -> int:
-        """Where a field lies; 0, if it is not there."""
+        """Return the position of a field; 0, if it is absent."""
         (size,) = struct.unpack_from("<H", self._content, self._map)
         place = 4 + 2 * field
         offset = struct.unpack_from("<H", self._content, self._map + place)[0] if place + 2 <= size else 0
         return self._start + offset if offset else 0
 
     def number(self, field: int) -> int:
-        """One byte."""
+        """Return a field of one byte."""
         return self._content[at] if (at := self.at(field)) else 0
 
     def table(self, field: int) -> _Fields | None:
-        """A table within."""
+        """Return a nested table; None, if it is absent."""
         at = self.at(field)
         return _Fields(self._content, at + struct.unpack_from("<I", self._content, at)[0]) if at else None

@@ -1,4 +1,4 @@
-"""What is served, as OpenAPI, and as a page for people: both from the model's own columns."""
+"""The documentation of a served model, from its columns: an OpenAPI document, and an HTML page."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ __all__ = ["described", "page", "with_article"]
 
 _TOLD = {
     "transform": ("Compress rows", "The code of each row: activations, or posterior means."),
-    "reconstruct": ("Rebuild rows", "Each row as it is told from its code."),
-    "score": ("Score rows", "The log-density of each row, in nats: the lower, the stranger."),
-    "impute": ("Fill empty cells", "Each row with its missing cells filled, the others as they were."),
-    "classify": ("Classify rows", "The likeliest label of each row, and each label's probability."),
+    "reconstruct": ("Reconstruct rows", "The reconstruction of each row from its code."),
+    "score": ("Score rows", "The log-density of each row, in nats: the lower, the more unusual the row."),
+    "impute": ("Fill empty cells", "Each row with its missing cells imputed; other cells are unchanged."),
+    "classify": ("Classify rows", "The most likely label of each row, and the probability of each label."),
 }
-_STRANGE = (
-    "How strange each row is: the higher, the stranger, and 1 is the median of ordinary rows; how often an ordinary "
-    "row would score as high; whether it is flagged; and the three columns that did most to it."
+_ANOMALY = (
+    "The anomaly score of each row (the higher, the more unusual; 1 is the median of normal rows); its p-value, the "
+    "probability that a normal row scores at least as high; whether it is flagged; and the three columns that "
+    "contribute most to the score."
 )
 _REFUSED = {
-    "400": "The body is not of the format that it is said to be.",
-    "406": "The answer cannot be of a type that is accepted.",
+    "400": "The body does not have the declared format.",
+    "406": "The response cannot have an accepted type.",
     "408": "The body did not arrive in time.",
     "413": "The body is too long.",
-    "415": "The body is of another type.",
-    "421": "The server is asked under a name that is not its own.",
-    "422": "The rows are not such as the model has learned from.",
-    "503": "Too many requests are under way.",
+    "415": "The body has an unsupported type.",
+    "421": "The host name is not accepted.",
+    "422": "The rows do not fit the model, or are too many.",
+    "503": "There are too many concurrent requests.",
 }
 
 
 def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limits: Any, name: str) -> dict[str, Any]:
-    """The OpenAPI document (3.1)."""
+    """Return the OpenAPI document (3.1)."""
     given = _rows_in(wire, limits.rows)
     body = {"rows": _as_json(wire, example)}
     told = {"title": f"{name}, {with_article(type(model).__name__)}", "version": __version__}
     told["description"] = (
-        f"Rows in, answers out, as JSON or as a stream of Arrow (`{ARROW}`). Rows are in the units of the data that "
-        f"the model has learned from. At most {limits.rows:,} rows and {limits.body_bytes:,} bytes at a time, and "
+        f"Rows and results are JSON or an Arrow stream (`{ARROW}`). Rows are in the units of the training data. "
+        f"At most {limits.rows:,} rows and {limits.body_bytes:,} bytes in a request, and "
         f"{limits.requests:,} requests at once."
     )
     paths: dict[str, Any] = {}
@@ -53,7 +54,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
         answer = question(model, example)
         summary, description = _TOLD[what]
         if what == "score" and "p_value" in getattr(answer, "column_names", ()):
-            description = _STRANGE
+            description = _ANOMALY
         as_lists = wire.as_lists(what)
         answered = json.loads(wire.write(JSON, answer, as_lists))
         paths[f"/{what}"] = {
@@ -64,7 +65,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
                 "requestBody": {"required": True, "content": _contents("RowsIn", body)},
                 "responses": {
                     "200": {
-                        "description": "As many rows, in their order.",
+                        "description": "One result for each row, in the order of the rows.",
                         "content": {
                             JSON: {"schema": _rows_out(answer, as_lists=as_lists), "example": answered},
                             ARROW: {"schema": {"type": "string", "format": "binary"}},
@@ -77,11 +78,11 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
     paths["/healthz"] = {
         "get": {
             "operationId": "healthz",
-            "summary": "Whether the server is alive",
+            "summary": "Check the server",
             "security": [],
             "responses": {
                 "200": {
-                    "description": "It is.",
+                    "description": "The server is running.",
                     "content": {JSON: {"schema": {"type": "object", "required": ["status", "model"]}}},
                 }
             },
@@ -111,7 +112,7 @@ _PROBLEM = {
     "properties": {
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What is wrong, where, and the mend."},
+        "detail": {"type": "string", "description": "What is wrong, where, and what to do."},
     },
 }
 
@@ -129,7 +130,7 @@ def _contents(schema: str, example: Any) -> dict[str, Any]:
 
 
 def with_article(name: str) -> str:
-    """A class's name, and "a" or "an" before it."""
+    """Return a class's name with "a" or "an" before it."""
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
@@ -152,7 +153,7 @@ def _rows_in(wire: Wire, most_rows: int) -> dict[str, Any]:
 
 
 def _as_json(wire: Wire, example: Any) -> list[Any]:
-    """Example rows as a request has them, numbers no longer than people write them."""
+    """Return example rows for a request, with numbers rounded to 4 digits."""
     if isinstance(example, pa.Table):
         rows = json.loads(wire.write(JSON, example))["rows"]
         return [{name: _short(value) for name, value in row.items()} for row in rows]
@@ -219,7 +220,7 @@ for (const form of document.querySelectorAll("form")) form.addEventListener("sub
 
 
 def page(about: dict[str, Any]) -> str:
-    """The same for people, with every question to try: one page, which loads nothing."""
+    """Return an HTML page that documents every operation, with a form to try it; the page loads nothing."""
     info = about["info"]
     title = html.escape(info["title"])
     sections = [_section(path, methods["post"]) for path, methods in about["paths"].items() if "post" in methods]
@@ -229,7 +230,7 @@ def page(about: dict[str, Any]) -> str:
         f"<h1>{title}</h1><p>{_with_code(info['description'])}</p>"
         f'<p class="quiet">diabolo {html.escape(info["version"])} · <a href="openapi.json">openapi.json</a> · '
         f'<a href="healthz">healthz</a></p>{_columns(about["components"]["schemas"]["RowsIn"])}{"".join(sections)}'
-        f"<h2>When something is refused</h2>{_refusals(about)}<script>{_SCRIPT}</script></body></html>"
+        f"<h2>Errors</h2>{_refusals(about)}<script>{_SCRIPT}</script></body></html>"
     )
 
 
@@ -255,7 +256,7 @@ def _kind(told: dict[str, Any]) -> str:
 
 def _refusals(about: dict[str, Any]) -> str:
     return _table(
-        ("status", "why"), ((code, told["description"]) for code, told in about["components"]["responses"].items())
+        ("status", "reason"), ((code, told["description"]) for code, told in about["components"]["responses"].items())
     )
 
 
@@ -271,5 +272,5 @@ def _section(path: str, told: dict[str, Any]) -> str:
         f"<h2><code>POST {path}</code> · {html.escape(told['summary'])}</h2><p>{html.escape(told['description'])}</p>"
         f'<form data-path="{path[1:]}"><textarea spellcheck="false" aria-label="body">'
         f"{html.escape(f'{{{chr(34)}rows{chr(34)}: [')}\n  {html.escape(rows)}\n]}}</textarea>"
-        "<button>Ask</button><pre hidden></pre></form>"
+        "<button>Send</button><pre hidden></pre></form>"
     )

@@ -1,4 +1,4 @@
-"""Scoring on a cluster: a class that Ray's workers make once and call for each batch of rows."""
+"""Scoring on a Ray cluster: each worker creates a `Scorer` once, and calls it for each batch of rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Scorer", "score_with_ray"]
 
 
 class Scorer:
-    """The log-density of each row of a batch, by a saved model; for `ray.data.Dataset.map_batches`.
+    """A callable that computes log-densities with a saved model, for `ray.data.Dataset.map_batches`.
 
     Parameters
     ----------
     run : path
-        A folder that `save` wrote, which every worker can read.
+        A folder written by `save`, which every worker can read.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class Scorer:
         self._names = list(getattr(self._model, "feature_names_in_", ()))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """From an Arrow table (``batch_format="pyarrow"``) with the model's columns to one with ``log_density``."""
+        """Score an Arrow table (``batch_format="pyarrow"``) with the model's columns; return ``log_density``."""
         if self._names:
             batch = batch.select(self._names)
         if not batch.num_rows:
@@ -57,14 +57,14 @@ class Scorer:
 def score_with_ray(
     run: str | os.PathLike[str], where: str, out: str | os.PathLike[str], batch_size: int = 8192
 ) -> None:
-    """Score Parquet or CSV files on Ray: a folder of Parquet with ``log_density``, in the order of the rows.
+    """Score Parquet or CSV files on Ray, and write a folder of Parquet files with ``log_density``, in the rows' order.
 
-    Ray is started on this machine, unless ``RAY_ADDRESS`` names a cluster, whose machines must see all three paths.
+    Ray starts on this machine, unless ``RAY_ADDRESS`` names a cluster, whose machines must have access to all paths.
 
     Raises
     ------
     UsageError
-        If Ray is not installed, the files are of another kind, or ``out`` is there already.
+        If Ray is not installed, the files are of another kind, or ``out`` exists.
     """
     try:
         import ray
@@ -75,13 +75,14 @@ def score_with_ray(
     kinds = {kind_of(Path(file)) for file in files}
     if len(kinds) > 1 or not kinds <= set(readers):
         raise UsageError(
-            f"{where}: Ray scores .parquet or .csv files, of one kind; these are {', '.join(sorted(kinds))}."
+            f"{where}: the files are {', '.join(sorted(kinds))}; "
+            "Ray scores files of one kind, .parquet or .csv. Convert them."
         )
     if out.exists():
-        raise UsageError(f"{out} exists already. Choose another name for the folder of results.")
-    read_manifest(run)  # fails here, with its own words, and not in a worker
+        raise UsageError(f"{out} exists already. Choose another name: a folder of results is not replaced.")
+    read_manifest(run)  # raises its own error here, before a worker would
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not begun to work here
+        warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not run in this process
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     ray.data.DataContext.get_current().enable_progress_bars = False

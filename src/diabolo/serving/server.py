@@ -1,4 +1,4 @@
-"""The application behind uvicorn: until it is told to stop, and then until what it holds is answered."""
+"""Run the application with uvicorn, until a signal stops it and the running requests are finished."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["serve"]
 
 _CONNECTIONS = 1000
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-"""The names under which a server without a token may be asked."""
+"""The host names that a server without a token accepts."""
 _WARM_ROWS = 2048
 
 
 class _Impatient(H11Protocol):  # type: ignore[misc]
-    """Closes a connection on which a request's head is begun and not ended: uvicorn would wait without end."""
+    """A protocol that closes a connection whose request headers do not arrive in time; uvicorn has no such limit."""
 
     patience = 30.0
     _alarm: Any = None
@@ -70,33 +70,35 @@ def serve(
     name: str = "",
     ready: Callable[[str], Any] = print,
 ) -> None:
-    """Answer about rows over HTTP, until SIGTERM or SIGINT; then finish what is under way, and return.
+    """Serve a model over HTTP until SIGTERM or SIGINT; then finish the running requests, and return.
 
     Parameters
     ----------
     model : fitted estimator
     host : str, default="127.0.0.1"
-        Where to listen. Beyond this machine only with a ``token``, and best behind a server that speaks TLS. Without a
-        token it answers requests to localhost, 127.0.0.1, ::1 or ``host`` alone: see `create_app`.
+        The address to listen on. Any but a loopback address needs a ``token``, and should be behind a server that
+        speaks TLS. Without a token only requests to localhost, 127.0.0.1, ::1 or ``host`` are accepted: see
+        `create_app`.
     port : int, default=8000
-        0: any that is free.
+        The port to listen on; 0: any free port.
     limits, token, name
         See `create_app`.
     ready : callable, default=print
-        Is told the address once requests are taken, all programs compiled.
+        Called with the address once all programs are compiled and requests are accepted.
 
     Raises
     ------
     UsageError
-        If another machine could ask without a token, the address cannot be had, or the model cannot be asked.
+        If other machines could connect without a token, the address is not available, or the model cannot be
+        served.
     MissingExtra
         Without the extra ``serve``.
     """
     limits = limits or Limits()
     if token is None and not _is_this_machine(host):
         raise UsageError(
-            f"On {host} other machines could ask, so a token is needed: put it into $DIABOLO_TOKEN, or a file that "
-            "--token-file names."
+            f"On {host} other machines can connect, so a token is needed. Put it into $DIABOLO_TOKEN, or into a file "
+            "and name the file with --token-file."
         )
     app = create_app(model, limits, token=token, name=name, hosts=(*_THIS_MACHINE, host) if token is None else None)
     with _bound(host, port) as listening:
@@ -117,7 +119,7 @@ def serve(
         server = _Server(config, lambda: ready(f"http://{where}:{at[1]}"))
         before = {sign: signal.signal(sign, lambda *_: None) for sign in (signal.SIGTERM, signal.SIGINT)}
         try:
-            server.run([listening])  # it raises the signal again when it has ended, for those who would not return
+            server.run([listening])  # uvicorn raises the signal again after it has stopped
         finally:
             for sign, handler in before.items():
                 signal.signal(sign, handler)
@@ -142,7 +144,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    # TCP by name: asyncio sends answers without delay only where the socket says that it is.
+    # The protocol is explicit: asyncio sets TCP_NODELAY only on sockets with IPPROTO_TCP.
     listening = socket.socket(
         socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
     )
@@ -152,13 +154,13 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.listen(512)
     except (OSError, OverflowError) as error:
         listening.close()
-        told = getattr(error, "strerror", None) or error
-        raise UsageError(f"{host}:{port} cannot be listened on: {told}. Choose another --host or --port.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{host}:{port} cannot be listened on: {reason}. Choose another --host or --port.") from error
     return listening
 
 
 def _warm(model: Any) -> None:
-    """Compile what requests will need, so that none of them waits for it."""
+    """Compile the programs that requests need, so that no request waits for compilation."""
     sizes = [size for size in BATCH_BUCKETS if size <= _WARM_ROWS]
     asked = questions(model)
     rows = named(model, like_those_seen(model, sizes[-1]))
