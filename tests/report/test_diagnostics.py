@@ -46,7 +46,7 @@ def raises_rate(finding):
 def test_behind_pca_compares_the_evaluations_figures_and_without_them_is_silent():
     model = diabolo.BasicAutoencoder(n_latent=3, max_epochs=1, learning_rate=1e-6, random_state=0).fit(NORMAL)
     model.evaluation_ = evaluation(0.101, 0.503)
-    figure = examined(model)["Behind PCA"].figure
+    figure = examined(model)["Behind PCA"].evidence
     assert "30 held-out rows" in figure
     assert "10.1%" in figure
     assert "50.3%" in figure
@@ -70,7 +70,7 @@ def test_an_overfitted_network_behind_pca_is_not_to_train_longer():
     curves = {"loss": list(range(10, 0, -1)), "validation_loss": [10, 5, 4, 3, 4, 5, 6, 7, 8, 9]}
     found = examined(fitted(), history=curves, n_epochs=10, best_epoch=4, evaluation=evaluation(0.1, 0.5))
     assert {"Overfitting", "Behind PCA"} <= set(found)
-    assert "longer" not in found["Behind PCA"].remedy
+    assert "longer" not in found["Behind PCA"].action
 
 
 # -- held-out rows ----------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_without_held_out_rows_overfitting_is_judged_by_the_reports_rows():
     assert "Overfitting" not in examined(model)
     assert "Overfitting" not in examined(model, trained)
     found = examined(model, new)
-    assert "the report's rows" in found["Overfitting"].figure
+    assert "the report's rows" in found["Overfitting"].evidence
     assert "Stopped too early" not in found
     assert "No held-out rows" not in examined(fitted(), NORMAL)
 
@@ -151,7 +151,7 @@ def test_a_training_that_begins_at_its_optimum_is_left_in_peace():
 
 def test_a_start_that_no_epoch_improves_on_may_overfit_after_it():
     curves = {"loss": list(range(20, 10, -1)), "validation_loss": [20 + 0.5 * i for i in range(10)]}
-    figure = examined(fitted(), history=curves, n_epochs=10, best_epoch=0)["Overfitting"].figure
+    figure = examined(fitted(), history=curves, n_epochs=10, best_epoch=0)["Overfitting"].evidence
     assert "1 of 10" in figure
 
 
@@ -182,7 +182,7 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
     model.evaluation_ = evaluation(-4.57, 0.55)
     for found in (examined(model, rows), examined(model), examined(model, rows, evaluation=None)):
         assert found["Divergence"].serious
-        assert "1," in found["Divergence"].remedy
+        assert "1," in found["Divergence"].action
         assert not {"Stopped too early", "Behind PCA", "Overfitting"} & set(found)
         assert not any(map(raises_rate, found.values()))
 
@@ -215,7 +215,7 @@ def test_a_high_rate_is_not_raised_and_a_low_one_may_be():
         given = {"parameters": fitted().get_params() | {"learning_rate": rate}, "evaluation": evaluation(0.1, 0.5)}
         found = examined(fitted(), **changes, **given)
         assert raises_rate(found["Behind PCA"]) is raises_rate(found["Stopped too early"]) is (rate == 1e-4)
-        assert ("lower" in found["Behind PCA"].remedy) is (rate == 0.3)
+        assert ("lower" in found["Behind PCA"].action) is (rate == 0.3)
 
 
 def test_rows_unlike_the_training_rows_are_a_shift_and_no_divergence():
@@ -238,7 +238,7 @@ def test_an_absurd_cell_is_named_by_row_and_column(trained_on):
     bad[16, 1], bad[40, 2] = 1e6, -1e5
     model = diabolo.BasicAutoencoder(n_latent=2, random_state=0).fit(bad if trained_on else rows)
     found = examined(model, bad)
-    figure = found["Extreme cells"].figure
+    figure = found["Extreme cells"].evidence
     assert figure.index("row 17, column 1: 1e+06") < figure.index("row 41, column 2: -100000")
     assert "more" not in figure
     assert "Divergence" not in found
@@ -285,25 +285,27 @@ def test_columns_that_say_nothing_new_are_named():
     kept = {"patient": "number"}  # else it is left out, with a warning
     model = diabolo.BasicAutoencoder(n_latent=2, schema=kept, **FEW).fit(table())
     found = examined(model, table())
-    assert found["Identifier columns"].figure.startswith("patient:")
-    assert found["Constant columns"].figure.startswith("version:")
-    assert found["Duplicate columns"].figure.startswith("weight = pounds, site = place:")
+    assert found["Identifier columns"].evidence.startswith("patient:")
+    assert found["Constant columns"].evidence.startswith("version:")
+    assert found["Duplicate columns"].evidence.startswith("weight = pounds, site = place:")
     few = examined(model, table().slice(0, 30))
-    assert "patient" not in few.get("Identifier columns", diagnostics.Finding("", "", "")).figure  # a sample with gaps
+    assert (
+        "patient" not in few.get("Identifier columns", diagnostics.Finding("", "", "")).evidence
+    )  # a sample with gaps
 
 
 def test_a_category_with_as_many_values_as_rows_is_an_identifier():
     rows = table(60).append_column("name", pa.array([f"name {i}" for i in range(60)]))
     model = diabolo.BasicAutoencoder(n_latent=2, schema={"name": "category"}, **FEW).fit(rows)
-    assert "name" in examined(model, rows)["Identifier columns"].figure
+    assert "name" in examined(model, rows)["Identifier columns"].evidence
 
 
 def test_many_columns_are_counted():
     rows = np.hstack([NORMAL, np.ones((300, 30)), np.repeat(NORMAL[:, :1], 9, axis=1)])
     model = diabolo.BasicAutoencoder(n_latent=2, **FEW).fit(rows)
     found = examined(model, rows)
-    assert "6, 7, 8, 9" in found["Constant columns"].figure
-    assert "0 = 36 = 37" in found["Duplicate columns"].figure
+    assert "6, 7, 8, 9" in found["Constant columns"].evidence
+    assert "0 = 36 = 37" in found["Duplicate columns"].evidence
 
 
 def test_identifiers_of_a_part_of_the_rows_have_gaps():
@@ -355,7 +357,7 @@ def test_columns_with_equal_gaps_are_duplicates():
 def test_few_rows_show_nothing_about_how_values_vary(make, n):
     found = examined(make().fit(NORMAL), NORMAL[:n])
     assert set(found) <= {"Few rows", "Stopped too early", "Overfitting"}
-    assert f"{n} row" in found["Few rows"].figure
+    assert f"{n} row" in found["Few rows"].evidence
 
 
 def test_constant_columns_of_a_code_that_is_the_restored_row_are_no_dead_units():

@@ -44,7 +44,7 @@ def test_units_without_work_are_counted():
     model = diabolo.VariationalAutoencoder(n_latent=6, max_epochs=400, random_state=0).fit(line)
     active = int(diabolo.metrics.active_units(model.transform(line)).sum())
     assert active < 3
-    assert f"{active} of 6" in said(model, line)["Inactive latent units"].figure
+    assert f"{active} of 6" in said(model, line)["Inactive latent units"].evidence
 
 
 def test_dead_units_are_found():
@@ -53,13 +53,13 @@ def test_dead_units_are_found():
     bias = model.model_.weights.encoder.layers[-1].bias.at[:4].set(-100.0)
     weights = eqx.tree_at(lambda w: w.encoder.layers[-1].bias, model.model_.weights, bias)
     model.model_ = type(model.model_)(model.model_.recipe, weights)
-    assert "4 of 8" in said(model, NORMAL)["Dead units"].figure
+    assert "4 of 8" in said(model, NORMAL)["Dead units"].evidence
 
 
 def test_a_code_that_is_not_sparse_is_found():
     loose = diabolo.SparseAutoencoder(n_hidden=20, sparsity_weight=1e-6, init="random", max_epochs=5, random_state=0)
     loose.fit(NORMAL)
-    assert "0.05" in said(loose, NORMAL)["Sparsity off target"].figure
+    assert "0.05" in said(loose, NORMAL)["Sparsity off target"].evidence
 
 
 def test_overfitting_is_found():
@@ -80,13 +80,13 @@ def test_stopping_too_early_is_found():
     falling = list(np.linspace(10, 1, 400))
     assert (
         "max_epochs=800"
-        in said(with_history(None, loss=falling, validation_loss=falling), X)["Stopped too early"].remedy
+        in said(with_history(None, loss=falling, validation_loss=falling), X)["Stopped too early"].action
     )
 
 
 def test_few_steps_are_counted():
     brief = diabolo.Autoencoder(encoder=parts.MLP((8,)), max_epochs=20, random_state=0).fit(NORMAL)
-    assert "60" in said(brief, NORMAL)["Stopped too early"].figure
+    assert "60" in said(brief, NORMAL)["Stopped too early"].evidence
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_a_learned_sigma_at_its_floor_is_named():
         n_latent=2, max_epochs=300, learning_rate=0.01, batch_size=32, random_state=0
     )
     model.fit(doubled)
-    assert said(model, doubled)["Learned σ at its floor"].figure.startswith("2:")
+    assert said(model, doubled)["Learned σ at its floor"].evidence.startswith("2:")
 
 
 def test_features_in_very_different_units_are_named():
@@ -121,7 +121,7 @@ def test_a_likelihood_that_does_not_suit_the_rows_is_found():
 
 def test_a_sigma_that_does_not_fit_is_found():
     wide = diabolo.VariationalAutoencoder(n_latent=2, likelihood=parts.Gaussian(30.0), **FEW).fit(NORMAL)
-    assert "30" in said(wide, NORMAL)["σ mismatch"].figure
+    assert "30" in said(wide, NORMAL)["σ mismatch"].evidence
 
 
 def test_a_good_model_is_left_in_peace():
