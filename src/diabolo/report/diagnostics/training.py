@@ -88,7 +88,7 @@ def divergence(e: ReportData) -> Iterator[Finding]:
         yield Finding(
             "Divergence",
             " ".join(figures),
-            f"Lower the learning rate from {rate:g} to {rate / 10:g}.",
+            f"Lower the learning rate: it is {rate:g}, try {rate / 10:g}.",
             serious=True,
         )
 
