@@ -289,7 +289,9 @@ def test_columns_that_say_nothing_new_are_named():
     assert found["Constant columns"].evidence.startswith("version:")
     assert found["Duplicate columns"].evidence.startswith("weight = pounds, site = place:")
     few = examined(model, table().slice(0, 30))
-    assert "patient" not in few.get("Identifier columns", diagnostics.Finding("", "", "")).evidence  # a sample with gaps
+    assert (
+        "patient" not in few.get("Identifier columns", diagnostics.Finding("", "", "")).evidence
+    )  # a sample with gaps
 
 
 def test_a_category_with_as_many_values_as_rows_is_an_identifier():

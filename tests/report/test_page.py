@@ -57,7 +57,7 @@ def test_without_rows_there_are_the_learning_the_samples_and_the_explorer():
     html = fitted("variational").report()
     titles = re.findall(r"<h2>([^<]*)</h2>", html)
     assert titles == [
-        "The doctor", "Learning", "The latent explorer", "Samples and interpolation", "How to make it again"
+        "Findings", "Learning", "Latent explorer", "Samples and interpolation", "Reproducibility"
     ]  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_rows_in_chunks_are_looked_at_here_and_there(tmp_path, monkeypatch):
 def test_a_few_rows_will_do(name, n):
     rows = rows_of(name)[:n] if name != "table" else iris(n)
     html = fitted(name).report(rows, image_shape=None if name == "table" else (8, 8))
-    assert f"Asked about {n} row{'s' * (n > 1)}" in html
+    assert f" {n} row{'s' * (n > 1)}" in html
     assert len(bundle(html)["map"]["numbers"]) == n
 
 

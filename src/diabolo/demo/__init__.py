@@ -1,6 +1,6 @@
-"""`diabolo demo`: the lecture's five systems on real handwritten digits, as pictures and a table.
+"""Run `diabolo demo`: the lecture's five systems on handwritten digits, with pictures and tables.
 
-Data flows one way: `study` trains and measures, `pictures` draws what it found, `page` sets both on one page.
+Data flows one way: `study` trains and measures, `pictures` draws the results, `page` writes tables and pictures.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ __all__ = ["run"]
 
 
 def run(out: Path, seed: int = 0) -> None:
-    """Train, draw and write ``out/index.html``, ``out/results.json`` and ``out/pictures/``; print the table.
+    """Train, draw, write ``out/index.html``, ``out/results.json`` and ``out/pictures/``, and print the tables.
 
     Raises
     ------
     UsageError
-        If ``out`` is a folder of something else.
+        If ``out`` is a folder with other content.
     """
     try:
         outputs.check_replaceable(out, _is_demo)
     except outputs.NotOurs as error:
-        raise UsageError(f"{out} is not empty and holds no earlier demo. Choose another folder with --out.") from error
+        raise UsageError(f"{out} has content that is not an earlier demo. Choose another folder with --out.") from error
     from rich.console import Console
 
     from ..data import writers
@@ -48,7 +48,7 @@ def run(out: Path, seed: int = 0) -> None:
 
 
 def _is_demo(folder: Path) -> bool:
-    """Whether a folder is an earlier demo, and holds nothing else."""
+    """Decide whether a folder holds an earlier demo and nothing else."""
     from ..data.writers import is_page
 
     if not is_page(folder / "index.html") or outputs.names_in(folder) != {"index.html", "results.json", "pictures"}:

@@ -1,4 +1,4 @@
-"""The figures as tables, on the terminal and on one page with the pictures."""
+"""Show the results as tables on the terminal, and as tables and pictures on one page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["print_tables", "render"]
 
 
 class _Sheet(NamedTuple):
-    """One table: a title, the columns' names, and rows whose first cell is a name."""
+    """A table: a title, the names of the columns, and rows whose first cell is a name."""
 
     title: str
     columns: tuple[str, ...]
@@ -26,8 +26,8 @@ def _sheets(results: dict[str, Any]) -> list[_Sheet]:
     sparse, variational = results["sparse"], results["variational"]
     return [
         _Sheet(
-            "Reconstruction of held-out digits, beside PCA of the same K",
-            ("system", "K", "squared error", "PCA's", "variance", "PCA's"),
+            "Reconstruction of held-out digits, compared with PCA of the same K",
+            ("system", "K", "squared error", "PCA", "explained variance", "PCA"),
             [
                 (name, str(row["code"]), f"{row['squared_error']:.3f}", f"{row['pca_squared_error']:.3f}",
                  f"{row['explained_variance']:.1%}", f"{row['pca_explained_variance']:.1%}")
@@ -67,7 +67,7 @@ def _sheets(results: dict[str, Any]) -> list[_Sheet]:
 
 
 def print_tables(results: dict[str, Any], console: Console) -> None:
-    """The tables, on a terminal or a pipe."""
+    """Print the tables on a terminal or a pipe."""
     for sheet in _sheets(results):
         table = Table(title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for i, column in enumerate(sheet.columns):
@@ -79,34 +79,35 @@ def print_tables(results: dict[str, Any], console: Console) -> None:
 
 _CAPTIONS = {
     "reconstructions": (
-        "Five ways through a bottleneck",
-        "One held-out digit of each kind, and what is left of it after PCA and each system. All but the sparse one "
-        "pass through 8 numbers; the sparse code has 128, of which few are active at a time.",
+        "Reconstruction",
+        "One held-out digit of each class, and its reconstruction by PCA and by each system. Every code has 8 numbers, "
+        "except the sparse code: it has 128 units, of which few are active for each digit.",
     ),
     "denoising": (
         "Denoising",
-        "Held-out digits, what each corruption does to them, and what the denoiser that was trained against it makes "
-        "of it. It never read the clean digit. The level of Gaussian noise is in standard deviations of the pixels.",
+        "Held-out digits, the corrupted digits, and the outputs of the denoiser for this corruption. The denoiser "
+        "reads only the corrupted digit. The level of Gaussian noise is in standard deviations of the pixels.",
     ),
     "curves": (
         "Learning",
-        "Loss by epoch. The weights kept are those of the best held-out epoch. The basic system is trained by gradient "
-        "descent, init='random', so that there is a curve: by default it is put at its optimum, PCA. The KL term's "
-        "weight β rises from 0 to 1 over the first ten epochs, beta='linear'.",
+        "Loss by epoch. The model has the weights of the best epoch on held-out rows. The basic system is trained by "
+        "gradient descent (init='random') to show a curve; by default it starts at its optimum, PCA. The weight β of "
+        "the KL term rises from 0 to 1 over the first ten epochs (beta='linear').",
     ),
     "latent": (
-        "The latent plane",
-        "Held-out digits in the first two principal components, and in the two coordinates of a variational model with "
-        "K = 2; at the right, the digits its decoder finds on a grid over that plane.",
+        "Latent plane",
+        "Left: held-out digits in the first two principal components. Centre: their codes in a variational model with "
+        "K = 2. Right: the decoded digits on a grid over this plane.",
     ),
     "sparse": (
         "Sparse features",
-        "Red adds ink, blue takes it away. The penalty β·Σ KL(ρ‖ρ̂), whose weight β is found while "
-        "training, keeps each unit's mean activation near ρ. Right: over held-out digits.",
+        "Left: the contribution of each unit to the reconstruction; red is positive, blue is negative. The penalty "
+        "β·Σ KL(ρ‖ρ̂) keeps each unit's mean activation near ρ; training adapts its weight β. Right: the mean "
+        "activations on held-out digits.",
     ),
     "samples": (
         "Generation",
-        "Left: new digits. Right: from one held-out digit to another.",
+        "Left: new digits. Right: interpolations between two held-out digits.",
     ),
 }
 
@@ -136,7 +137,7 @@ footer { color: var(--soft); font-size: .88rem; margin-top: 1.6rem; }
 
 
 def render(results: dict[str, Any], pictures: dict[str, str]) -> str:
-    """The page, as HTML; ``pictures`` are paths relative to it, by name."""
+    """Return the page as HTML; ``pictures`` maps names to paths relative to the page."""
     data = results["data"]
     sections = "".join(
         f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>"
@@ -149,8 +150,8 @@ def render(results: dict[str, Any], pictures: dict[str, str]) -> str:
 {PAGE_MARK}<title>diabolo: five autoencoders on handwritten digits</title><style>{_STYLE}</style></head>
 <body><main>
 <h1>Five autoencoders, one formula</h1>
-<p>Trained on {data["train"]:,} of {escape(data["name"])};
-every figure and picture is of the {data["test"]:,} others.</p>
+<p>The systems are trained on {data["train"]:,} of {escape(data["name"])}.
+All figures and pictures are for the {data["test"]:,} held-out digits.</p>
 <section><div class="tables">{tables}</div></section>
 {sections}
 <footer>diabolo demo, seed {results["seed"]}, {results["seconds"]:.0f} s.

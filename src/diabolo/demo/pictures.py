@@ -1,4 +1,4 @@
-"""Draw what `study` found, one file per picture."""
+"""Draw the results of `study`, one file per picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STYLE = {
 
 
 def draw(findings: Findings, folder: Path) -> dict[str, str]:
-    """Write the pictures; their paths, relative to the folder above, by name."""
+    """Write the pictures; return a mapping from their names to their paths relative to the folder's parent."""
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE):
         for name, picture in _PICTURES.items():
@@ -49,7 +49,7 @@ def _digit(axes: Axes, pixels: np.ndarray) -> None:
 
 
 def _strip(figure: Figure, rows: dict[str, np.ndarray]) -> None:
-    """Rows of digits with their names at the left."""
+    """Draw rows of digits with their names on the left."""
     width = len(next(iter(rows.values())))
     grid = figure.subplots(len(rows), width, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
     for line, (name, digits) in zip(grid, rows.items(), strict=True):
@@ -59,7 +59,7 @@ def _strip(figure: Figure, rows: dict[str, np.ndarray]) -> None:
 
 
 def _mosaic(digits: np.ndarray) -> np.ndarray:
-    """(rows, columns, 64) → one image, with a pixel of space between digits."""
+    """Return (rows, columns, 64) digits as one image, with one pixel of space between digits."""
     rows, columns, _ = digits.shape
     cells = np.pad(digits.reshape(rows, columns, 8, 8), ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=0.0)
     return cells.transpose(0, 2, 1, 3).reshape(rows * 9, columns * 9)[:-1, :-1]
@@ -140,7 +140,7 @@ def latent(found: Findings) -> Figure:
             )  # fmt: skip
         axes.set(title=name, xlabel="$z_1$", ylabel="$z_2$")
     mosaic.imshow(_mosaic(found.manifold), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    mosaic.set(title="that plane, decoded", xticks=[], yticks=[])
+    mosaic.set(title="decoded grid over the plane", xticks=[], yticks=[])
     mosaic.spines[:].set_visible(False)
     return figure
 
@@ -152,7 +152,7 @@ def sparse(found: Findings) -> Figure:
     shown = found.features[strongest] / np.abs(found.features[strongest]).max(axis=1, keepdims=True)
     image = _mosaic(shown.reshape(6, 12, 64))
     left.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    left.set(title=f"what each unit adds to the picture (72 strongest of {M})", xticks=[], yticks=[])
+    left.set(title=f"contribution of each unit (72 strongest of {M})", xticks=[], yticks=[])
     left.spines[:].set_visible(False)
     right.hist(found.mean_activation, bins=np.linspace(0, 2 * RHO, 41), color=BLUE, rwidth=0.9)
     right.axvline(RHO, color=ORANGE, lw=1.6, label=f"target ρ = {RHO}")
@@ -171,7 +171,7 @@ def samples(found: Findings) -> Figure:
     left.imshow(_mosaic(found.samples.reshape(5, 12, 64)), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     left.set(title="sampled: z ~ N(0, I), decoded", xticks=[], yticks=[])
     right.imshow(_mosaic(found.walks), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    right.set(title="walks between two digits, in straight lines in z", xticks=[], yticks=[])
+    right.set(title="linear interpolation between two codes", xticks=[], yticks=[])
     for axes in (left, right):
         axes.spines[:].set_visible(False)
         axes.set_anchor("N")

@@ -1,4 +1,4 @@
-"""Train the five systems on scikit-learn's digits, and measure them on rows that none of them has seen."""
+"""Train the five systems on scikit-learn's digits, and measure them on held-out digits."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ K = 8
 M = 128
 RHO = 0.05
 NOISES = {"gaussian": 1.0, "salt_and_pepper": 0.2, "masking": 0.3}
-"""Levels: standard deviations of the pixels, and shares of them."""
+"""Noise levels: Gaussian in standard deviations of the pixels, the others as shares of the pixels."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the pictures are drawn from, and the figures."""
+    """The data of the pictures, and the results."""
 
     test: np.ndarray
     """(n, 64) held-out digits in [0, 1]."""
     labels: np.ndarray
     reconstructions: dict[str, np.ndarray]
-    """By system, (n, 64)."""
+    """(n, 64) reconstructions of each system."""
     noisy: dict[str, np.ndarray]
     cleaned: dict[str, np.ndarray]
     histories: dict[str, dict[str, list[float]]]
     best_epochs: dict[str, int]
-    """0: the weights that training began with."""
+    """The best epoch of each system; 0 for the initial weights."""
     planes: dict[str, np.ndarray]
     """Two-dimensional codes of the held-out digits, (n, 2)."""
     manifold: np.ndarray
-    """(side, side, 64): what the two-dimensional variational model decodes on a grid."""
+    """(side, side, 64) decoded digits of the two-dimensional variational model on a grid."""
     features: np.ndarray
-    """(m, 64): what each sparse unit alone adds to the decoder's output."""
+    """(m, 64) contribution of each sparse unit to the decoder's output."""
     mean_activation: np.ndarray
-    """(m,): of each sparse unit, over the held-out digits."""
+    """(m,) mean activation of each sparse unit over the held-out digits."""
     samples: np.ndarray
     walks: np.ndarray
-    """(walks, steps, 64)."""
+    """(walks, steps, 64) interpolations between two digits."""
     results: dict[str, Any]
 
 
 def run(seed: int, say: Callable[[str], None]) -> Findings:
-    """Train everything and collect the findings."""
+    """Train all systems and collect the results; ``say`` gets the name of each training."""
     digits = load_digits()
     train, test, _, labels = train_test_split(
         digits.data / 16, digits.target, test_size=360, random_state=seed, stratify=digits.target
     )
     say("basic, by gradient descent")
-    # By default it is put at PCA, without a curve to see. Descent from random weights needs a high rate to come there.
+    # By default the weights are PCA's, without a learning curve. From random weights, only a high rate reaches PCA.
     basic = BasicAutoencoder(n_latent=K, init="random", learning_rate=3e-2, random_state=seed).fit(train)
     say("stacked")
     stacked = StackedAutoencoder(n_latent=K, random_state=seed).fit(train)
@@ -83,7 +83,7 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
     named = {f"denoising: {noise.replace('_', ' ')}": model for noise, model in denoisers.items()}
     noisy = {noise: model.corrupt(test, random_state=seed + 1) for noise, model in denoisers.items()}
     cleaned = {noise: model.reconstruct(noisy[noise]) for noise, model in denoisers.items()}
-    everyone = systems | named
+    models = systems | named
     reconstructions = {name: model.reconstruct(test) for name, model in systems.items()}
     return Findings(
         test=test,
@@ -91,8 +91,8 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
         reconstructions={"PCA": _pca(K, train, test), **reconstructions},
         noisy=noisy,
         cleaned=cleaned,
-        histories={name: model.history_ for name, model in everyone.items()},
-        best_epochs={name: model.best_epoch_ for name, model in everyone.items()},
+        histories={name: model.history_ for name, model in models.items()},
+        best_epochs={name: model.best_epoch_ for name, model in models.items()},
         planes={"PCA": PCA(2, random_state=0).fit(train).transform(test), "variational, K = 2": plane.transform(test)},
         manifold=_manifold(plane),
         features=sparse.inverse_transform(np.eye(M)) - sparse.inverse_transform(np.zeros((1, M))),
@@ -143,7 +143,7 @@ def _pca(n_components: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
 
 
 def _pca_figures(n_components: int, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
-    """What PCA of the same width keeps; all of it, once there are as many components as pixels."""
+    """Return error and explained variance of PCA with the same K; with as many components as pixels PCA is exact."""
     x_hat = _pca(n_components, train, test)
     return {
         "pca_squared_error": metrics.squared_error(test, x_hat),
@@ -152,14 +152,14 @@ def _pca_figures(n_components: int, train: np.ndarray, test: np.ndarray) -> dict
 
 
 def _manifold(plane: VariationalAutoencoder, side: int = 15) -> np.ndarray:
-    """The decoder's means on a square grid that holds most of the prior's mass."""
+    """Return the decoder's means on a square grid over most of the prior's mass."""
     at = np.linspace(-2.2, 2.2, side)
     grid = np.stack(np.meshgrid(at, at[::-1]), axis=-1).reshape(-1, 2)
     return plane.inverse_transform(grid).reshape(side, side, -1)
 
 
 def _walks(vae: VariationalAutoencoder, test: np.ndarray, labels: np.ndarray, steps: int = 12) -> np.ndarray:
-    """Straight lines in the latent space between two digits, decoded."""
+    """Return decoded linear interpolations between the codes of two digits."""
     ends = [(0, 6), (1, 4), (3, 8), (9, 7)]
     t = np.linspace(0, 1, steps)[:, None]
     walks = []

@@ -1,7 +1,7 @@
-"""One page about a fitted autoencoder: did it learn, what did it learn, can it be trusted?
+"""Report a fitted autoencoder as one HTML page: how well it trained, what it learned, and which problems it has.
 
-Data flows one way: `evidence` asks the model, `doctor` judges what was found, `figures` and `images` draw it, `page`
-sets all in one file, and ``page.js`` shows it; ``jax_config.js`` runs the decoder there.
+Data flows one way: `collect` gets all results from the model, `diagnostics` finds problems, `figures` and `images`
+draw, and `page` writes one file. In the browser ``page.js`` shows the charts, and ``runtime.js`` runs the decoder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def reported(
     image_shape: tuple[int, ...] | None = None,
     title: str = "",
 ) -> tuple[str, list[Any]]:
-    """The page, as HTML, and what the doctor finds amiss, the serious first; see `doctor.Finding`."""
+    """Return the page as HTML, and the list of `diagnostics.Finding`, serious findings first."""
     from . import collect, diagnostics, page
 
     found = collect.collect(estimator, X, y, image_shape=image_shape)

@@ -1,6 +1,6 @@
-"""Collect everything that a report shows or judges from a fitted autoencoder.
+"""Collect all results that a report shows or checks from a fitted autoencoder.
 
-The report knows no kind of autoencoder by name: its contents follow from the model's parts and methods.
+The code names no class of autoencoder: the contents follow from the model's parts and methods.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = ["DIVERGED", "LEAST_ROWS", "MOST_ROWS", "Noise", "ReportData", "RowRes
 MOST_ROWS = 5_000
 """The report samples at most this many of the rows given."""
 LEAST_ROWS = 20
-"""Statements about how values vary over rows need at least this many rows."""
+"""Findings about the variation of values over rows need at least this many rows."""
 DIVERGED = -0.5
-"""An explained variance below this is worse than the mean row by half."""
+"""An explained variance below this: the error is over 1.5 times that of the mean row."""
 _EXTREME = 1e3
 """A cell is extreme if its distance from the median is this many times the column's spread."""
 _FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -60,7 +60,7 @@ def _explained(scaled: np.ndarray, rebuilt: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Noise:
-    """How well rows are restored, by the level of the noise."""
+    """The error before and after restoration, for several noise levels."""
 
     factors: tuple[float, ...]
     """Noise levels, in multiples of the level in training."""
@@ -93,8 +93,8 @@ class RowResults:
     """(n, K), in nats; None without a posterior."""
     noise: Noise | None
     reconstruction: np.ndarray | None = None
-    """(n, 2), −log p(x | z) in nats with the corruption of training: by the model, and with initial weights. None if
-    training had held-out rows, whose learning curve says more."""
+    """(n, 2), −log p(x | z) in nats with the corruption of training, for the trained and for the initial weights. None
+    if training had held-out rows, since their learning curve is more informative."""
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -173,26 +173,26 @@ class ReportData:
     columns: tuple[str, ...]
     """The user's columns, in their order."""
     column_of_feature: tuple[str, ...]
-    """The column that each number of a row belongs to."""
+    """The column of each feature."""
     labels: tuple[str, ...]
-    """The name of each number of a row: the column, with the category if it is one of a category's."""
+    """The name of each feature: the column's name, with the category's name for a feature of a category."""
     image: tuple[int, ...] | None
     """(height, width) or (height, width, 3), if rows are images."""
     parameters: dict[str, Any]
     versions: dict[str, str]
     seen: RowResults | None
-    """None: no rows were given."""
+    """The report's rows and their results; None if no rows were given."""
     samples: np.ndarray | None
     """New rows from the prior, in the user's units: E[x | z] for images, samples of x for other rows; None without a
     posterior."""
     between: np.ndarray | None
-    """(steps, d), an interpolation of two rows' codes, decoded, in the user's units."""
+    """(steps, d), the decoded interpolation between two rows' codes, in the user's units."""
     evaluation: dict[str, Any] | None = None
-    """The estimator's ``evaluation_``: explained variance of held-out (or training) rows, and that of PCA fitted to the
-    training rows; None if there is none."""
+    """The estimator's ``evaluation_``: the explained variance on held-out (or training) rows, and that of PCA fitted to
+    the training rows; None if the estimator has no such attribute."""
     untrained: float | None = None
-    """Explained variance of the report's rows with the initial weights; only computed if that of the trained weights is
-    below `DIVERGED`."""
+    """The explained variance of the report's rows with the initial weights. It is computed only if the explained
+    variance with the trained weights is below `DIVERGED`."""
 
     @property
     def recipe(self) -> Any:
@@ -235,7 +235,7 @@ class ReportData:
 
 
 def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return a sample of the rows, checked, with their positions and the number of rows given."""
+    """Return a checked sample of the rows, the positions of its rows, and the number of rows given."""
     opened = columns.open(X)
     n_rows = opened.n_rows if isinstance(opened, BlockReader) else len(opened)
     chosen = sample_positions(n_rows, MOST_ROWS, np.random.default_rng([seed, 9]))
@@ -244,10 +244,10 @@ def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of a column's extreme cells, and each one's distance from the median in units of the spread.
+    """Return the rows of a column's extreme cells, and their distances from the median in units of the spread.
 
-    The spread is the distance between the 5th and the 95th percentile. A column whose cells are mostly one value has
-    none: there it is the median distance of the other cells, or, if these are fewer than five, the value itself.
+    The spread is the distance between the 5th and the 95th percentile. It is 0 if most cells have one value; then the
+    spread is the median distance of the other cells, or the absolute value of the median if these are fewer than five.
     """
     none = np.empty(0, int), np.empty(0)
     known = np.flatnonzero(~np.isnan(cells))
@@ -270,7 +270,7 @@ def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reconstruction(model: Model, x: Float[Array, "n d"], noise: inference.Noise) -> Float[Array, " n"]:
-    """Return the reconstruction term of each row's loss, as it is in training."""
+    """Return the reconstruction term of each row's loss, computed as in training."""
 
     def one_row(row: Float[Array, " d"], key: Any) -> Float[Array, ""]:
         term: Float[Array, ""] = loss(model, row[None], key, jnp.ones(()), jnp.ones(1))[1]["reconstruction"]
@@ -280,12 +280,12 @@ def _reconstruction(model: Model, x: Float[Array, "n d"], noise: inference.Noise
 
 
 def _initial(estimator: FittedAutoencoder, width: int) -> Model:
-    """Return the model with weights as they are drawn."""
+    """Return the model with its initial weights."""
     return Model.build(estimator.predictor_.model.recipe, width, estimator.seed_)
 
 
 def _reconstructions(estimator: FittedAutoencoder, scaled: np.ndarray, seed: int) -> np.ndarray | None:
-    """Return the reconstruction term of rows by the model and with initial weights, if no rows were held out."""
+    """Return the reconstruction term of rows with trained and with initial weights; None if rows were held out."""
     history = estimator.history_
     if "reconstruction" not in history or "validation_loss" in history:
         return None
@@ -298,7 +298,7 @@ def _labels(y: object, numbers: np.ndarray, n: int) -> np.ndarray | None:
         return None
     values = np.asarray(y.to_pylist() if isinstance(y, pa.Array | pa.ChunkedArray) else y)
     if values.shape != (n,):
-        raise InvalidData(f"y has shape {values.shape}, but there are {n:,} rows: give one value for each.")
+        raise InvalidData(f"y has shape {values.shape}, but X has {n:,} rows: give one value for each row.")
     chosen: np.ndarray = values[numbers]
     return chosen
 
@@ -353,7 +353,7 @@ def _untrained(estimator: FittedAutoencoder, seen: RowResults) -> float | None:
 
 
 def _between(model: Model, seen: RowResults) -> np.ndarray:
-    """Interpolate from the best reconstructed row to the one, of the better half, with the furthest code."""
+    """Interpolate from the best reconstructed row to the row with the most distant code in the better half of rows."""
     better = np.argsort(seen.errors, kind="stable")[: max(2, len(seen.errors) // 2)]
     codes = seen.codes[better]
     furthest = np.square(codes - codes[0]).sum(axis=1).argmax()
@@ -377,8 +377,8 @@ def _image_shape(estimator: FittedAutoencoder, given: tuple[int, ...] | None, wi
         if given is None:
             return None
         raise InvalidData(
-            f"image_shape is {given}, but rows have {width} features. Give (height, width) or (height, width, 3), "
-            "whose product is their number."
+            f"image_shape is {given}, but rows have {width} features. Give (height, width) or (height, width, 3) with "
+            f"{width} as the product."
         )
     return shape[:2] if len(shape) == 3 and shape[2] == 1 else shape
 

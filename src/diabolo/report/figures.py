@@ -1,4 +1,4 @@
-"""The report's charts, as Plotly figures; colours and the page's ground are set by the page, for light and dark."""
+"""Draw the report's charts as Plotly figures; the page sets the colours of text and background, for light and dark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .collect import ReportData, RowResults
 
 __all__ = ["curves", "density", "features", "lines", "noise", "profile", "units"]
 
-FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito's, apart for all eyes
+FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: safe for colour blindness
 _MOST_BARS, _MOST_NAMES = 40, 20
 _OUTSIDE = ("learning_rate", "beta")
 
@@ -33,7 +33,7 @@ def _figure(x: str, y: str, height: int = 260, **layout: Any) -> go.Figure:
 
 
 def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
-    """A chart for each term of the loss, training and held-out rows; β on an axis of its own beside what it weighs."""
+    """Draw a chart of each term of the loss, on training and held-out rows; β gets its own axis in the chart of KL."""
     found = []
     known = [name for name in e.history if name not in _OUTSIDE and not name.startswith("validation_")]
     terms = sorted(known, key=lambda name: list(_TERMS).index(name) if name in _TERMS else len(_TERMS))
@@ -81,7 +81,7 @@ _TERMS = {
 
 
 def features(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
-    """Of each feature the share of its variance that the reconstruction lacks: 1 is no better than the mean."""
+    """Draw the share of each feature's variance that the reconstruction loses; 1 is no better than the mean."""
     share = seen.unexplained
     if e.image is not None:
         grid = share.reshape(e.image)
@@ -110,13 +110,15 @@ def features(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
     figure.update_layout(yaxis={"title": {"text": ""}, "type": "category", "dtick": 1})
     rest = len(by_column) - len(order)
     return (
-        "Columns, the worst rebuilt first" if not rest else f"The {len(order)} columns that are rebuilt worst",
+        "Columns, worst reconstruction first"
+        if not rest
+        else f"The {len(order)} columns with the worst reconstruction",
         figure,
     )
 
 
 def units(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
-    """KL of each latent unit, the largest first; those that vary with the row in full colour."""
+    """Draw the KL of each latent unit, the largest first; active units are in colour, others in grey."""
     assert seen.kl is not None
     each, active = seen.kl.mean(axis=0), active_units(seen.codes)
     order = np.argsort(-each)
@@ -128,11 +130,11 @@ def units(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
         hovertemplate="%{x}: %{y:.3f} nats<extra></extra>",
     )
     figure.update_xaxes(type="category")
-    return f"KL of each unit: {int(active.sum())} of {len(active)} are active (grey: not)", figure
+    return f"KL of each unit: {int(active.sum())} of {len(active)} are active (grey: inactive)", figure
 
 
 def density(e: ReportData, seen: RowResults) -> list[tuple[str, go.Figure]]:
-    """The density of a sparse code's activations against ρ, and each unit's mean."""
+    """Draw the density of a sparse code's activations, and the mean activation of each unit, both compared with ρ."""
     heights, edges = np.histogram(seen.codes, bins=60, range=(0, 1), density=True)
     shown = _figure("activation", "density")
     shown.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=heights, width=np.diff(edges), marker={"color": FIRST})
@@ -150,9 +152,9 @@ def density(e: ReportData, seen: RowResults) -> list[tuple[str, go.Figure]]:
 
 
 def noise(seen: RowResults) -> tuple[str, go.Figure]:
-    """The error before and after, by the level of the noise."""
+    """Draw the error before and after restoration against the noise level."""
     assert seen.noise is not None
-    figure = _figure("level, in multiples of that in training", "mean squared error")
+    figure = _figure("noise level, in multiples of the training level", "mean squared error")
     for values, name, color in (
         (seen.noise.before, "corrupted rows", SECOND),
         (seen.noise.after, "restored rows", FIRST),
@@ -163,14 +165,16 @@ def noise(seen: RowResults) -> tuple[str, go.Figure]:
 
 
 def profile(e: ReportData, original: np.ndarray, rebuilt: np.ndarray, user: Sequence[str]) -> go.Figure:
-    """A row beside its reconstruction, feature by feature in scaled units; ``user``: what the hover says."""
+    """Draw a row and its reconstruction, feature by feature in scaled units; ``user`` holds the hover texts."""
     n = len(original)
     few = e.has_names and n <= _MOST_NAMES
     names = list(e.labels) if few else list(range(n))
     figure = _figure("" if few else "feature", "scaled units", height=250)
     mode = "lines+markers" if few else "lines"
     figure.add_scatter(y=original, name="row", mode=mode, line={"color": FIRST}, text=user, hoverinfo="text")
-    figure.add_scatter(y=rebuilt, name="rebuilt", mode=mode, line={"color": SECOND, "dash": "dot"}, hoverinfo="y")
+    figure.add_scatter(
+        y=rebuilt, name="reconstruction", mode=mode, line={"color": SECOND, "dash": "dot"}, hoverinfo="y"
+    )
     if few:
         short = [name if len(name) <= 14 else f"{name[:13]}…" for name in map(str, names)]
         figure.update_xaxes(tickvals=list(range(n)), ticktext=short, tickangle=-60 if n > 5 else 0)
@@ -178,7 +182,7 @@ def profile(e: ReportData, original: np.ndarray, rebuilt: np.ndarray, user: Sequ
 
 
 def lines(rows: np.ndarray) -> go.Figure:
-    """Long rows without names, as they are."""
+    """Draw long rows without column names as lines."""
     figure = _figure("feature", "")
     for i, row in enumerate(rows):
         figure.add_scatter(y=row, mode="lines", name=str(i + 1), line={"width": 1.5})

@@ -1,4 +1,4 @@
-"""Rows that are images, as PNG within the page."""
+"""Encode rows that are images as PNG data in the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,17 @@ def _uri(pixels: np.ndarray) -> str:
 
 
 def encoded(lines: Sequence[np.ndarray], shape: tuple[int, ...], bounds: tuple[float, float]) -> str:
-    """Images in lines, (n, d) each, one line below the other, as a data URI; what is between them shows through."""
+    """Return lines of images as one PNG data URI.
+
+    Parameters
+    ----------
+    lines : sequence of arrays
+        (n, d) each: the images of one line. The lines are stacked from top to bottom; gaps are transparent.
+    shape : tuple of int
+        (height, width) or (height, width, 3).
+    bounds : tuple of float
+        The values of black and of white.
+    """
     height, width = shape[:2]
     columns = max(map(len, lines))
     canvas = np.zeros((len(lines) * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 4), np.uint8)
@@ -40,7 +50,7 @@ def encoded(lines: Sequence[np.ndarray], shape: tuple[int, ...], bounds: tuple[f
 
 
 def sheet(rows: np.ndarray, shape: tuple[int, ...], bounds: tuple[float, float], most: int) -> tuple[str, int, int]:
-    """All images side by side without gaps, no side of one longer than ``most``; and one's width and height."""
+    """Return one PNG data URI of all images without gaps, and the width and height of an image: at most ``most``."""
     height, width = shape[:2]
     shrink = max(1, -(-max(height, width) // most))
     size = (max(1, width // shrink), max(1, height // shrink))

@@ -1,4 +1,4 @@
-// Draws the charts, the latent map and the explorer. Everything it needs is in the page.
+// Draws the charts, the latent map and the explorer. All data and code are in the page.
 "use strict";
 
 (async () => {
@@ -43,7 +43,7 @@
   document.head.append(library);
   const bundle = JSON.parse(await unpacked("bundle"));
 
-  // Charts are drawn when they come near the screen: a page of fifty opens as fast as one of five.
+  // Draw a chart when it comes near the screen, so that a page with many charts opens fast.
   const charts = [...document.querySelectorAll("[data-chart]")];
   const show = (place) => {
     const { data, layout } = bundle.charts[place.dataset.chart];
@@ -87,7 +87,7 @@
     const inUnits = (found) => Array.from(found, (v, i) => v * told.scale[i] + told.offset[i]);
     const canvas = element("canvas");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", "the row that this code stands for");
+    canvas.setAttribute("aria-label", "the decoded row");
 
     const image = (row) => {
       const [height, width, channels = 1] = told.image, [low, high] = told.bounds;
@@ -109,7 +109,7 @@
       }
       if (column.kind === "boolean") return [value >= 0.5 ? "yes" : "no", value];
       const known = column.low !== undefined && column.low !== null;
-      // Columns of a schema are told within what was seen, as `reconstruct` does.
+      // As in `reconstruct`, clip columns of a schema to the range of the training rows.
       let shown = known && column.whole !== undefined ? Math.min(column.high, Math.max(column.low, value)) : value;
       if (column.whole) shown = Math.round(shown);
       const share = known && column.high > column.low ? (shown - column.low) / (column.high - column.low) : null;
@@ -172,7 +172,7 @@
     $("map-y").selectedIndex = Math.min(1, names.length - 1);
     row.max = told.numbers.length - 1;
 
-    // A few extreme values would leave the others one colour.
+    // The colour scale ignores the extreme 2 % at each end, so that other values differ in colour.
     const share = (some, part) => [...some].sort((a, b) => a - b)[Math.round(part * (some.length - 1))];
     const trace = () => {
       const [x, y] = [$("map-x").value, $("map-y").value], name = $("map-color").value, values = told.colors[name];
@@ -231,7 +231,7 @@
   };
   if (bundle.map) map(bundle.map);
 
-  // For whoever would check the page: the decoder, in the network's units.
+  // For tests of the page: the decoder, in the network's units.
   window.diabolo = { decode: explore?.decode, set: explore?.set, code: explore?.code };
   root.dataset.ready = "true";
 })();

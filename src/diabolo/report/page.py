@@ -1,4 +1,4 @@
-"""From evidence to one HTML file that needs no network."""
+"""Write the report as one HTML file that needs no network connection."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MOST_AXES = 16
 _MOST_COLUMNS, _MOST_COLORS = 24, 200
 _SHOWN_UNITS, _MOST_UNITS = 12, 512
 _MOST_CONSTANTS = 2_000_000
-"""Numbers of a decoder that the page carries: 8 MB."""
+"""The largest number of weights of a decoder in the page: 8 MB."""
 _SIDE = 48
 _GROUPS = (("best", 0.0), ("median", 0.5), ("worst", 1.0))
 
 
 class _Page:
-    """Collects sections, and the charts that the browser draws."""
+    """The sections of the page, and the charts that the browser draws."""
 
     def __init__(self) -> None:
         self._sections: list[tuple[str, str, str]] = []
@@ -72,7 +72,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = ""
 
 
 def _shown(cell: Any) -> str:
-    """A cell for people."""
+    """Format a cell for the page."""
     if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
         return "–"
     if isinstance(cell, bool | str):
@@ -82,11 +82,11 @@ def _shown(cell: Any) -> str:
     return str(cell)
 
 
-# -- rows, for people -------------------------------------------------------------------------------------------------
+# -- rows as text and pictures ----------------------------------------------------------------------------------------
 
 
 def _cells(e: ReportData, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[list[str], list[list[Any]]]:
-    """Names and cells of rows in the user's terms, no more columns than one can read."""
+    """Return names and cells of rows, as in the user's data; ``most`` columns at most."""
     names = list(e.columns)
     if e.schema is not None:
         table = e.schema.decode(rows)
@@ -97,7 +97,7 @@ def _cells(e: ReportData, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[
 
 
 def _bounds(e: ReportData) -> tuple[float, float]:
-    """What is black, and what is white."""
+    """Return the values of black and of white."""
     assert e.seen is not None or e.samples is not None
     rows = e.seen.rows if e.seen is not None else e.samples
     assert rows is not None
@@ -115,7 +115,7 @@ def _picture(e: ReportData, lines: Sequence[np.ndarray], what: str) -> str:
 
 
 def _rows_shown(page: _Page, e: ReportData, rows: np.ndarray, what: str) -> str:
-    """Rows as pictures, as lines, or as a table."""
+    """Return rows as pictures, as lines, or as a table."""
     if e.image is not None:
         per_line = 12 if len(rows) > 12 else len(rows)
         return _picture(e, [rows[i : i + per_line] for i in range(0, len(rows), per_line)], what)
@@ -135,22 +135,22 @@ def _findings(page: _Page, e: ReportData) -> None:
         f"<i>{escape(one.action)}</i></li>"
         for one in found
     )
-    looked = "training, latent, likelihood and units" if e.seen else "training alone, since no rows were given"
-    text = f"Looked at: {looked}. What is amiss, with the figure it rests on, and the remedy."
+    checked = "training, code, likelihood, rows and columns" if e.seen else "training only, since no rows were given"
+    text = f"Checked: {checked}. Each problem is listed with its evidence and the action to take."
     if not found:
-        text = f"Looked at: {looked}. Nothing is amiss."
-    page.section("doctor", "The doctor", text, f'<ul class="doctor">{items}</ul>' if items else "")
+        text = f"Checked: {checked}. No problems found."
+    page.section("doctor", "Findings", text, f'<ul class="doctor">{items}</ul>' if items else "")
 
 
 def _tiles(e: ReportData) -> str:
-    tiles: list[tuple[str, str]] = [("rows trained on", f"{e.n_samples:,}"), ("code", f"{e.recipe.latent.n_latent}")]
+    tiles = [("training rows", f"{e.n_samples:,}"), ("latent units", f"{e.recipe.latent.n_latent}")]
     if e.n_epochs:
         tiles.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
     if e.seen is not None:
-        tiles.append(("variance kept", f"{e.seen.explained:.1%}"))
+        tiles.append(("explained variance", f"{e.seen.explained:.1%}"))
         if e.evaluation is not None and e.evaluation["pca_explained_variance"] is not None:
             rows = f"{e.evaluation['rows']} rows"
-            tiles.append((f"variance kept, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
+            tiles.append((f"explained variance, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
             tiles.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
         tiles.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.seen.scores.mean():.5g}"))
     return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in tiles)
@@ -160,7 +160,7 @@ def _learning(page: _Page, e: ReportData) -> None:
     if not e.curve("loss"):
         return
     charts = [page.chart(title, figure) for title, figure in figures.curves(e)]
-    text = "Each term of the loss, in nats per row and scaled units; held-out rows are judged at β's final value."
+    text = "Each term of the loss, in nats per row and scaled units. The loss of held-out rows uses the final β."
     page.section("learning", "Learning", text, _grid(charts))
 
 
@@ -175,20 +175,22 @@ def _rebuilt(page: _Page, e: ReportData, seen: RowResults) -> None:
             )
             continue
         for i, row in zip(chosen, rebuilt, strict=True):
-            _, (cells, told) = _cells(e, np.stack([seen.rows[i], row]))
+            _, (cells, decoded) = _cells(e, np.stack([seen.rows[i], row]))
             names = _cells(e, seen.rows[i : i + 1])[0]
-            said = {n: f"{n}: {_shown(a)}, rebuilt {_shown(b)}" for n, a, b in zip(names, cells, told, strict=True)}
+            texts = {
+                n: f"{n}: {_shown(a)}, reconstructed {_shown(b)}" for n, a, b in zip(names, cells, decoded, strict=True)
+            }
             column_of_feature = e.column_of_feature if e.has_names else [f"x{name}" for name in e.column_of_feature]
-            hover = [said.get(owner, str(owner)) for owner in column_of_feature]
+            hover = [texts.get(owner, str(owner)) for owner in column_of_feature]
             figure = figures.profile(e, seen.scaled[i], seen.rebuilt[i], hover)
             title = f"{name.capitalize()}: row {seen.numbers[i] + 1:,}, mean squared error {seen.errors[i]:.3g}"
             blocks.append(page.chart(title, figure))
-    text = "Of the rows shown, those rebuilt best, those in the middle, and those rebuilt worst."
+    text = "The rows with the best, the median and the worst reconstructions."
     page.section("rows", "Reconstructions", text, _grid(blocks, "pictures" if e.image is not None else "charts"))
 
 
 def _features(page: _Page, e: ReportData, seen: RowResults) -> None:
-    text = "0: told exactly; 1: no better than the mean; above 1: worse than that."
+    text = "0: exact reconstruction; 1: no better than the mean; above 1: worse than the mean."
     page.section(
         "features",
         "Error by feature",
@@ -214,13 +216,13 @@ def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
         colors["label"] = _rounded(seen.labels[chosen]) if numbers else [str(value) for value in seen.labels[chosen]]
     colors["log p"] = _rounded(seen.scores[chosen])
     colors["reconstruction error"] = _rounded(seen.errors[chosen])
-    told: dict[str, Any] = {"axes": where, "colors": colors, "numbers": (seen.numbers[chosen] + 1).tolist()}
+    content: dict[str, Any] = {"axes": where, "colors": colors, "numbers": (seen.numbers[chosen] + 1).tolist()}
     if e.image is not None:
         uri, width, height = images.sheet(seen.rows[chosen], e.image, _bounds(e), _SIDE)
-        told["sheet"] = {"uri": uri, "width": width, "height": height}
+        content["sheet"] = {"uri": uri, "width": width, "height": height}
     else:
         shown = [[_shown(cell) for cell in row[:_MOST_COLUMNS]] for row in cells]
-        told |= {"names": names[:_MOST_COLUMNS], "columns": names, "rows": shown}
+        content |= {"names": names[:_MOST_COLUMNS], "columns": names, "rows": shown}
         for i, name in enumerate(names):
             column = [row[i] for row in cells]
             numbers = all(cell is None or isinstance(cell, int | float) for cell in column)
@@ -228,32 +230,32 @@ def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
                 colors[name] = _rounded([np.nan if cell is None else cell for cell in column])
             else:
                 colors[name] = [_shown(cell) for cell in column]
-    told["codes"] = [_rounded(row) for row in seen.codes[chosen]]
-    page.data["map"] = told
-    some = "" if len(chosen) == seen.n_given else f" {len(chosen):,} of {seen.n_given:,} rows."
+    content["codes"] = [_rounded(row) for row in seen.codes[chosen]]
+    page.data["map"] = content
+    some = "" if len(chosen) == seen.n_given else f" The map shows {len(chosen):,} of {seen.n_given:,} rows."
     text = (
-        f"Each point is a row, where the encoder puts it.{some} Point at one, or step through them with the "
-        "slider, to see it; click to bring the explorer there."
+        f"Each point is the code of a row.{some} Hover over a point, or use the slider, to see its row. Click a point "
+        "to load its code into the explorer."
     )
     controls = (
-        '<div class="controls"><label>across <select id="map-x"></select></label>'
-        '<label>up <select id="map-y"></select></label><label>colour <select id="map-color"></select></label>'
+        '<div class="controls"><label>x axis <select id="map-x"></select></label>'
+        '<label>y axis <select id="map-y"></select></label><label>colour <select id="map-color"></select></label>'
         '<label class="wide">row <input id="map-row" type="range" min="0" value="0" step="1"></label></div>'
     )
     view = (
         '<div class="beside"><div id="map-chart" class="chart tall"></div>'
         '<div id="map-shown" aria-live="polite"></div></div>'
     )
-    page.section("map", "The latent map", text, controls, view)
+    page.section("map", "Latent map", text, controls, view)
 
 
 def _rounded(values: Any) -> list[float | None]:
-    """Five digits of each; JSON knows no NaN."""
+    """Round to five digits; NaN becomes None, since JSON has no NaN."""
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
 
 
 def _busiest(seen: RowResults) -> list[int]:
-    """The units that vary most, in their order."""
+    """Return the units that vary most, in the order of the code."""
     order = np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_AXES]
     return sorted(int(i) for i in order)
 
@@ -261,18 +263,21 @@ def _busiest(seen: RowResults) -> list[int]:
 def _units(page: _Page, e: ReportData, seen: RowResults) -> None:
     if seen.kl is not None:
         text = (
-            "How much each unit of the posterior tells of a row. A unit that tells nothing costs nothing, "
-            "and is not used; active are those whose mean varies with the row, by more than 0.01."
+            "The information about a row in each unit of the posterior. A unit with a KL near 0 is unused. A unit is "
+            "active if the variance of its mean over rows is above 0.01."
         )
         page.section("units", "Latent units", text, page.chart(*figures.units(e, seen)))
     elif e.recipe.latent.in_unit_interval:
         charts = [page.chart(title, figure) for title, figure in figures.density(e, seen)]
-        text = "How active the units are, beside ρ, and the rows that each unit answers to most, the busiest first."
+        text = (
+            "The activations of the units compared with ρ, and the rows with the highest activation of each unit. "
+            "Units that vary most come first."
+        )
         page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, seen))
 
 
 def _top_rows(e: ReportData, seen: RowResults) -> str:
-    """For each of some units the rows that make it most active."""
+    """Return the rows with the highest activation of each unit."""
     blocks, rows = [], []
     for unit in np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_UNITS]:
         top = np.argsort(-seen.codes[:, unit], kind="stable")[:6]
@@ -287,7 +292,7 @@ def _top_rows(e: ReportData, seen: RowResults) -> str:
         rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{seen.numbers[i] + 1:,}" for i in top), why])
 
     def shown(some: slice) -> str:
-        head = ("unit", "ρ̂", "its rows", "what they have in common")
+        head = ("unit", "ρ̂", "rows with the highest activation", "common properties")
         return _grid(blocks[some], "units") if blocks else _table(head, rows[some])
 
     n = len(blocks or rows)
@@ -299,16 +304,18 @@ def _top_rows(e: ReportData, seen: RowResults) -> str:
 
 def _noise(page: _Page, seen: RowResults) -> None:
     if seen.noise is not None:
-        text = "Rows were corrupted as in training, less and more, and restored; in scaled units."
+        text = (
+            "Rows were corrupted at several multiples of the training level, and restored. Errors are in scaled units."
+        )
         page.section("noise", "Noise", text, page.chart(*figures.noise(seen)))
 
 
 def _generated(page: _Page, e: ReportData) -> None:
     blocks = []
     if e.samples is not None:
-        blocks.append(_rows_shown(page, e, e.samples, "Drawn from the model: nobody's rows"))
+        blocks.append(_rows_shown(page, e, e.samples, "New rows, sampled from the model"))
     if e.between is not None:
-        blocks.append(_rows_shown(page, e, e.between, "From one row to another, by way of their codes"))
+        blocks.append(_rows_shown(page, e, e.between, "Interpolation between the codes of two rows"))
     if blocks:
         page.section("new", "Samples and interpolation" if e.samples is not None else "Interpolation", "", *blocks)
 
@@ -316,30 +323,28 @@ def _generated(page: _Page, e: ReportData) -> None:
 def _explorer(page: _Page, e: ReportData) -> None:
     controls = (
         '<div class="beside"><div><div id="sliders"></div><div class="controls">'
-        '<button id="explore-reset" type="button">back to the start</button></div></div>'
+        '<button id="explore-reset" type="button">reset</button></div></div>'
         '<div id="explored" aria-live="polite"></div></div>'
     )
     try:
-        told = _decoder(e)
+        decoder = _decoder(e)
     except UnsupportedOperationError as error:
-        page.section(
-            "explorer", "The latent explorer", f"This decoder does not run in a browser: {escape(str(error))}."
-        )
+        page.section("explorer", "Latent explorer", f"This decoder does not run in a browser: {escape(str(error))}.")
         return
-    page.data["explorer"] = told
-    n, k = len(told["units"]), e.recipe.latent.n_latent
-    some = "" if n == k else f" The {n} units of {k} that vary most; the others stay as they are."
-    text = f"Move a unit of the code: the decoder runs in this page, and shows the row that it stands for.{some}"
-    page.section("explorer", "The latent explorer", text, controls)
+    page.data["explorer"] = decoder
+    n, k = len(decoder["units"]), e.recipe.latent.n_latent
+    some = "" if n == k else f" The sliders are the {n} units of {k} that vary most; the others are fixed."
+    text = f"Move the sliders to change the code. The decoder runs in this page and shows the decoded row.{some}"
+    page.section("explorer", "Latent explorer", text, controls)
 
 
 def _decoder(e: ReportData) -> dict[str, Any]:
-    """All that the page needs to decode."""
+    """Return the decoder's program, its weights, and the ranges of the sliders."""
     k = e.recipe.latent.n_latent
     found: Program = program(lambda z: e.model.decode(z).mean, (1, k))
     if found.n_constants > _MOST_CONSTANTS:
         raise UnsupportedOperationError(
-            f"it has {found.n_constants:,} weights, and a page should not carry more than {_MOST_CONSTANTS:,}"
+            f"it has {found.n_constants:,} weights, more than the {_MOST_CONSTANTS:,} that a page may hold"
         )
     constants = [array.ravel().astype(np.float32) for array in found.constants.values()]
     numbers = np.concatenate(constants) if constants else np.zeros(0, np.float32)
@@ -351,7 +356,7 @@ def _decoder(e: ReportData) -> dict[str, Any]:
         low, high = np.zeros(k), np.ones(k)
     start = np.median(codes, axis=0) if e.seen is None else codes[next(e.seen.at_rank((0.5,), 1))[0]]
     order = _busiest(e.seen) if e.seen is not None else range(min(k, _MOST_AXES))
-    told: dict[str, Any] = {
+    decoder: dict[str, Any] = {
         "program": {
             "steps": found.steps,
             "shapes": {str(number): list(shape) for number, shape in found.shapes.items()},
@@ -366,7 +371,7 @@ def _decoder(e: ReportData) -> dict[str, Any]:
         "scale": e.scaler.scale.tolist(),
     }
     if e.image is not None:
-        return told | {"image": list(e.image), "bounds": _bounds(e) if e.seen or e.samples is not None else (0, 1)}
+        return decoder | {"image": list(e.image), "bounds": _bounds(e) if e.seen or e.samples is not None else (0, 1)}
     if e.schema is not None:
         places = e.schema.column_slices
         columns = [
@@ -378,7 +383,7 @@ def _decoder(e: ReportData) -> dict[str, Any]:
         ]  # fmt: skip
     else:
         if not e.has_names and len(e.columns) > _MOST_COLUMNS:
-            return told
+            return decoder
         columns = [
             {"name": name if e.has_names else f"x{name}", "kind": "number", "from": i}
             for i, name in enumerate(e.columns)
@@ -388,7 +393,7 @@ def _decoder(e: ReportData) -> dict[str, Any]:
                 columns, np.nanmin(e.seen.rows, axis=0), np.nanmax(e.seen.rows, axis=0), strict=True
             ):
                 column |= {"low": float(least), "high": float(most)}
-    return told | {"columns": columns}
+    return decoder | {"columns": columns}
 
 
 def _key() -> Any:
@@ -401,15 +406,15 @@ def _reproduced(page: _Page, e: ReportData) -> None:
     parameters = [(name, repr(value)) for name, value in e.parameters.items()]
     about = [
         ("training rows", f"{e.n_samples:,}"),
-        ("their fingerprint", e.fingerprint),
+        ("fingerprint of the training rows", e.fingerprint),
         ("seed", e.seed),
         *e.versions.items(),
     ]
     recipe = "\n".join(f"{name:<11} {getattr(e.recipe, name)!r}" for name in _SLOTS)
-    text = "The parameters, the parts they stand for, the data and the versions; the same give the same bits."
-    blocks = _grid([_table(("parameter", "value"), parameters), _table(("what", "which"), about)], "charts")
+    text = "Parameters, parts, data and versions. With all of these equal, training gives the same model to the bit."
+    blocks = _grid([_table(("parameter", "value"), parameters), _table(("property", "value"), about)], "charts")
     formula = f'<div class="scroll"><pre>{escape(recipe)}</pre></div>'
-    page.section("again", "How to make it again", text, formula, blocks)
+    page.section("again", "Reproducibility", text, formula, blocks)
 
 
 _SLOTS = ("corruption", "encoder", "latent", "prior", "decoder", "likelihood", "objective", "penalties")
@@ -431,7 +436,7 @@ def _sections(e: ReportData) -> Iterator[Any]:
 
 
 def render(e: ReportData, title: str = "") -> str:
-    """The page."""
+    """Return the page as HTML."""
     page = _Page()
     for section, given in _sections(e):
         section(page, e, *given)
@@ -445,15 +450,15 @@ def render(e: ReportData, title: str = "") -> str:
     rows = ""
     if e.seen is not None:
         n = len(e.seen.rows)
-        rows = f"Asked about {n:,} row{'s' * (n > 1)}" + (
-            f" of {e.seen.n_given:,}, drawn evenly." if n < e.seen.n_given else "."
+        rows = f"Computed on {n:,} row{'s' * (n > 1)}" + (
+            f", a random sample of {e.seen.n_given:,}." if n < e.seen.n_given else "."
         )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 {PAGE_MARK}<title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
-<body><a class="skip" href="#doctor">to the findings</a><main>
+<body><a class="skip" href="#doctor">skip to the findings</a><main>
 <header><h1>{escape(name)}</h1><button id="theme" type="button" aria-pressed="false">light or dark</button>
-<p>{rows} <noscript>Charts, map and explorer need JavaScript; all else is here.</noscript></p>
+<p>{rows} <noscript>Charts, map and explorer need JavaScript.</noscript></p>
 <dl class="tiles">{_tiles(e)}</dl></header>
 {page.html()}
 <footer>diabolo {escape(e.versions["diabolo"])}</footer></main>
@@ -464,5 +469,5 @@ def render(e: ReportData, title: str = "") -> str:
 
 
 def _packed(content: bytes) -> str:
-    """Gzipped, the same bits each time, as text."""
+    """Return content as gzip and base64 text, the same bits for the same content."""
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()

@@ -1,5 +1,5 @@
-// Carries out a traced function, as `diabolo.engine.jaxpr.program` writes it down: numbers in, numbers out.
-// Every value is a flat array in row-major order; its shape stands in the program.
+// Runs a traced function from `diabolo.engine.jaxpr.program` on arrays of numbers.
+// Every value is a flat array in row-major order; the program holds its shape.
 "use strict";
 
 const Runtime = (() => {
@@ -23,7 +23,7 @@ const Runtime = (() => {
     }
   };
 
-  // The series near 0; Abramowitz & Stegun's 7.1.26, whose error is 1.5e-7, where that is small beside 1.
+  // The power series near 0; elsewhere Abramowitz & Stegun's 7.1.26, with an error of 1.5e-7.
   const erf = (x) => {
     const a = Math.abs(x);
     if (a < 2) {
@@ -36,7 +36,7 @@ const Runtime = (() => {
     return Math.sign(x) * (1 - poly * Math.exp(-a * a));
   };
 
-  // Of numbers above 0: Stirling's series, taken eight further up.
+  // For x above 0: Stirling's series at x + 8, and the recurrence down to x.
   const lgamma = (x) => {
     let below = x;
     for (let i = 1; i < 8; i++) below *= x + i;
@@ -67,7 +67,7 @@ const Runtime = (() => {
     reduce_min: [Infinity, Math.min],
   };
 
-  // A value of one number stands for as many as are wanted.
+  // Broadcast an array of one number.
   const at = (values) => (values.length === 1 ? () => values[0] : (i) => values[i]);
 
   const OPS = {
@@ -164,7 +164,7 @@ const Runtime = (() => {
     },
     convolve: ([x, kernel], s, [n, height, width, o], [, h, w, c], [kh, kw, ci]) => {
       const out = new Float32Array(n * height * width * o), each_out = o / s.groups, sum = new Float64Array(o);
-      // Where the window's place meets a given number; none lies between those that are spread.
+      // The input index at a position of the window; -1 outside the input and between dilated inputs.
       const source = (place, step, low, apart, spread, limit) => {
         const p = place * s.strides[step] + apart * s.apart[step] - low;
         return p < 0 || p % spread || p / spread >= limit ? -1 : p / spread;
@@ -212,7 +212,7 @@ const Runtime = (() => {
     return Float32Array.from(found);
   };
 
-  // A function of numbers, from a program and its constants, one after another in one array.
+  // Returns a function from a program and its constants, which are concatenated in one array.
   return (program, numbers) => {
     const known = {};
     let start = 0;

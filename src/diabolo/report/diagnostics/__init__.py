@@ -1,4 +1,4 @@
-"""Diagnose a fitted autoencoder: each problem with the figure it rests on, and a remedy."""
+"""Diagnose a fitted autoencoder: each finding has a title, evidence and an action."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ RULES: tuple[Rule, ...] = (
     not_held_out,
     few_rows,
 )
-"""All rules."""
+"""All rules, in the order of their findings."""
 
 
 def diagnose(evidence: ReportData) -> list[Finding]:
-    """Return all findings, the serious first."""
+    """Return all findings, serious findings first."""
     found = [finding for rule in RULES for finding in rule(evidence)]
     return sorted(found, key=lambda finding: not finding.serious)

@@ -1,4 +1,4 @@
-"""Rules on the columns: identifiers, constants and duplicates."""
+"""Rules for columns: identifiers, constants and duplicates."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class _Column(NamedTuple):
     name: str
     kind: str
     cells: np.ndarray
-    """(n,), numbers, or the positions of categories; NaN for missing cells."""
+    """(n,), numbers or indices of categories; NaN for missing cells."""
 
 
 def _columns(e: ReportData) -> list[_Column]:
-    """Return the columns of enough rows that are not images: pixels may well be constant, or equal."""
+    """Return the columns; none for few rows, and none for images, whose pixels may be constant or equal."""
     seen = enough(e)
     if seen is None or e.image is not None:
         return []
@@ -45,10 +45,10 @@ def _is_constant(cells: np.ndarray) -> bool:
 
 
 def _numbers_rows(cells: np.ndarray, n_rows: int) -> bool:
-    """Decide whether cells are distinct whole numbers out of about as many as there are rows.
+    """Decide whether cells number the rows: distinct integers from a range about as long as the number of rows.
 
-    A sample of the rows has gaps. Distinct numbers are no coincidence if n² is many times the span: n draws from it are
-    distinct with probability exp(−n² / 2·span).
+    A sample of rows leaves gaps in the range. Distinct integers are no coincidence if n² is much larger than the range:
+    n random integers of the range are all distinct with probability exp(−n² / 2·range).
     """
     n, span = len(cells), float(cells.max() - cells.min()) + 1
     if span > 1.1 * n_rows or n * n < 16 * span:
@@ -57,7 +57,7 @@ def _numbers_rows(cells: np.ndarray, n_rows: int) -> bool:
 
 
 def identifiers(e: ReportData) -> Iterator[Finding]:
-    """Find columns that number or name the rows."""
+    """Find columns that identify the rows by a number or a name."""
     categories = {} if e.schema is None else {c.name: len(c.categories) for c in e.schema.used}
     found = []
     for name, kind, cells in _columns(e):
@@ -72,9 +72,9 @@ def identifiers(e: ReportData) -> Iterator[Finding]:
     if found:
         yield Finding(
             "Identifier columns",
-            f"{listed(found)}: another value in each row, such as 1, 2, 3, …",
-            "An identifier does not follow from the other columns, and takes up part of the code. Leave it out, unless "
-            "it is a quantity.",
+            f"{listed(found)}: a different value in each row, such as 1, 2, 3, …",
+            "Leave out the column, unless it is a quantity. An identifier cannot be predicted from the other columns, "
+            "and uses part of the code.",
         )
 
 
@@ -86,20 +86,20 @@ def constant(e: ReportData) -> Iterator[Finding]:
         yield Finding(
             "Constant columns",
             f"{listed(found)}: one value in all {len(e.seen.rows):,} rows.",
-            "Leave them out if they are constant in the training rows as well: they carry no information.",
+            "Leave out these columns if they are constant in the training rows as well: they carry no information.",
         )
 
 
 def _varies(cells: np.ndarray) -> bool:
-    """Decide whether enough cells differ from the most frequent value that equal columns are no coincidence."""
+    """Decide whether a column varies enough: equality of columns with few other values may be a coincidence."""
     return len(cells) - int(np.unique(cells, return_counts=True)[1].max()) >= LEAST_ROWS // 2
 
 
 def _equal_numbers(columns: list[_Column]) -> Iterator[list[str]]:
     """Yield groups of columns whose correlation is 1 or −1.
 
-    Such columns have the same projection on a random direction, but for the sign, so that only neighbours among the
-    sorted projections are compared.
+    Such columns have the same projection on a random direction, up to the sign. Therefore only neighbours in the sorted
+    projections are compared.
     """
     cells = np.stack([column.cells for column in columns], axis=1).astype(np.float64)
     middle = np.array([float(np.mean(one[~np.isnan(one)])) if not np.isnan(one).all() else 0.0 for one in cells.T])
@@ -119,7 +119,7 @@ def _equal_numbers(columns: list[_Column]) -> Iterator[list[str]]:
 
 
 def _equal_categories(columns: list[_Column]) -> Iterator[list[str]]:
-    """Yield groups of categories that are equal, but for their names."""
+    """Yield groups of category columns that are equal up to the names of the categories."""
     groups: dict[bytes, list[_Column]] = {}
     for column in columns:
         _, first, at = np.unique(column.cells, return_index=True, return_inverse=True)
@@ -130,7 +130,7 @@ def _equal_categories(columns: list[_Column]) -> Iterator[list[str]]:
 
 
 def duplicates(e: ReportData) -> Iterator[Finding]:
-    """Find columns that are equal, but for their units."""
+    """Find columns that are equal up to their units."""
     columns = _columns(e)
     numbers = [column for column in columns if column.kind != "category"]
     categories = [column for column in columns if column.kind == "category"]
@@ -139,7 +139,7 @@ def duplicates(e: ReportData) -> Iterator[Finding]:
         yield Finding(
             "Duplicate columns",
             f"{listed(' = '.join(_shortened(group)) for group in groups)}: equal, or equal in other units.",
-            "Keep one of each: the others count the same error again.",
+            "Keep one column of each group: duplicates count the same error several times.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A finding, and what the rules have in common."""
+"""The type of a finding, and helpers that the rules share."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Finding", "Rule", "enough", "listed"]
 
 
 class Finding(NamedTuple):
-    """One problem.
+    """A problem of a fitted model.
 
     Attributes
     ----------
     title : str
-        Its name, a few words.
+        The name of the problem: a few words.
     evidence : str
-        The figure it rests on.
+        The figures that show the problem.
     action : str
         What to do.
     serious : bool
-        Whether results should not be trusted until it is solved.
+        Whether the results are unreliable until the problem is solved.
     """
 
     title: str
@@ -35,11 +35,11 @@ Rule = Callable[[ReportData], Iterator[Finding]]
 
 
 def listed(names: Iterable[Any], most: int = 4) -> str:
-    """Join names with commas: the first ``most``, then how many more there are."""
+    """Join the first ``most`` names with commas, followed by the number of the others."""
     shown = [str(name) for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "")
 
 
 def enough(e: ReportData) -> RowResults | None:
-    """Return the report's rows, if there are enough to say how values vary over rows."""
+    """Return the results of the report's rows; None if there are too few rows to measure variation over rows."""
     return e.seen if e.seen is not None and len(e.seen.rows) >= LEAST_ROWS else None

@@ -1,4 +1,4 @@
-"""Rules on the latent code: collapsed, dead and saturated units, and a sparsity off its target."""
+"""Rules for the latent code: collapsed, dead and saturated units, and sparsity off target."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def posterior_collapse(e: ReportData) -> Iterator[Finding]:
         yield Finding(
             "Posterior collapse",
             f"None of {k} latent units varies with the row (variance of its mean above 0.01); KL is {kl:.2f} nats.",
-            "The decoder ignores z. Raise β slowly, beta='linear', or set a lower one; train longer; or learn σ, "
-            "LearnedGaussian(), if it is fixed and too large.",
+            "The decoder ignores z. Raise β slowly with beta='linear', set a lower β, or train longer. If σ is fixed "
+            "and too large, learn it with LearnedGaussian().",
             serious=True,
         )
     elif n_active <= k // 2:
         yield Finding(
             "Inactive latent units",
             f"{n_active} of {k} latent units vary with the row; KL is {kl:.1f} nats.",
-            f"n_latent={max(1, n_active)} would do as well. If you expected more active units, raise β slowly, "
-            "beta='linear', or set a lower one.",
+            f"n_latent={max(1, n_active)} is sufficient. If you expected more active units, raise β slowly with "
+            "beta='linear', or set a lower β.",
         )
 
 
 def dead_units(e: ReportData) -> Iterator[Finding]:
-    """Find units of a deterministic code that have one value for every row."""
+    """Find units of a deterministic code that are constant over rows, never active, or always active."""
     seen = enough(e)
     if seen is None or e.is_stochastic:
         return
@@ -53,14 +53,15 @@ def dead_units(e: ReportData) -> Iterator[Finding]:
         if full.mean() > 0.05:
             yield Finding(
                 "Saturated units",
-                f"{int(full.sum())} of {k} units are above 0.9 on the average row.",
-                "A unit that is always on says nothing. Raise the penalty's weight, or lower the learning rate.",
+                f"{int(full.sum())} of {k} units have a mean activation above 0.9.",
+                "Raise the penalty's weight, or lower the learning rate. A unit that is always active carries no "
+                "information.",
             )
-        why = "A unit that is never active is wasted. Lower the penalty's weight or raise ρ; or take fewer units."
+        why = "Lower the penalty's weight, raise ρ, or use fewer units. A unit that is never active is unused."
     else:
         dead = spread < 1e-3 * max(float(spread.max()), 1e-12)
-        why = "Take fewer units, or an activation that does not die, such as 'silu'; lower the learning rate."
-    how = "are never above 0.1" if e.recipe.latent.in_unit_interval else "are the same for every row"
+        why = "Use fewer units, an activation whose units cannot die ('silu', for example), or a lower learning rate."
+    how = "are never above 0.1" if e.recipe.latent.in_unit_interval else "have the same value for every row"
     if dead.mean() > 0.05:
         yield Finding("Dead units", f"{int(dead.sum())} of {k} units {how}.", why)
 
@@ -74,6 +75,6 @@ def off_target(e: ReportData) -> Iterator[Finding]:
     if not rho / 2 <= found <= 2 * rho:
         yield Finding(
             "Sparsity off target",
-            f"Units are active {found:.3f} on average; ρ is {rho:g}.",
+            f"The mean activation of the units is {found:.3f}; ρ is {rho:g}.",
             "Raise the penalty's weight, or train longer." if found > rho else "Lower the penalty's weight.",
         )

@@ -1,4 +1,4 @@
-"""Rules on the units of features, the noise and the likelihood."""
+"""Rules for the scale of features, the noise and the likelihood."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from .finding import Finding, enough, listed
 __all__ = ["sigma_at_floor", "too_noisy", "unscaled", "wrong_likelihood"]
 
 _LITTLE_SIGMA = 3e-3
-"""In scaled units."""
-_GAP = 0.25
-"""A gap between new rows and training rows of this share of what was learned is overfitting."""
-_CHANCE = 0.005
-"""Changes of a loss below this share of it, and of one nat, are too small to report."""
+"""The smallest plausible σ, in scaled units."""
 
 
 def sigma_at_floor(e: ReportData) -> Iterator[Finding]:
-    """Find features whose learned σ is as small as it may be."""
+    """Find features whose learned σ is close to its lower bound."""
     blocks: list[tuple[Likelihood, str]] = [(e.recipe.likelihood, "spread")]
     if isinstance(e.recipe.likelihood, ColumnwiseLikelihood):
         blocks = [(block, f"{i}.spread") for i, block in enumerate(e.recipe.likelihood.blocks)]
@@ -42,9 +38,9 @@ def sigma_at_floor(e: ReportData) -> Iterator[Finding]:
                 names = [e.column_of_feature[at + j] for j in low]
                 yield Finding(
                     "Learned σ at its floor",
-                    f"{listed(names)}: σ is below {bound:g}, {block.floor:g} is the least allowed.",
-                    "Such a feature is constant, or follows exactly from others, and its density outweighs all others. "
-                    "Leave it out, or raise the floor, LearnedGaussian(floor=0.01).",
+                    f"{listed(names)}: σ is below {bound:g}; its lower bound is {block.floor:g}.",
+                    "Leave out the feature, or raise the bound with LearnedGaussian(floor=0.01). The feature is "
+                    "constant or determined exactly by others, and its density outweighs that of all others.",
                 )
         at += width
 
@@ -60,15 +56,15 @@ def unscaled(e: ReportData) -> Iterator[Finding]:
         large = np.flatnonzero(spread > 100 * np.median(some))
         yield Finding(
             "Features in very different units",
-            f"The standard deviation of {listed([e.column_of_feature[i] for i in large])} is more than a hundred times "
-            f"that of the median feature, {np.median(some):.3g}; scaling is None.",
-            "They make up nearly all of the loss. Use scaling='auto'.",
+            f"The standard deviation of {listed([e.column_of_feature[i] for i in large])} is more than 100 times that "
+            f"of the median feature, {np.median(some):.3g}; scaling is None.",
+            "Use scaling='auto'. Without it these features dominate the loss.",
             serious=True,
         )
 
 
 def too_noisy(e: ReportData) -> Iterator[Finding]:
-    """Find a corruption that leaves too little to restore rows from."""
+    """Find a corruption that is too strong to restore rows."""
     seen = enough(e)
     if seen is None or seen.noise is None:
         return
@@ -77,9 +73,9 @@ def too_noisy(e: ReportData) -> Iterator[Finding]:
     if left > 0.5:
         yield Finding(
             "Noise level too high",
-            f"At the level of training {left:.0%} of the features' variance cannot be restored.",
-            "The best answer to such noise is nearly the mean row. Halve the level, and see whether codes and "
-            "reconstructions get sharper.",
+            f"At the training level, {left:.0%} of the features' variance cannot be restored.",
+            "Halve the level, and check whether codes and reconstructions become sharper. With this much noise the "
+            "best restoration is close to the mean row.",
         )
 
 
@@ -93,15 +89,15 @@ def wrong_likelihood(e: ReportData) -> Iterator[Finding]:
     if likelihood.discrete and likelihood.support == "unit" and between > 0.1:
         yield Finding(
             "Likelihood mismatch",
-            f"The likelihood is for 0 and 1; {between:.0%} of the cells lie between 0.02 and 0.98.",
-            "Reconstructions are right, but log-densities are not densities of such rows: compare them with models of "
-            "the same likelihood only, or take Gaussian() or LearnedGaussian().",
+            f"The likelihood is for cells of 0 and 1, but {between:.0%} of the cells lie between 0.02 and 0.98.",
+            "Compare log-densities only with models of the same likelihood, or use Gaussian() or LearnedGaussian(). "
+            "Reconstructions are valid, but the scores are not densities of such rows.",
         )
     if likelihood.support == "real" and set(np.unique(known[:10_000])) <= {0.0, 1.0} and e.scaler.kind == "none":
         yield Finding(
             "Likelihood mismatch",
-            "The likelihood is for real numbers; all cells are 0 or 1.",
-            "likelihood='bernoulli' gives probabilities, and log-densities of such rows.",
+            "The likelihood is for real numbers, but all cells are 0 or 1.",
+            "Use likelihood='bernoulli': it gives probabilities, and log-densities of such rows.",
         )
     sigma = getattr(likelihood, "sigma", None)
     if e.is_stochastic and sigma is not None:
@@ -110,6 +106,6 @@ def wrong_likelihood(e: ReportData) -> Iterator[Finding]:
             yield Finding(
                 "σ mismatch",
                 f"σ is {sigma:.3g}, but the root mean squared error is {error:.3g}, in scaled units.",
-                "σ weighs the reconstruction against the KL term: too large a one blurs, too small a one ignores the "
-                "prior. Use LearnedGaussian(), which finds it.",
+                "Use LearnedGaussian(), which learns σ. σ weighs the reconstruction against the KL term: if it is too "
+                "large, reconstructions blur; if it is too small, the codes do not follow the prior.",
             )

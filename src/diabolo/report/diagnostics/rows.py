@@ -1,4 +1,4 @@
-"""Rules on the rows: extreme cells, a distribution shift, and too few of them."""
+"""Rules for rows: extreme cells, distribution shift, and too few rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["extreme_cells", "few_rows", "shifted"]
 
 
 def extreme_cells(e: ReportData) -> Iterator[Finding]:
-    """Find single cells that are far from all others of their column."""
+    """Find single cells that are far from all other cells of their column."""
     seen = enough(e)
     if seen is None or not seen.extremes:
         return
@@ -27,8 +27,8 @@ def extreme_cells(e: ReportData) -> Iterator[Finding]:
     yield Finding(
         "Extreme cells",
         f"{listed(cells)}.",
-        "Look for wrong values. One such cell sets the scaling of its column, and most of the loss. If the values are "
-        "right, take the logarithm of the column.",
+        "Correct wrong values. If the values are right, use the logarithm of the column. One such cell determines the "
+        "scaling of its column and most of the loss.",
         serious=True,
     )
 
@@ -43,17 +43,18 @@ def shifted(e: ReportData) -> Iterator[Finding]:
         yield Finding(
             "Distribution shift",
             f"The explained variance is {found:.0%} on the report's rows, {kept:.0%} on held-out rows.",
-            "The report's rows are unlike the training rows: compare units, and the order of the columns.",
+            "Check that the report's rows have the units and the column order of the training rows: they differ "
+            "strongly from them.",
             serious=True,
         )
 
 
 def few_rows(e: ReportData) -> Iterator[Finding]:
-    """Find a report with too few rows for most of the rules."""
+    """Find a report that has too few rows for most of the rules."""
     if e.seen is not None and enough(e) is None:
         n = len(e.seen.rows)
         yield Finding(
             "Few rows",
-            f"The report has {n} row{'s' * (n != 1)}: too few to judge latent units, likelihood and columns.",
+            f"The report has {n} row{'s' * (n != 1)}: too few to check latent units, likelihood and columns.",
             f"Give at least {LEAST_ROWS} rows.",
         )
