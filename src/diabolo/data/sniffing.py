@@ -476,7 +476,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _are_names(cells: Sequence[tuple[str, Sequence[str]]]) -> bool:
-    """Return whether numbers above columns of numbers are names: consecutive years or indices, unlike the rows below."""
+    """Return whether numbers above columns of numbers are names: consecutive years or indices, unlike those below."""
     texts = [text for text, _ in cells]
     if len(texts) < 2 or not all(re.fullmatch(r"-?\d{1,4}", text) for text in texts):
         return False
