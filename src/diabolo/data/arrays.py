@@ -1,4 +1,4 @@
-"""NumPy files: .npy and .npz, pickles refused."""
+"""Readers of NumPy files, .npy and .npz, without pickles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["choose_array", "load_array", "read_array"]
 
 
 def load_array(file: Path, mmap_mode: Any = None) -> Any:
-    """What `numpy.load` gives, pickles refused."""
+    """Load a file with `numpy.load`, without pickles."""
     with _unreadable_as_numbers(file):
         if file.suffix.lower() == ".npz":
             zipfile.ZipFile(file).close()  # NumPy would not close one that it cannot read
@@ -28,14 +28,14 @@ def load_array(file: Path, mmap_mode: Any = None) -> Any:
 
 _UNREADABLE = (
     *(ValueError, TypeError, OSError, EOFError, OverflowError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
-    RuntimeError,  # of zip files with a password, or of a later version
-    MemoryError,  # if it says that it holds more than there is room for
+    RuntimeError,  # for zip files with a password, or of a later version
+    MemoryError,  # for a declared size larger than the memory
 )
 
 
 @contextmanager
 def _unreadable_as_numbers(file: Path) -> Iterator[None]:
-    """What NumPy says of a file that it cannot read, as our error; of a .npz file it reads each array when asked."""
+    """Convert errors of reading into `InvalidData`, also when an array of a .npz file is read later."""
     try:
         yield
     except _UNREADABLE as error:
@@ -43,7 +43,7 @@ def _unreadable_as_numbers(file: Path) -> Iterator[None]:
 
 
 def choose_array(arrays: Any, file: Path, key: str | None) -> np.ndarray:
-    """One array of a .npz file."""
+    """Return one array of a .npz file."""
     keys = arrays.files
     if key is None and len(keys) != 1:
         holds = f"several arrays ({', '.join(keys)}). Choose one with --key" if keys else "no array"
@@ -52,8 +52,8 @@ def choose_array(arrays: Any, file: Path, key: str | None) -> np.ndarray:
         raise InvalidData(f"{file} has no array named {key}; it has {', '.join(keys)}.")
     with _unreadable_as_numbers(file):
         found: np.ndarray = arrays[key or keys[0]]
-        if not isinstance(found, np.ndarray):  # NumPy hands out bytes where there is no header
-            raise ValueError(f"{key or keys[0]} is no array")
+        if not isinstance(found, np.ndarray):  # NumPy returns bytes for a file without a header
+            raise ValueError(f"{key or keys[0]} is not an array")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Arrow's cells: of what type they are, and how they become numbers and come back."""
+"""Cells of Arrow tables: tests of their types, and conversions to and from numbers."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 def is_numeric(kind: pa.DataType) -> bool:
-    """Whether cells of this type are numbers, booleans included."""
+    """Return whether a type is numeric; booleans count as numbers."""
     types = pa.types
     kind = kind.value_type if types.is_run_end_encoded(kind) else kind
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind))
 
 
 def is_a_number(text: str) -> bool:
-    """Whether a text reads as a number."""
+    """Return whether a text can be read as a number."""
     try:
         float(text)
     except ValueError:
@@ -52,18 +52,18 @@ def is_a_number(text: str) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether they are texts."""
+    """Return whether a type is text."""
     types = pa.types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def is_date(kind: pa.DataType) -> bool:
-    """Whether they are days or moments."""
+    """Return whether a type is a date or a timestamp."""
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
 def unpacked(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells of the types that all of Arrow's functions know: those of dictionaries and views as what they stand for."""
+    """Convert cells to types that all functions of Arrow support: expand dictionaries, run lengths and views."""
     kind = cells.type
     if pa.types.is_dictionary(kind):
         cells = cells.cast(kind.value_type) if not pa.types.is_string_view(kind.value_type) else _of_views(cells)
@@ -81,15 +81,15 @@ def _of_views(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_text(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write cells as texts."""
+    """Convert cells to texts."""
     return unpacked(cells).cast(pa.string())
 
 
 def places_among(cells: pa.ChunkedArray, categories: Sequence[str]) -> np.ndarray:
-    """The index of each cell's category, -1 for another one, whatever type the cells are of.
+    """Return the index of each cell's category, -1 for an unknown one, for cells of any type.
 
-    A cell of another type than text is the category that says the same: True is "True", "true" or "TRUE", and 1 is "1",
-    "01" or "1.0", if there is only one such.
+    A cell that is not text matches the category with the same meaning, if there is exactly one: True matches "True",
+    "true" or "TRUE", and 1 matches "1", "01" or "1.0".
     """
     cells = unpacked(cells)
     found = pc.index_in(cells.cast(pa.string()), value_set=pa.array(categories, pa.string()))
@@ -105,29 +105,29 @@ def places_among(cells: pa.ChunkedArray, categories: Sequence[str]) -> np.ndarra
 
 
 def _by_meaning(categories: Sequence[str], *, is_boolean: bool) -> dict[float, int]:
-    """The categories that are numbers, or truths; not those that mean the same as another one."""
+    """Return the index of each category that is a number or a boolean, without categories of equal meaning."""
     words = {"true": 1.0, "false": 0.0}
     suggest = [words.get(c.lower()) if is_boolean else float(c) if is_a_number(c) else None for c in categories]
     return {value: i for i, value in enumerate(suggest) if value is not None and suggest.count(value) == 1}
 
 
 def as_floats(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers as 64-bit floats, whole ones beyond 2⁵³ as the nearest."""
+    """Convert numbers to 64-bit floats; integers beyond 2⁵³ are rounded."""
     cells = unpacked(cells)
     return cells.cast(pa.float64(), safe=not pa.types.is_integer(cells.type))
 
 
 def as_numbers(cells: pa.ChunkedArray) -> np.ndarray:
-    """Read cells as 64-bit floats, missing ones as NaN."""
+    """Convert cells to 64-bit floats, missing cells to NaN."""
     found: np.ndarray = as_floats(cells).to_numpy()
     return found
 
 
 def as_days(cells: pa.ChunkedArray, like: pa.DataType | None = None) -> np.ndarray:
-    """Days since 1970, in universal time; text is not taken for a date.
+    """Convert dates and timestamps to days since 1970, in UTC; raise for texts.
 
-    Moments without a zone are those of the zone that ``like`` has; if it has none, a zone's moments are read off its
-    clocks.
+    A timestamp without a time zone is taken in the zone of ``like``. If ``like`` has no zone, a timestamp with a zone
+    is converted to local time.
     """
     cells = unpacked(cells)
     zone, wanted = getattr(cells.type, "tz", None), getattr(like, "tz", None)
@@ -150,21 +150,21 @@ def as_days(cells: pa.ChunkedArray, like: pa.DataType | None = None) -> np.ndarr
 
 
 def from_days(days: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Turn days since 1970 into cells of this type."""
+    """Convert days since 1970 to cells of this type."""
     if pa.types.is_date(kind):
         return pa.array(np.rint(days).astype(np.int32), mask=missing).cast(pa.date32()).cast(kind)
-    unit = kind.unit if kind.unit in _PER_SECOND else "us"  # 64 bits hold a day's nanoseconds no better
+    unit = kind.unit if kind.unit in _PER_SECOND else "us"  # 64-bit floats of days do not resolve nanoseconds
     moments = pa.array(np.rint(days * (_DAY * _PER_SECOND[unit])).astype(np.int64), mask=missing)
     return moments.cast(pa.timestamp(unit, kind.tz)).cast(kind)
 
 
 def from_numbers(values: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Turn numbers into cells of this type."""
+    """Convert numbers to cells of this type."""
     return pa.array(values, mask=missing).cast(kind, safe=False)
 
 
 def arrow_type(name: str) -> pa.DataType:
-    """The type of this name; of decimals, a double."""
+    """Return the type with this name; for decimals, a 64-bit float."""
     if name.startswith("timestamp[") and "tz=" in name:
         unit, zone = name.removeprefix("timestamp[").removesuffix("]").split(", tz=")
         return pa.timestamp(unit, zone)
@@ -172,13 +172,13 @@ def arrow_type(name: str) -> pa.DataType:
 
 
 def is_nested(kind: pa.DataType) -> bool:
-    """Whether cells hold several values, or one of a type that few formats know."""
+    """Return whether cells hold several values, or a value of a type that few formats support."""
     types = pa.types
     return bool(types.is_nested(kind) or types.is_interval(kind) or isinstance(kind, pa.BaseExtensionType))
 
 
 def as_json(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Write each cell as JSON."""
+    """Convert each cell to JSON."""
     return pa.chunked_array(
         [[None if cell is None else json.dumps(cell, default=str, ensure_ascii=False) for cell in cells.to_pylist()]],
         pa.string(),
@@ -186,7 +186,7 @@ def as_json(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def storable(table: pa.Table) -> pa.Table:
-    """The table with cells as texts that a Parquet file cannot hold; the fields say what they were."""
+    """Convert cells that a Parquet file cannot hold to texts; the metadata of a field names the former type."""
     for i, field in enumerate(table.schema):
         if pa.types.is_interval(field.type) or pa.types.is_union(field.type):
             texts = pa.field(field.name, pa.string(), metadata={"diabolo.type": str(field.type).partition("<")[0]})

@@ -1,4 +1,4 @@
-"""What one column of a table is, and the way between its cells and numbers."""
+"""A column of a table: its kind, and the conversion between its cells and numbers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Kind = Literal["number", "date", "boolean", "count", "category", "ignore"]
 
 
 KINDS: tuple[Kind, ...] = ("number", "date", "boolean", "count", "category", "ignore")
-"""What a column may be. The order is that of the encoded columns."""
+"""The kinds of columns, in the order of encoded rows."""
 
 
 MOST_CATEGORIES = 100
-"""With more different texts than this a column is left out, unless its categories are given."""
+"""A column with more distinct texts is left out, unless the user names its kind."""
 
 
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
-"""Of the years 1 to 9999, in days since 1970."""
+"""The first day of year 1 and the last day of year 9999, in days since 1970."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,22 @@ class Column:
     name : str
     kind : {"number", "date", "boolean", "count", "category", "ignore"}
     type : str
-        Arrow's name of the type, to which cells are turned back.
+        Arrow's name of the type of decoded cells.
     low, high : float or None
-        The least and the greatest value seen; days since 1970 for dates. None: there is none.
+        The smallest and the largest value in the training data; days since 1970 for dates. None: no value.
     whole : bool
-        Whether all numbers seen were whole.
+        Whether all numbers in the training data are integers.
     categories : tuple of str
-        Those of a category, the most frequent first. A cell that holds any other text is "other": a category that
-        training has not seen, so that a model finds it unlikely. It is never given back.
+        The values of a category, the most frequent first. A cell with any other text is encoded as "other", a category
+        without training rows, so a model finds it unlikely. A decoded cell is never "other".
     why : str
-        Of a column that is ignored: the reason.
+        The reason why a column is ignored.
     notation : str
-        How a text file wrote its cells: the decimal sign and what groups thousands, or the form of dates. "": as usual.
+        The notation of cells in a text file: the decimal and thousands signs, or the form of dates. "": the usual one.
     missing : tuple of str
-        Texts that stood for missing cells in that file.
+        The texts that marked missing cells in that file.
     options : str
-        How the file was said to be read, as JSON.
+        The user's file options, as JSON.
     """
 
     name: str
@@ -71,12 +71,12 @@ class Column:
 
     @property
     def width(self) -> int:
-        """How many numbers stand for a cell."""
+        """The number of numbers that encode a cell."""
         return len(self.categories) + 1 if self.kind == "category" else int(self.kind != "ignore")
 
     @property
     def range_text(self) -> str:
-        """What its cells hold, for people."""
+        """A description of the cells' values."""
         if self.kind == "ignore":
             return f"left out: {self.why}"
         if self.kind == "category":
@@ -89,19 +89,21 @@ class Column:
             return f"{days[0]} … {days[1]}"
         return f"{self.low:,.6g} … {self.high:,.6g}" + (", whole" if self.whole and self.kind == "number" else "")
 
-    # -- from cells to numbers ----------------------------------------------------------------------------------------
+    # -- encoding -----------------------------------------------------------------------------------------------------
 
     def encode(self, cells: pa.ChunkedArray) -> np.ndarray:
-        """The numbers that stand for cells, (n, width), float64; NaN for those that are missing.
+        """Encode cells as numbers, (n, width), float64; NaN for missing cells.
 
         Raises
         ------
         InvalidData
-            If the cells are of a type that this kind of column cannot hold.
+            If the kind of the column cannot hold cells of this type.
         """
         if self.kind == "category":
             numbers = np.zeros((len(cells), self.width))
-            numbers[np.arange(len(cells)), places_among(cells, self.categories)] = 1.0  # -1 is the last one, "other"
+            numbers[np.arange(len(cells)), places_among(cells, self.categories)] = (
+                1.0  # index -1 is the last number, "other"
+            )
             numbers[pc.is_null(cells, nan_is_null=True).to_numpy()] = np.nan
             return numbers
         try:
@@ -113,15 +115,18 @@ class Column:
                 f"{self.kind}: {str(error).splitlines()[0]}."
             ) from error
 
-    # -- and back -----------------------------------------------------------------------------------------------------
+    # -- decoding -----------------------------------------------------------------------------------------------------
 
     @property
     def has_order(self) -> bool:
-        """Whether one cell may lie between two others: of numbers, dates and counts."""
+        """Whether values have an order: numbers, dates and counts."""
         return self.kind in ("number", "date", "count")
 
     def decode(self, numbers: np.ndarray) -> pa.Array:
-        """Cells of the column's type: whole numbers rounded, within the range seen; the likeliest category."""
+        """Decode numbers into cells of the column's type.
+
+        Integers are rounded, values are clipped to the training range, and a category is the most likely one.
+        """
         missing = np.isnan(numbers).any(axis=1)
         if self.kind == "category":
             best = np.where(missing, len(self.categories), np.nan_to_num(numbers[:, :-1]).argmax(axis=1))

@@ -1,4 +1,4 @@
-"""Dates as people write them: days, months and years in any order, names of months, hours of half a day."""
+"""Dates in common notations: day, month and year in any order, names of months, 12-hour clocks."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _PARTS = {
 _DIRECTIVES = {"%Y": _PARTS["Y"].replace(r"|\d{2}", ""), "%y": r"(?P<Y>\d{2})", "%B": _PARTS["b"], "%I": _PARTS["H"]}
 _DIRECTIVES |= {f"%{part}": _PARTS[part] for part in "mdbHMSfpz"}
 _FIXED = {"%m": r"(?P<m>\d{2})", "%d": r"(?P<d>\d{2})", "%H": r"(?P<H>\d{2})", "%M": r"(?P<M>\d{2})"}
-"""Where nothing stands between two numbers."""
+"""Patterns of fixed width, for numbers without a separator."""
 _TIME = (
     rf"(?:(?:\s*T|,?\s+){_PARTS['H']}:{_PARTS['M']}(?::{_PARTS['S']}(?:[.,]{_PARTS['f']})?)?"
     rf"\s*{_PARTS['p']}?\s*{_PARTS['z']}?)?"
 )
 _WEEKDAY = r"(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _PIVOT = 69
-"""Years of two digits: 69 is 1969, 68 is 2068, as everywhere."""
+"""The pivot of two-digit years: 69 is 1969, 68 is 2068, as in `strptime`."""
 
 
 class DateForm(str):
-    """A form of dates, written as `time.strptime` has it, or as one of the forms found: "d/m/Y", "b d Y"."""
+    """A form of dates: a format of `time.strptime`, or a detected form like "d/m/Y" or "b d Y"."""
 
     @property
     def pattern(self) -> str:
-        """A regular expression with the parts as groups."""
+        """A regular expression whose groups are the parts."""
         return _pattern(str(self))
 
 
@@ -74,16 +74,16 @@ def _of_directives(form: str) -> str:
 
 
 def parse_format(form: str) -> DateForm:
-    """Check a format in `strptime`'s directives.
+    """Check a date format in the directives of `strptime`.
 
     Raises
     ------
     InvalidData
-        If it is none, or lacks a day, a month or a year.
+        If a directive is unknown, or day, month or year is missing.
     """
     used = re.findall(r"%.?", form)
     if unknown := [one for one in used if one not in _DIRECTIVES]:
-        raise InvalidData(f"date_format {form!r}: {unknown[0]!r} is not known. Known are: {', '.join(_DIRECTIVES)}.")
+        raise InvalidData(f"date_format {form!r}: {unknown[0]!r} is unknown. Use: {', '.join(_DIRECTIVES)}.")
     parts = [one.lower()[1] if one != "%M" else "M" for one in used]
     if len(set(parts)) < len(parts) or not {"y", "d"} <= set(parts) or not {"m", "b"} & set(parts):
         raise InvalidData(
@@ -93,26 +93,26 @@ def parse_format(form: str) -> DateForm:
 
 
 _ORDERS = ("Y{s}m{s}d", "d{s}m{s}Y", "m{s}d{s}Y", "y{s}m{s}d")
-"""A year of two digits that comes first is y."""
+"""y is a two-digit year in the first place."""
 _CANDIDATES = tuple(DateForm(order.format(s=sign)) for order in _ORDERS for sign in "/.- ")
 _NAMED = tuple(map(DateForm, ("d b Y", "b d Y", "Y b d")))
 
 
 def looks_like_date(text: str) -> bool:
-    """Whether a text is a date in some form."""
+    """Return whether a text is a date in one of the forms."""
     return bool(date_forms([text]))
 
 
 def date_forms(texts: Sequence[str]) -> list[DateForm]:
-    """List the forms in which all texts are dates; several, where days and months cannot be told apart."""
+    """List the forms in which all texts are dates; there are several if day and month are ambiguous."""
     found = []
     for form in (*_CANDIDATES, *_NAMED):
         compiled = _compiled(form.pattern)
         if all(_is_date(compiled.match(text.strip()), form) for text in texts):
             found.append(form)
-    if any(form[1] == "." for form in found):  # with points days come first, everywhere
+    if any(form[1] == "." for form in found):  # in dates with points the day comes first
         return [form for form in found if form[0] not in "my"] or found
-    if {"y", "d"} <= {form[0] for form in found} and len(texts) > 1:  # of two that may be the year, it varies less
+    if {"y", "d"} <= {form[0] for form in found} and len(texts) > 1:  # of two candidates, the year varies less
         ends = [re.split(r"\D+", re.sub(r"[\sT].*", "", text.strip())) for text in texts]
         first, third = (len({parts[i] for parts in ends}) for i in (0, 2))
         if first != third:
@@ -132,14 +132,14 @@ def _is_date(found: re.Match[str] | None, form: str) -> bool:
 
 
 def convert_dates(cells: pa.ChunkedArray, form: DateForm, kind: pa.DataType | None = None) -> pa.ChunkedArray:
-    """Read trimmed texts as days, or as moments if they have a time; with a zone, in universal time.
+    """Convert trimmed texts to dates, or to timestamps if a text has a time; with a time zone, in UTC.
 
-    The kind of an earlier reading gives the same type again, whatever these cells have.
+    Give ``kind``, the type of an earlier conversion, to get the same type for all cells.
 
     Raises
     ------
     ValueError
-        If a cell is no date of this form; the error names it.
+        If a cell is not a date of this form; the message is the cell.
     """
     cells = pa.chunked_array([cells]) if isinstance(cells, pa.Array) else cells
     found = pc.extract_regex(cells, form.pattern)

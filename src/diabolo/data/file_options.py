@@ -1,4 +1,4 @@
-"""How a text file is to be read, where that is not found from the file itself."""
+"""Options of reading text files, which replace detection."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _SECTION = "file"
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What is known of a text file beforehand; None: it is found from the file.
+    """The format of a text file, as far as the user gives it; None: detect it from the file.
 
     Parameters
     ----------
     delimiter : str or None
-        What stands between two cells; " ": any number of blanks.
+        The sign between two cells; " ": any number of blanks.
     decimal, thousands : str or None
-        The signs in numbers; thousands "": numbers are not grouped.
+        The decimal and thousands signs of numbers; thousands "": numbers are not grouped.
     encoding : str or None
     missing : tuple of str
-        Texts that stand for missing cells, besides empty ones and NA, NaN, null and N/A.
+        Texts that mark missing cells, in addition to empty cells and NA, NaN, null and N/A.
     header : bool or None
-        Whether the first line names the columns.
+        Whether the first line holds the column names.
     date_format : str or None
-        In `strptime`'s directives: "%d/%m/%Y %H:%M".
+        The format of dates, in the directives of `strptime`: "%d/%m/%Y %H:%M".
     """
 
     delimiter: str | None = None
@@ -48,7 +48,9 @@ class FileOptions:
         if self.decimal not in (None, ".", ","):
             raise InvalidData(f"decimal must be '.' or ','; got {self.decimal!r}.")
         if self.thousands is not None and (len(self.thousands) > 1 or self.thousands.isalnum()):
-            raise InvalidData(f"thousands must be one character that is no digit, or ''; got {self.thousands!r}.")
+            raise InvalidData(
+                f"thousands must be one character, neither letter nor digit, or ''; got {self.thousands!r}."
+            )
         if self.decimal is not None and self.decimal == self.thousands:
             raise InvalidData(f"decimal and thousands are both {self.decimal!r}.")
         if self.encoding is not None:
@@ -56,23 +58,23 @@ class FileOptions:
                 codecs.lookup(self.encoding)
             except LookupError as error:
                 raise InvalidData(
-                    f"encoding {self.encoding!r} is not known, for example utf-8, cp1252, cp949."
+                    f"encoding {self.encoding!r} is unknown. Use for example utf-8, cp1252 or cp949."
                 ) from error
         if self.date_format is not None:
             parse_format(self.date_format)
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FileOptions:
-        """Check what a user gives.
+        """Check the options of a user, and create an instance.
 
         Raises
         ------
         InvalidData
-            If an option is unknown or has no such value.
+            If an option is unknown, or its value is invalid.
         """
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in known]:
-            raise InvalidData(f"The option {unknown[0]!r} of a file is not known. {suggest(unknown[0], known)}")
+            raise InvalidData(f"The option {unknown[0]!r} of a file is unknown. {suggest(unknown[0], known)}")
         values = dict(given)
         missing: Any = values.get("missing", ())
         values["missing"] = tuple(missing) if isinstance(missing, list | tuple) else (missing,)
@@ -85,26 +87,26 @@ class FileOptions:
         return cls(**values)
 
     def given(self) -> dict[str, Any]:
-        """Those that are not left to be found."""
+        """Return the options that are given."""
         return {name: value for name, value in asdict(self).items() if value not in (None, ())}
 
     def updated(self, other: FileOptions) -> FileOptions:
-        """These, with the other's where it has any."""
+        """Return these options, overridden by the given ones of ``other``."""
         return FileOptions(**(self.given() | other.given()))
 
 
 def split_options(schema: Any) -> tuple[Any, FileOptions]:
-    """Take the options of files, ``{"file": {...}}``, out of what a user says of columns.
+    """Split a user's schema into the columns and the file options, ``{"file": {...}}``.
 
-    A column may be named "file", too: what is said of a column is a kind, or has one.
+    A column may be named "file" too: the entry of a column is a kind, or a mapping with a kind.
 
     Raises
     ------
     InvalidData
-        If an option is unknown or has no such value.
+        If an option is unknown, or its value is invalid.
     """
     section = schema.get(_SECTION) if isinstance(schema, Mapping) else None
     if not isinstance(section, Mapping) or "kind" in section or "categories" in section:
         return schema, FileOptions()
-    rest = {name: said for name, said in schema.items() if name != _SECTION}
+    rest = {name: entry for name, entry in schema.items() if name != _SECTION}
     return rest or "auto", FileOptions.of(section)

@@ -1,4 +1,4 @@
-"""Data frames and other tables in memory, as Arrow tables."""
+"""Conversion of data frames and other tables in memory to Arrow tables."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["is_readable", "to_arrow"]
 
 
 def to_arrow(rows: Any) -> pa.Table | None:
-    """A data frame, or anything else that Arrow knows as a table, without its index; None, if it is none.
+    """Convert a data frame or another table to an Arrow table, without its index; return None for anything else.
 
     Raises
     ------
     InvalidData
-        If two columns have one name, or a column cannot be told in Arrow's types.
+        If two columns have the same name, or a column has no type in Arrow.
     InvalidType
-        If names are of several types.
+        If the names have several types.
     """
     if isinstance(rows, pa.RecordBatch):
         rows = pa.Table.from_batches([rows])
@@ -47,7 +47,7 @@ def to_arrow(rows: Any) -> pa.Table | None:
 
 
 def is_readable(rows: Any) -> bool:
-    """Whether scikit-learn reads a table of numbers as it is."""
+    """Return whether scikit-learn can read a table of numbers directly."""
     if isinstance(rows, pa.RecordBatch | pa.RecordBatchReader):
         return False
     polars, pandas = sys.modules.get("polars"), sys.modules.get("pandas")
@@ -57,7 +57,7 @@ def is_readable(rows: Any) -> bool:
 
 
 def _sparse(frame: Any) -> dict[Any, Any]:
-    """The sparse columns of a pandas data frame, and the types of their values."""
+    """Return the sparse columns of a pandas data frame, with the types of their values."""
     return {
         name: kind.subtype
         for name, kind in frame.dtypes.items()

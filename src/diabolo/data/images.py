@@ -1,8 +1,8 @@
 """Images: files whose pixels become rows of numbers in [0, 1].
 
-By rule, whatever the format: 0 is black and 1 the brightest that the depth allows, 8 or 16 bits; 32-bit whole numbers
-are read as 16 bits, floats as they are, and what lies outside is refused. Images are turned as their EXIF says.
-Transparent ones lie on white. Each page of a TIFF file, and each frame of a moving image, is a row.
+In every format 0 is black, and 1 is the largest value of the depth, 8 or 16 bits. 32-bit integers are read as 16 bits,
+floats are not scaled, and values outside of the range are refused. Images are rotated by their EXIF orientation.
+Transparent images are drawn on white. Each page of a TIFF file, and each frame of an animation, is a row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["IMAGES", "MOST_PIXELS", "Images"]
 
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 MOST_PIXELS = 1 << 25
-"""Of an image, a colour's three counted each: a few bytes may say that there are many more."""
+"""The largest number of values of an image, three for a pixel in colour: a small file may declare a huge image."""
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _PAGED = (".gif", ".tif", ".tiff", ".webp")
 _DEEP, _DEEPEST = 255, 65_535
@@ -29,7 +29,7 @@ _DEEP, _DEEPEST = 255, 65_535
 
 @dataclass(frozen=True)
 class Images:
-    """Files that are images of one size: (height, width), or (height, width, 3) if they have colours.
+    """Image files of one size: (height, width), or (height, width, 3) in colour.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Images:
         The file of each row.
     shape : tuple of int
     pages : tuple of int
-        Which page of its file each row is; empty: all are the only ones.
+        The page of each row in its file; empty: each file has one page.
     """
 
     files: tuple[Path, ...]
@@ -46,12 +46,12 @@ class Images:
 
     @classmethod
     def at(cls, files: Sequence[Path]) -> Images:
-        """Open these files, page by page; the size is the first one's.
+        """Open files, with one row for each page; the size is that of the first image.
 
         Raises
         ------
         InvalidData
-            If the first is not an image.
+            If the first file is not an image.
         """
         counts = [_n_pages(file) if file.suffix.lower() in _PAGED else 1 for file in files]
         shape = _read_pixels(files[0], 0, counts[0]).shape
@@ -62,7 +62,7 @@ class Images:
 
     @property
     def names(self) -> tuple[Path, ...]:
-        """A name for each row's image in another folder: with the folders below the one that all files are in."""
+        """A relative path for each row's image in an output folder, with the folders below the common one."""
         root = os.path.commonpath([file.parent for file in self.files]) if self.files else ""
         below = [Path(os.path.relpath(file, root or ".")) for file in self.files]
         if not self.pages:
@@ -74,26 +74,26 @@ class Images:
         )
 
     def require_shape(self, shape: tuple[int, ...] | None) -> None:
-        """That the images are of the size that a model was fitted to; None: to rows that were no images.
+        """Check that the images have the size of a model's images; None: the model was not fitted to images.
 
         Raises
         ------
         InvalidData
-            If they are of another one, though they may have as many pixels.
+            If the images have another size, even with the same number of pixels.
         """
         if shape is not None and tuple(shape) != self.shape:
             raise InvalidData(
                 f"{self.files[0]} is {_size(self.shape)}, but the model was fitted to images of {_size(tuple(shape))}. "
-                "Bring them to that size."
+                "Resize them to that size."
             )
 
     def rows(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Some of them as rows of numbers in [0, 1], float32.
+        """Read images as rows of numbers in [0, 1], float32.
 
         Raises
         ------
         InvalidData
-            If one is not an image, or of another size.
+            If a file is not an image, or has another size.
         """
         files = self.files[start:stop]
         pages = self.pages[start:stop] or (0,) * len(files)
@@ -109,7 +109,7 @@ class Images:
         return found.reshape(len(files), -1)
 
     def _is_paged(self, i: int) -> bool:
-        """Whether a row's file has several pages."""
+        """Return whether a row's file has several pages."""
         if not self.pages:
             return False
         return self.pages[i] > 0 or (i + 1 < len(self.files) and self.files[i + 1] == self.files[i])
@@ -121,12 +121,12 @@ def _n_pages(file: Path) -> int:
     try:
         with Image.open(file) as picture:
             return int(getattr(picture, "n_frames", 1))
-    except Exception as error:  # readers of damaged images raise whatever it is that they stumble over
+    except Exception as error:  # damaged images can raise any error
         raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
 
 
 def _read_pixels(file: Path, page: int, n_pages: int) -> np.ndarray:
-    """An image's numbers in [0, 1], (height, width) or (height, width, 3)."""
+    """Read an image as numbers in [0, 1], (height, width) or (height, width, 3)."""
     from PIL import Image, ImageOps
 
     try:
@@ -135,13 +135,13 @@ def _read_pixels(file: Path, page: int, n_pages: int) -> np.ndarray:
             if n_numbers > MOST_PIXELS:
                 raise ValueError(f"it has {n_numbers:,} numbers, more than {MOST_PIXELS:,}; cut it, or make it smaller")
             if file.suffix.lower() == ".png" and getattr(picture, "is_animated", False):
-                raise ValueError("it moves; save its frames as files of their own")
+                raise ValueError("it is an animation; save its frames as separate files")
             if page:
                 picture.seek(page)
-            moves = n_pages > 1 and file.suffix.lower() == ".gif"  # whose frames may differ in what they call grey
+            moves = n_pages > 1 and file.suffix.lower() == ".gif"  # frames of a GIF may have different palettes
             found = picture.convert("RGBA") if moves else picture
             return _numbers_of(ImageOps.exif_transpose(found))
-    except Exception as error:  # readers of damaged images raise whatever it is that they stumble over
+    except Exception as error:  # damaged images can raise any error
         raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
 
 
@@ -159,7 +159,7 @@ def _numbers_of(picture: Any) -> np.ndarray:
 def _of_floats(pixels: np.ndarray) -> np.ndarray:
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"its floats lie in {low:g} … {high:g}; bring them to 0 … 1, where 1 is white")
+        raise ValueError(f"its floats range from {low:g} to {high:g}; scale them to [0, 1], where 1 is white")
     return pixels.astype(np.float32)
 
 
@@ -167,7 +167,7 @@ def _of_whole(pixels: np.ndarray, *, is_deep: bool) -> np.ndarray:
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > _DEEPEST or (is_deep and 0 < high <= _DEEP):
         raise ValueError(
-            f"its numbers of 32 bits lie in {low} … {high}, which does not tell white; save it with 8 or 16 bits"
+            f"its 32-bit numbers range from {low} to {high}, so white is unknown; save it with 8 or 16 bits"
         )
     return pixels.astype(np.float32) / _DEEPEST
 
@@ -178,7 +178,7 @@ def _on_white(picture: Any) -> np.ndarray:
     colours, alpha = pixels[..., :-1], pixels[..., -1:]
     found: np.ndarray = colours * alpha + (1 - alpha)
     if np.ptp(found) == 0 and np.ptp(alpha) > 0:
-        raise ValueError("it is white on transparent, and nothing is left of it on white; save it without transparency")
+        raise ValueError("it is white on a transparent ground, so it would be all white; save it without transparency")
     return found[..., 0] if is_grey else found
 
 

@@ -1,4 +1,4 @@
-"""Of what type the texts of a column are, and in what notation: seen chunk by chunk, decided once, then read."""
+"""Inference of the type and the notation of a column's texts: collect chunks, decide once, then convert."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _TYPES = {
     "moment": pa.timestamp("us"),
     "utc": pa.timestamp("us", "UTC"),
 }
-"""What Arrow reads by itself."""
+"""The types that Arrow can parse."""
 _WIDER = {
     "": tuple(_TYPES),
     "int": ("float",),
     "day": ("moment",),
 }
-"""The types that hold all that one of a type may be, and more."""
+"""For each type, the more general types that hold all its values."""
 _MOST_TEXTS = 100_000
 _LOOKED_AT = 1_000
 _EXACT_DIGITS = 16
@@ -37,20 +37,20 @@ _EXACT_DIGITS = 16
 
 @dataclass(frozen=True)
 class Notation:
-    """How the cells of one column of texts are read.
+    """The conversion of one column of texts.
 
     Parameters
     ----------
     kind : str
-        "null", "text", "number", "date", or one of Arrow's own: "int", "float", "boolean", "day", "moment", "utc"
+        "null", "text", "number", "date", or one that Arrow parses: "int", "float", "boolean", "day", "moment", "utc".
     number : NumberForm
     date : DateForm or None
     date_type : DataType or None
-        What dates are read as: days or moments.
+        The type of dates: dates or timestamps.
     whole : bool
-        Whether numbers are whole.
+        Whether all numbers are integers.
     missing : tuple of str
-        Signs that stand for missing cells.
+        Texts that mark missing cells.
     """
 
     kind: str
@@ -61,12 +61,12 @@ class Notation:
     missing: tuple[str, ...] = ()
 
     def read(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Read texts as cells of the column's type.
+        """Convert texts to cells of the column's type.
 
         Raises
         ------
         ValueError
-            If one is none; the error names it.
+            If a text cannot be converted; the message is the text.
         """
         if self.kind == "null":
             return pa.chunked_array([pa.nulls(len(cells))])
@@ -93,7 +93,7 @@ class Notation:
 
     @property
     def code(self) -> str:
-        """What a saved model keeps: the signs of numbers, or the form of dates."""
+        """The notation as stored in a model: the signs of numbers, or the form of dates."""
         if self.kind == "number":
             return "" if self.number.is_plain else f"{self.number.decimal}{self.number.thousands}"
         return str(self.date) if self.date is not None else ""
@@ -121,30 +121,30 @@ def _first_bad(cells: pa.ChunkedArray, kind: pa.DataType) -> str:
 
 @dataclass
 class ReportData:
-    """What is seen of a column's texts.
+    """Statistics of a column's texts.
 
     Parameters
     ----------
     keeps_texts : bool
-        Whether also texts that Arrow reads by itself are looked at: they may be dates of a given format.
+        Whether to collect also texts that Arrow can parse, as they may be dates in a given format.
     """
 
     keeps_texts: bool = False
     kind: str = ""
-    """The narrowest of Arrow's types for what it reads by itself."""
+    """The most specific type with which Arrow parses the texts."""
     is_foreign: bool = False
-    """Whether it does not read all."""
+    """Whether Arrow cannot parse some texts."""
     texts: set[str] = field(default_factory=set)
-    """Those of chunks that it does not read."""
+    """The texts of chunks that Arrow cannot parse."""
     proves_point: bool = False
-    """Whether a point is decimal for sure."""
+    """Whether the point is certainly the decimal sign."""
     has_zeros: bool = False
     lengths: set[int] = field(default_factory=set)
     kinds_of_files: set[str] = field(default_factory=set)
-    """For each file whether its cells are numbers, or are not."""
+    """The kinds of cells, numbers or others, of the files."""
 
     def see(self, cells: pa.ChunkedArray) -> None:
-        """Look at the next texts."""
+        """Add the next texts."""
         cells = cells.drop_null()
         if not len(cells):
             return
@@ -182,13 +182,13 @@ class ReportData:
 
     @property
     def is_number(self) -> bool:
-        """Whether all that is read so far is a number."""
+        """Whether all texts that Arrow parses are numbers."""
         return self.kind in ("", "int", "float")
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What a column may be; a sign or an order may be open."""
+    """A candidate for a column's notation, in which a sign or the order of dates may be undecided."""
 
     notation: Notation
     summary: Summary | None = None
@@ -205,14 +205,15 @@ def decide(
     stored: dict[str, str] | None = None,
     lenient: Sequence[str] = (),
 ) -> dict[str, Notation]:
-    """Decide all columns of a file together: what one leaves open, another may tell.
+    """Decide the notations of all columns of a file together, as one column may resolve an ambiguity of another.
 
     Parameters
     ----------
     columns : dict
+        The statistics of each column.
     delimiter : str
     decimal, thousands, date_format : str or None
-        As the user says.
+        The user's options.
     stored : dict or None
         The notations of a saved model, by column.
     lenient : sequence of str
@@ -221,7 +222,7 @@ def decide(
     Raises
     ------
     InvalidData
-        If a number or a date may mean two things; the message names the option.
+        If a number or a date is ambiguous; the message names the option that decides.
     """
     stored = stored or {}
     found = {name: _candidate(seen, date_format, stored.get(name, ""), decimal) for name, seen in columns.items()}
@@ -255,7 +256,7 @@ def decide(
 
 
 def _require_texts(name: str, seen: ReportData) -> None:
-    """Refuse a column of numbers or dates in several notations, which would be read as texts."""
+    """Raise for a column of numbers or dates in several notations, which would become texts."""
     texts = [text for text in seen.texts if any(c.isalnum() for c in text)]
     if not seen.is_foreign or not texts or is_code(texts):
         return
@@ -263,7 +264,7 @@ def _require_texts(name: str, seen: ReportData) -> None:
         ends = sorted(texts, key=len)[:: max(1, len(texts) - 1)]
         raise InvalidData(
             f"Column {name} holds numbers or dates in several notations, for example {' and '.join(map(repr, ends))}. "
-            f'Bring them into one, or say in the schema that the column is a category: {name} = "category".'
+            f'Convert them to one notation, or make the column a category in the schema: {name} = "category".'
         )
 
 
@@ -328,7 +329,7 @@ def _are_read(texts: Sequence[str], kind: str) -> bool:
 
 
 def _date_type(texts: Sequence[str], form: DateForm) -> pa.DataType | None:
-    """What texts are, if they all are dates of this form."""
+    """Return the type of texts that are all dates of this form; None otherwise."""
     try:
         return convert_dates(pa.chunked_array([texts], pa.string()), form).type
     except ValueError:
@@ -336,7 +337,7 @@ def _date_type(texts: Sequence[str], form: DateForm) -> pa.DataType | None:
 
 
 def _is_whole(text: str, form: NumberForm) -> bool:
-    """Whether a number is surely whole, and a double holds it exactly."""
+    """Return whether a number is certainly an integer that a 64-bit float holds exactly."""
     for affix in form.affixes:
         text = text.replace(affix, "")
     is_fraction = bool(form.percent) or (form.decimal != "" and form.decimal in text)
@@ -346,35 +347,35 @@ def _is_whole(text: str, form: NumberForm) -> bool:
 def _settle_number(
     name: str, candidate: _Candidate, known: str, thousands: str | None, delimiter: str, is_mixed: bool
 ) -> Notation:
-    """The signs of a column's numbers, of which one may be open."""
+    """Decide the signs of a column's numbers."""
     assert candidate.summary is not None
     form, ambiguous = candidate.summary.form, candidate.summary.ambiguous
     notation = candidate.notation
     if form.decimal:
         if known and known != form.decimal and not is_mixed and thousands is None:
-            raise _twofold(name, form.decimal)
+            raise _ambiguous_sign(name, form.decimal)
         return notation
     decimal = known or ("." if not ambiguous or (ambiguous == "." and not is_mixed) else "")
     if ambiguous and thousands is not None:
         decimal = ("," if ambiguous == "." else ".") if thousands == ambiguous else ambiguous
     if not decimal and ambiguous == "," and delimiter == "," and not is_mixed:
-        decimal = "."  # a file of commas writes numbers with points
+        decimal = "."  # in a file separated by commas, numbers have decimal points
     if not decimal:
-        raise _twofold(name, ambiguous)
+        raise _ambiguous_sign(name, ambiguous)
     if ambiguous and ambiguous != decimal:
         form = replace(form, thousands=form.thousands + ambiguous)
     return replace(notation, number=replace(form, decimal=decimal), whole=notation.whole and ambiguous != decimal)
 
 
-def _twofold(name: str, sign: str) -> InvalidData:
+def _ambiguous_sign(name: str, sign: str) -> InvalidData:
     return InvalidData(
-        f"Column {name}: {sign!r} may be the decimal sign of its numbers, or group their thousands. Say which: "
+        f"Column {name}: {sign!r} may be the decimal or the thousands sign of its numbers. Choose one: "
         f'--decimal {sign} or --thousands {sign}, or {{"file": {{"decimal": "{sign}"}}}} in the schema.'
     )
 
 
 def _settle_date(name: str, candidate: _Candidate, orders: set[str], stored: str) -> Notation:
-    """The order of a column's dates, which may be open."""
+    """Decide the order of day and month in a column's dates."""
     forms = candidate.forms
     if stored in forms:
         return replace(candidate.notation, date=DateForm(stored))
@@ -382,7 +383,7 @@ def _settle_date(name: str, candidate: _Candidate, orders: set[str], stored: str
     if len(fitting) != 1:
         shown = " or ".join(_shown(form) for form in forms)
         raise InvalidData(
-            f"Column {name}: its dates may be {shown}. Say which, for example --date-format %d{forms[0][1]}%m"
+            f"Column {name}: its dates may be {shown}. Choose one, for example --date-format %d{forms[0][1]}%m"
             f'{forms[0][1]}%Y, or {{"file": {{"date_format": ...}}}} in the schema.'
         )
     return replace(candidate.notation, date=fitting[0])

@@ -1,4 +1,4 @@
-"""Numbers as people write them: decimal commas, grouped thousands, currencies, per cent, units, brackets for minus."""
+"""Numbers in common notations: decimal commas, grouped thousands, currencies, percent, units, brackets for minus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODES = (
     "USD|EUR|GBP|JPY|KRW|CNY|CHF|AUD|CAD|INR|BRL|MXN|SEK|NOK|DKK|PLN|CZK|HUF|RUB|TRY|ZAR|SGD|HKD|NZD|THB|IDR|ILS|TWD"
 )
 _GROUPING = "'’\u00a0\u202f\u2009 _"
-"""What groups thousands and nothing else."""
+"""Signs that can only be thousands signs."""
 _MONEY = rf"(?:[A-Z]{{1,3}})?[{_CURRENCY}]|{_CODES}|Fr\.|kr\.?|zł"
 _UNIT = r"%|‰|°?[^\W\d_]{1,8}[²³]?(?:/[^\W\d_]{1,8}[²³]?)?|°"
 _BODY = rf"(?:\d(?:[\d.,{_GROUPING}]*\d)?[.,]?|[.,]\d+)(?:[eE][+\-]?\d+)?"
@@ -32,16 +32,16 @@ _MINUS = "[−–]"
 
 @dataclass(frozen=True)
 class NumberForm:
-    """How the numbers of a column are written.
+    """The notation of a column's numbers.
 
     Parameters
     ----------
     decimal, thousands : str
-        The signs; no thousands: "".
+        The decimal and thousands signs; thousands "": numbers are not grouped.
     affixes : tuple of str
-        What stands before or after each number and is no part of it: a currency, a unit.
+        Texts before or after a number, like a currency or a unit, which are removed.
     percent : {"", "%", "‰"}
-        The numbers are divided by 100 or 1,000.
+        The sign after which numbers are divided by 100 or 1,000.
     """
 
     decimal: str = "."
@@ -51,12 +51,12 @@ class NumberForm:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every program writes numbers so."""
+        """Whether this is the usual notation, with a decimal point and nothing else."""
         return self == NumberForm()
 
     @property
     def pattern(self) -> str:
-        """A regular expression that matches all cells of this form, and no other ones."""
+        """A regular expression that matches exactly the cells of this form."""
         thousands = "".join(_class(sign) for sign in self.thousands)
         grouped = f"|{_GROUPED.replace('T', f'[{thousands}]')}" if thousands else ""
         number = rf"(?:(?:\d+{grouped})(?:[{_class(self.decimal)}]\d*)?|[{_class(self.decimal)}]\d+)(?:[eE][+\-]?\d+)?"
@@ -73,15 +73,15 @@ class NumberForm:
 
 @dataclass(frozen=True)
 class Numeral:
-    """One text that is a number: what stands around it, and what its signs prove.
+    """A text that is a number: its affixes, and the signs that are certain.
 
     Parameters
     ----------
     prefix, suffix : str
     decimal, thousands : str
-        The signs that can be nothing else; "", if there is none.
+        The signs whose meaning is certain; "" if there is none.
     ambiguous : str
-        A sign that may be either: followed by three digits, and once only.
+        A sign that may be a decimal or a thousands sign: it occurs once, before three digits.
     """
 
     prefix: str
@@ -92,7 +92,7 @@ class Numeral:
 
 
 def read_numeral(text: str) -> Numeral | None:
-    """Read a text as a number; None, if it is none.
+    """Parse a text as a number; return None if it is not a number.
 
     >>> read_numeral("1.234,50 €")
     Numeral(prefix='', suffix='€', decimal=',', thousands='.', ambiguous='')
@@ -109,7 +109,7 @@ def read_numeral(text: str) -> Numeral | None:
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a text is a number in any form, but for units: 12b may be a house."""
+    """Return whether a text is a number in any form, without a unit: 12b may be a house number."""
     found = _cached(text)
     return found is not None and re.fullmatch(rf"{_MONEY}|[%‰]|", found.suffix) is not None
 
@@ -118,7 +118,7 @@ _cached = cache(read_numeral)
 
 
 def is_code(texts: Iterable[str]) -> bool:
-    """Whether whole numbers are codes, whose leading zeros count: postal codes, say."""
+    """Return whether integers are codes with leading zeros, for example postal codes."""
     found = list(texts)
     is_even = len({len(text) for text in found}) == 1 and all(map(str.isdigit, found))
     return is_even and any(len(text) > 1 and text[0] == "0" for text in found)
@@ -129,7 +129,7 @@ def _class(signs: str) -> str:
 
 
 def _signs(body: str) -> tuple[str, str, str] | None:
-    """What the signs between the digits are: decimal, thousands, or one that may be either; None: nonsense."""
+    """Return the decimal, the thousands and the ambiguous sign of a number; None if the signs are inconsistent."""
     signs = [sign for sign in body if not sign.isdigit()]
     kinds = list(dict.fromkeys(signs))
     if not kinds:
@@ -154,14 +154,14 @@ def _is_grouped(body: str, sign: str) -> bool:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the numerals of a column prove together.
+    """The notation that follows from all numbers of a column.
 
     Parameters
     ----------
     form : NumberForm
-        With "" for a decimal sign that nothing proves.
+        The notation, with decimal "" if no number proves the decimal sign.
     ambiguous : str
-        The sign that may be decimal or thousands, if all that is known are such cells.
+        The sign that may be a decimal or a thousands sign, if no number decides it.
     """
 
     form: NumberForm
@@ -169,13 +169,13 @@ class Summary:
 
 
 def summarize(texts: Iterable[str], *, point: bool = False) -> Summary | None:
-    """Find the one form in which all texts are numbers; None, if there is none.
+    """Find the form in which all texts are numbers; return None if there is none.
 
     Parameters
     ----------
     texts : iterable of str
     point : bool, default=False
-        Whether other cells of the column prove that the point is decimal.
+        Whether other cells of the column prove that the point is the decimal sign.
     """
     numerals = [read_numeral(text) for text in texts]
     if not numerals or None in numerals:
@@ -194,12 +194,12 @@ def summarize(texts: Iterable[str], *, point: bool = False) -> Summary | None:
         return None
     if not decimals and (pointed := thousands & {".", ","}):
         decimals = {"," if "." in pointed else "."}
-    if decimals:  # the other sign groups, if it is there
+    if decimals:  # the other sign is the thousands sign
         thousands |= ambiguous - decimals
         ambiguous = set()
     elif len(ambiguous) > 1:
         return None
-    if ambiguous == {","} and any("$" in affix for affix in affixes):  # where money is written so, points are decimal
+    if ambiguous == {","} and any("$" in affix for affix in affixes):  # amounts in dollars have decimal points
         decimals, thousands, ambiguous = {"."}, thousands | {","}, set()
     form = NumberForm(
         next(iter(decimals), ""), "".join(sorted(thousands)), tuple(sorted(affixes - {"", percent})), percent
@@ -208,12 +208,12 @@ def summarize(texts: Iterable[str], *, point: bool = False) -> Summary | None:
 
 
 def convert_numbers(cells: pa.ChunkedArray, form: NumberForm) -> pa.ChunkedArray:
-    """Read trimmed texts of one form as 64-bit floats.
+    """Convert trimmed texts of one form to 64-bit floats.
 
     Raises
     ------
     ValueError
-        If a cell is not of this form; the error names it.
+        If a cell does not have this form; the message is the cell.
     """
     if form.is_plain:
         with suppress(pa.ArrowInvalid):
@@ -231,5 +231,5 @@ def convert_numbers(cells: pa.ChunkedArray, form: NumberForm) -> pa.ChunkedArray
 
 
 def _any_of(affixes: Iterable[str]) -> str:
-    """A regular expression for any of them, the longest first."""
+    """Return a regular expression that matches any affix, the longest first."""
     return "|".join(map(re.escape, sorted(filter(None, affixes), key=len, reverse=True)))

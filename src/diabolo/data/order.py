@@ -1,4 +1,4 @@
-"""Columns that say which row it is, and not what it is like: ids and clocks."""
+"""Detection of columns that identify rows instead of describing them: ids and times."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .cells import as_days, as_numbers, is_date, is_numeric, is_text
 __all__ = ["LEAST_ROWS", "Order", "any_may_mislead", "any_misleads"]
 
 LEAST_ROWS = 20
-"""Of fewer rows a sequence may be chance."""
+"""With fewer rows, a sequence may be chance."""
 _ID = re.compile(r"(^|[\W_])(?i:id|ids|uuid|guid|rowid|idx|index|key|no|nr)$|(?<=[a-z])(ID|Id|Index|Key|No|Nr)$")
 _CLOCK = re.compile(r"^t$|time|date|epoch|clock|second|stamp|minute|hour|day|week|month|year", re.IGNORECASE)
 _EPOCHS = (1e8, 1e19)
-"""Seconds since 1970 to nanoseconds since then, for the years 1973 to 2280."""
+"""The range of times since 1970, in seconds to nanoseconds, for the years 1973 to 2280."""
 _MOST_VALUES = 1_000_000
 _HEAD = 1_000
 
 
 class Order:
-    """How the values of a column go with the rows' order; they are seen in pieces, in that order.
+    """Statistics of a column's values in the order of the rows, computed in chunks.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Order:
         self._texts: set[str] | None = set()
 
     def see(self, cells: pa.ChunkedArray) -> None:
-        """The next cells."""
+        """Add the next cells."""
         if is_text(cells.type):
             self._see_texts(cells)
         elif is_date(cells.type) or (is_numeric(cells.type) and not pa.types.is_boolean(cells.type)):
@@ -52,7 +52,7 @@ class Order:
             try:
                 found = as_days(cells) if is_date(cells.type) else as_numbers(cells)
             except pa.ArrowException:
-                return  # which is refused elsewhere
+                return  # refused elsewhere
             self._see_numbers(found)
 
     def _see_texts(self, cells: pa.ChunkedArray) -> None:
@@ -94,7 +94,7 @@ class Order:
 
     @property
     def may_mislead(self) -> bool:
-        """Whether more rows may show that the column says which row it is, or nothing."""
+        """Whether more rows may still show that the column identifies the rows, or has no value."""
         is_ordered = not self._n_falls or not self._n_rises
         if not self._n:
             return True
@@ -103,12 +103,12 @@ class Order:
 
     @property
     def misleads(self) -> bool:
-        """Whether nothing can be learned from the column: it says which row it is, or has no value."""
+        """Whether the column identifies the rows, or has no value."""
         return self._n + self._n_texts == 0 or self.is_id or self.is_clock
 
     @property
     def is_distinct(self) -> bool:
-        """Whether every row has a text of its own."""
+        """Whether every row has a different text."""
         return self._texts is not None and self._n_texts >= LEAST_ROWS and not self._n_missing
 
     @property
@@ -117,13 +117,13 @@ class Order:
 
     @property
     def _is_even(self) -> bool:
-        """Whether all steps are the same, but for rounding, and none is 0."""
+        """Whether all steps are equal, up to rounding, and not 0."""
         least, most = self._steps
         return least * most > 0 and most - least <= 1e-6 * max(abs(least), abs(most))
 
     @property
     def _is_permutation(self) -> bool:
-        """Whether values are consecutive whole numbers, each once."""
+        """Whether the values are a permutation of consecutive integers."""
         n = self._n
         if not self._whole or self._high - self._low != n - 1:
             return False
@@ -140,7 +140,7 @@ class Order:
 
     @property
     def is_clock(self) -> bool:
-        """Whether the column says when each row was written."""
+        """Whether the column holds the time of each row."""
         if not self._is_enough:
             return False
         n_steps = self._n - 1
@@ -152,7 +152,7 @@ class Order:
 
 
 def any_may_mislead(head: pa.Table) -> bool:
-    """Whether the first rows leave it open that a column numbers or times the rows, or is empty."""
+    """Return whether, after the first rows, a column may still be an id, a time of the rows, or empty."""
     orders = {name: Order(name) for name in head.column_names}
     for name, order in orders.items():
         order.see(head.column(name))
@@ -160,9 +160,9 @@ def any_may_mislead(head: pa.Table) -> bool:
 
 
 def any_misleads(pieces: Callable[[], Iterable[pa.Table]]) -> bool:
-    """Whether a column of a table of numbers, in pieces that can be had again, numbers or times its rows, or is empty.
+    """Return whether a column of numbers is an id, a time of the rows, or empty; the chunks can be read again.
 
-    Most columns show in the first rows that they do neither, and are not looked at further.
+    The first rows exclude this for most columns, whose other rows are not read.
     """
     orders: dict[str, Order] = {}
     for piece in pieces():

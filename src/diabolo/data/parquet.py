@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Reader of Parquet files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["read_parquet", "texts_are_texts"]
 
 
 def texts_are_texts(table: pa.Table) -> pa.Table:
-    """The table; Parquet's readers take any bytes for UTF-8.
+    """Check that texts are UTF-8, which readers of Parquet do not, and return the table.
 
     Raises
     ------
     pyarrow.ArrowInvalid
-        If a text is none.
+        If a text is not UTF-8.
     """
     for column in table.columns:
         if not is_numeric(column.type):
@@ -29,7 +29,7 @@ def texts_are_texts(table: pa.Table) -> pa.Table:
 
 
 def read_parquet(file: Path, known: Schema | None = None) -> pa.Table:
-    """Read a Parquet file whole."""
+    """Read a whole Parquet file."""
     with unreadable_as(file, "Parquet"):
         check_unique_names(pa.parquet.read_schema(file).names, str(file))
         return texts_are_texts(pa.parquet.read_table(file))

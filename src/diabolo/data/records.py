@@ -1,4 +1,4 @@
-"""Records in text files: JSON Lines, one object a row."""
+"""Reader of JSON Lines, with one object per row."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BLOCK = 1 << 24
 
 
 def read_json_lines(file: Path, known: Schema | None = None) -> pa.Table:
-    """Read a file of JSON objects, one on each line; texts of a model's categories stay texts.
+    """Read a file with one JSON object on each line; the texts of a model's categories stay texts.
 
     Raises
     ------
     InvalidData
-        If a line is no object, or a key holds values of several types.
+        If a line is not an object.
     """
     texts = [] if known is None else [c for c in known.used if c.kind == "category"]
     explicit = pa.schema([(c.name, arrow_type(c.type)) for c in texts if arrow_type(c.type) == pa.string()])
@@ -45,7 +45,7 @@ def read_json_lines(file: Path, known: Schema | None = None) -> pa.Table:
 
 
 def _by_records(file: Path) -> pa.Table:
-    """Values of several types under one key, which Arrow refuses: all become texts."""
+    """Read objects in Python; a key with values of several types, which Arrow refuses, becomes texts."""
     with open_bytes(file) as stream:
         records = [json.loads(line) for line in stream.read().splitlines() if line.strip()]
     if not all(isinstance(record, dict) for record in records):
@@ -55,7 +55,7 @@ def _by_records(file: Path) -> pa.Table:
 
 
 def to_array(values: list[Any]) -> pa.Array:
-    """Make cells of Python's values: of one type, or if they have several, of texts."""
+    """Convert Python values to cells; values of several types become texts."""
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, OverflowError):

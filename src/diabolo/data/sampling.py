@@ -1,4 +1,4 @@
-"""A sample of rows: which ones, and how they are taken from rows that need not fit in memory."""
+"""Random samples of rows that need not fit in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["sample_positions", "take_rows"]
 
 
 def sample_positions(n_rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose at most so many of ``n_rows`` rows, each as likely as any other, in their order; all, if there are fewer.
+    """Sample at most ``most`` of ``n_rows`` positions uniformly, in ascending order; all, if there are fewer.
 
     >>> sample_positions(4, 9, np.random.default_rng(0)).tolist()
     [0, 1, 2, 3]
@@ -24,9 +24,9 @@ def sample_positions(n_rows: int, most: int, rng: np.random.Generator) -> np.nda
 def take_rows(
     store: BlockReader, positions: np.ndarray, on_rows: Callable[[np.ndarray, int], None] | None = None
 ) -> np.ndarray:
-    """Read the rows at these positions, which ascend, in one pass.
+    """Read the rows at ascending positions, in one pass.
 
-    ``on_rows`` gets all rows that pass by, those not taken included, and the position of the first of them.
+    ``on_rows`` is called with each chunk of all rows, and the position of its first row.
     """
     pieces, first = [], 0
     for rows in store.iter_chunks():

@@ -1,7 +1,7 @@
-"""From the user's units to those the network works in, and back: one affine map per feature.
+"""Scaling between the user's units and the network's units: one affine map per feature.
 
-The statistics are scikit-learn's. They are kept with the fitted model, so everything that comes out is in the user's
-units again, densities included.
+The statistics are computed by scikit-learn. They are stored in the fitted model, so all results, including densities,
+are in the user's units.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = [
 ]
 
 Support = Literal["real", "unit", "count"]
-_CELLS = 1 << 16  # what is scaled at a time: copies of it stay in the cache
+_CELLS = 1 << 16  # cells scaled at a time, so that their copies stay in the cache
 KINDS = ("auto", "standard", "global", "minmax", "range")
-NOTHING_KNOWN = "X has no cell that is known: all are missing, so there is nothing to learn. Give rows with values."
+NOTHING_KNOWN = "X has no cell that is known: all cells are missing. Give rows with values."
 
 
 Single = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -39,9 +39,9 @@ Single = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def scaled(rows: Any, by: tuple[Any, Any, Any]) -> Any:
-    """Rows, NumPy's or JAX's, into the network's units.
+    """Scale rows, of NumPy or JAX, into the network's units.
 
-    In 32 bits with the offset in two parts, the error is a few units in the last place, however large the offset.
+    In 32 bits with the offset in two parts, the error is a few units in the last place, for any size of the offset.
     """
     high, low, scale = by
     return ((rows - high) - low) / scale
@@ -49,7 +49,7 @@ def scaled(rows: Any, by: tuple[Any, Any, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Scaler:
-    """x ↦ (x − offset) / scale, feature by feature.
+    """The map x ↦ (x − offset) / scale, for each feature.
 
     Examples
     --------
@@ -64,15 +64,15 @@ class Scaler:
 
     @classmethod
     def fit(cls, kind: str | None, rows: np.ndarray, support: Support | Sequence[Support]) -> Scaler:
-        """Learn the map from training rows; `ScalerStats.scaler` says what of."""
+        """Fit the map to training rows: see `ScalerStats`."""
         survey = ScalerStats(kind, support)
         survey.update(rows)
         return survey.scaler()
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Into the network's units, float32; large offsets lose nothing.
+        """Scale rows into the network's units, float32, without loss of precision at large offsets.
 
-        32-bit rows stay so on the way (see `single`), others are computed in 64 bits.
+        Rows of 32 bits are computed in 32 bits (see `single`), other rows in 64 bits.
         """
         if self.kind == "none":
             return rows.astype(np.float32)
@@ -81,13 +81,13 @@ class Scaler:
         single = self.single if rows.dtype == np.float32 else None
         for start in range(0, len(rows), step):
             here = slice(start, start + step)
-            with np.errstate(over="ignore"):  # of what becomes infinite see `check_output_range`
+            with np.errstate(over="ignore"):  # `check_output_range` handles infinite results
                 out[here] = scaled(rows[here], single) if single else (rows[here] - self.offset) / self.scale
         return out
 
     @cached_property
     def single(self) -> Single | None:
-        """The map for `scaled` in 32 bits; None if they cannot hold it."""
+        """The map for `scaled` in 32 bits; None if 32 bits cannot hold it."""
         with np.errstate(over="ignore"):
             high, scale = self.offset.astype(np.float32), self.scale.astype(np.float32)
         if not (np.isfinite(2 * scale) & (scale > np.finfo(np.float32).tiny)).all():
@@ -95,49 +95,52 @@ class Scaler:
         return high, (self.offset - high).astype(np.float32), scale
 
     def invert(self, rows: np.ndarray) -> np.ndarray:
-        """Into the user's units, float64."""
+        """Convert scaled rows to the user's units, float64."""
         return rows.astype(np.float64) * self.scale + self.offset
 
     def log_volume(self, rows: np.ndarray) -> Any:
-        """Σ log scale over a row's known cells: what its log-density loses, in nats, when read in the user's units."""
+        """Return Σ log scale over each row's known cells, in nats.
+
+        A scaled log-density minus this sum is the log-density in the user's units.
+        """
         each = np.log(self.scale)
         unknown = np.isnan(rows)
         return ~unknown @ each if unknown.any() else each.sum()
 
 
-_EXACT, _TOLD = 2.0**53, 2.0**29
-"""Up to where a 64-bit float has every whole number. Beyond a column's range times 2²⁹ it is coarser, seen from this
-range, than the 32-bit floats that networks read."""
+_EXACT, _PRECISE = 2.0**53, 2.0**29
+"""The bound up to which a 64-bit float holds every integer; and the multiple of a column's range beyond which 64-bit
+floats resolve this range less finely than the network's 32-bit floats do."""
 _STEPS = 256 / 2**23
-"""A range in which a 32-bit float has fewer than 256 steps, as a share of the largest value."""
+"""The range, relative to the largest value, in which 32-bit floats have 256 steps."""
 
 
 def check_float64_precision(least: np.ndarray, most: np.ndarray) -> None:
-    """Refuse columns from the least to the greatest that lie too far from 0 to be told apart in 64 bits.
+    """Check that 64-bit floats can resolve the differences of each column.
 
-    Whole numbers such as identifiers can; each has become the nearest float, and perhaps all the same one.
+    Large integers, for example identifiers, may be rounded to the same float.
 
     Raises
     ------
     InvalidData
-        If a column is one.
+        If the values of a column are too far from 0, compared with their range.
     """
     furthest = np.maximum(np.abs(least), np.abs(most))
-    lost = np.flatnonzero(furthest > np.maximum(_EXACT, _TOLD * (most - least)))
+    lost = np.flatnonzero(furthest > np.maximum(_EXACT, _PRECISE * (most - least)))
     if len(lost):
         i = int(lost[0])
         raise InvalidData(
             f"Feature {i} spans [{least[i]:.17g}, {most[i]:.17g}], where 64-bit floats, in which rows are read, are "
-            "too coarse for its differences. Subtract its least value first, or leave the column out."
+            "too coarse for its differences. Subtract its smallest value first, or leave the column out."
         )
 
 
 MAX_ABS_SCALED = 1e18
-"""In scaled units; the squares of 32-bit numbers end a little above."""
+"""The largest accepted number in scaled units; squares of numbers above about 1.8e19 overflow 32 bits."""
 
 
 def check_output_range(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any]) -> None:
-    """If not all of what was found of rows is a number, and a cell is so far off that 32 bits cannot tell: refuse it.
+    """Check results for infinite numbers and NaN that come from a cell too large for 32 bits.
 
     Raises
     ------
@@ -152,12 +155,12 @@ def check_output_range(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Ca
         row, column = np.argwhere(far)[0]
         raise InvalidData(
             f"Column {name_of(int(column))} holds {rows[row, column]:g}, so far from the rows that were fitted that "
-            "32-bit numbers cannot tell what to make of it. If it stands for a missing cell, empty it; or drop the row."
+            "the result overflows 32-bit numbers. If it marks a missing cell, empty the cell; otherwise drop the row."
         )
 
 
 def _refuse_coarse(scaler: Scaler, least: np.ndarray, most: np.ndarray) -> None:
-    """Refuse columns whose differences the scaled numbers, of 32 bits, would lose."""
+    """Raise for columns whose differences are lost in scaled numbers of 32 bits."""
     low, high = ((ends - scaler.offset) / scaler.scale for ends in (least, most))
     furthest = np.maximum(np.abs(low), np.abs(high))
     coarse = np.flatnonzero((high > low) & (high - low < _STEPS * furthest))
@@ -170,27 +173,27 @@ def _refuse_coarse(scaler: Scaler, least: np.ndarray, most: np.ndarray) -> None:
 
 
 _MOST_DEVIATIONS = 30.0
-"""So many standard deviations a feature's range is at most, once it is standardised."""
+"""The largest range of a standardised feature, in standard deviations."""
 _FEWEST_ALIKE = 12
-"""With fewer features, no unit is inferred."""
+"""The smallest number of features for which a common unit is inferred."""
 _SHARE_OF_RANGE, _CORRELATED = 1 / 3, 0.5
 
 
 def have_one_unit(rows: np.ndarray, least: np.ndarray, most: np.ndarray) -> bool:
-    """Decide whether all features are measurements of one quantity in one unit: pixels, samples of a signal, bands.
+    """Decide whether all features have the same unit, like pixels, samples of a signal, or spectral bands.
 
-    They are if there are at least 12 that vary, and most of them
-    1. span a third or more of the range that all span together, and
-    2. have another feature with which they correlate by 0.5 or more, and by more than columns of noise would.
+    The features have one unit if at least 12 of them vary, and the median feature
+    1. spans at least a third of the joint range of all features, and
+    2. has a correlation of at least 0.5 with another feature, and more than columns of noise would have.
 
     The order of rows and of columns does not matter.
 
     Parameters
     ----------
     rows : (n, d)
-        A sample.
+        A sample of the rows.
     least, most : (d,)
-        Of all rows.
+        The smallest and the largest value of each feature in all rows.
 
     Examples
     --------
@@ -220,14 +223,14 @@ def have_one_unit(rows: np.ndarray, least: np.ndarray, most: np.ndarray) -> bool
 
 
 class _Sample:
-    """Some of the rows that pass by: most of them from the first piece, and a few of each later one."""
+    """A sample of rows given in chunks: most of them from the first chunk, and a few from each later one."""
 
     def __init__(self) -> None:
         self._pieces: list[np.ndarray] = []
         self._n = 0
 
     def add(self, rows: np.ndarray) -> None:
-        """Take some of these."""
+        """Add some rows of a chunk."""
         room = int(np.clip(2e10 / max(1, rows.shape[1]) ** 2, 256, 4096))
         wanted = room if not self._pieces else min(32, 2 * room - self._n)
         if wanted > 0 and len(rows):
@@ -237,27 +240,27 @@ class _Sample:
 
     @property
     def rows(self) -> np.ndarray:
-        """Those taken."""
+        """The sampled rows."""
         return np.concatenate(self._pieces)
 
 
 class ScalerStats:
-    """One pass over training rows, in pieces of any size: what a scaler needs to know of them.
+    """Statistics for a scaler, computed in one pass over training rows in chunks of any size.
 
     Parameters
     ----------
     kind : {"auto", "standard", "minmax", "range"} or None
-        "standard": mean 0, standard deviation 1 per feature; less than 1 if its range is more than 30 standard
-        deviations, so that a nearly constant feature is not blown up. "global": all features by one map, with a mean
-        variance of 1; 0 stays 0 if it is the least value, otherwise the mean of all cells becomes 0. "minmax": each
-        feature onto [0, 1]. "range": all features onto [0, 1] by one map. None: as they are. "auto": what ``support``
-        needs: for real numbers "global" if all features have one unit (see `have_one_unit`), else "standard"; for
-        [0, 1] None if all rows lie there, else "minmax".
+        "standard": mean 0 and standard deviation 1 per feature; a smaller standard deviation if the range is more than
+        30 standard deviations, so that a nearly constant feature is not amplified. "global": one map for all features,
+        with a mean variance of 1; 0 stays 0 if it is the smallest value, otherwise the mean of all cells becomes 0.
+        "minmax": each feature onto [0, 1]. "range": all features onto [0, 1] by one map. None: no scaling. "auto":
+        depends on ``support``. For real numbers it is "global" if all features have one unit (see `have_one_unit`),
+        else "standard"; for [0, 1] it is None if all rows are in this range, else "minmax".
     support : {"real", "unit", "count"}, or a sequence of them
-        The values that the likelihood is defined for: one for all features, or each feature's. Counts are never scaled;
-        where supports differ, only real numbers are.
+        The domain of the likelihood: one for all features, or one for each feature. Counts are never scaled; if the
+        supports differ, only features with real support are scaled.
     one_unit : bool or None, default=None
-        Whether all features have one unit, as pixels have. None: found out, where it matters.
+        Whether all features have one unit, like pixels. None: inferred, if it matters.
     """
 
     def __init__(self, kind: str | None, support: Support | Sequence[Support], one_unit: bool | None = None) -> None:
@@ -274,10 +277,10 @@ class ScalerStats:
         self._single = True
 
     def update(self, rows: np.ndarray) -> None:
-        """The next rows."""
+        """Add the next rows."""
         if not len(rows):
             return
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a feature may have no value at all
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a feature may have no values
             self._bounds.partial_fit(rows)
             if self._kind in ("standard", "global", "found"):
                 self._moments.partial_fit(rows)
@@ -290,16 +293,16 @@ class ScalerStats:
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest known value of each feature; 0 where none is."""
+        """The smallest and the largest known value of each feature; 0 for a feature without values."""
         return np.nan_to_num(self._bounds.data_min_), np.nan_to_num(self._bounds.data_max_)
 
     def scaler(self) -> Scaler:
-        """The map for the rows seen.
+        """Return the map fitted to the rows.
 
         Raises
         ------
         InvalidData
-            If the likelihood needs [0, 1] and the scaled rows leave it, or counts and the rows hold other numbers.
+            If the likelihood needs numbers in [0, 1] or counts, and the scaled rows hold other numbers.
         """
         if np.isnan(self._bounds.data_min_).all():
             raise InvalidData(NOTHING_KNOWN)
@@ -315,7 +318,7 @@ class ScalerStats:
             kind = "global" if have_one_unit(self._sample.rows, least, most) else "standard"
         offset, scale = np.zeros(width), np.ones(width)
         if kind == "standard":
-            # Of one value many times the mean may be another, by rounding.
+            # The mean of a constant feature may differ from its value by rounding.
             offset = np.where(least == most, least, np.nan_to_num(self._moments.mean_))
             scale = np.maximum(np.nan_to_num(self._moments.scale_, nan=1.0), (most - least) / _MOST_DEVIATIONS)
         elif kind == "global":
@@ -329,7 +332,7 @@ class ScalerStats:
         if self._all == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
             raise InvalidData(
                 f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
-                'leaves them there. Use scaling="minmax" (each feature by itself) or "range" (all by one map).'
+                'leaves them there. Use scaling="minmax" (one map per feature) or "range" (one map for all features).'
             )
         self._check(supports, scaled)
         offset, scale = np.where(scaled, offset, 0.0), np.where(scaled, scale, 1.0)
@@ -339,7 +342,7 @@ class ScalerStats:
         return scaler
 
     def _check(self, supports: np.ndarray, scaled: np.ndarray) -> None:
-        """See that features which are not scaled can be told by the likelihood as they are."""
+        """Check that the likelihood accepts the values of features that are not scaled."""
         least, most = self.bounds
         outside = ~scaled & ((least < 0) | ((supports == "unit") & (most > 1)))
         if self._whole is not None:
@@ -349,5 +352,5 @@ class ScalerStats:
             needs = "numbers in [0, 1]" if supports[i] == "unit" else "counts (0, 1, 2, …)"
             raise InvalidData(
                 f"This likelihood needs {needs} in feature {i}, which spans [{least[i]:g}, {most[i]:g}]. "
-                "Use another likelihood for it, LearnedGaussian() say."
+                "Use another likelihood for it, for example LearnedGaussian()."
             )

@@ -1,8 +1,8 @@
-"""What the columns of a table are, and the way between its cells and the numbers that the formula works on.
+"""Schemas: the kinds of a table's columns, and the conversion between its cells and rows of numbers.
 
-A schema is inferred from a table, or from pieces of one, and may be overridden column by column. `Schema.encode` gives
-rows of numbers in which columns of one kind lie side by side: numbers and dates, booleans, counts, then each category
-as a block of its own. A missing cell is NaN in all the numbers that stand for it. `Schema.decode` is the way back.
+A schema is inferred from a table, or from chunks of it, and may be overridden for each column. `Schema.encode` returns
+rows of numbers in which columns of one kind are adjacent: numbers and dates, booleans, counts, then each category as a
+block. A missing cell is NaN in all its numbers. `Schema.decode` is the inverse.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Schema:
 
     @classmethod
     def infer(cls, pieces: Iterable[pa.Table], overrides: SchemaOverrides | None = None) -> Schema:
-        """From all of a table, in pieces that have the same columns.
+        """Infer a schema from a whole table, given in chunks with the same columns.
 
         Raises
         ------
         InvalidData
-            If an override names no column or no kind, does not suit its column, or no column is left.
+            If an override has an unknown column or kind, does not suit its column, or no column is left.
         """
         surveys: dict[str, ScalerStats] = {}
         given = check_overrides(overrides or {})
@@ -80,12 +80,12 @@ class Schema:
 
     @property
     def used(self) -> tuple[Column, ...]:
-        """Those that are not ignored, in the user's order."""
+        """The columns that are not ignored, in the user's order."""
         return tuple(column for column in self.columns if column.kind != "ignore")
 
     @property
     def file_options(self) -> FileOptions:
-        """What later files have in common with the one that was learned from, as the user said."""
+        """The user's file options that also apply to later files."""
         given: dict[str, Any] = next((json.loads(column.options) for column in self.columns if column.options), {})
         return FileOptions.of({name: given[name] for name in ("encoding", "missing", "header") if name in given})
 
@@ -96,18 +96,18 @@ class Schema:
 
     @cached_property
     def _order(self) -> tuple[Column, ...]:
-        """As they lie in encoded rows."""
+        """The columns used, in the order of encoded rows."""
         place = {kind: int(kind not in ("number", "date")) and KINDS.index(kind) for kind in KINDS}
         return tuple(sorted(self.used, key=lambda column: place[column.kind]))
 
     @property
     def width(self) -> int:
-        """How many numbers an encoded row has."""
+        """The length of an encoded row."""
         return sum(column.width for column in self._order)
 
     @property
     def blocks(self) -> tuple[tuple[Kind, int], ...]:
-        """An encoded row's blocks: their kind and width. Dates are numbers; each category is a block."""
+        """The kind and the width of each block of an encoded row. Dates count as numbers; each category is a block."""
         found: list[tuple[Kind, int]] = []
         for column in self._order:
             kind: Kind = "number" if column.kind == "date" else column.kind
@@ -119,18 +119,18 @@ class Schema:
 
     @cached_property
     def column_slices(self) -> dict[str, slice]:
-        """Where each column lies in an encoded row."""
+        """The position of each column in an encoded row."""
         ends = np.cumsum([column.width for column in self._order]).tolist()
         return {c.name: slice(end - c.width, end) for c, end in zip(self._order, ends, strict=True)}
 
     @property
     def column_of_feature(self) -> tuple[str, ...]:
-        """The column that each number of an encoded row belongs to."""
+        """The name of the column of each number of an encoded row."""
         return tuple(column.name for column in self._order for _ in range(column.width))
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What each number of an encoded row is called: a column's name, and of a category which one it says."""
+        """A label for each number of an encoded row: the column's name, for a category with its value."""
         found: list[str] = []
         for column in self._order:
             is_one_of = column.kind == "category"
@@ -138,12 +138,12 @@ class Schema:
         return tuple(found)
 
     def encode(self, table: pa.Table) -> np.ndarray:
-        """The rows of a table that has these columns, (n, width), float64; others it may have are not looked at.
+        """Encode the rows of a table, (n, width), float64. Columns that the schema does not use are ignored.
 
         Raises
         ------
         InvalidData
-            If a column is not there, or holds what its kind cannot.
+            If a column is missing, or has cells of a type that its kind cannot hold.
         """
         if absent := [name for name in self.names if name not in table.column_names]:
             raise InvalidData(
@@ -155,18 +155,18 @@ class Schema:
         return rows
 
     def row(self, cells: Mapping[str, Any]) -> pa.Table:
-        """A table of one row, of which only these cells are known.
+        """Return a table of one row with these cells; the other cells are missing.
 
         Raises
         ------
         InvalidData
-            If a cell is not of its column's type, out of the range seen, or a category that is not known.
+            If a cell is not of its column's type, is out of the training range, or is an unknown category.
         """
         columns = {}
         for column in self.used:
             value = cells.get(column.name)
             if column.kind == "category" and value is not None and str(value) not in column.categories:
-                raise InvalidData(f"{column.name} is never {value!r}. It is one of {', '.join(column.categories)}.")
+                raise InvalidData(f"{column.name} cannot be {value!r}. It is one of {', '.join(column.categories)}.")
             try:
                 columns[column.name] = pa.array([value]).cast(arrow_type(column.type))
             except pa.ArrowException as error:
@@ -174,15 +174,15 @@ class Schema:
             if value is not None and column.low is not None and column.high is not None:
                 number = column.encode(pa.chunked_array([columns[column.name]]))[0, 0]
                 if not column.low <= number <= column.high:
-                    raise InvalidData(f"{column.name} is never {value}. It lies in {column.range_text}.")
+                    raise InvalidData(f"{column.name} cannot be {value}. It lies in {column.range_text}.")
         return pa.table(columns)
 
     def decode(self, rows: np.ndarray) -> pa.Table:
-        """Encoded rows, or expectations of such, as a table of the user's columns and types."""
+        """Decode rows, or means of rows, into a table with the user's columns and types."""
         return pa.table({column.name: column.decode(rows[:, self.column_slices[column.name]]) for column in self.used})
 
     def fill_missing(self, table: pa.Table, rows: np.ndarray) -> pa.Table:
-        """A table whose missing cells are those of encoded rows; others, and columns not used, are as they were."""
+        """Fill the missing cells of a table from encoded rows; other cells and unused columns are unchanged."""
         found = self.decode(rows)
         for name in self.names:
             given, value = table.column(name), found[name]
@@ -195,25 +195,25 @@ class Schema:
         return "\n".join(f"{c.name:<{name}}  {c.kind:<{kind}}  {c.range_text}".rstrip() for c in self.columns)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """What `from_json` reads."""
+        """Return the columns as JSON values, for `from_json`."""
         usual = Column("", "number", "")
         return [{k: v for k, v in asdict(c).items() if k == "kind" or v != getattr(usual, k)} for c in self.columns]
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Schema:
-        """The inverse of `to_json`."""
+        """Create a schema from the result of `to_json`."""
         made = (Column(**column) for column in columns)
         return cls(tuple(replace(c, categories=tuple(c.categories), missing=tuple(c.missing)) for c in made))
 
 
 def _filled(given: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells with others where they are missing; of a type that holds both."""
+    """Replace missing cells with values; the result has a type that holds both."""
     given = unpacked(given)
     is_missing = pc.is_null(given, nan_is_null=True)
     if pa.types.is_null(given.type):
         return value
     try:
-        value.filter(is_missing).cast(given.type)  # whether all that is filled in can be told in the type given
+        value.filter(is_missing).cast(given.type)  # raises if a value does not fit the type
         return pc.if_else(is_missing, value.cast(given.type, safe=False), given)
     except pa.ArrowException:
         wider = pa.float64() if is_numeric(given.type) and is_numeric(value.type) else value.type

@@ -1,4 +1,4 @@
-"""Temporary copies of rows that can be read once only."""
+"""Temporary copies of rows that can be read only once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..errors import InvalidData
 
 __all__ = ["NO_ROOM", "as_floats", "copy_chunks", "scratch_folder"]
 
-NO_ROOM = "{where}: a temporary copy cannot be written to {folder}: {error}. Set TMPDIR to a folder with room."
+NO_ROOM = "{where}: a temporary copy cannot be written to {folder}: {error}. Set TMPDIR to a folder with more space."
 
 
 def as_floats(rows: np.ndarray) -> np.ndarray:
-    """As float32 where that holds every value, else as float64."""
+    """Convert to float32 if it holds every value of the type, else to float64."""
     small = rows.dtype.kind in "iub" and rows.dtype.itemsize <= 2
     return rows.astype(np.float32 if small or rows.dtype in (np.float16, np.float32) else np.float64)
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A temporary folder, which stays if all goes well."""
+    """Create a temporary folder, and remove it if an error is raised."""
     folder = Path(tempfile.mkdtemp(prefix="diabolo-rows-"))
     try:
         yield folder
@@ -36,7 +36,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def copy_chunks(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndarray:
-    """The chunks, one after the other, in a file that is then mapped."""
+    """Write chunks to a file, one after the other, and return it as a memory-mapped array."""
     width, kind, n_rows = 0, np.dtype(np.float32), 0
     try:
         with file.open("wb") as stream:
@@ -67,7 +67,7 @@ def copy_chunks(chunks: Iterable[np.ndarray], file: Path, where: str) -> np.ndar
 
 
 def _widen(stream: BinaryIO, file: Path, kind: np.dtype, wider: np.dtype) -> None:
-    """Write what a file holds in a wider type."""
+    """Rewrite a file's numbers in a wider type."""
     stream.flush()
     narrow = file.with_suffix(".narrow")
     shutil.copyfile(file, narrow)

@@ -1,4 +1,4 @@
-"""Sheets of Excel and LibreOffice: the first one that holds anything."""
+"""Reader of Excel and LibreOffice files: the first sheet that is not empty."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ def read_sheet(file: Path, known: Schema | None = None) -> pa.Table:
         raise InvalidData(f"{file} cannot be read as a sheet: {error}.") from error
     filled = {name: rows for name, rows in sheets.items() if rows}
     if not filled:
-        raise InvalidData(f"{file} holds no cells.")
+        raise InvalidData(f"{file} has no cells. Give a file with a table.")
     name, rows = next(iter(filled.items()))
     if len(filled) > 1:
-        warnings.warn(NotationWarning(f"{file}: the sheet {name!r} is read, of {len(filled)}"), stacklevel=2)
+        warnings.warn(
+            NotationWarning(f"{file}: only the sheet {name!r} is read, the first of {len(filled)}"), stacklevel=2
+        )
     rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows[:200]]
     has_names = (known is not None and set(known.names) <= set(texts[0])) or has_header(texts)
@@ -58,6 +60,6 @@ def _column(cells: tuple[Any, ...], as_texts: bool) -> pa.Array:
     values = [None if cell in ("", None) else cell for cell in cells]
     known = [value for value in values if value is not None]
     if known and all(type(value) is float and value.is_integer() and abs(value) < 2**53 for value in known):
-        values = [None if value is None else int(value) for value in values]  # Excel has no whole numbers
+        values = [None if value is None else int(value) for value in values]  # Excel has no integers
     found = to_array(values)
     return found.cast(pa.string()) if as_texts and not pa.types.is_string(found.type) else found

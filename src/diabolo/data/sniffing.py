@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding, what separates its cells, where its table begins, what names it has."""
+"""Detection of a text file's format: its encoding, delimiter, first line of the table, and column names."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["COMPRESSED", "NULLS", "Dialect", "open_bytes", "sniff"]
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 NULLS = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "N/A", "NA", "NULL",
          "NaN", "n/a", "nan", "null")  # fmt: skip
-"""What Arrow reads as missing."""
+"""Texts that are read as missing cells."""
 _DELIMITERS = "\t;|,"
-"""In the order of trust: a comma may also be a decimal sign, and a blank may stand in a text."""
+"""In order of reliability: a comma may also be a decimal sign, and a blank may be part of a text."""
 _IN_CELLS = " ._-+/%\"'()[]{}&" + _DELIMITERS
-"""What separates cells in no file."""
+"""Signs that are not tried as unusual delimiters."""
 _HEAD = 1 << 18
 _ROWS = 200
 _BLOCK = 1 << 24
@@ -40,22 +40,22 @@ _COMMENT = "#"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one text file is written.
+    """The format of one text file.
 
     Parameters
     ----------
     file : Path
     encoding, delimiter : str
     has_names : bool
-        Whether its first line names the columns.
+        Whether the first line holds the column names.
     skipped : int
-        Lines before the table.
+        The number of lines before the table.
     has_comments, has_quotes : bool
-        Whether some lines are comments, or some cells quoted.
+        Whether some lines are comments, and whether some cells are quoted.
     names : tuple of str
-        The columns'; empty: f0, f1, …
+        The column names; for columns without names f0, f1, …
     said : tuple of str
-        What was found that could be otherwise.
+        Detected properties to report in a warning, as they may be wrong.
     """
 
     file: Path
@@ -70,17 +70,17 @@ class Dialect:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether Arrow can read the file as it is."""
+        """Whether Arrow can read the file directly."""
         return self.encoding in ("utf-8", "utf-8-sig") and self.delimiter != " " and not self.has_comments
 
     def open(self) -> Any:
-        """Open the file as Arrow takes it: in UTF-8, with one delimiter and no comments."""
+        """Open the file for Arrow: as UTF-8, with a one-character delimiter and without comments."""
         if self._is_plain:
             return open_bytes(self.file)
         return _Lines(self)
 
     def arrow_options(self, missing: Sequence[str]) -> dict[str, Any]:
-        """Arrow's options for what `open` gives: all cells are texts."""
+        """Return Arrow's options for the stream of `open`, with all cells as texts."""
         return {
             "read_options": pa.csv.ReadOptions(
                 column_names=list(self.names),
@@ -101,13 +101,13 @@ class Dialect:
 
 
 def open_bytes(file: Path) -> Any:
-    """A file's bytes, those of a compressed one as they were before."""
+    """Open a file's bytes, decompressed if it is compressed."""
     kind = COMPRESSED.get(file.suffix.lower())
     return pa.input_stream(str(file), compression=kind) if kind else pa.OSFile(str(file))
 
 
 class _Lines(io.RawIOBase):
-    """The lines of a table that Arrow cannot read as they are."""
+    """A stream of converted lines, for files that Arrow cannot read directly."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._lines, self._rest = _lines_of(dialect), b""
@@ -142,7 +142,7 @@ def _lines_of(dialect: Dialect) -> Iterator[bytes]:
 
 
 class _Reader(io.BufferedReader):
-    """Arrow's stream for Python's text reader."""
+    """An adapter from Arrow's stream to Python's text reader."""
 
     def __init__(self, raw: Any) -> None:
         super().__init__(_Raw(raw), 1 << 20)
@@ -161,24 +161,24 @@ class _Raw(io.RawIOBase):
         return len(found)
 
 
-# -- finding ----------------------------------------------------------------------------------------------------------
+# -- detection --------------------------------------------------------------------------------------------------------
 
 
 def sniff(file: Path, options: FileOptions, known: Sequence[str] = ()) -> Dialect:
-    """Find how a file is written.
+    """Detect the format of a file.
 
     Parameters
     ----------
     file : Path
     options : FileOptions
-        What is known already.
+        The user's options, which are not detected.
     known : sequence of str
-        The names that its columns should have.
+        The expected column names.
 
     Raises
     ------
     InvalidData
-        If it holds no table, or is no text in a known encoding.
+        If the file holds no table, or is not text in a known encoding.
     """
     try:
         encoding, has_quotes = _encoding_of(file, options.encoding)
@@ -191,7 +191,7 @@ def sniff(file: Path, options: FileOptions, known: Sequence[str] = ()) -> Dialec
         said.append(f"encoding {encoding}")
     lines = head.splitlines(keepends=True)
     if len(head) >= _HEAD // 4 and len(lines) > 1:
-        lines = lines[:-1]  # it may be cut
+        lines = lines[:-1]  # the last line may be cut
     if not any(line.strip() for line in lines):
         raise InvalidData(f"{file} has no first line to take columns from.")
     given, skipped, has_comments = options.delimiter, 0, False
@@ -224,7 +224,7 @@ def _with_names(
     known: Sequence[str],
     said: list[str],
 ) -> Dialect:
-    """Whether the first row names the columns, or a comment right before it does."""
+    """Add the column names, from the first row or from a comment right above it."""
     width = Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
     first = [cell.strip() for cell in rows[0]]
     if options.header is not None:
@@ -234,7 +234,9 @@ def _with_names(
     else:
         has_names = has_header(rows)
     if has_names:
-        if len(first) == width - 1 and len(rows) > 1:  # R's: the first column has the rows' names, and none itself
+        if (
+            len(first) == width - 1 and len(rows) > 1
+        ):  # a file of R: the first column holds the row names, and has no name
             first = ["", *first]
         if sum(map(looks_like_number, first)) > len(first) / 2 and options.header is None:
             said.append(f"the first line names the columns: {', '.join(first[:3])}{', …' if len(first) > 3 else ''}")
@@ -250,8 +252,8 @@ def _with_names(
 
 
 def _encoding_of(file: Path, given: str | None) -> tuple[str, bool]:
-    """The encoding, and whether there is a quotation mark; all of the file is looked at."""
-    strange: Counter[str] = Counter()
+    """Detect the encoding, and whether there are quotation marks, from the whole file."""
+    non_ascii: Counter[str] = Counter()
     decoder, has_quotes, is_first, is_utf8 = codecs.getincrementaldecoder("utf-8")(), False, True, True
     with open_bytes(file) as raw:
         while chunk := raw.read(1 << 22):
@@ -268,8 +270,8 @@ def _encoding_of(file: Path, given: str | None) -> tuple[str, bool]:
                     decoder.decode(chunk)
                 except UnicodeDecodeError:
                     is_utf8 = False
-            if given is None and not is_utf8 and len(strange) < 10_000:
-                strange.update(re.findall(r"\w*[^\x00-\x7f]+\w*", chunk.decode("cp1252", "replace")))
+            if given is None and not is_utf8 and len(non_ascii) < 10_000:
+                non_ascii.update(re.findall(r"\w*[^\x00-\x7f]+\w*", chunk.decode("cp1252", "replace")))
         if given is None and is_utf8:
             try:
                 decoder.decode(b"", final=True)
@@ -280,9 +282,9 @@ def _encoding_of(file: Path, given: str | None) -> tuple[str, bool]:
         return given, has_quotes or given.lower().replace("-", "").startswith("utf16")
     if is_utf8:
         return encoding if not is_first else "utf-8", has_quotes
-    if not _is_western(strange):
+    if not _is_western(non_ascii):
         raise InvalidData(
-            f"{file} is not UTF-8 text. Name its encoding: --encoding cp949, say, or "
+            f"{file} is not UTF-8 text. Name its encoding, for example --encoding cp949, or "
             '{"file": {"encoding": "cp949"}} in the schema.'
         )
     return "cp1252", has_quotes
@@ -300,7 +302,7 @@ def _require_decodable(file: Path, encoding: str) -> None:
 
 
 def _utf16_without_mark(start: bytes) -> str | None:
-    """UTF-16 of mostly ASCII has a zero in every second byte."""
+    """Detect UTF-16 without a byte order mark: mostly ASCII text has a zero in every second byte."""
     if len(start) < 4 or b"\x00" not in start:
         return None
     even, odd = start[::2].count(0) / len(start[::2]), start[1::2].count(0) / len(start[1::2])
@@ -308,7 +310,7 @@ def _utf16_without_mark(start: bytes) -> str | None:
 
 
 def _is_western(words: Counter[str]) -> bool:
-    """Whether words read as cp1252 are such: accents are few in a word, signs stand alone."""
+    """Return whether words are plausible in cp1252: words have few accented letters, and no control characters."""
     good = sum(
         count
         for word, count in words.items()
@@ -324,7 +326,7 @@ def _decoded_head(head: bytes, encoding: str) -> str:
 
 
 def _skip_top(lines: Sequence[str], start: int) -> tuple[int, bool, str | None]:
-    """The table's first line, whether comments come later, and the comment right above it, which may name columns."""
+    """Return the first line of the table, False, and the comment right above it, which may hold column names."""
     named = None
     for i in range(start, len(lines)):
         text = lines[i].strip()
@@ -332,11 +334,11 @@ def _skip_top(lines: Sequence[str], start: int) -> tuple[int, bool, str | None]:
             named = text.lstrip(_COMMENT).strip()
         elif text:
             return i, False, named
-    return start, False, None  # all are comments: a header that begins with the sign, perhaps
+    return start, False, None  # only comments: perhaps a header that starts with the sign
 
 
 def _line_of(lines: Sequence[str], n_filled: int) -> int:
-    """The index of the line after so many that are not empty."""
+    """Return the index of the line after ``n_filled`` lines that are not empty."""
     for i, line in enumerate(lines):
         if not line.strip():
             continue
@@ -351,7 +353,7 @@ def _as_one(delimiter: str) -> str:
 
 
 def _split_blanks(line: str) -> list[str]:
-    """Cells that any number of blanks separates."""
+    """Split a line at any number of blanks."""
     return [a or b for a, b in re.findall(r'"([^"]*)"|(\S+)', line)]
 
 
@@ -365,13 +367,13 @@ def _split(lines: Sequence[str], delimiter: str, limit: int = _ROWS) -> list[lis
                 rows.append(row)
             if len(rows) >= limit:
                 break
-    except csv.Error:  # a cell longer than it takes, say
+    except csv.Error:  # for example a cell that is too long
         pass
     return rows
 
 
 def _delimiter_of(lines: Sequence[str], given: str | None) -> tuple[str, int]:
-    """What separates cells, and how many lines come before the table."""
+    """Return the delimiter, and the number of lines before the table."""
     if given is not None:
         return given, _start_of(_split(lines, given)) or 0
     starts = {delimiter: _start_of(_split(lines, delimiter)) for delimiter in _DELIMITERS}
@@ -394,12 +396,12 @@ def _delimiter_of(lines: Sequence[str], given: str | None) -> tuple[str, int]:
 
 
 def _single(lines: Sequence[str]) -> str:
-    """A delimiter for lines that are one cell each: one that no cell holds."""
+    """Return a delimiter for a table of one column: a sign that no cell holds."""
     return next((sign for sign in ",\t;|" if not any(sign in line for line in lines)), ",")
 
 
 def _start_of(rows: Sequence[Sequence[str]]) -> int | None:
-    """The first row of a table of equal rows; None, if these are none."""
+    """Return the first row of a table with rows of equal length; None if there is no such table."""
     if not rows:
         return None
     width = Counter(map(len, rows)).most_common(1)[0][0]
@@ -410,7 +412,7 @@ def _start_of(rows: Sequence[Sequence[str]]) -> int | None:
         return None
     above = rows[:start]
     if len(above) == 1 and len(above[0]) == width - 1 > 1 and not any(map(looks_like_number, above[0])):
-        return 0 if not has_header(rows[start:]) else None  # R's: no name above the rows' names
+        return 0 if not has_header(rows[start:]) else None  # a file of R: the row names have no column name
     return start if not start or (all(len(row) == 1 for row in above) and has_header(rows[start:])) else None
 
 
@@ -420,7 +422,7 @@ def _is_typed(cells: Sequence[str]) -> bool:
 
 
 def _kind(cell: str) -> str:
-    """What one cell looks like."""
+    """Return the apparent kind of a cell."""
     text = cell.strip()
     if text in NULLS or not any(c.isalnum() for c in text):
         return "missing"
@@ -440,7 +442,7 @@ def _is_scientific(text: str) -> bool:
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns, judged by how it differs from those below.
+    """Return whether the first row holds the column names, by its difference from the rows below.
 
     >>> has_header([["a", "b"], ["1", "x"]]), has_header([["5.1", "setosa"], ["4.9", "setosa"]])
     (True, False)
@@ -474,7 +476,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _are_names(cells: Sequence[tuple[str, Sequence[str]]]) -> bool:
-    """Whether numbers on top of columns of numbers name them: years in a row, or places from 0, unlike those below."""
+    """Return whether numbers above columns of numbers are names: consecutive years or indices, unlike those below."""
     texts = [text for text, _ in cells]
     if len(texts) < 2 or not all(re.fullmatch(r"-?\d{1,4}", text) for text in texts):
         return False

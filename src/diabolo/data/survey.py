@@ -1,4 +1,4 @@
-"""What the cells of a column suggest it to be: they are seen in pieces, and the kind follows."""
+"""Inference of a column's kind from its cells, which are read in chunks."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ __all__ = ["ScalerStats", "SchemaOverrides", "check_overrides"]
 
 
 SchemaOverrides = Mapping[str, str | Mapping[str, Any]]
-"""By column: its kind, or a mapping with ``kind`` and, for a category, ``categories``."""
+"""For each column its kind, or a mapping with ``kind`` and, for a category, ``categories``."""
 
 
 def check_overrides(overrides: SchemaOverrides) -> dict[str, dict[str, Any]]:
-    """Each as a mapping with a kind."""
+    """Check overrides, and return each as a mapping with a kind."""
     found = {}
     for name, given in overrides.items():
         one = {"kind": given} if not isinstance(given, Mapping) else dict(given)
         if one.get("kind") not in KINDS:
             raise InvalidData(
-                f"The schema says {given!r} of column {name}, which is no kind. {suggest(one.get('kind'), KINDS)}"
+                f"The schema says that column {name} is {given!r}, an unknown kind. {suggest(one.get('kind'), KINDS)}"
             )
         if unknown := set(one) - {"kind", "categories"}:
             raise InvalidData(
-                f"The schema says {', '.join(sorted(map(str, unknown)))} of column {name}. Give a kind, and with "
-                "kind = category perhaps its categories."
+                f"The schema has the unknown entry {', '.join(sorted(map(str, unknown)))} for column {name}. Give a "
+                "kind, and for a category optionally its categories."
             )
         if not isinstance(one.get("categories", ()), list | tuple):
             raise InvalidData(f"The categories of column {name} must be a list; got {one['categories']!r}.")
@@ -55,7 +55,7 @@ def check_overrides(overrides: SchemaOverrides) -> dict[str, dict[str, Any]]:
 
 
 class ScalerStats:
-    """What is seen of a column, in pieces: the kind follows from it, unless it is given."""
+    """Statistics of a column, computed in chunks, from which its kind is inferred, unless it is given."""
 
     def __init__(self, name: str, given: dict[str, Any], about: Mapping[bytes, bytes]) -> None:
         self._name, self._given = name, given
@@ -72,10 +72,10 @@ class ScalerStats:
         self._n, self._origin, self._sum, self._squares = 0, 0.0, 0.0, 0.0
 
     def see(self, cells: pa.ChunkedArray) -> None:
-        """The next cells."""
+        """Add the next cells."""
         wanted = self._given.get("kind")
         if wanted is None and pa.types.is_dictionary(cells.type) and not is_text(unpacked(cells[:0]).type):
-            wanted = self._given["kind"] = "category"  # of numbers, which the user has named as such
+            wanted = self._given["kind"] = "category"  # a dictionary of numbers: the user made it a category
         cells = unpacked(cells)
         kind = cells.type
         if not pa.types.is_null(kind):
@@ -97,24 +97,24 @@ class ScalerStats:
         except pa.ArrowInvalid as error:
             raise InvalidData(f"Column {self._name} cannot be read as numbers: {error}.") from error
         except pa.ArrowNotImplementedError:
-            return np.empty(0)  # a time of day, say, which is left out
+            return np.empty(0)  # for example a time of day: the column is left out
 
     def _look(self, numbers: np.ndarray) -> None:
         known = numbers[np.isfinite(numbers)]
         if not len(known):
             return
         if not self._n:
-            self._origin = float(known[0])  # sums are taken from here, lest squares swallow the differences
+            self._origin = float(known[0])  # sums are relative to it, for the precision of the squares
         self._low, self._high = min(self._low, float(known.min())), max(self._high, float(known.max()))
         self._whole &= bool((known == np.floor(known)).all())
-        with np.errstate(over="ignore"):  # of numbers so large that the rows will be refused
+        with np.errstate(over="ignore"):  # numbers this large are refused later
             away = known - self._origin
             self._sum += float(away.sum())
             self._squares += float(away @ away)
         self._n += len(known)
 
     def column(self) -> Column:
-        """What it is."""
+        """Return the inferred column."""
         return replace(self._column(), notation=self._notation, missing=self._missing, options=self._options)
 
     def _column(self) -> Column:
@@ -138,7 +138,9 @@ class ScalerStats:
         }
         if not suits[kind]:
             held = f", {column.range_text}" if column.range_text else ""
-            raise InvalidData(f"The schema says that {self._name} is a {kind}; it holds {self._type}{held}.")
+            raise InvalidData(
+                f"The schema says that {self._name} is a {kind}, but it holds {self._type}{held}. Give another kind."
+            )
         return column
 
     def _categories(self) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ class ScalerStats:
         return tuple(sorted(self._texts, key=lambda text: (-self._texts[text], text)))
 
     def _refuse_misread(self) -> None:
-        """A word among numbers is a cell gone wrong, not a category."""
+        """Raise for a few words among numbers: they are wrong cells, not categories."""
         words = [text for text in self._texts if not (is_a_number(text) or looks_like_number(text))]
         if 0 < len(words) < len(self._texts) / 2:
             raise InvalidData(
@@ -157,12 +159,12 @@ class ScalerStats:
             )
 
     def _unusable(self) -> str:
-        """Why nothing can be learned from the cells; nothing, if it can."""
+        """Return the reason why a model cannot learn from the column; "" if it can."""
         kind, order = self._type, self._order
         can_be_read = is_text(kind) or is_numeric(kind) or is_date(kind) or pa.types.is_null(kind)
-        many = f"more than {MOST_CATEGORIES} different texts" if self._many else "every row has another text"
-        foreign = f"a column of {self._was or kind} is neither numbers, texts nor dates"
-        later = "it says when each row was written, so later rows are always later"
+        many = f"more than {MOST_CATEGORIES} different texts" if self._many else "every row has a different text"
+        foreign = f"its type {self._was or kind} is none of numbers, texts or dates"
+        later = "it gives the time of each row, and later rows are always later"
         for holds, reason, why in (
             (bool(self._was) or not can_be_read, UnsupportedColumnWarning, foreign),
             (is_text(kind) and (self._many or order.is_distinct), UniqueTextsWarning, many),
@@ -176,22 +178,24 @@ class ScalerStats:
         return ""
 
     def warn(self) -> None:
-        """Warn of a column that is left out without the user's saying so."""
+        """Warn that a column is left out, if the user did not exclude it."""
         if self._reason is not None:
             kept = "category" if is_text(self._type) else "date" if is_date(self._type) else "number"
             can_be = self._reason not in (UnsupportedColumnWarning, EmptyColumnWarning)
-            keep = f'"{kept}" for it in the schema keeps it; ' if can_be else ""
-            message = f'Column {self._name} is left out: {self._unusable()}. {keep}"ignore" leaves it out silently.'
+            keep = f'To keep it, give it the kind "{kept}" in the schema. ' if can_be else ""
+            message = (
+                f'Column {self._name} is left out: {self._unusable()}. {keep}The kind "ignore" silences this warning.'
+            )
             warnings.warn(self._reason(message, self._name), stacklevel=2)
 
     def _found(self) -> Kind:
-        """The kind that the cells suggest."""
+        """Infer the kind from the cells."""
         kind = self._type
         if is_text(kind) or is_date(kind):
             return "category" if is_text(kind) else "date"
         if pa.types.is_boolean(kind) or (self._whole and (self._low, self._high) == (0, 1)):
             return "boolean"
-        # A negative binomial varies at least as much as its mean; what varies less is better told as a number.
+        # The variance of a negative binomial is at least its mean; a column with less variance fits a number better.
         mean = self._sum / self._n
         varies = self._squares / self._n - mean * mean
         return "count" if self._whole and self._low in (0, 1) and varies > mean + self._origin else "number"

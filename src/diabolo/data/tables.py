@@ -1,4 +1,4 @@
-"""Rows of numbers with the names of their columns, and how an Arrow table becomes them."""
+"""Rows of numbers with column names, and the conversion of Arrow tables to them."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ __all__ = [
 
 
 SchemaSpec = Schema | SchemaOverrides | str | None
-"""Whether a table's columns are read by a schema: one that is known; one to be inferred, with these overrides; "auto",
-one to be inferred if not all columns are numbers; None, columns must be numbers and are taken as they are."""
+"""How the columns of a table are read: by a known schema; by an inferred schema with these overrides; "auto", by an
+inferred schema if not all columns are numbers; None, without a schema: all columns must be numbers."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers, (n, d), float32 or float64, and the columns' names, if there are any.
+    """Rows of numbers, (n, d), float32 or float64, and the names of the columns, if any.
 
-    With a schema the rows are encoded, and each number has the name of the column that it belongs to.
+    With a schema the rows are encoded, and each number has the name of its column.
     """
 
     rows: np.ndarray
     names: tuple[str, ...] | None = None
     schema: Schema | None = None
     images: Images | None = None
-    """Where the rows come from, if they are images."""
+    """The images that the rows come from, if any."""
     first: int = 0
-    """The number of the first row, if these are part of more."""
+    """The index of the first row, if this is a chunk of a larger table."""
     given: pa.Table | None = None
-    """The columns as they were given, those that are not used among them, if there is a schema."""
+    """The columns before encoding, including unused ones, if there is a schema."""
 
     def select(self, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> Table:
-        """The columns named (all, if none are), in that order, without those excluded.
+        """Select columns (default: all), in the given order, without the excluded ones.
 
         Columns without names are counted from 0.
 
         Raises
         ------
         InvalidData
-            If a name is not a column's, or nothing is left.
+            If there is no column of a name, or no column is left.
         """
         if not columns and not exclude:
             return self
@@ -77,47 +77,47 @@ class Table:
         return Table(rows, tuple(chosen) if self.names else None)
 
     def first_chunk(self) -> Table:
-        """All of it: a store's is its first rows."""
+        """Return the whole table, as `BlockReader.first_chunk` returns the first rows."""
         return self
 
     def as_input(self) -> Any:
-        """What an estimator is given: the array, or an Arrow table where columns have names for it to learn."""
+        """Return the input for an estimator: an array, or an Arrow table if the columns have names."""
         return self.rows if self.names is None else self.as_arrow()
 
     def as_arrow(self) -> pa.Table:
-        """An Arrow table, whose columns are x0, x1, … if they have no names."""
+        """Convert to an Arrow table; columns without names become x0, x1, …"""
         names = self.names or tuple(f"x{i}" for i in range(self.rows.shape[1]))
         return pa.table({name: self.rows[:, i] for i, name in enumerate(names)})
 
 
 def check_unique_names(names: Sequence[Any], where: str) -> None:
-    """Columns are found by their names, so each must have one of its own.
+    """Check that column names are unique, as columns are selected by name.
 
     Raises
     ------
     InvalidData
-        If two have the same.
+        If two columns have the same name.
     """
-    if twins := [str(name) or "no name" for name, count in Counter(names).items() if count > 1]:
+    if duplicates := [str(name) or "no name" for name, count in Counter(names).items() if count > 1]:
         raise InvalidData(
-            f"{where}: several columns are named {', '.join(twins[:8])}. Rename all but one, or drop them."
+            f"{where}: several columns are named {', '.join(duplicates[:8])}. Rename all but one, or drop them."
         )
 
 
 def require_the_same(names: Sequence[str], first: Sequence[str], file: Path, first_file: Path) -> None:
-    """That two files have the same columns, in whatever order.
+    """Check that two files have the same columns, in any order.
 
     Raises
     ------
     InvalidData
-        If they have not.
+        If they have different columns.
     """
     if differing := sorted(set(names) ^ set(first)):
         raise InvalidData(f"{file} and {first_file.name} do not have the same columns: {', '.join(differing)}.")
 
 
 def require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse a name that no column has."""
+    """Raise an `InvalidData` for a name that no column has."""
     if unknown := [name for name in wanted if name not in names]:
         shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
         raise InvalidData(f"There is no column named {', '.join(unknown)}. The columns are: {shown}.")
@@ -126,12 +126,12 @@ def require_columns(wanted: Sequence[str], names: Sequence[str]) -> None:
 def rows_of(
     table: pa.Table, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = (), wanted: SchemaSpec = "auto"
 ) -> Table:
-    """An Arrow table's columns as rows of numbers.
+    """Convert an Arrow table to rows of numbers.
 
     Raises
     ------
     InvalidData
-        If a column is not there, none is left, or they are not as wanted.
+        If a column is missing, no column is left, or a column has a wrong type.
     """
     if not table.num_rows:
         raise InvalidData(f"{where} has no rows.")
@@ -148,7 +148,7 @@ def rows_of(
 def find_schema(
     pieces: Callable[[], Iterable[pa.Table]], of: pa.Schema, names: Sequence[str], wanted: SchemaSpec
 ) -> Schema | None:
-    """Infer what the columns of a table are, in pieces that can be had again; None, if they need no schema."""
+    """Infer the schema of a table, given in chunks that can be read again; None, if it needs no schema."""
     overrides = wants_schema(of, names, wanted)
     if overrides is None and wanted == "auto" and any_misleads(pieces):
         overrides = {}
@@ -156,16 +156,16 @@ def find_schema(
 
 
 def wants_schema(schema: pa.Schema, names: Sequence[str], wanted: SchemaSpec) -> SchemaOverrides | None:
-    """What to infer a schema with; None, if these columns need none."""
+    """Return the overrides with which to infer a schema; None, if these columns need no schema."""
     if wanted == "auto":
         if any(b"diabolo.options" in (schema.field(name).metadata or {}) for name in names):
-            return {}  # a model is to remember how its file was read
+            return {}  # so that the model stores the file options
         return None if all(_is_plain(schema.field(name).type) for name in names) else {}
     return wanted if isinstance(wanted, Mapping) else None
 
 
 def select_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[str, ...]:
-    """The columns to take."""
+    """Return the names of the columns to use."""
     require_columns((*columns, *exclude), schema.names)
     left_out = {*exclude, *(() if columns else index_columns(schema))}
     names = tuple(name for name in (columns or schema.names) if name not in left_out)
@@ -177,7 +177,7 @@ def select_columns(schema: pa.Schema, columns: Sequence[str] = (), exclude: Sequ
 
 
 def index_columns(schema: pa.Schema) -> set[str]:
-    """The columns that say which row it is: those that pandas kept an index in, and a first one without a name."""
+    """Return the columns that hold an index: those that pandas marks, and a first column without a name."""
     about = schema.pandas_metadata or {}
     found = {name for name in about.get("index_columns", ()) if isinstance(name, str)}
     return found | ({""} if schema.names and not schema.names[0] else set())
@@ -186,7 +186,7 @@ def index_columns(schema: pa.Schema) -> set[str]:
 def numeric_columns(
     schema: pa.Schema, where: str, columns: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The columns to take, all of them numbers."""
+    """Return the names of the columns to use; raise if one does not hold numbers."""
     names = select_columns(schema, columns, exclude)
     if words := [name for name in names if not is_numeric(schema.field(name).type)]:
         shown = ", ".join(f"{name} ({schema.field(name).type})" for name in words[:8])
@@ -198,7 +198,7 @@ def numeric_columns(
 
 
 def numeric(table: pa.Table) -> np.ndarray:
-    """The table's cells, empty ones as NaN: float32 if all columns are, else float64."""
+    """Convert the cells to an array, empty cells to NaN: float32 if all columns are float32, else float64."""
     single = all(pa.types.is_float32(kind) for kind in table.schema.types)
     columns = np.empty((table.num_columns, table.num_rows), np.float32 if single else np.float64)
     for i, column in enumerate(table.columns):
@@ -212,7 +212,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 @contextmanager
 def unreadable_as(where: Any, kind: str) -> Iterator[None]:
-    """What Arrow says of a file that it cannot read, as our error."""
+    """Convert errors of reading a file into `InvalidData`."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Tables in text files: read twice, first to see what the columns are, then to read them; all files together."""
+"""Tables in text files, which are read twice: first to infer the types of the columns, then to convert the cells."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = ["TextTables", "open_text", "read_text"]
 
 
 class TextTables:
-    """The rows of text files of one kind, as Arrow's batches of one schema.
+    """The rows of text files of one kind, as Arrow batches with one schema.
 
     Parameters
     ----------
     files : sequence of Path
     options : FileOptions
     known : Schema or None
-        The columns of a model, whose types and notations the cells have.
+        The schema of a model, whose types and notations apply.
     expected : sequence of str
         Names that columns should have.
     untyped : sequence of str
-        Columns that stay texts, since nothing will be learned from them; "*": all others than those expected.
+        Columns that stay texts, as they are not used; "*": all columns that are not expected.
     lenient : sequence of str
-        Columns that may be read as texts.
+        Columns that may stay texts.
 
     Raises
     ------
     InvalidData
-        If a file is no such table, or a cell may mean two things.
+        If a file is not such a table, or the notation of a cell is ambiguous.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TextTables:
         self._say(stored)
 
     def _see(self, seen: Mapping[str, ReportData]) -> None:
-        """Look at all cells once."""
+        """Read all cells once, to collect the statistics of each column."""
         for dialect in self._dialects:
             before = {name: (one.is_foreign, one.kind) for name, one in seen.items()}
             for batch in self._strings(dialect):
@@ -115,7 +115,7 @@ class TextTables:
                     )
 
     def _strings(self, dialect: Dialect) -> Iterable[pa.Table]:
-        """The cells of a file as texts."""
+        """Return the cells of a file as texts."""
         return self._parse(dialect) if self._kept is None else self._kept[self._dialects.index(dialect)]
 
     def _parse(self, dialect: Dialect) -> Iterator[pa.Table]:
@@ -133,7 +133,7 @@ class TextTables:
                 source.close()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Read all rows; at least one batch, which may be empty."""
+        """Read all rows, and yield at least one batch, which may be empty."""
         schema = None
         for dialect in self._dialects:
             for texts in self._strings(dialect):
@@ -153,8 +153,8 @@ class TextTables:
         except (ValueError, pa.ArrowInvalid) as error:
             kind = "a date" if self.notations[name].date is not None else "a number"
             raise InvalidData(
-                f"{dialect.file}: column {name} holds {str(error)!r}, which is not {kind} as its other cells are. "
-                "Empty such cells, name them by --missing, or say in the schema that the column is a category."
+                f"{dialect.file}: column {name} holds {str(error)!r}, which is not {kind} like its other cells. "
+                "Empty such cells, name them with --missing, or make the column a category in the schema."
             ) from error
 
     def _schema(self, table: pa.Table) -> pa.Schema:
@@ -170,27 +170,27 @@ class TextTables:
         return pa.schema(fields)
 
     def _require_types(self, columns: Mapping[str, Any], file: Path) -> None:
-        """That columns of a model are read as what they were."""
+        """Check that the columns of a model are read with their types."""
         for name, column in columns.items():
             kind = self.notations[name].kind if name in self.notations else "null"
             fits = kind == "null" or (kind in _DATES) == (column.kind == "date")
             if column.kind != "category" and (not fits or kind == "text"):
                 raise InvalidData(
-                    f"{file}: column {name} is a {column.kind} in this model, but it holds texts that are not read as "
-                    "such. Empty those cells, or say how they are written: --decimal, --missing, --date-format."
+                    f"{file}: column {name} is a {column.kind} in this model, but holds texts that cannot be read as "
+                    "one. Empty those cells, or give their notation: --decimal, --missing, --date-format."
                 )
 
     def _say(self, stored: Mapping[str, str]) -> None:
-        """Warn of what was found and could be otherwise."""
-        said = list(dict.fromkeys(text for dialect in self._dialects for text in dialect.said))
+        """Warn about detected notations, which may be wrong."""
+        found = list(dict.fromkeys(text for dialect in self._dialects for text in dialect.said))
         by_text: dict[str, list[str]] = {}
         for name, notation in self.notations.items():
             if (text := str(notation)) and notation.code != stored.get(name):
                 by_text.setdefault(text, []).append(name)
         for text, names in by_text.items():
-            said.append(f"{text} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})")
-        if said:
-            warnings.warn(NotationWarning(f"{self._dialects[0].file} is read with {'; '.join(said)}"), stacklevel=2)
+            found.append(f"{text} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})")
+        if found:
+            warnings.warn(NotationWarning(f"{self._dialects[0].file} is read with {'; '.join(found)}"), stacklevel=2)
 
 
 def open_text(
@@ -200,7 +200,7 @@ def open_text(
     wanted: SchemaSpec = "auto",
     options: FileOptions | None = None,
 ) -> TextTables:
-    """Open text files as `diabolo.data.readers.read` reads them."""
+    """Open text files for `diabolo.data.readers.read`."""
     options = options or FileOptions()
     if isinstance(wanted, Schema):
         return TextTables(files, wanted.file_options.updated(options), wanted)
@@ -226,12 +226,12 @@ def read_text(
 
 
 _KEPT_BYTES = 64 << 20
-"""Files up to this size are parsed once, and their texts kept in between."""
+"""Files up to this size are parsed once, and their texts are kept in memory."""
 _NAMELESS = "\0"
 
 
 def _keys_of(names: Sequence[str]) -> tuple[str, ...]:
-    """Names by which columns without a name are told apart, to be left out; the first one's is "": it is an index."""
+    """Give columns without a name unique names, under which they are left out; a first one keeps "": an index."""
     return tuple(name if name or not i else f"{_NAMELESS}{i}" for i, name in enumerate(names))
 
 
@@ -239,12 +239,12 @@ _DATES = ("date", "day", "moment", "utc")
 
 
 def _has_type(column: Any) -> bool:
-    """Whether a model's column is one of other cells than texts."""
+    """Return whether a model's column has another type than text."""
     return column is not None and not (column.kind == "category" and column.type in ("string", "large_string"))
 
 
 def _has_numbers_or_dates(seen: ReportData) -> bool:
-    """Whether foreign texts are numbers or dates in another notation, or signs for nothing."""
+    """Return whether texts are numbers or dates in another notation, or marks of missing cells."""
     return all(
         looks_like_number(t) or looks_like_date(t) or not any(c.isalnum() for c in t) for t in list(seen.texts)[:100]
     )

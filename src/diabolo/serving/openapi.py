@@ -15,7 +15,7 @@ from .codec import ARROW, JSON, Wire
 
 __all__ = ["described", "page", "with_article"]
 
-_TOLD = {
+_DESCRIPTIONS = {
     "transform": ("Compress rows", "The code of each row: activations, or posterior means."),
     "reconstruct": ("Reconstruct rows", "The reconstruction of each row from its code."),
     "score": ("Score rows", "The log-density of each row, in nats: the lower, the more unusual the row."),
@@ -43,8 +43,8 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
     """Return the OpenAPI document (3.1)."""
     given = _rows_in(wire, limits.rows)
     body = {"rows": _as_json(wire, example)}
-    told = {"title": f"{name}, {with_article(type(model).__name__)}", "version": __version__}
-    told["description"] = (
+    info = {"title": f"{name}, {with_article(type(model).__name__)}", "version": __version__}
+    info["description"] = (
         f"Rows and results are JSON or an Arrow stream (`{ARROW}`). Rows are in the units of the training data. "
         f"At most {limits.rows:,} rows and {limits.body_bytes:,} bytes in a request, and "
         f"{limits.requests:,} requests at once."
@@ -52,7 +52,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
     paths: dict[str, Any] = {}
     for what, question in asked.items():
         answer = question(model, example)
-        summary, description = _TOLD[what]
+        summary, description = _DESCRIPTIONS[what]
         if what == "score" and "p_value" in getattr(answer, "column_names", ()):
             description = _ANOMALY
         as_lists = wire.as_lists(what)
@@ -91,7 +91,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
     refused = {"401": "A token is needed.", **_REFUSED}
     return {
         "openapi": "3.1.0",
-        "info": told,
+        "info": info,
         "paths": paths,
         "security": [{}, {"bearer": []}, {"basic": []}],
         "components": {
@@ -211,8 +211,8 @@ for (const form of document.querySelectorAll("form")) form.addEventListener("sub
   try {
     const headers = {"Content-Type": "application/json"};
     const answer = await fetch(form.dataset.path, {method: "POST", headers, body});
-    const told = await answer.json();
-    const lines = told.rows ? told.rows.map((row) => JSON.stringify(row)) : [told.detail];
+    const content = await answer.json();
+    const lines = content.rows ? content.rows.map((row) => JSON.stringify(row)) : [content.detail];
     out.textContent = [`${answer.status} ${answer.statusText}`, ...lines].join("\\n");
   } catch (error) { out.textContent = String(error); }
 });
@@ -245,18 +245,19 @@ def _columns(rows_in: dict[str, Any]) -> str:
         return f"<p>A row is a list of {row['maxItems']:,} numbers.</p>"
     shown = list(row["properties"].items())
     more = f"<p class=quiet>and {len(shown) - 100:,} more</p>" if len(shown) > 100 else ""
-    cells = ((name, _kind(told), told.get("description", "")) for name, told in shown[:100])
+    cells = ((name, _kind(cell), cell.get("description", "")) for name, cell in shown[:100])
     return _table(("column", "type", ""), cells) + more
 
 
-def _kind(told: dict[str, Any]) -> str:
-    kinds: list[dict[str, Any]] = told.get("anyOf", [told])
+def _kind(schema: dict[str, Any]) -> str:
+    kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
     return ", or ".join(str(kind.get("format", kind["type"])) for kind in kinds)
 
 
 def _refusals(about: dict[str, Any]) -> str:
     return _table(
-        ("status", "reason"), ((code, told["description"]) for code, told in about["components"]["responses"].items())
+        ("status", "reason"),
+        ((code, response["description"]) for code, response in about["components"]["responses"].items()),
     )
 
 
@@ -265,11 +266,11 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table><tr>{''.join(f'<th>{html.escape(cell)}' for cell in head)}</tr>{lines}</table>"
 
 
-def _section(path: str, told: dict[str, Any]) -> str:
-    example = told["requestBody"]["content"][JSON]["example"]
+def _section(path: str, operation: dict[str, Any]) -> str:
+    example = operation["requestBody"]["content"][JSON]["example"]
     rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in example["rows"])
     return (
-        f"<h2><code>POST {path}</code> · {html.escape(told['summary'])}</h2><p>{html.escape(told['description'])}</p>"
+        f"<h2><code>POST {path}</code> · {html.escape(operation['summary'])}</h2><p>{html.escape(operation['description'])}</p>"
         f'<form data-path="{path[1:]}"><textarea spellcheck="false" aria-label="body">'
         f"{html.escape(f'{{{chr(34)}rows{chr(34)}: [')}\n  {html.escape(rows)}\n]}}</textarea>"
         "<button>Send</button><pre hidden></pre></form>"
