@@ -1,4 +1,4 @@
-"""The doctor: each finding is provoked by a model that is really fitted."""
+"""The findings: each is provoked by a model that is really fitted."""
 
 import copy
 
@@ -11,7 +11,7 @@ from diabolo import parts
 from diabolo.report import collect, diagnostics, reported
 from reported_models import FEW, X, fitted
 
-# -- the doctor -------------------------------------------------------------------------------------------------------
+# -- the findings -----------------------------------------------------------------------------------------------------
 
 
 def said(model, rows):

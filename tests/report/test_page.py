@@ -36,7 +36,7 @@ def test_a_report_is_one_file_that_needs_nothing_else(name):
     assert len(html) < 15e6
     without_library = re.sub(r'id="library">[^<]*<', "", html)
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*|@import|url\((?!data:)""", without_library)
-    for section in ("doctor", "learning", "rows", "features", "map", "explorer", "again"):
+    for section in ("findings", "learning", "rows", "features", "map", "explorer", "again"):
         assert f'<section id="{section}"' in html
 
 

@@ -80,17 +80,17 @@
   // -- the explorer --------------------------------------------------------------------------------------------------
 
   let explore = null;
-  const explorer = (told) => {
-    const bytes = Uint8Array.from(atob(told.numbers), (c) => c.charCodeAt(0));
-    const decode = Runtime(told.program, new Float32Array(bytes.buffer));
-    const place = $("explored"), z = Float32Array.from(told.start), sliders = new Map();
-    const inUnits = (found) => Array.from(found, (v, i) => v * told.scale[i] + told.offset[i]);
+  const explorer = (content) => {
+    const bytes = Uint8Array.from(atob(content.numbers), (c) => c.charCodeAt(0));
+    const decode = Runtime(content.program, new Float32Array(bytes.buffer));
+    const place = $("explored"), z = Float32Array.from(content.start), sliders = new Map();
+    const inUnits = (found) => Array.from(found, (v, i) => v * content.scale[i] + content.offset[i]);
     const canvas = element("canvas");
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "the decoded row");
 
     const image = (row) => {
-      const [height, width, channels = 1] = told.image, [low, high] = told.bounds;
+      const [height, width, channels = 1] = content.image, [low, high] = content.bounds;
       Object.assign(canvas, { width, height });
       const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
       for (let i = 0; i < height * width; i++)
@@ -116,7 +116,7 @@
       const text = column.kind === "date" ? new Date(shown * 864e5).toISOString().slice(0, 10) : number(shown);
       return [text, share];
     };
-    const columns = (row) => place.replaceChildren(table(told.columns.map((column) => {
+    const columns = (row) => place.replaceChildren(table(content.columns.map((column) => {
       const [text, share] = cell(column, row), track = element("span", "", { className: "track" });
       if (share !== null && Number.isFinite(share)) {
         const bar = element("span", "", { className: "bar" });
@@ -132,7 +132,7 @@
     };
     const redraw = () => {
       const row = inUnits(decode(z));
-      (told.image ? image : told.columns ? columns : line)(row);
+      (content.image ? image : content.columns ? columns : line)(row);
     };
     const set = (values) => {
       z.set(values);
@@ -140,7 +140,7 @@
       redraw();
     };
 
-    for (const { unit, low, high } of told.units) {
+    for (const { unit, low, high } of content.units) {
       const label = element("label", "", { className: "slider" });
       const input = element("input", "", { type: "range", min: low, max: high, step: (high - low) / 200, value: z[unit] });
       const output = element("output", number(z[unit]));
@@ -155,7 +155,7 @@
       label.append(element("span", `z${unit + 1}`), input, output);
       $("sliders").append(label);
     }
-    $("explore-reset").addEventListener("click", () => set(told.start));
+    $("explore-reset").addEventListener("click", () => set(content.start));
     redraw();
     return { decode, set, code: () => Array.from(z) };
   };
@@ -163,21 +163,21 @@
 
   // -- the map -------------------------------------------------------------------------------------------------------
 
-  const map = (told) => {
+  const map = (content) => {
     const place = $("map-chart"), shown = $("map-shown"), row = $("map-row");
-    const names = Object.keys(told.axes);
-    const choices = { "map-x": names, "map-y": names, "map-color": Object.keys(told.colors) };
+    const names = Object.keys(content.axes);
+    const choices = { "map-x": names, "map-y": names, "map-color": Object.keys(content.colors) };
     for (const [id, options] of Object.entries(choices))
       $(id).append(...options.map((name) => element("option", name, { value: name })));
     $("map-y").selectedIndex = Math.min(1, names.length - 1);
-    row.max = told.numbers.length - 1;
+    row.max = content.numbers.length - 1;
 
     // The colour scale ignores the extreme 2 % at each end, so that other values differ in colour.
     const share = (some, part) => [...some].sort((a, b) => a - b)[Math.round(part * (some.length - 1))];
     const trace = () => {
-      const [x, y] = [$("map-x").value, $("map-y").value], name = $("map-color").value, values = told.colors[name];
+      const [x, y] = [$("map-x").value, $("map-y").value], name = $("map-color").value, values = content.colors[name];
       const usual = { type: "scatter", mode: "markers", hoverinfo: "none" };
-      const of = (chosen) => ({ x: chosen.map((i) => told.axes[x][i]), y: chosen.map((i) => told.axes[y][i]), customdata: chosen });
+      const of = (chosen) => ({ x: chosen.map((i) => content.axes[x][i]), y: chosen.map((i) => content.axes[y][i]), customdata: chosen });
       const all = values.map((_, i) => i), kinds = [...new Set(values)].filter((v) => v !== null);
       const classes = typeof kinds[0] !== "number" || (kinds.length <= 10 && kinds.every(Number.isInteger));
       const palette = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a900", "#999999", "#7b4fa6", "#8c564b"];
@@ -194,17 +194,17 @@
       draw(place, data, layout);
     };
     const look = (i) => {
-      const about = [["row", told.numbers[i].toLocaleString("en")],
-        ...Object.entries(told.colors).filter(([name]) => !(told.columns ?? []).includes(name)).map(([name, values]) =>
+      const about = [["row", content.numbers[i].toLocaleString("en")],
+        ...Object.entries(content.colors).filter(([name]) => !(content.columns ?? []).includes(name)).map(([name, values]) =>
           [name, typeof values[i] === "number" ? number(values[i]) : String(values[i])])];
-      if (!told.sheet) {
-        shown.replaceChildren(table([...about, ...told.names.map((name, c) => [name, told.rows[i][c]])]));
+      if (!content.sheet) {
+        shown.replaceChildren(table([...about, ...content.names.map((name, c) => [name, content.rows[i][c]])]));
         return;
       }
-      const { uri, width, height } = told.sheet, across = Math.max(1, Math.min(told.numbers.length, Math.floor(2048 / width)));
+      const { uri, width, height } = content.sheet, across = Math.max(1, Math.min(content.numbers.length, Math.floor(2048 / width)));
       const canvas = element("canvas", "", { width, height });
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `row ${told.numbers[i]}`);
+      canvas.setAttribute("aria-label", `row ${content.numbers[i]}`);
       const picture = new Image();
       picture.onload = () => canvas.getContext("2d").drawImage(picture, (i % across) * width, Math.floor(i / across) * height,
         width, height, 0, 0, width, height);
@@ -221,12 +221,12 @@
     for (const id of Object.keys(choices)) $(id).addEventListener("change", trace);
     row.addEventListener("input", () => {
       choose(+row.value);
-      explore?.set(told.codes[+row.value]);
+      explore?.set(content.codes[+row.value]);
     });
     place.on("plotly_hover", ({ points }) => look(points[0].customdata));
     place.on("plotly_click", ({ points }) => {
       choose(points[0].customdata);
-      explore?.set(told.codes[points[0].customdata]);
+      explore?.set(content.codes[points[0].customdata]);
     });
   };
   if (bundle.map) map(bundle.map);

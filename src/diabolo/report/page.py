@@ -139,7 +139,7 @@ def _findings(page: _Page, e: ReportData) -> None:
     text = f"Checked: {checked}. Each problem is listed with its evidence and the action to take."
     if not found:
         text = f"Checked: {checked}. No problems found."
-    page.section("doctor", "Findings", text, f'<ul class="doctor">{items}</ul>' if items else "")
+    page.section("findings", "Findings", text, f'<ul class="findings">{items}</ul>' if items else "")
 
 
 def _tiles(e: ReportData) -> str:
@@ -456,7 +456,7 @@ def render(e: ReportData, title: str = "") -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 {PAGE_MARK}<title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
-<body><a class="skip" href="#doctor">skip to the findings</a><main>
+<body><a class="skip" href="#findings">skip to the findings</a><main>
 <header><h1>{escape(name)}</h1><button id="theme" type="button" aria-pressed="false">light or dark</button>
 <p>{rows} <noscript>Charts, map and explorer need JavaScript.</noscript></p>
 <dl class="tiles">{_tiles(e)}</dl></header>
