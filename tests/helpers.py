@@ -76,7 +76,7 @@ class Stopped(BaseException):
 
 def stop_after(monkeypatch, n_stretches):
     """Let a training be interrupted after so many calls of the program, each of few epochs."""
-    real, left = trainer.stretch, [n_stretches]
+    real, left = trainer.run_epochs, [n_stretches]
 
     def stretch(*args):
         if left[0] == 0:
@@ -84,7 +84,7 @@ def stop_after(monkeypatch, n_stretches):
         left[0] -= 1
         return real(*args)
 
-    monkeypatch.setattr(trainer, "stretch", stretch)
+    monkeypatch.setattr(trainer, "run_epochs", stretch)
     monkeypatch.setattr(trainer, "_STRETCH_SECONDS", 0.0)
 
 

@@ -193,7 +193,7 @@ def test_binding_leaves_the_part_itself_unbound():
 
 @pytest.mark.parametrize("given", [{}, {"low": 0.0}, {"high": 1.0}])
 def test_salt_and_pepper_without_bounds_say_what_to_do(given, x):
-    with pytest.raises(ValueError, match="bind"):
+    with pytest.raises(ValueError, match="fit_bounds"):
         applied(parts.SaltAndPepper(0.5, **given), x)
 
 

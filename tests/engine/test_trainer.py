@@ -59,14 +59,14 @@ def test_alone_and_among_many_the_same_step_is_named(step, name, terms, rows, mo
 
 def test_the_step_is_not_searched_for(rows, monkeypatch):
     """The step is known before anything is run again; for σ the steps before it are run once, or twice."""
-    real, calls, before = trainer.stretch, [], trainer.Trainer._sigma_before
+    real, calls, before = trainer.run_epochs, [], trainer.Trainer._sigma_before
 
     def sigma_before(run, way, error):
         calls.clear()
         assert error.step is not None
         return before(run, way, error)
 
-    monkeypatch.setattr(trainer, "stretch", lambda *given: calls.append(1) or real(*given))
+    monkeypatch.setattr(trainer, "run_epochs", lambda *given: calls.append(1) or real(*given))
     monkeypatch.setattr(trainer.Trainer, "_sigma_before", sigma_before)
     for step in (0, 30):
         with pytest.raises(TrainingDiverged) as caught:

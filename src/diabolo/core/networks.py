@@ -397,7 +397,7 @@ class TransposedConvolutional(Network):
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         if n_out % prod(self.shape):
-            raise InvalidPart(_misfit(self, f"generates rows of {n_out} numbers"))
+            raise InvalidPart(_misfit(self, f"makes rows of {n_out} numbers"))
         channels = (*self.channels, n_out // (self.shape[0] * self.shape[1]))
         smallest, *sizes = feature_map_sizes(self.shape, self.stride, len(self.channels))[::-1]
         start = (*smallest, channels[0])
@@ -458,7 +458,7 @@ class UNet(Network):
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
         if {n_in, n_out} != {prod(self.shape)}:
-            raise InvalidPart(_misfit(self, f"reads rows of {n_in} and generates rows of {n_out} numbers"))
+            raise InvalidPart(_misfit(self, f"reads rows of {n_in} and makes rows of {n_out} numbers"))
         steps = list(pairwise((self.shape[2], *self.channels)))
         sizes = feature_map_sizes(self.shape, 2, len(steps))
         return UNetModule(
@@ -474,5 +474,5 @@ class UNet(Network):
 def _misfit(part: Convolutional | TransposedConvolutional | UNet, what: str) -> str:
     return (
         f"{type(part).__name__} {what}, but its shape {part.shape} has {prod(part.shape)} numbers. "
-        "Set shape to (height, width, channels) of your images; the product must equal the number of features."
+        "Give it the shape (height, width, channels) of your images; the product must be the number of features."
     )

@@ -1,4 +1,4 @@
-"""Rows on their way to the device: chunks, padded to few sizes, laid out so that nothing is copied on the way."""
+"""Chunks of rows for the device, padded to few sizes and aligned so that the transfer needs no copy."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from .. import jax_config
 __all__ = ["EVAL_BATCH", "ArraySource", "Chunk", "Source", "aligned_zeros", "bucket_size"]
 
 EVAL_BATCH = 2048
-"""Rows that are judged at once."""
-_ALIGNMENT = 64  # bytes; what XLA asks of memory that it is to read where it lies
+"""Number of rows in a validation block."""
+_ALIGNMENT = 64  # bytes; XLA needs it to read host memory without a copy
 
 
 class Chunk(NamedTuple):
-    """Rows on the device, of which the first ``n_rows`` count."""
+    """Rows on the device. The first ``n_rows`` rows are data, the others are padding."""
 
     rows: Any
-    """(padded, d); where several processes share the reading, this one's part, of NumPy."""
+    """(padded, d). If several processes share the reading, a NumPy array with the part of this process."""
     n_rows: int
 
 
 class Source(Protocol):
-    """Anything that can be read in chunks, again and again."""
+    """A source of rows that can be read in chunks any number of times."""
 
     n_features: int
     n_rows: int
 
     def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
-        """The number of rows of each chunk in an epoch."""
+        """Return the number of rows of each chunk in an epoch."""
 
     def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
-        """The chunks of an epoch from number ``start`` on; the same ones whenever they are asked for."""
+        """Yield the chunks of an epoch from number ``start`` on; every call yields the same chunks."""
 
     def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> Source:
-        """The same rows, sent through a function, (n, d) → (n, k)."""
+        """Return a source of the same rows mapped by a function, (n, d) → (n, k)."""
 
 
 class ArraySource:
-    """An array in memory: one chunk that stays on the device.
+    """A source of one chunk: an array in memory that stays on the device.
 
     Parameters
     ----------
     rows : array of shape (n, d)
-        Copied to the device as float32, padded to the grid of sizes.
+        The rows. They are copied to the device as float32, padded to the grid of sizes.
     """
 
     def __init__(self, rows: np.ndarray) -> None:
@@ -58,20 +58,22 @@ class ArraySource:
         self._rows = jax.device_put(padded)
 
     def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
-        """One chunk."""
+        """Return the size of the only chunk."""
         return (self.n_rows,)
 
     def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
-        """The same chunk in every epoch."""
+        """Yield the only chunk, the same in every epoch."""
         yield Chunk(self._rows, self.n_rows)
 
     def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> ArraySource:
-        """What the function makes of the rows, at once."""
+        """Return a source of the mapped rows, computed at once."""
         return ArraySource(through(np.asarray(self._rows)[: self.n_rows]))
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros, float32, to be filled and put on the device: on a CPU they stay where they are, and must not change then.
+    """Return aligned float32 zeros, to be filled and put on the device.
+
+    On a CPU the device uses the same memory, so that the array must not change afterwards.
 
     >>> aligned_zeros((3, 2)).tolist(), aligned_zeros((3, 2)).ctypes.data % 64
     ([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], 0)
@@ -84,7 +86,7 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def bucket_size(n: int) -> int:
-    """The next size on the grid: powers of two, each octave in eight steps, and whole blocks of evaluation."""
+    """Return the next size on the grid: powers of two, each octave in eight steps, multiples of `EVAL_BATCH`."""
     octave = 1 << max(n - 1, 15).bit_length()
     if octave <= EVAL_BATCH:
         return octave

@@ -1,10 +1,10 @@
-"""Trainings under way, kept in a folder: written whole or not at all, checked when read, one process at a time.
+"""Checkpoints: states of a training in a folder, written atomically, verified when read, by one process at a time.
 
 FOLDER/
-  lock                          held by the process that trains
+  lock                          locked by the process that trains
   training-00000007.checkpoint  the newest two states of each stage; a stage is one call of `train`
 
-A checkpoint is one file: a line with the hash of all that follows, a line of JSON, and the arrays as safetensors.
+A checkpoint is one file: a line with the hash of the rest, a line of JSON, and the arrays as safetensors.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KEPT = 2
 
 
 def remove(folder: str | os.PathLike[str]) -> None:
-    """Delete a folder's checkpoints, and the folder, if it then is empty; nothing else that is in it."""
+    """Delete the checkpoints in a folder, and the folder if it is then empty. Other files are left in place."""
     place = Path(folder)
     if place.is_symlink() or not place.is_dir():
         return
@@ -48,29 +48,29 @@ def remove(folder: str | os.PathLike[str]) -> None:
         is_lock = file.name == _LOCK and file.is_file() and not file.stat().st_size
         if is_lock or _NAMED.fullmatch(file.name) or file.name.startswith(outputs.SCRATCH):
             file.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something else is in it
+    with contextlib.suppress(OSError):  # the folder holds other files
         place.rmdir()
 
 
 class Checkpoints:
-    """A folder of states.
+    """A folder of checkpoints.
 
     Parameters
     ----------
     folder : path
-        Made if it is not there.
+        The folder; created if it does not exist.
     every : float
-        Seconds between two states.
+        Minimum time between two checkpoints, in seconds.
     resume : bool
-        Whether to go on from what is there. If not, and something is there, it is left alone and refused.
+        Whether to resume from the checkpoints in the folder. False: existing checkpoints are an error.
     writes : bool
-        False for all but one of the processes that train together: they only read.
+        Whether this process writes checkpoints. False for all but one of the processes that train together.
 
     Raises
     ------
     CheckpointError
-        When entered: if another process trains into the folder, it cannot be written, or there are checkpoints and
-        ``resume`` is False.
+        On entering the context: if another process trains into the folder, the folder cannot be written, or it holds
+        checkpoints and ``resume`` is False.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Checkpoints:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise CheckpointError(
-                f"Another process is training into {self.folder}. Wait for it, or choose another folder."
+                f"Another process is training into {self.folder}. Wait until it ends, or choose another folder."
             ) from None
         except OSError as error:
-            raise CheckpointError(f"Checkpoints cannot be kept in {self.folder}: {error}.") from error
+            raise CheckpointError(f"Checkpoints cannot be written to {self.folder}: {error}.") from error
         try:
             self._open()
         except BaseException:
@@ -104,65 +104,65 @@ class Checkpoints:
             self._lock.release()
 
     def _open(self) -> None:
-        for scratch in self.folder.glob(f"{outputs.SCRATCH}*"):  # of a process that was killed while it wrote
+        for scratch in self.folder.glob(f"{outputs.SCRATCH}*"):  # left by a process that was killed while writing
             scratch.unlink()
         found = self._found("*")
         if found and not self.resume:
             raise CheckpointError(
                 f"{self.folder} holds {len(found)} checkpoint{'s' * (len(found) > 1)} of an earlier training. "
-                "Go on from there with resume=True (--resume), choose another folder, or delete it."
+                "Resume it with resume=True (--resume), choose another folder, or delete this folder."
             )
 
     def _found(self, stage: str) -> list[Path]:
-        """The checkpoints of a stage, the newest first."""
+        """Return the checkpoints of a stage, newest first."""
         named = (file for file in self.folder.glob(f"{stage}-*{_SUFFIX}") if _NAMED.fullmatch(file.name))
         return sorted(named, key=_number, reverse=True)
 
     def identity(self) -> dict[str, Any] | None:
-        """What the kept training was identified by; None if nothing is kept."""
+        """Return the identity of the saved training; None if there is no readable checkpoint."""
         for file in self._found("*"):
             with contextlib.suppress(_Damaged):
                 return _read(file)[0]["identity"]
         return None
 
     def identify(self, identity: dict[str, Any]) -> None:
-        """Say which training this is: by JSON that must be equal if it is to go on.
+        """Set the identity of this training: JSON that must be equal to that of the saved training.
 
         Raises
         ------
         CheckpointError
-            If the kept one was another; the message names everything that differs.
+            If the saved training has another identity. The message names every difference.
         """
         self._identity = json.loads(json.dumps(identity))
-        kept = self.identity()
-        if kept is not None and (differences := list(_differences(kept, self._identity))):
+        saved = self.identity()
+        if saved is not None and (differences := list(_differences(saved, self._identity))):
             raise CheckpointError(
-                f"{self.folder} keeps another training, which this one cannot go on with. "
-                f"Different are: {'; '.join(differences)}. Give it what it had, or choose another folder."
+                f"{self.folder} holds another training, which this one cannot resume. "
+                f"Differences: {'; '.join(differences)}. Use the same settings, or choose another folder."
             )
 
     def stage(self, name: str) -> Stage:
-        """The keeper for one call of `train`."""
+        """Return the sink for one call of `train`."""
         return Stage(self, name)
 
     def write(self, stage: str, state: TrainState) -> None:
-        """Write a state under the stage's next number, then remove those that are too old."""
+        """Write a state under the next number of the stage, then remove old checkpoints."""
         found = self._found(stage)
         file = self.folder / f"{stage}-{_number(found[0]) + 1 if found else 1:08d}{_SUFFIX}"
         try:
             with outputs.write_file(file) as stream:
                 stream.write(_encoded(state, self._identity))
         except OSError as error:
-            kept = f"The one before, {found[0].name}, is whole." if found else "None was kept before."
+            previous = f"The previous checkpoint {found[0].name} is intact." if found else "No checkpoint precedes it."
             raise CheckpointError(
-                f"A checkpoint cannot be written to {self.folder}: {error.strerror or error}. {kept} "
-                "Make room, then go on with resume=True (--resume)."
+                f"A checkpoint cannot be written to {self.folder}: {error.strerror or error}. {previous} "
+                "Free disk space, then resume with resume=True (--resume)."
             ) from error
         for old in found[_KEPT - 1 :]:
             old.unlink(missing_ok=True)
 
     def read(self, stage: str, like: Any) -> TrainState | None:
-        """The newest state of a stage that can be read."""
+        """Return the newest readable state of a stage; None if the stage has no checkpoint."""
         damaged = []
         for file in self._found(stage):
             try:
@@ -173,21 +173,21 @@ class Checkpoints:
             state = _decoded(head, arrays, like)
             if damaged:
                 warnings.warn(
-                    f"{self.folder}: {'; '.join(damaged)}. Going on from {file.name}, in epoch {state.epoch}.",
+                    f"{self.folder}: {'; '.join(damaged)}. Training resumes from {file.name}, in epoch {state.epoch}.",
                     DamagedCheckpointWarning,
                     stacklevel=2,
                 )
             return state
         if damaged:
             raise CheckpointError(
-                f"No checkpoint in {self.folder} can be read: {'; '.join(damaged)}. Delete the folder to start afresh."
+                f"No checkpoint in {self.folder} can be read: {'; '.join(damaged)}. Delete the folder to start again."
             )
         return None
 
 
 @dataclass
 class Stage:
-    """The keeper of one stage; see `diabolo.engine.trainer.CheckpointSink`."""
+    """The checkpoints of one stage; see `diabolo.engine.trainer.CheckpointSink`."""
 
     checkpoints: Checkpoints
     name: str
@@ -195,17 +195,17 @@ class Stage:
     _since: float = field(default_factory=time.monotonic)
 
     def load(self, like: Any) -> TrainState | None:
-        """The newest readable state."""
+        """Return the newest readable state."""
         self._kept = self.checkpoints.read(self.name, like)
         return self._kept
 
     def maybe_save(self, state: TrainState) -> None:
-        """Keep it, if the last one is old enough."""
+        """Save the state if the last checkpoint is old enough."""
         if time.monotonic() - self._since >= self.checkpoints.every:
             self.save(state)
 
     def save(self, state: TrainState) -> None:
-        """Keep it, unless it is kept already."""
+        """Save the state, unless it is already saved."""
         if self.checkpoints.writes and state is not self._kept:
             self.checkpoints.write(self.name, state)
             self._kept, self._since = state, time.monotonic()
@@ -215,7 +215,7 @@ class Stage:
 
 
 class _Damaged(Exception):
-    """A file is not what was written."""
+    """A checkpoint file is damaged."""
 
 
 def _number(file: Path) -> int:
@@ -241,7 +241,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except OSError as error:
         raise _Damaged(f"cannot be read ({error.strerror})") from error
     if digest != _digest(content):
-        raise _Damaged("is damaged (its hash differs)")
+        raise _Damaged("is damaged (hash mismatch)")
     head, _, arrays = content.partition(b"\n")
     return json.loads(head), load_arrays(arrays)
 
@@ -253,7 +253,7 @@ def _decoded(head: dict[str, Any], arrays: dict[str, np.ndarray], like: Any) -> 
 
 
 def _differences(kept: Any, given: Any, name: str = "") -> Iterator[str]:
-    """What differs between two values of JSON, a phrase each."""
+    """Yield one phrase for each difference between two JSON values."""
     if isinstance(kept, dict) and isinstance(given, dict):
         for key in sorted(kept.keys() | given.keys()):
             yield from _differences(kept.get(key), given.get(key), f"{name} {key}".strip())

@@ -1,9 +1,9 @@
-r"""Where training starts: the best linear model, in closed form.
+r"""The start of a training: the best linear model, in closed form.
 
-The optimum of a linear system is known: PCA for reconstruction, a linear regression of clean rows on corrupted ones for
+The optimum of a linear system is known: PCA for reconstruction, a linear regression of clean rows on corrupted rows for
 denoising, factor analysis for a density. Networks with a linear path (`parts.SkipMLP`, or an `MLP` without hidden
-layers) are put there before the first step, so that training only has to learn what is not linear, and the start can be
-kept where it learns nothing.
+layers) are initialised with it before the first step, so that training learns the nonlinear remainder only. If training
+learns nothing, the start is the result.
 
 Baldi & Hornik (1989) for PCA; Tipping & Bishop (1999) and Lucas et al. (2019), "Don't Blame the ELBO!", for the linear
 variational model; Chen et al. (2012), "Marginalized Denoising Autoencoders", for denoising.
@@ -36,35 +36,35 @@ from .splits import Rows
 __all__ = ["Start", "finish", "pieces", "prepared", "principal", "resolutions", "start"]
 
 _MOST_COLUMNS = 2048
-"""Up to so many columns, a covariance matrix is decomposed; more need passes over the rows."""
+"""Up to this number of columns, a covariance matrix is decomposed; more columns need passes over the rows."""
 _PASSES, _OVERSAMPLED = 8, 16
 _CORRUPTED = 1 << 14
-"""So many corrupted rows, at least one copy of each row that is used, suffice for a regression."""
+"""Number of corrupted rows for a regression, with at least one copy of each row used."""
 _COPIES, _MANY_COLUMNS = 40, 1024
 _RIDGE = 1e-3
-"""Of the regression on corrupted rows, as a share of the mean variance."""
+"""Ridge of the regression on corrupted rows, as a fraction of the mean variance."""
 _SOLVED_ROWS, _HALVINGS = 1 << 16, 40
 _MOSTLY_NOISE, _KEPT_NOISE = 0.5, 0.5
 _COMPARED_VALUES, _REPEATED, _SAME, _CONSTANT = 4096, 0.75, 1e-5, 1e-3
 _COMPARED = 512
-"""Rows to find neighbours by."""
+"""Number of rows for the correlations that define neighbours."""
 _FACTOR_STEPS, _LEAST_SHRINKING = 300, 0.25
 _FEW_ROWS, _FEW_COLUMNS = 1000, 32
-"""Of so few, ten parts choose the number of factors."""
+"""Up to these sizes, the number of factors is chosen by tenfold cross-validation."""
 _FEW_TO_RESTORE = 512
-"""Of so few rows, a regression is tried on rows left out."""
+"""Up to this number of rows, a regression is cross-validated."""
 
 
 class Start(NamedTuple):
-    """A model to begin training with.
+    """An initial model for a training.
 
     Attributes
     ----------
     model : Model
     is_linear : bool
-        Whether its linear path was put at the best linear model.
+        Whether its linear path is the best linear model.
     is_optimum : bool
-        Whether this is the optimum of the whole system, so that nothing is left to train.
+        Whether the model is the optimum of the whole system, so that no training is needed.
     """
 
     model: Model
@@ -73,7 +73,7 @@ class Start(NamedTuple):
 
 
 def start(model: Model, rows: Rows, seed: int) -> Start:
-    """Put the model's linear path at the best linear model of all rows, held-out ones included."""
+    """Set the model's linear path to the best linear model of all rows, including held-out rows."""
     model = prepared(model, rows)
     recipe, paths = model.recipe, _paths(model)
     if paths is None or recipe.n_targets or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian):
@@ -86,13 +86,13 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
         return _inactive(model, rows)
     if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Deterministic(recipe.latent.n_latent)):
         return Start(model)
-    if is_clean and recipe.missing == "mask":  # what a cell is worth that is missing, such a regression cannot tell
+    if is_clean and recipe.missing == "mask":  # a regression on clean rows has no missing cells
         return Start(model)
     return _components(model, rows) if is_clean else _restoring(model, rows, seed)
 
 
 def prepared(model: Model, rows: Rows) -> Model:
-    """The model with what it has to know of the rows: the bounds of each column, and its resolution."""
+    """Return the model with the bounds and the resolution of each column."""
     return _resolved(_bounded(model, rows), rows)
 
 
@@ -100,7 +100,7 @@ def prepared(model: Model, rows: Rows) -> Model:
 
 
 def _path(module: Any) -> Any:
-    """The linear map of a network, if it has one."""
+    """Return the linear map of a network; None if it has none."""
     if isinstance(module, Skip):
         return module.linear
     if isinstance(module, Filter):
@@ -111,7 +111,7 @@ def _path(module: Any) -> Any:
 
 
 def _paths(model: Model) -> tuple[Any, Any] | None:
-    """The encoder's and the decoder's linear maps; None, if there is not one in each. An `Identity` needs none."""
+    """Return the linear maps of encoder and decoder; None if one of them has none. An `Identity` needs no map."""
     encoder = _path(model.weights.encoder)
     decoder = model.recipe.decoder if isinstance(model.recipe.decoder, Identity) else _path(model.weights.decoder)
     if encoder is None or decoder is None or not isinstance(model.recipe.latent, Deterministic | DiagonalGaussian):
@@ -132,9 +132,9 @@ def _dense(weight: np.ndarray, bias: np.ndarray) -> Dense:
 
 
 def _placed(model: Model, encoder: Any, decoder: Any, likelihood: Any = None) -> Model:
-    """The model with other linear maps; None leaves one as it is.
+    """Return the model with other linear maps; None leaves a map unchanged.
 
-    What a decoder gives beyond the mean of each column, it gives as 0.
+    Decoder outputs other than the mean of each column are set to 0.
     """
     weights = model.weights
     if encoder is not None:
@@ -149,7 +149,7 @@ def _placed(model: Model, encoder: Any, decoder: Any, likelihood: Any = None) ->
 
 
 def _bounded(model: Model, rows: Rows) -> Model:
-    """The model whose encoder's nonlinear path reads rows within the bounds of the training rows."""
+    """Return the model with its encoder's nonlinear path clipped to the bounds of the training rows."""
     if not isinstance(model.weights.encoder, Skip | Filter):
         return model
     recipe, (low, high) = model.recipe, (np.asarray(bound, np.float32) for bound in rows.bounds)
@@ -171,7 +171,7 @@ def _within(model: Model, low: np.ndarray, high: np.ndarray) -> Model:
 
 
 def pieces(rows: Rows) -> Iterator[np.ndarray]:
-    """Read all rows in scaled units, 32-bit, chunk by chunk, held-out ones last; every process reads all."""
+    """Yield all rows in scaled units, 32-bit, chunk by chunk, held-out rows last. Every process reads all rows."""
     for source in (rows.training, rows.held_out):
         for chunk in source.chunks() if source is not None else ():
             whole = current().gathered(chunk.rows) if isinstance(chunk.rows, np.ndarray) else chunk.rows
@@ -183,13 +183,13 @@ def _pieces(rows: Rows) -> Iterator[np.ndarray]:
 
 
 def _known_mean(rows: np.ndarray) -> np.ndarray:
-    """The mean of each column's known cells; 0, if it has none."""
+    """Return the mean of each column's observed cells; 0 if it has none."""
     mean: np.ndarray = np.nansum(rows, axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
     return mean
 
 
 def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance matrix of all rows."""
+    """Return mean and covariance matrix of all rows."""
     d, n = rows.training.n_features, 0
     shift, total, product = _known_mean(next(_pieces(rows))), np.zeros(d), np.zeros((d, d))
     for piece in _pieces(rows):
@@ -202,9 +202,9 @@ def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean, the first k principal components (k, d), and the variance along each.
+    """Return the mean, the first k principal components (k, d), and the variance along each component.
 
-    Exact up to 2,048 columns, and for fewer rows in memory than columns; by subspace iteration over the rows otherwise
+    The result is exact for up to 2,048 columns or rows. Otherwise it is computed by subspace iteration over the rows
     (Halko, Martinsson & Tropp 2011, algorithm 4.4).
     """
     d = rows.training.n_features
@@ -229,14 +229,14 @@ def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _leading(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first k axes, as rows, and the variance along each."""
+    """Return the first k axes, as rows, and the variance along each axis."""
     d = len(covariance)
     variances, axes = linalg.eigh(covariance, subset_by_index=(d - min(k, d), d - 1))
     return axes.T[::-1], np.maximum(variances[::-1], 0)
 
 
-def _filled_up(axes: np.ndarray, variances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """k axes: where rows have fewer, the others are 0."""
+def _pad_axes(axes: np.ndarray, variances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pad axes and variances with zeros to k axes."""
     missing = k - len(axes)
     return np.pad(axes, ((0, missing), (0, 0))), np.pad(variances, (0, missing))
 
@@ -245,10 +245,10 @@ def _filled_up(axes: np.ndarray, variances: np.ndarray, k: int) -> tuple[np.ndar
 
 
 def _components(model: Model, rows: Rows) -> Start:
-    """PCA."""
+    """Return the start by PCA."""
     k = model.recipe.latent.n_latent
     mean, axes, variances = principal(rows, k)
-    axes, variances = _filled_up(axes, variances, k)
+    axes, variances = _pad_axes(axes, variances, k)
     is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(model.weights.decoder, MLPModule)
     unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     placed = _placed(model, _dense(axes.T / unit, -mean @ axes.T / unit), _dense(axes * unit[:, None], mean))
@@ -259,7 +259,7 @@ def _components(model: Model, rows: Rows) -> Start:
 
 
 def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) -> Model:
-    """The model whose σ, if it is learned, is the error of the linear reconstruction."""
+    """Return the model with a learned σ set to the error of the linear reconstruction."""
     if not isinstance(model.recipe.likelihood, LearnedGaussian):
         return model
     total, n = 0.0, 0
@@ -271,19 +271,20 @@ def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) ->
 
 
 def _spread(model: Model, sigma: np.ndarray) -> dict[str, Any]:
-    """The likelihood's own weights whose σ are these."""
+    """Return the likelihood's own weights for the given σ."""
     own = model.weights.likelihood
     above = np.maximum(sigma - np.asarray(own["floor"].value, np.float64), 1e-4)
     return own | {"spread": jax.device_put((above + np.log(-np.expm1(-above))).astype(np.float32))}
 
 
 def _resolved(model: Model, rows: Rows) -> Model:
-    """The model whose σ is nowhere below what the features' resolution allows.
+    """Return the model with a floor of σ that the resolution of each feature allows.
 
-    A feature of repeated values is a rounded one: a density could be as high as it likes at these values, and would say
-    nothing. Rounding to steps of δ is an error of standard deviation δ/√12, below which σ does not go, nor below the
-    feature's own standard deviation, if that is less. A constant feature may differ by a step in one row beyond the n
-    that were seen, of a standard deviation of δ/√n, by the least δ of the others; by 1e-3, if values do not repeat.
+    A feature with repeated values is rounded: its density could grow without limit at these values, and would carry no
+    information. Rounding to steps of δ has an error of standard deviation δ/√12. The floor is δ/√12, or the feature's
+    standard deviation if that is smaller. A constant feature may differ by one step in one row after n rows, with a
+    standard deviation of δ/√n, where δ is the smallest step of the other features. The floor of a constant feature is
+    at least 1e-3, which also applies if no values repeat.
     """
     likelihood = model.recipe.likelihood
     if not isinstance(likelihood, LearnedGaussian) or model.recipe.n_targets:
@@ -298,7 +299,7 @@ def _resolved(model: Model, rows: Rows) -> Model:
 
 
 def resolutions(rows: np.ndarray) -> np.ndarray:
-    """Find the step to which each feature is rounded: the least distance of two values; 0 if values do not repeat.
+    """Return the rounding step of each feature: the smallest distance of two values; 0 if values do not repeat.
 
     >>> resolutions(np.array([[0.1, 1.0], [0.3, 2.25], [0.1, 3.5], [0.3, 4.125], [0.7, 5.0]])).round(3).tolist()
     [0.2, 0.0]
@@ -314,7 +315,7 @@ def resolutions(rows: np.ndarray) -> np.ndarray:
 
 
 def _restoring(model: Model, rows: Rows, seed: int) -> Start:
-    """The linear map from corrupted rows, as the encoder reads them, to clean ones."""
+    """Return the start by a regression of clean rows on corrupted rows, as the encoder reads them."""
     recipe = model.recipe
     clean = next(_pieces(rows)) if rows.training.n_rows > _CORRUPTED else np.concatenate(list(_pieces(rows)))
     clean = clean[:_CORRUPTED].astype(np.float32)
@@ -343,14 +344,14 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     weight = linalg.solve(inner, cross, assume_a="pos")
     if isinstance(recipe.decoder, Identity):
         return Start(_placed(model, _dense(weight, mean - shift @ weight), None), True)
-    axes, variances = _filled_up(*_leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
+    axes, variances = _pad_axes(*_leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
     unit = np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     coded = weight @ axes.T / unit
     return Start(_placed(model, _dense(coded, -shift @ coded), _dense(axes * unit[:, None], mean)), True)
 
 
 def _regression(clean: np.ndarray, read: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Moments of corrupted copies and of clean rows: inner (m, m), a ridge included, cross (m, d), and the means."""
+    """Return moments of corrupted and clean rows: inner (m, m) with a ridge, cross (m, d), and the means."""
     n, mean = len(clean) * len(read), clean.mean(axis=0)
     shift = np.mean([piece.mean(axis=0, dtype=np.float64) for piece in read], axis=0)
     inner = sum((centred := piece - shift).T @ centred for piece in read) / n
@@ -360,7 +361,7 @@ def _regression(clean: np.ndarray, read: list[np.ndarray]) -> tuple[np.ndarray, 
 
 
 def _share_that_holds(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> float:
-    """How much of the change that a regression makes brings rows that were left out nearer to the clean ones."""
+    """Return the fraction of the regression's change that moves left-out rows towards the clean rows."""
     fold = np.random.default_rng(0).permutation(len(clean)) % 3
     good = total = 0.0
     for out in range(3):
@@ -374,14 +375,14 @@ def _share_that_holds(clean: np.ndarray, read: list[np.ndarray], like: Neighbors
 
 
 def _estimated(found: Neighbors, rows: np.ndarray) -> np.ndarray:
-    """`Neighbors.estimate` of few rows, without a program to compile."""
+    """Compute `Neighbors.estimate` for few rows, without compiling a program."""
     inputs, weight, bias = (np.asarray(one.value, np.float64) for one in (found.inputs, found.weight, found.bias))
     estimate: np.ndarray = np.einsum("ndm,dm->nd", rows[:, inputs.astype(int)], weight) + bias
     return estimate
 
 
 def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Neighbors:
-    """Regress each column on the columns that vary most with it, itself among them."""
+    """Regress each column on the columns with the highest correlation, including itself."""
     inner, cross, shift, mean = _regression(clean, read)
     n_neighbors = like.weight.value.shape[1]
     some = clean[:: max(1, len(clean) // _COMPARED)]
@@ -400,7 +401,7 @@ def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Ne
 
 
 def _inactive(model: Model, rows: Rows) -> Start:
-    """The model whose units have the mean activation that a penalty asks for, and whose decoder starts at the mean."""
+    """Return the start with the mean activations of the penalty, and the decoder's output at the mean row."""
     targets = [penalty.rho for penalty in model.recipe.penalties if hasattr(penalty, "rho")]
     encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
     if not targets or model.recipe.missing == "mask":
@@ -413,16 +414,16 @@ def _inactive(model: Model, rows: Rows) -> Start:
 
 
 def finish(model: Model, rows: Rows) -> Model:
-    """Solve what is left after training: biases with which every mean activation is the one asked for.
+    """Solve for the encoder's biases after training, so that every mean activation is ρ of a `SparsityConstraint`.
 
-    Only where a `SparsityConstraint` asks; the multiplier has brought them near.
+    Training with the multiplier has brought the mean activations close to ρ. Other models are returned unchanged.
     """
     recipe = model.recipe
-    asked = [penalty for penalty in recipe.penalties if isinstance(penalty, SparsityConstraint)]
+    constraints = [penalty for penalty in recipe.penalties if isinstance(penalty, SparsityConstraint)]
     encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
-    if not asked or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
+    if not constraints or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
         return model
-    rho, weight = float(asked[0].rho), np.asarray(encoder.weight, np.float64)
+    rho, weight = float(constraints[0].rho), np.asarray(encoder.weight, np.float64)
     some = np.concatenate(list(_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(_pieces(rows))])
     before = some @ weight + np.asarray(encoder.bias, np.float64)
     low, high = np.full(before.shape[1], -30.0), np.full(before.shape[1], 30.0)
@@ -438,7 +439,7 @@ def finish(model: Model, rows: Rows) -> Model:
 
 
 def _factors(model: Model, rows: Rows) -> Start:
-    """Factor analysis, whose posterior is exact: the ELBO of the linear model is its log-likelihood."""
+    """Return the start by factor analysis, whose posterior is exact: the ELBO equals the log-likelihood."""
     k = model.recipe.latent.n_latent
     if rows.training.n_features > _MOST_COLUMNS:
         return Start(model)
@@ -456,7 +457,7 @@ def _factors(model: Model, rows: Rows) -> Start:
         order = slice(None, -min(k, d) - 1, -1)
         loadings = (axes[:, order] * np.sqrt(np.maximum(values[order] - noise[0], 0))).T
     loadings = np.pad(loadings, ((0, k - len(loadings)), (0, 0)))
-    precision = 1 + (loadings**2 / noise).sum(axis=1)  # diagonal, as the loadings are orthogonal in the noise's units
+    precision = 1 + (loadings**2 / noise).sum(axis=1)  # diagonal: loadings are orthogonal in the noise's units
     coded = (loadings / noise / precision[:, None]).T
     scale = np.sqrt(1 / precision) - 1e-6
     spread = scale + np.log(-np.expm1(-np.maximum(scale, 1e-6)))
@@ -467,10 +468,10 @@ def _factors(model: Model, rows: Rows) -> Start:
 
 
 def _informative(loadings: np.ndarray, noise: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same covariance with most of the noise moved into the loadings, as many as there are columns.
+    """Move part of the noise into the loadings, one per column, with the same covariance.
 
-    A code that says nothing of a column would have to be found by chance: where columns do not correlate, factor
-    analysis is a collapsed posterior.
+    If columns do not correlate, factor analysis is a collapsed posterior, from which training would find an informative
+    code only by chance.
     """
     covariance = loadings.T @ loadings + np.diag(noise)
     noise = np.minimum(np.maximum(_KEPT_NOISE * noise, floor), noise)
@@ -478,20 +479,20 @@ def _informative(loadings: np.ndarray, noise: np.ndarray, floor: np.ndarray) -> 
 
 
 def _loadings(covariance: np.ndarray, noise: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best k loadings (k, d) for a noise, and the covariance's k largest eigenvalues in its units, ascending."""
+    """Return the best k loadings (k, d) for a noise, and the k largest eigenvalues in its units, ascending."""
     d, root = len(noise), np.sqrt(noise)
     values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
     return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, values
 
 
 def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
-    """How many factors tell most about rows that were left out: powers of two, and as many as there may be."""
+    """Return the number of factors, a power of two or ``most``, with the highest cross-validated likelihood."""
     some = next(_pieces(rows))[:_CORRUPTED]
     some = np.nan_to_num(some - _known_mean(some))
     n, d = some.shape
     candidates = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
     n_steps, n_parts, n_tried = (30, 3, 3) if d <= 160 else (3, 3, 1)
-    if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # a third of few rows is missed: too few factors would be chosen
+    if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # threefold validation would choose too few factors
         n_parts = n_tried = 10
     fold = np.random.default_rng(0).permutation(n) % n_parts
     total = np.zeros(len(candidates))
@@ -506,7 +507,7 @@ def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
 
 
 def _log_density(centred: np.ndarray, loadings: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """log N(x | 0, WᵀW + Ψ) of each row, and a constant."""
+    """Return log N(x | 0, WᵀW + Ψ) of each row, up to a constant."""
     precision = 1 + (loadings**2 / noise).sum(axis=1)
     inside = np.square(centred @ (loadings / noise).T) / precision
     return -0.5 * (
@@ -517,9 +518,9 @@ def _log_density(centred: np.ndarray, loadings: np.ndarray, noise: np.ndarray) -
 def _factor_analysis(
     covariance: np.ndarray, k: int, floor: np.ndarray, n_steps: int = _FACTOR_STEPS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Loadings (k, d), orthogonal in units of the noise, and the noise's variance (d,): maximum likelihood.
+    """Return maximum-likelihood loadings (k, d), orthogonal in units of the noise, and noise variances (d,).
 
-    Rubin & Thayer's (1982) fixed point, by eigenvalues of the covariance in the noise's units.
+    The method is the fixed point of Rubin & Thayer (1982), by eigenvalues of the covariance in the noise's units.
     """
     d = len(covariance)
     variance = np.maximum(np.diag(covariance), floor)
@@ -531,7 +532,7 @@ def _factor_analysis(
         if abs(before - now) < 1e-6 * d:
             break
         before = now
-    if k == d:  # as many as columns tell every covariance, but the steps towards that get ever shorter
+    if k == d:  # d factors fit any covariance, but the steps shrink
         _, values = _loadings(covariance, noise, k)
         noise = np.maximum(noise * np.clip(values[0], _LEAST_SHRINKING, 1), floor)
     return _loadings(covariance, noise, k)[0], noise

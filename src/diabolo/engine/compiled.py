@@ -1,8 +1,7 @@
-"""The compiled program: some epochs over one chunk of rows that lies on the device.
+"""The compiled training program: some epochs over one chunk of rows on the device.
 
-Within an epoch it runs every step (gather, corruption, forward, backward, update); after an epoch it judges the
-held-out rows and keeps the best weights. It has no side effects and draws no hidden numbers, so it can be mapped over
-many trainings at once.
+In an epoch it runs every step (gather, corruption, forward, backward, update); after an epoch it validates and keeps
+the best weights. It has no side effects and no hidden random state, so that it can be mapped over many trainings.
 """
 
 from __future__ import annotations
@@ -38,31 +37,31 @@ __all__ = [
 jax_config.configure()
 
 Number = Any
-"""NumPy's on the way in, JAX's inside."""
+"""A NumPy number outside the program, a JAX number inside."""
 
 
 class BestParams(NamedTuple):
-    """The best held-out epoch so far."""
+    """The weights of the best epoch so far, by the validation loss."""
 
     arrays: Any
     value: Number
-    """Infinite: none yet."""
+    """The validation loss; infinite: no epoch yet."""
     epoch: Number
-    """0: the weights that training began with."""
+    """Number of the epoch; 0: the initial weights."""
 
 
 class Carry(NamedTuple):
-    """What training changes on the device."""
+    """The state of the training on the device."""
 
     arrays: Any
     optimizer: Any
     step: Number
     best: BestParams | None
-    """None if there are no held-out rows."""
+    """None without validation rows."""
 
 
 class StepCounters(NamedTuple):
-    """The numbers that place a step in time, and say when to judge and to stop."""
+    """The numbers that define the time of a step, and when to validate and to stop."""
 
     steps_per_epoch: Number
     n_epochs: Number
@@ -70,26 +69,26 @@ class StepCounters(NamedTuple):
     warmup_end: Number
     patience: Number
     final_beta: Number
-    """β where its schedule ends: held-out rows are judged by it."""
+    """The value of β at the end of its schedule, which validation uses."""
 
 
 class EpochInputs(NamedTuple):
-    """One chunk, and how to go through it."""
+    """One chunk with the order of its rows, and the numbers of its epochs and steps."""
 
     rows: Any
-    """(padded, d): the chunk's."""
+    """(padded, d): the rows of the chunk."""
     orders: Any
-    """(epochs, steps, batch): the numbers of the rows in each step."""
+    """(epochs, steps, batch): the indices of the rows in each step."""
     n_steps: Number
     first_epoch: Number
     n_epochs: Number
     closes_epoch: Number
     judges_start: Number
-    """Whether the weights it begins with are judged as well, as those of epoch 0."""
+    """Whether the initial weights are validated as well, as epoch 0."""
 
 
 class RngStreams(NamedTuple):
-    """Which noise training and judging use."""
+    """The random streams of training and validation."""
 
     training: Number
     for_validation: Number
@@ -98,7 +97,7 @@ class RngStreams(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainSpec:
-    """All that does not change in a training. The numbers of the parts are arguments of the program."""
+    """Everything that is constant in a training. The numbers of the components are arguments of the program."""
 
     recipe: Recipe
     optimizer: Optimizer
@@ -106,18 +105,18 @@ class TrainSpec:
     clock: StepCounters
     noise: RngStreams
     fixed: Any
-    """The weights that are not trained."""
+    """The weights that are not trained (`core.layers.Fixed`)."""
     skeleton: StaticTree = field(metadata={"static": True})
 
     def model(self, arrays: Any) -> Model:
-        """The model with these weights."""
+        """Return the model with the given weights."""
         return Model(self.recipe, self.skeleton.combine(arrays, self.fixed))
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LossTerms:
-    """What one step, or one block of held-out rows, adds to the sums: numbers by name, in one vector."""
+    """The terms of one step, or of one block of validation rows, by name, in one vector."""
 
     values: Float[Array, " m"]
     names: tuple[str, ...] = field(metadata={"static": True})
@@ -130,16 +129,16 @@ class LossTerms:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Metrics:
-    """Sums of terms by name, in one vector: a kernel for each of them would cost more to start than to run."""
+    """Sums of terms by name, in one vector: one kernel per term would cost more to start than to run."""
 
     values: Float[Array, "... m"]
     finite: Float[Array, "... m"]
-    """The number of addends after which each sum was still finite."""
+    """Number of terms added while each sum was finite."""
     names: tuple[str, ...] = field(metadata={"static": True})
 
     @classmethod
     def zeros(cls, names: tuple[str, ...]) -> Metrics:
-        """Sums of nothing."""
+        """Return sums of zero."""
         return cls(jnp.zeros(len(names), jnp.float32), jnp.zeros(len(names), jnp.float32), names)
 
     def plus(self, terms: LossTerms) -> Metrics:
@@ -151,27 +150,27 @@ class Metrics:
         return self.values[..., self.names.index(name)]
 
     def n_finite(self, name: str) -> Array:
-        """Return the number of addends before the first that made this sum something other than a finite number."""
+        """Return the number of terms added before the sum stopped being finite."""
         return self.finite[..., self.names.index(name)]
 
 
 def _run_epochs(
     carry: Carry, setup: TrainSpec, way: EpochInputs, held_out: Chunk | None
 ) -> tuple[Carry, Metrics, Metrics | None, Int[Array, ""]]:
-    """Epochs over one chunk: the new carry, curves of training sums and of held-out means, the epochs run."""
+    """Run epochs over one chunk; return the carry, the training sums, the validation means and the epochs run."""
     step = partial(_step, setup=setup, rows=way.rows)
 
-    def judged(arrays: Any) -> Metrics:
+    def validation_means(arrays: Any) -> Metrics:
         assert held_out is not None
-        judge = partial(_judge, arrays=arrays, setup=setup, held_out=held_out)
+        validate = partial(_validate_block, arrays=arrays, setup=setup, held_out=held_out)
         n_blocks = -(-held_out.n_rows // min(EVAL_BATCH, held_out.rows.shape[0]))
-        return _summed(n_blocks, lambda i, nothing: (nothing, judge(i)), None)[1]
+        return _summed(n_blocks, lambda i, nothing: (nothing, validate(i)), None)[1]
 
     def epoch(i: Array, carry: Carry) -> tuple[Carry, Metrics, Metrics | None]:
         carry, sums = _summed(way.n_steps, lambda j, c: step(c, way.orders[i, j]), carry)
         if carry.best is None:
             return carry, sums, None
-        means = jax.lax.cond(way.closes_epoch, judged, partial(_zeros_like, judged), carry.arrays)
+        means = jax.lax.cond(way.closes_epoch, validation_means, partial(_zeros_like, validation_means), carry.arrays)
         number = way.first_epoch + i
         better = way.closes_epoch & (number >= setup.clock.warmup_end) & (means["loss"] < carry.best.value)
         now = BestParams(carry.arrays, means["loss"], jnp.asarray(number, jnp.int32))
@@ -192,7 +191,9 @@ def _run_epochs(
         return i + 1, carry, jax.tree.map(lambda curve, value: curve.at[i].set(value), curves, tuple(reports))
 
     if (best := carry.best) is not None:
-        value = jax.lax.cond(way.judges_start, lambda a: judged(a)["loss"], lambda a: best.value, carry.arrays)
+        value = jax.lax.cond(
+            way.judges_start, lambda a: validation_means(a)["loss"], lambda a: best.value, carry.arrays
+        )
         carry = carry._replace(best=best._replace(value=value))
     _, *shapes = jax.eval_shape(epoch, 0, carry)
     blank = jax.tree.map(lambda s: jnp.zeros((way.orders.shape[0], *s.shape), s.dtype), tuple(shapes))
@@ -207,10 +208,11 @@ run_epochs = jax.jit(_run_epochs)
 def run_epochs_vmapped(
     carry: Carry, setup: TrainSpec, way: EpochInputs, held_out: Chunk | None, axes: tuple[int | None, int | None]
 ) -> tuple[Carry, Metrics, Metrics | None, Int[Array, ""]]:
-    """`run_epochs` for many trainings, which are the first axis of everything.
+    """Apply `run_epochs` to many trainings, along the first axis of all arguments.
 
-    ``axes`` says whether they are also that of the rows and of the held-out rows (0), or share them (None). How many
-    steps an epoch has, they share always: a loop whose length differed would have to hold back those that are done.
+    ``axes`` holds the axis of the training rows and of the validation rows: 0, or None if all trainings share the rows.
+    All trainings share the number of steps per epoch: in a loop of different lengths, trainings that are done would
+    have to be held back.
     """
     rows_axis, held_out_axis = axes
     ways = EpochInputs(
@@ -221,15 +223,15 @@ def run_epochs_vmapped(
 
 
 def _step(carry: Carry, chosen: Array, setup: TrainSpec, rows: Array) -> tuple[Carry, LossTerms]:
-    """One update, by the rows chosen."""
+    """Update the weights once, with the chosen rows."""
     clock = setup.clock
     t = carry.step / clock.steps_per_epoch
     beta = setup.recipe.objective.kl_schedule(t, clock.n_epochs)
     rate = clock.learning_rate * setup.schedule(t, clock.n_epochs)
-    key, everyone = stream_key(setup.noise.training, carry.step), jnp.ones(chosen.shape[0])
+    key, row_weight = stream_key(setup.noise.training, carry.step), jnp.ones(chosen.shape[0])
 
     def value(arrays: Any) -> tuple[Array, dict[str, Array]]:
-        return loss(setup.model(arrays), rows[chosen], key, beta, everyone)
+        return loss(setup.model(arrays), rows[chosen], key, beta, row_weight)
 
     (_, terms), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
     direction, memory = setup.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
@@ -238,8 +240,8 @@ def _step(carry: Carry, chosen: Array, setup: TrainSpec, rows: Array) -> tuple[C
     return moved, LossTerms.of(terms | {"beta": beta, "learning_rate": rate})
 
 
-def _judge(i: Array, arrays: Any, setup: TrainSpec, held_out: Chunk) -> LossTerms:
-    """Block i's share in the held-out rows' mean terms at β's final value; the same noise every time."""
+def _validate_block(i: Array, arrays: Any, setup: TrainSpec, held_out: Chunk) -> LossTerms:
+    """Return the contribution of block i to the mean validation terms, at the final β and with the same noise."""
     size = min(EVAL_BATCH, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
@@ -249,7 +251,7 @@ def _judge(i: Array, arrays: Any, setup: TrainSpec, held_out: Chunk) -> LossTerm
 
 
 def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, LossTerms]], carry: Any) -> tuple[Any, Metrics]:
-    """``step`` n times, and the sums of what it reports; n may be a traced number."""
+    """Call ``step`` n times and sum the terms that it returns; n may be a traced number."""
 
     def body(i: Array, state: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
         carry, sums = state
@@ -261,5 +263,5 @@ def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, LossTerms]], carry: 
 
 
 def _zeros_like(report: Callable[..., Metrics], *args: Any) -> Metrics:
-    """Zeros in the shape of what ``report`` gives."""
+    """Return zeros in the shape of the result of ``report``."""
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(report, *args))

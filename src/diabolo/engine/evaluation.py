@@ -1,4 +1,4 @@
-"""What a trained autoencoder is worth: whether its training is kept, and how much of a row its code keeps."""
+"""Evaluation of a trained autoencoder: whether training improved on the start, and the explained variance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .trainer import TrainResult, final_beta
 
 __all__ = ["Evaluation", "evaluate", "settle"]
 
-_SURELY, _FEW_HELD_OUT = 2.0, 1024
+_N_ERRORS, _FEW_HELD_OUT = 2.0, 1024
 _EVALUATED, _ENOUGH_TO_JUDGE, _IN_MEMORY, _BEHIND = 1024, 20, 2048, 0.02
 
 
 class Evaluation(TypedDict):
-    """What the reconstruction keeps of held-out rows, or of training rows if none are held out."""
+    """Explained variance of the reconstruction on validation rows, or on training rows if there are none."""
 
     rows: str
     n_rows: int
@@ -33,16 +33,16 @@ class Evaluation(TypedDict):
 
 
 def settle(outcome: Outcome) -> TrainResult:
-    """Choose between the training and its start; solve what is left.
+    """Choose between the trained model and the start, and apply the closed-form final step.
 
-    Of few held-out rows the start is kept if no epoch is surely better. It is if the mean gain, or the share of rows
-    that gain, is two standard errors above what chance gives.
+    With few validation rows, the start is chosen unless the trained model is significantly better: the mean gain, or
+    the fraction of rows that gain, must be two standard errors above the value expected by chance.
     """
-    trained = _settled(outcome)
+    trained = _choose(outcome)
     return replace(trained, model=closed_form.finish(trained.model, outcome.job.rows))
 
 
-def _settled(outcome: Outcome) -> TrainResult:
+def _choose(outcome: Outcome) -> TrainResult:
     job, trained = outcome.job, outcome.trained
     held_out = job.rows.held_out
     if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
@@ -52,22 +52,23 @@ def _settled(outcome: Outcome) -> TrainResult:
     before, after = (inference.map_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
     gain = before.astype(np.float64) - after
     error = 1 / np.sqrt(len(gain))
-    if gain.mean() > _SURELY * gain.std() * error or (gain > 0).mean() > 0.5 + _SURELY * 0.5 * error:
+    if gain.mean() > _N_ERRORS * gain.std() * error or (gain > 0).mean() > 0.5 + _N_ERRORS * 0.5 * error:
         return trained
     return replace(trained, model=job.model, best_epoch=0)
 
 
 def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, TrainingWarning | None]:
-    """Measure what the reconstruction keeps of held-out rows, beside PCA of training rows; and a warning if it is poor.
+    """Return the explained variance of validation rows, compared with PCA of the training rows, and a warning.
 
-    None if cells are missing.
+    The warning is None if the fit is good. Both are None if cells are missing, if the recipe has targets, or on several
+    devices.
     """
     source = rows.held_out or rows.training
     chunk = next(source.chunks())
     some = np.asarray(chunk.rows)[: min(chunk.n_rows, _EVALUATED)]
     if model.recipe.n_targets or np.isnan(some).any() or current().n_devices > 1:
         return None, None
-    codes, rebuilt = inference.map_rows(inference.coded, model, some)
+    codes, reconstructions = inference.map_rows(inference.coded, model, some)
     k, x = codes.shape[1], some.astype(np.float64)
     total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
     by_pca = None
@@ -77,7 +78,7 @@ def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, T
     found = Evaluation(
         rows="training" if rows.held_out is None else "held-out",
         n_rows=len(x),
-        explained_variance=1 - float(np.square(x - rebuilt).sum()) / total,
+        explained_variance=1 - float(np.square(x - reconstructions).sum()) / total,
         pca_explained_variance=by_pca,
     )
     return found, None if len(x) < _ENOUGH_TO_JUDGE else _warning_of(owner, model, found, codes)
@@ -88,17 +89,17 @@ def _warning_of(owner: str, model: Model, found: Evaluation, codes: np.ndarray) 
     if recipe.latent.stochastic and not active_units(codes).any():
         return PosteriorCollapseWarning(
             f"Posterior collapse: none of the {codes.shape[1]} latent units varies with the row. Raise β slowly "
-            "(beta='linear'), set a lower one, train longer, or learn σ (likelihood='learned_gaussian')."
+            "(beta='linear'), lower β, train longer, or learn σ (likelihood='learned_gaussian')."
         )
     kept, by_pca = found["explained_variance"], found["pca_explained_variance"]
     if not isinstance(recipe.corruption, NoCorruption) or recipe.latent.stochastic:
-        by_pca = None  # these do not try to keep all of a clean row
-    which = f"the reconstruction keeps {kept:.1%} of the variance of {found['rows']} rows"
+        by_pca = None  # denoisers and variational models do not aim at the variance of clean rows
+    result = f"the reconstruction explains {kept:.1%} of the variance of {found['rows']} rows"
     if kept < 0:
-        said = f"{which}: it is worse than their mean. Lower the learning rate, train longer, or scale the columns."
+        text = f"{result}, less than their mean. Lower the learning rate, train longer, or scale the columns."
     elif by_pca is not None and kept < by_pca - _BEHIND:
-        mean = " It is nearly the mean of all rows." if kept < _BEHIND else ""
-        said = f"{which}, PCA with as many components {by_pca:.1%}.{mean} Train longer, or use fewer layers."
+        mean = " It is close to the mean of all rows." if kept < _BEHIND else ""
+        text = f"{result}; PCA with as many components explains {by_pca:.1%}.{mean} Train longer, or use fewer layers."
     else:
         return None
-    return PoorFitWarning(f"{owner}: {said}")
+    return PoorFitWarning(f"{owner}: {text}")

@@ -1,8 +1,8 @@
-"""The compiled reading of a model: rows in, codes, reconstructions and densities out.
+"""Compiled inference: codes, reconstructions and densities of rows.
 
-Row counts are padded to a few sizes, so that any number of rows needs few programs. A row's result does not depend on
-the rows beside it: where an estimate needs noise, every row gets the same. (Samples and corrupted rows are no
-estimates: each gets its own.)
+Numbers of rows are padded to a few sizes, so that any number of rows needs few programs. The result of a row does not
+depend on the other rows: an estimate that needs noise uses the same noise for every row. Samples and corrupted rows
+are not estimates; each row has its own noise.
 """
 
 from __future__ import annotations
@@ -50,36 +50,36 @@ __all__ = [
 jax_config.configure()
 
 BATCH_BUCKETS = (32, 128, 512, 1024, 2048, 4096, 8192, 16384)
-_MOST_CELLS = 1 << 22
-"""Of a block; so wide rows go fewer at a time."""
+_MAX_CELLS = 1 << 22
+"""Maximum number of cells of a block, which limits the number of wide rows."""
 
 _WORTH_SPLITTING = 512
-"""Up to so many rows, a second call costs more than padding."""
+"""Up to this number of rows, a second call costs more than padding."""
 _ASCENT, _LONGER, _SHORTER = 16, 1.5, 0.3
-"""Steps towards the mode of a posterior, and the factors on their length after one that gains and one that does not."""
+"""Number of steps towards the mode of a posterior; factors on the step length after a step that gains, and another."""
 _GAIN = 0.01
-"""So many nats a step must gain, which is far more than rounding: results do not depend on the size of a block."""
+"""Minimum gain of a step, in nats, far above rounding errors: results do not depend on the size of a block."""
 
 Op = Callable[..., Any]
 
 
 class Noise(NamedTuple):
-    """Where an operation's noise comes from: the seed, and the number of the block's first row."""
+    """The source of an operation's noise: the seed, and the number of the block's first row."""
 
     seed: int
     first_row: int
 
     def shared(self) -> PRNGKeyArray:
-        """The key of noise that is the same for every row."""
+        """Return the key of noise that is the same for every row."""
         return prng.key(self.seed)
 
     def fresh(self) -> PRNGKeyArray:
-        """The key of noise that differs from row to row."""
+        """Return the key of noise that differs between rows."""
         return jax.random.fold_in(prng.key(self.seed), self.first_row)
 
 
 class _Frame(NamedTuple):
-    """A model without its numbers; hashable."""
+    """The structure of a model without its numbers; hashable."""
 
     tree: Any
     skeleton: StaticTree
@@ -89,7 +89,7 @@ _apart: dict[int, tuple[list[Any], _Frame]] = {}
 
 
 def _taken_apart(model: Model) -> tuple[list[Any], _Frame]:
-    """A model's numbers, on the device, and its frame; worked out once, since for a few rows it takes the most time."""
+    """Return a model's numbers, on the device, and its frame; cached, because it dominates the time for few rows."""
     known = _apart.get(id(model))
     if known is None:
         arrays, skeleton = model.weights.partition()
@@ -118,20 +118,21 @@ def map_rows(
     seed: int = 0,
     first_row: int = 0,
 ) -> Any:
-    """Apply ``op(model, rows, noise, *static)`` to any number of rows, a block of a standard size at a time.
+    """Apply ``op(model, rows, noise, *static)`` to any number of rows, in blocks of standard sizes.
 
     Parameters
     ----------
     op : function
-        One of this module's, or your own at module level: it gives arrays whose first axis is the rows'.
+        A function of this module, or your own at module level. It returns arrays whose first axis is that of the rows.
     rows : (n, m)
     static
-        Hashable arguments; each new value compiles anew.
+        Hashable arguments. Each new value compiles a new program.
     scaler : Scaler or None
-        What brings rows into the network's units; None: they are. 32-bit rows are scaled by the program, others on the
-        host, in 64 bits.
+        The scaler to the network's units; None: the rows are in these units. 32-bit rows are scaled by the program,
+        others on the host, in 64 bits.
     seed, first_row
-        Of the noise, if ``op`` uses any; the first row's number, if ``rows`` are a part of more. They compile nothing.
+        The seed of the noise, if ``op`` uses noise, and the number of the first row, if ``rows`` are part of a larger
+        array. New values compile nothing.
 
     Returns
     -------
@@ -157,11 +158,11 @@ def map_rows(
 
 
 def _pieces(n_rows: int, width: int) -> Iterator[tuple[int, int, int]]:
-    """Where a piece starts, its rows, and the size they are padded to: by no more than a third where it matters.
+    """Yield the start, the number of rows and the padded size of each piece.
 
-    Only the last is padded.
+    Only the last piece is padded, if it is large by at most a third.
     """
-    sizes = [size for size in BATCH_BUCKETS if size * width <= _MOST_CELLS] or BATCH_BUCKETS[:1]
+    sizes = [size for size in BATCH_BUCKETS if size * width <= _MAX_CELLS] or BATCH_BUCKETS[:1]
     start = 0
     while start < n_rows:
         left = n_rows - start
@@ -176,22 +177,22 @@ def _pieces(n_rows: int, width: int) -> Iterator[tuple[int, int, int]]:
 
 
 def code(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"]:
-    """The deterministic code: the posterior's mean."""
+    """Return the deterministic code: the mean of the posterior."""
     return model.code(x)
 
 
 def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
-    """E[x | z]."""
+    """Return E[x | z]."""
     return model.decode(z).mean
 
 
 def reconstruct(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
-    """E[x | z] at the deterministic code."""
+    """Return E[x | z] at the deterministic code."""
     return model.reconstruct(x)
 
 
 def losses(model: Model, x: Float[Array, "n d"], noise: Noise, beta: float) -> Float[Array, " n"]:
-    """Each row's objective and penalties, corrupted and drawn as held-out rows are in training."""
+    """Return the loss of each row, with corruption and samples as in validation during training."""
 
     def one_row(row: Float[Array, " d"], key: PRNGKeyArray) -> Float[Array, ""]:
         for_validation = Model(model.recipe.for_validation, model.weights)
@@ -201,15 +202,15 @@ def losses(model: Model, x: Float[Array, "n d"], noise: Noise, beta: float) -> F
 
 
 def coded(model: Model, x: Float[Array, "n r"], noise: Noise) -> tuple[Float[Array, "n k"], Float[Array, "n t"]]:
-    """The deterministic code, and E[x | z] there."""
+    """Return the deterministic code, and E[x | z] at this code."""
     z = model.code(x)
     return z, model.decode(z).mean
 
 
 def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Float[Array, "n d"], ...]:
-    """E[x | z] at the deterministic code of one row, and another's deviance from it, cell by cell; 0 if not known.
+    """Return E[x | z] at the code of the input rows, and the deviance of the target rows from it, per cell.
 
-    The rows that are read and those that are told stand side by side.
+    ``rows`` holds inputs and targets, concatenated along the columns. The deviance of a missing target is 0.
     """
     read, x = jnp.split(rows, 2, axis=1)
     found, known = model.decode(model.code(read)), ~jnp.isnan(x)
@@ -217,17 +218,17 @@ def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Fl
 
 
 def draw(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
-    """x ~ p(x | z)."""
+    """Draw x ~ p(x | z)."""
     return model.decode(z).sample(noise.fresh())
 
 
 def corrupt(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n d"]:
-    """x̃ = g(x)."""
+    """Return corrupted rows x̃ = g(x)."""
     return model.recipe.corrupted(noise.fresh(), x)
 
 
 def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"]:
-    """KL(q(z | x) ‖ π) per coordinate, in nats (one draw where there is no closed form)."""
+    """Return KL(q(z | x) ‖ π) per coordinate, in nats; from one sample if there is no closed form."""
 
     def one_row(row: Float[Array, " d"]) -> Float[Array, " k"]:
         q = model.encode(row[None])
@@ -237,19 +238,19 @@ def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"
 
 
 def log_likelihood(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, " n"]:
-    """log p(x | z) at the deterministic code, in nats."""
+    """Return log p(x | z) at the deterministic code, in nats."""
     return model.log_likelihood(x, model.code(x))
 
 
 def log_likelihood_at(model: Model, zx: Float[Array, "n m"], noise: Noise) -> Float[Array, " n"]:
-    """log p(x_known | z), in nats, of rows that are z and x side by side; what is not known of x is NaN."""
+    """Return log p(x_observed | z), in nats, of rows that concatenate z and x; missing cells of x are NaN."""
     z, x = zx[:, : model.recipe.latent.n_latent], zx[:, model.recipe.latent.n_latent :]
     known = ~jnp.isnan(x)
     return jnp.where(known, model.decode(z).log_prob(jnp.where(known, x, 0)), 0).sum(-1)
 
 
 def elbos(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, " n"]:
-    """Estimate the ELBO of each row at β = 1: the mean of log w over draws z ~ q(z | x), every row the same noise."""
+    """Estimate the ELBO of each row at β = 1: the mean of log w over samples z ~ q(z | x). All rows share the noise."""
     keys = jax.random.split(noise.shared(), n_samples)
 
     def one_row(row: Float[Array, " d"]) -> Float[Array, ""]:
@@ -265,12 +266,12 @@ def elbos(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) ->
 
 
 class _Proposal(NamedTuple):
-    """Where a row's codes are drawn from: q(z | x), every other one from the same normal at the mode of p(z | x).
+    """The proposal distribution of a row's codes: q(z | x) and the same normal at the mode of p(z | x), alternately.
 
-    For rows that an encoder has seldom seen its q can be far off, and a mean of weights over draws from there thousands
-    of nats too low (Cremer, Li & Duvenaud 2018, "Inference Suboptimality in Variational Autoencoders"). All draws are
-    weighted by the density of the mixture, which leaves the estimate of p(x) unbiased (Veach & Guibas 1995, "Optimally
-    Combining Sampling Techniques", the balance heuristic).
+    For rows unlike the training rows, q can be far off, and a mean of weights over samples of q can be too low by
+    thousands of nats (Cremer, Li & Duvenaud 2018, "Inference Suboptimality in Variational Autoencoders"). All samples
+    are weighted by the density of the mixture, so that the estimate of p(x) is unbiased (Veach & Guibas 1995,
+    "Optimally Combining Sampling Techniques", the balance heuristic).
     """
 
     model: Model
@@ -286,25 +287,25 @@ class _Proposal(NamedTuple):
         return cls(model, row, q, at_mode, n_samples)
 
     def draw(self, number: Array, key: PRNGKeyArray) -> tuple[Float[Array, "1 1 k"], Float[Array, ""]]:
-        """A code, and the log of its weight p(x, z) / mixture(z)."""
+        """Draw a code; return it with the log of its weight p(x, z) / mixture(z)."""
         z = self.q.sample(key, (1,))
         if self.at_mode is not None:
             z = jnp.where(number % 2 == 0, z, self.at_mode.sample(key, (1,)))
         density = self.q.log_prob(z).sum(-1)
         if self.at_mode is not None:
             share = (self.n_samples + 1) // 2 / self.n_samples
-            beside = self.at_mode.log_prob(z).sum(-1)
-            density = jnp.logaddexp(np.log(share) + density, np.log1p(-share) + beside)
+            at_mode_density = self.at_mode.log_prob(z).sum(-1)
+            density = jnp.logaddexp(np.log(share) + density, np.log1p(-share) + at_mode_density)
         return z, (_log_joint(self.model, self.row, z) - density)[0, 0]
 
 
 def _log_joint(model: Model, row: Float[Array, " d"], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
-    """log p(x | z) + log π(z)."""
+    """Return log p(x | z) + log π(z)."""
     return model.log_likelihood(row, z) + model.prior.log_prob(z).sum(-1)
 
 
 def _at_mode(model: Model, row: Float[Array, " d"], q: Normal) -> Normal:
-    """Move q to the mode of p(z | x), by gradient ascent in units of q's variances; a step that loses is undone."""
+    """Move q to the mode of p(z | x), by gradient ascent in units of q's variances; undo steps without gain."""
     ascent = jax.value_and_grad(lambda z: _log_joint(model, row, z).sum())
     variance = jnp.square(q.scale)
 
@@ -328,9 +329,9 @@ def _at_mode(model: Model, row: Float[Array, " d"], q: Normal) -> Normal:
 def _over_draws(
     proposal: _Proposal, keys: PRNGKeyArray, ask: Callable[[Array], Array]
 ) -> tuple[Float[Array, ""], Array]:
-    """The log of the mean weight, and the weighted mean of what is asked at each code; one draw at a time in memory.
+    """Return the log of the mean weight, and the weighted mean of ``ask`` over the codes, one sample at a time.
 
-    For a format without loops all draws stand beside each other.
+    For an export format without loops, all samples are computed together.
     """
     numbers = jnp.arange(len(keys))
     if UNROLLED.get():
@@ -351,9 +352,10 @@ def _over_draws(
 
 
 def log_densities(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, " n"]:
-    r"""Estimate log p(x): the log of the mean of w over draws of z (Burda et al. 2016, eq. 8); see `_Proposal`.
+    r"""Estimate log p(x): the log of the mean of w over samples of z (Burda et al. 2016, eq. 8); see `_Proposal`.
 
-    A lower bound in expectation that tightens with ``n_samples`` (ibid., theorem 1). Every row uses the same noise.
+    The estimate is a lower bound in expectation, which becomes tighter as ``n_samples`` grows (ibid., theorem 1). Every
+    row uses the same noise.
     """
     keys = jax.random.split(noise.shared(), n_samples)
 
@@ -364,7 +366,9 @@ def log_densities(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples:
 
 
 def impute_mean(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
-    """E[x | what is known of x]: the decoder's means at draws of z, weighted (Mattei & Frellsen 2019, eq. 12).
+    """Return E[x | x_observed]: the weighted mean of the decoder's means at samples of z.
+
+    The method is that of Mattei & Frellsen (2019), eq. 12.
 
     Every row uses the same noise.
     """
@@ -377,9 +381,9 @@ def impute_mean(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: i
 
 
 def impute_draw(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, "n d"]:
-    """x ~ p(x | what is known of x): one of ``n_samples`` draws of z by its weight, then x ~ p(x | z) (ibid., 4.2).
+    """Draw x ~ p(x | x_observed): select one of ``n_samples`` samples of z by weight, then draw x ~ p(x | z).
 
-    Each row has noise of its own.
+    The method is that of Mattei & Frellsen (2019), section 4.2. Each row has its own noise.
     """
 
     def one_row(row: Float[Array, " d"], key: PRNGKeyArray) -> Float[Array, " d"]:

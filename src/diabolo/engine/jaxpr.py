@@ -1,9 +1,9 @@
-"""A function of JAX as data, that can be carried out without Python.
+"""Conversion of a JAX function to data that can be executed without Python.
 
-`program` traces a function and writes down what it does to its argument, step by step; all that does not depend on the
-argument is worked out beforehand. ``report/runtime.js`` carries the steps out in a page, `onnx_graph` writes them as
-ONNX. Any network is covered, yours too, whose steps are among `OPS`: products, convolutions, arithmetic, activations,
-reductions, and moving numbers about.
+`program` traces a function and records its steps; everything that does not depend on the argument is computed at
+tracing time. ``report/runtime.js`` executes the steps in a page, `onnx_graph` writes them as ONNX. Any network, also
+your own, is supported if its steps are among `OPS`: products, convolutions, arithmetic, activations, reductions, and
+rearrangements.
 """
 
 from __future__ import annotations
@@ -53,34 +53,34 @@ OPS = (
     "conv_general_dilated", "convert_element_type", "dot_general", "gather", "integer_pow", "pad", "rev", "select_n",
     "slice", "split", "transpose",
 )  # fmt: skip
-"""The primitives of JAX that may depend on the argument."""
+"""The JAX primitives that may depend on the argument."""
 
 _TRUTHS = ("eq", "ge", "gt", "is_finite", "le", "lt", "ne")
 _MARKS = (7919, 7907, 7901, 7883)
 
 
 Step: TypeAlias = dict[str, Any]
-"""What is done: ``op``, the numbers of the values, and the settings of the step."""
+"""One operation: ``op``, the numbers of its values, and its settings."""
 
 
 class Program(NamedTuple):
-    """What a function does.
+    """The steps of a traced function.
 
     Attributes
     ----------
     steps : list of dict
-        Each with ``op``, the numbers of the values it takes (``in``) and gives (``out``), and its settings.
+        Each has ``op``, the numbers of its input values (``in``) and output values (``out``), and its settings.
     shapes : dict
         The shape of each value.
     kinds : dict
-        What each value holds: "f" 32-bit floats, "b" truth values, "i" 32-bit whole numbers.
+        The type of each value: "f" 32-bit floats, "b" truth values, "i" 32-bit whole numbers.
     constants : dict of int to array
-        Values that are known beforehand.
+        Values that do not depend on the argument.
     argument, result : int
-        The values' numbers.
+        The numbers of the argument and of the result.
     rows : int
-        Stands for any number of rows: a size that is a multiple of it is as many times their number. 0: all sizes are
-        what they are.
+        A placeholder for the number of rows: a size that is a multiple of it stands for that multiple of the number of
+        rows. 0: all sizes are fixed.
     """
 
     steps: list[Step]
@@ -93,12 +93,12 @@ class Program(NamedTuple):
 
     @property
     def n_constants(self) -> int:
-        """How many numbers it carries."""
+        """Number of constant numbers."""
         return sum(array.size for array in self.constants.values())
 
 
 class _Value(NamedTuple):
-    """A value of which nothing is known beforehand but its shape."""
+    """A value that depends on the argument; only its shape and type are known."""
 
     number: int
     shape: tuple[int, ...]
@@ -106,16 +106,16 @@ class _Value(NamedTuple):
 
 
 Traced: TypeAlias = Any
-"""A `_Value`, or an array that is known beforehand."""
+"""A `_Value`, or an array that does not depend on the argument."""
 Jaxpr: TypeAlias = Any
-"""What JAX has traced, and its equations and variables, whose own types are incomplete."""
+"""A traced function of JAX, its equations or variables, whose own types are incomplete."""
 Shapes: TypeAlias = Sequence[tuple[int, ...]]
 Params: TypeAlias = Mapping[str, Any]
-"""The settings of one of JAX's primitives."""
+"""The settings of a JAX primitive."""
 
 
 class _Writer:
-    """Walks through a traced function."""
+    """A recorder of the steps of a traced function."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
@@ -131,7 +131,7 @@ class _Writer:
         return _Value(number, tuple(shape), kind)
 
     def number(self, value: Traced) -> int:
-        """Of a value; what is known beforehand is kept, once."""
+        """Return the number of a value; store a constant array once."""
         if isinstance(value, _Value):
             return value.number
         known = self._numbers.get(id(value))
@@ -139,7 +139,7 @@ class _Writer:
             array: np.ndarray = np.asarray(value).astype(_TYPES[_kind(value)])
             made = self.new(array.shape, _kind(value))
             self.constants[made.number] = array
-            known = self._numbers[id(value)] = made.number, value  # held, lest another get its id
+            known = self._numbers[id(value)] = made.number, value  # referenced, so that its id is not reused
         return known[0]
 
     def step(self, op: str, given: Sequence[Traced], shapes: Sequence[Sequence[int]], **settings: Any) -> list[_Value]:
@@ -152,7 +152,7 @@ class _Writer:
         return made
 
     def run(self, jaxpr: Jaxpr, constants: Sequence[Traced], given: Sequence[Traced]) -> list[Traced]:
-        """What a traced function gives: arrays where nothing depends on the argument."""
+        """Return the results of a traced function: arrays where they do not depend on the argument."""
         values: dict[Hashable, Traced] = dict(zip(jaxpr.constvars, constants, strict=True))
         values.update(zip(jaxpr.invars, given, strict=True))
 
@@ -184,7 +184,7 @@ class _Writer:
         shapes = [variable.aval.shape for variable in equation.outvars]
         if op in _SAME:
             return inputs
-        op = "add" if op == "add_any" else op  # what derivatives are added up with
+        op = "add" if op == "add_any" else op  # the sum of derivatives
         if op in _UNARY or op in _BINARY or op in ("clamp", "select_n"):
             return list(self.step(op, [self._spread(value, shapes[0]) for value in inputs], shapes))
         if op in _RESHAPES:
@@ -194,7 +194,7 @@ class _Writer:
             return list(special(inputs, shapes, params))
         if op in _REDUCTIONS:
             return list(self.step(op, inputs, shapes, axes=list(params["axes"])))
-        raise UnsupportedOperationError(f"the step {op!r} of JAX is not among those that a page can carry out")
+        raise UnsupportedOperationError(f"the JAX step {op!r} cannot be converted")
 
     # -- steps with settings ------------------------------------------------------------------------------------------
 
@@ -210,13 +210,13 @@ class _Writer:
         return self.step("broadcast_in_dim", inputs[:1], shapes, axes=list(params["broadcast_dimensions"]))
 
     def _gather(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
-        """Whole slices along the first axis, by numbers that are known beforehand."""
+        """Record a gather of whole slices along the first axis, by constant indices."""
         (x, which), how, n_axes = inputs, params["dimension_numbers"], len(inputs[0].shape)
         is_whole = tuple(params["slice_sizes"]) == (1, *x.shape[1:]) and tuple(how.start_index_map) == (0,)
         is_first = tuple(how.collapsed_slice_dims) == (0,) and tuple(how.offset_dims) == tuple(range(1, n_axes))
         if isinstance(which, _Value) or not (is_whole and is_first and not how.operand_batching_dims):
             raise UnsupportedOperationError(
-                "a choice by numbers, other than of whole slices along the first axis, is not covered"
+                "a gather can be converted only for whole slices along the first axis, by constant indices"
             )
         return self.step("gather", [x, np.asarray(which).reshape(-1).astype(np.int32)], shapes)
 
@@ -246,16 +246,16 @@ class _Writer:
         return self.step("pad", inputs, shapes, low=list(low), inside=list(inside))
 
     def _spread(self, value: Traced, shape: Sequence[int]) -> Traced:
-        """A value whose axes of length 1 are repeated as others need it; one number alone stays as it is."""
+        """Broadcast a value to a shape; a single number stays unchanged."""
         given = value.shape if isinstance(value, _Value) else np.shape(value)
-        if given == tuple(shape) or np.prod(given, dtype=int) == 1 or self._rows:  # ONNX repeats by itself
+        if given == tuple(shape) or np.prod(given, dtype=int) == 1 or self._rows:  # ONNX broadcasts
             return value
         if not isinstance(value, _Value):
             return np.broadcast_to(np.asarray(value), shape)
         return self.step("broadcast_in_dim", [value], [shape], axes=list(range(len(shape))))[0]
 
     def _moved(self, value: Traced, axes: Sequence[int], shape: Sequence[int] | None = None) -> Traced:
-        """A value with its axes in another order, and perhaps another shape then; worked out, if it is known."""
+        """Transpose and optionally reshape a value; a constant is computed at once."""
         if not isinstance(value, _Value):
             moved = np.transpose(np.asarray(value), axes)
             return moved if shape is None else moved.reshape(shape)
@@ -266,7 +266,7 @@ class _Writer:
         return value
 
     def _dot_general(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
-        """As a batch of plain products, (b, m, k)·(b, k, n)."""
+        """Record a batch of matrix products, (b, m, k)·(b, k, n)."""
         (left, right), ((lc, rc), (lb, rb)) = inputs, params["dimension_numbers"]
         free = [[a for a in range(np.ndim(v) if not isinstance(v, _Value) else len(v.shape)) if a not in used]
                 for v, used in ((left, (*lc, *lb)), (right, (*rc, *rb)))]  # fmt: skip
@@ -287,12 +287,10 @@ class _Writer:
         return [self._moved(made[0], range(3), shapes[0])]
 
     def _conv_general_dilated(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
-        """With two dimensions in space at most, channels last."""
+        """Record a convolution of images, channels last."""
         order = params["dimension_numbers"]
         if len(order.lhs_spec) != 4 or params["batch_group_count"] != 1:
-            raise UnsupportedOperationError(
-                "convolutions other than those of images are not among the steps that a page carries out"
-            )
+            raise UnsupportedOperationError("convolutions other than those of images cannot be converted")
         x, kernel = inputs
         (n, c, *space), (o, i, *window), out = order.lhs_spec, order.rhs_spec, order.out_spec
         shape = [shapes[0][out[0]], *(shapes[0][a] for a in out[2:]), shapes[0][out[1]]]
@@ -323,13 +321,13 @@ def _kind_of(dtype: np.dtype) -> str:
 
 
 def placeholder_batch_size(of: object) -> int:
-    """A number to stand for that of the rows, which no array of a model has for a size."""
+    """Return a placeholder for the number of rows that is not a size of any array in a model."""
     sizes = {size for leaf in jax.tree.leaves(of) for size in np.shape(leaf)}
     return next(mark for mark in _MARKS if not any(size and size % mark == 0 for size in sizes))
 
 
 def _needed(steps: list[Step], result: int) -> list[Step]:
-    """Those steps that the result depends on."""
+    """Return the steps on which the result depends."""
     wanted, kept = {result}, []
     for step in reversed(steps):
         if wanted & set(step["out"]):
@@ -340,12 +338,12 @@ def _needed(steps: list[Step], result: int) -> list[Step]:
 
 @jax_config.standard()
 def program(f: Callable[[jax.Array], jax.Array], shape: Sequence[int], rows: int = 0) -> Program:
-    """What ``f`` does to a float32 array of the given shape; of any number of rows, if ``rows`` stands for it there.
+    """Convert ``f`` to steps for a float32 array of the given shape; ``rows`` is the placeholder of the number of rows.
 
     Raises
     ------
-    NotCovered
-        If a step that depends on the argument is none of `OPS`.
+    UnsupportedOperationError
+        If a step that depends on the argument is not in `OPS`.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Have a job trained: checkpoints, the start, pre-training, retries, progress.
+"""Training jobs: checkpoints, the start, pre-training, retries, progress.
 
-`training` opens a `Trainer`; `Trainer.train` takes a `TrainingJob`, which is a value, to an `Outcome`, another. On the
-way nothing of the estimator that asks is called or changed.
+`training` opens a `Trainer`; `Trainer.train` takes a `TrainingJob` and returns an `Outcome`. Both are values: the
+estimator that requests the training is neither called nor changed.
 """
 
 from __future__ import annotations
@@ -58,30 +58,30 @@ _LOWER = 3.0
 _NO_ROOM = ("RESOURCE_EXHAUSTED", "Maximum allowed dimension", "array is too big", "Out of memory")
 _ENOUGH_STEPS = 1_000
 _ROSE = 0.1
-"""So much of the first epoch's loss, and one nat at least, is more than chance."""
+"""An increase by this fraction of the first epoch's loss, and by at least as many nats, is more than chance."""
 _NARROW = 1e-5
-"""A σ in scaled units, a tenth of the least that `LearnedGaussian` learns unless told otherwise."""
+"""The smallest normal σ, in scaled units: a tenth of the default floor of `LearnedGaussian`."""
 _WILD = 100.0
-"""So many times the median column's largest value, and one is suspect."""
+"""A column is suspect if its largest value exceeds that of the median column by this factor."""
 
 
 class GivenStart(NamedTuple):
-    """Start from the job's model as it is."""
+    """A start from the unchanged model of the job."""
 
 
 class RandomStart(NamedTuple):
-    """Start from weights drawn at random."""
+    """A start from random weights."""
 
 
 class LinearStart(NamedTuple):
-    """Start from the best linear model, in closed form."""
+    """A start from the best linear model, computed in closed form."""
 
     max_epochs: int | None
-    """No more epochs than these from there, and none if the start is the optimum; None: as the plan says."""
+    """Maximum number of epochs from the start, 0 if the start is the optimum; None: that of the plan."""
 
 
 class LayerwiseStart(NamedTuple):
-    """Start from layers that are pre-trained one by one."""
+    """A start from layers that are pre-trained one by one."""
 
     n_epochs: int
     corruptions: tuple[Corruption, ...]
@@ -92,22 +92,22 @@ Start = GivenStart | RandomStart | LinearStart | LayerwiseStart
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A training that is ready to begin."""
+    """A training that is ready to start."""
 
     model: Model
     rows: Rows
     plan: TrainConfig
     start: Start
     columns: Sequence[Hashable]
-    """The name, or number, of the user's column that each number of a row belongs to."""
+    """Name or number of the user's column to which each number of a row belongs."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A training that has ended."""
+    """A completed training."""
 
     job: TrainingJob
-    """What was trained: with the weights and the plan that training began with."""
+    """The job, with the initial weights and the plan that training started with."""
     trained: TrainResult
     pretraining: tuple[History, ...] = field(default=())
     """The learning curves of each pre-trained layer."""
@@ -115,15 +115,16 @@ class Outcome:
 
 @contextmanager
 def in_memory() -> Iterator[None]:
-    """Raise what NumPy and XLA say where there is not room enough as our error."""
+    """Convert the out-of-memory errors of NumPy and XLA to `OutOfMemory`."""
     try:
         yield
     except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
-        said = str(error)
-        if isinstance(error, DiaboloError) or not (isinstance(error, MemoryError) or any(s in said for s in _NO_ROOM)):
+        text = str(error)
+        if isinstance(error, DiaboloError) or not (isinstance(error, MemoryError) or any(s in text for s in _NO_ROOM)):
             raise
         raise OutOfMemory(
-            f"The training does not fit in memory: {said.splitlines()[0]}. Use fewer units, rows in a batch or draws."
+            f"The training does not fit in memory: {text.splitlines()[0]}. "
+            "Use fewer units, smaller batches or fewer samples."
         ) from error
 
 
@@ -136,19 +137,19 @@ def training(
     retries: int = 0,
     verbose: bool = False,
 ) -> Iterator[Trainer]:
-    """Open a trainer; the folder of checkpoints is locked while it works.
+    """Open a trainer. The checkpoint folder is locked while it is open.
 
     Raises
     ------
     InvalidParameter
-        If the callback is no function, or ``checkpoint_every`` is out of range.
+        If the callback is not callable, or ``checkpoint_every`` is out of range.
     CheckpointError
-        As `Checkpoints`.
+        As for `Checkpoints`.
     OutOfMemory
-        If what is done with the trainer does not fit in memory.
+        If the training does not fit in memory.
     """
     if callback is not None and not callable(callback):
-        raise InvalidParameter(f"callback must be a function of an epoch's number and record; got {callback!r}.")
+        raise InvalidParameter(f"callback must be a function of epoch number and record; got {callback!r}.")
     require_number("checkpoint_every", checkpoint_every, "[0, inf)")
     kept, leads = None, current().is_main_process
     if checkpoint_dir is not None:
@@ -159,7 +160,7 @@ def training(
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains jobs: where states are kept, who is told, and how often a training may begin anew."""
+    """A trainer of jobs, with its checkpoints, callback and number of retries."""
 
     checkpoints: Checkpoints | None = None
     callback: Callback | None = None
@@ -168,25 +169,25 @@ class Trainer:
 
     @property
     def kept_seed(self) -> int | None:
-        """The seed of the training that is kept, if there is one."""
+        """The seed of the saved training, if there is one."""
         identity = None if self.checkpoints is None else self.checkpoints.identity()
         return None if identity is None else int(identity["seed"])
 
     def train(self, job: TrainingJob, identity: Mapping[str, object]) -> Outcome:
-        """Train a job, or go on with what is kept of it.
+        """Train a job, or resume its saved training.
 
         Parameters
         ----------
-        job : Job
+        job : TrainingJob
         identity : dict
-            What a kept training must have in common with this one.
+            The identity of the training; a saved training must have the same.
 
         Raises
         ------
         TrainingDiverged
-            If the loss is no longer finite, after all retries.
+            If the loss is not finite after all retries.
         CheckpointError
-            If the kept training is another one.
+            If the saved training has another identity.
         """
         if self.checkpoints is not None:
             self.checkpoints.identify(dict(identity))
@@ -210,7 +211,7 @@ class Trainer:
                         raise _explained(error, begun) from None
                     lower = plan.learning_rate / _LOWER
                     warnings.warn(
-                        f"{error} Beginning anew with learning_rate={lower:.3g}.", RetriedWarning, stacklevel=3
+                        f"{error} Training restarts with learning_rate={lower:.3g}.", RetriedWarning, stacklevel=3
                     )
         return Outcome(begun, trained, tuple(pretraining))
 
@@ -221,7 +222,7 @@ class Trainer:
 def begin(
     job: TrainingJob, keeper: Callable[[str], CheckpointSink | None] = lambda stage: None, verbose: bool = False
 ) -> tuple[TrainingJob, list[History]]:
-    """Bring a job's model to the place where training begins; return the curves of pre-trained layers as well."""
+    """Return the job with the model at its start, and the learning curves of pre-trained layers."""
     if isinstance(job.start, LayerwiseStart):
         plan, rows = replace(job.plan, max_epochs=job.start.n_epochs), job.rows
         with EpochBar(plan.max_epochs, "pre-training", verbose) as bar:
@@ -241,31 +242,31 @@ def begin(
 
 
 def _explained(error: TrainingDiverged, job: TrainingJob) -> TrainingDiverged:
-    """The same error, with a likely cause in the rows, if there is one."""
+    """Return the error with a likely cause in the rows, if there is one."""
     furthest, width = np.maximum(*map(np.abs, job.rows.bounds)), len(job.columns)
     wild = np.flatnonzero(furthest > max(_WILD, _WILD * float(np.median(furthest))))
     worst = int(furthest.argmax())
     if len(wild) and worst < width:
         cause = (
-            f"column {job.columns[worst]} goes to {furthest[worst]:.3g} in scaled units, others to "
-            f"{np.median(furthest):.3g}. Look for a wrong value there, or scale it."
+            f"column {job.columns[worst]} goes to {furthest[worst]:.3g} in scaled units, the median column to "
+            f"{np.median(furthest):.3g}. Check the column for wrong values, or scale it."
         )
     elif error.sigma is not None and error.sigma.min() < _NARROW:
         narrow = int(error.sigma.argmin())
         of = f" of column {job.columns[narrow]}" if len(error.sigma) == width else ""
         cause = (
-            f"the likelihood's σ{of} was {error.sigma[narrow]:.3g} in scaled units, by which errors are divided. "
-            "Give it a floor, LearnedGaussian(floor=1e-3) say, or leave out columns that are constant."
+            f"the likelihood's σ{of} was {error.sigma[narrow]:.3g} in scaled units, and errors are divided by it. "
+            "Set a floor, for example LearnedGaussian(floor=1e-3), or remove constant columns."
         )
     else:
         return error
-    told = type(error)(f"{error} The likely cause: {cause}")
-    told.epoch, told.step, told.term, told.sigma = error.epoch, error.step, error.term, error.sigma
-    return told
+    explained = type(error)(f"{error} The likely cause: {cause}")
+    explained.epoch, explained.step, explained.term, explained.sigma = error.epoch, error.step, error.term, error.sigma
+    return explained
 
 
 def warning_of(outcome: Outcome) -> TrainingWarning | None:
-    """What a training of a thousand steps or more should have brought, and has not."""
+    """Return a warning if a training of at least a thousand steps did not improve the loss; else None."""
     trained, plan = outcome.trained, outcome.job.plan
     n_steps = -(-outcome.job.rows.training.n_rows // plan.batch_size)
     if trained.n_epochs * n_steps < _ENOUGH_STEPS or len(trained.history.get("loss", ())) < 2:
@@ -275,24 +276,25 @@ def warning_of(outcome: Outcome) -> TrainingWarning | None:
     is_start = plan.keep_start and not trained.best_epoch
     if not is_start and (risen := _risen(trained.history)) is not None:
         kept = (
-            "those of the best epoch" if "validation_loss" in trained.history else "the last, as no rows are held out"
+            "those of the best epoch" if "validation_loss" in trained.history else "the last, without validation rows"
         )
         return LossIncreasedWarning(
             f"The training loss rose again, to {risen:.4g} in the last epochs; it was {trained.history['loss'][0]:.4g} "
-            f"after the first. The weights kept are {kept}. Lower the learning rate (now {plan.learning_rate:g})."
+            f"after the first. The weights used are {kept}. Lower the learning rate (now {plan.learning_rate:g})."
         )
     if not plan.keep_start and best >= first - 1e-3 * abs(first):
         return NoImprovementWarning(
             f"After {trained.n_epochs} epochs the loss is {best:.4g}; it was {first:.4g} after the first. Change the "
-            f"learning rate (now {plan.learning_rate:g}), or look whether there is anything to learn."
+            f"learning rate (now {plan.learning_rate:g}), or check whether there is anything to learn."
         )
     return None
 
 
 def _risen(history: dict[str, list[float]]) -> float | None:
-    """The training loss at the end, if it is above the first epoch's by more than was ever gained, and than chance.
+    """Return the final training loss if it is significantly above that of the first epoch; else None.
 
-    Epochs of another β had another loss. The end is the last tenth.
+    The increase must exceed the largest decrease so far, and chance. Only epochs with the final β are compared. The
+    final loss is the mean over the last tenth of the epochs.
     """
     curve = np.array(
         [loss for loss, beta in zip(history["loss"], history["beta"], strict=True) if beta == history["beta"][-1]]

@@ -1,8 +1,8 @@
-"""Rows on their way from a store to the device: mixed, scaled, and read ahead by a thread while the device works.
+"""Loading of rows from a block reader: shuffled, scaled, and prefetched by a thread while the device computes.
 
-In each epoch the store's blocks are taken in a fresh order and dealt into chunks of nearly equal size; the loop then
-shuffles the rows of a chunk. Which blocks make a chunk is a function of (seed, epoch), so a stopped run goes on to the
-bit.
+In each epoch the reader's blocks are shuffled and grouped into chunks of nearly equal size; the training loop then
+shuffles the rows of a chunk. The blocks of a chunk depend on (seed, epoch) only, so that a resumed run gives the same
+bits.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Mapping = Callable[[np.ndarray], np.ndarray]
 
 
 def n_held_out_of(n_rows: int, fraction: float) -> int:
-    """How many rows a share is: at least one, unless it is 0, and never all."""
+    """Return the number of validation rows for a fraction: at least one unless the fraction is 0, and never all."""
     return min(max(1, round(n_rows * fraction)), n_rows - 1) if fraction else 0
 
 
 class ValidationSplit:
-    """Which rows of a store are kept for validation: a fixed share of them, as many as fit in memory.
+    """The rows of a reader that are held out for validation: a fixed fraction, limited by memory.
 
     Parameters
     ----------
-    store : Store
+    store : BlockReader
     fraction : float
     seed : int
     """
@@ -51,27 +51,27 @@ class ValidationSplit:
         self.n_rows = n_held_out
 
     def count(self, i: int) -> int:
-        """How many rows of block i are held out."""
+        """Return the number of held-out rows of block i."""
         return len(self._within[i])
 
     def split(self, i: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Block i's rows to train on, and those held out."""
+        """Split the rows of block i into training rows and held-out rows."""
         here = self._within[i]
-        # A copy also of no rows: a view would keep the block in memory for as long as the held-out rows are kept.
+        # Indexing copies, also for no rows: a view would keep the block in memory as long as the held-out rows.
         return (np.delete(rows, here, axis=0) if len(here) else rows), rows[here]
 
 
 class ShuffledLoader:
-    """A source of many chunks.
+    """A source of many chunks, read from a block reader.
 
     Parameters
     ----------
-    store : Store
-    held_out : HeldOut
-        Rows that are never given.
+    store : BlockReader
+    held_out : ValidationSplit
+        The held-out rows, which are excluded.
     seed : int
     through : function or None
-        What rows go through, (n, d) → (n, k): the scaling, the layers below one that is pre-trained.
+        A map applied to rows, (n, d) → (n, k): the scaling, or the layers below a layer that is pre-trained.
     """
 
     def __init__(
@@ -90,44 +90,44 @@ class ShuffledLoader:
 
     @property
     def n_given(self) -> int:
-        """How many rows there are, held-out ones included."""
+        """Number of rows, including held-out rows."""
         return self._store.n_rows
 
     @property
     def chunk_bytes(self) -> int:
-        """What one chunk takes on the device."""
+        """Size of a chunk on the device, in bytes."""
         return 4 * self._room * self.n_features
 
     def mapped(self, through: Mapping) -> ShuffledLoader:
-        """The same rows, sent through a function as well."""
+        """Return a loader of the same rows, mapped by one more function."""
         before = self._through
         both = through if before is None else lambda rows: through(before(rows))
         return ShuffledLoader(self._store, self._held_out, self._seed, both)
 
     def iter_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Every block as it lies in the store, in its order: all its rows, those to train on, those held out."""
+        """Yield every block in the reader's order: all rows, training rows, held-out rows."""
         for i in range(len(self._store.sizes)):
             rows = self._store.read_checked(i)
             yield rows, *self._held_out.split(i, rows)
             self._store.free()
 
     def _dealt(self, epoch: int) -> list[np.ndarray]:
-        """The blocks of each chunk: cut where the rows before a block pass the next equal share."""
+        """Return the blocks of each chunk; a chunk ends where the rows so far exceed an equal share."""
         order = np.random.default_rng([self._seed, 5, epoch]).permutation(len(self._sizes))
         before = np.cumsum(self._sizes[order]) - self._sizes[order]
         chunk = before * self.n_chunks // self.n_rows
         return [blocks for k in range(self.n_chunks) if len(blocks := order[chunk == k])]
 
     def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
-        """The number of rows of each chunk in an epoch."""
+        """Return the number of rows of each chunk in an epoch."""
         return tuple(int(self._sizes[blocks].sum()) for blocks in self._dealt(epoch))
 
     def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
-        """The chunks of an epoch from number ``start`` on, the next one being read meanwhile."""
+        """Yield the chunks of an epoch from number ``start`` on, and prefetch the next chunk."""
         return prefetch(self._filled(blocks) for blocks in self._dealt(epoch)[start:])
 
     def _filled(self, blocks: np.ndarray) -> Chunk:
-        """A chunk, or this process's share of it: as many of its rows as lie between two marks."""
+        """Return a chunk, or the part of it that this process reads."""
         low, high = self._part * self._share, (self._part + 1) * self._share
         rows, ends = aligned_zeros((self._share, self.n_features)), np.cumsum(self._sizes[blocks])
         for i, end in zip(blocks, ends, strict=True):
@@ -141,7 +141,7 @@ class ShuffledLoader:
 
 
 def prefetch(items: Iterator[Any]) -> Iterator[Any]:
-    """The same items, each made by a thread while the one before is used; an error comes out where its item would."""
+    """Yield the items, computed by a thread one ahead; an error is raised in place of its item."""
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
     is_wanted, end = threading.Event(), object()
     is_wanted.set()

@@ -1,7 +1,9 @@
-"""Greedy layer-wise pre-training: a good place to start a deep autoencoder from.
+"""Greedy layer-wise pre-training: a good initialisation of a deep autoencoder.
 
-Layer by layer, a one-layer autoencoder is trained on the codes of the layers below it, by the same formula and the same
-loop; its two halves become the deep network's layers. Hinton & Salakhutdinov (2006); Bengio et al. (2007), section 3.
+For each layer, a one-layer autoencoder is trained on the codes of the layers below, with the same loss and the same
+training loop. Its encoder and decoder become layers of the deep network.
+
+Hinton & Salakhutdinov (2006); Bengio et al. (2007), section 3.
 """
 
 from __future__ import annotations
@@ -37,22 +39,22 @@ def layerwise(
     keeper: Callable[[str], CheckpointSink | None] = lambda stage: None,
     corruptions: Sequence[Corruption] = (),
 ) -> tuple[Model, list[History]]:
-    """The model with every layer pre-trained, from the input inwards, and each layer's learning curves.
+    """Pre-train every layer, from the input inwards; return the model and the learning curves of each layer.
 
     Parameters
     ----------
     model, training, held_out, plan, on_epoch
         As for `diabolo.engine.trainer.train`.
     keeper
-        From a layer's name to what keeps its training.
+        Function from a layer's name to its checkpoint sink.
     corruptions
-        What each layer's input is corrupted with while it is trained (Vincent et al. 2010, section 3.5); none: nothing.
-        Above the first layer there are no bounds of features to learn, so `SaltAndPepper` needs its own.
+        The corruption of each layer's input during its training (Vincent et al. 2010, section 3.5); empty: none. Above
+        the first layer corruptions are not fitted to the bounds of features, so `SaltAndPepper` needs explicit bounds.
 
     Raises
     ------
     InvalidPart
-        If encoder and decoder are not mirror images of dense layers around a `Deterministic`.
+        If encoder and decoder are not mirrored dense layers around a `Deterministic` latent.
     """
     sizes, encoder, decoder = _layers(model)
     corruptions = corruptions or [NoCorruption()] * len(encoder)
@@ -80,7 +82,7 @@ def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
         and isinstance(recipe.latent, Deterministic)
     ):
         raise InvalidPart(
-            "Layer-wise pre-training needs dense layers mirrored around a Code; got "
+            "Layer-wise pre-training needs mirrored dense layers around a Deterministic latent; got "
             f"{recipe.encoder!r}, {recipe.latent!r}, {recipe.decoder!r}."
         )
     assert isinstance(weights.encoder, MLPModule)
@@ -90,7 +92,7 @@ def _layers(model: Model) -> tuple[tuple[int, ...], list[Dense], list[Dense]]:
 
 
 def _one_layer(recipe: Recipe, depth: int, sizes: tuple[int, ...]) -> Recipe:
-    """The autoencoder of one layer: what is above the data is a number in (0, 1), or one behind another activation."""
+    """Return the recipe of one layer's autoencoder. Inputs above the first layer are outputs of the activation."""
     assert isinstance(recipe.encoder, MLP)
     assert isinstance(recipe.latent, Deterministic)
     hidden, last, first = recipe.encoder.activation, depth == len(sizes) - 1, depth == 0

@@ -1,12 +1,12 @@
-"""Noise inside compiled programs: JAX's own generator, bit for bit, in a form that compiles and runs faster on a CPU.
+"""Random numbers in compiled programs: JAX's generator, bit for bit, in a form that is faster on a CPU.
 
-JAX writes Threefry-2x32 (Salmon et al. 2011) on the CPU as a loop of many small kernels: for the few numbers that a
-posterior needs, starting the kernels costs four times the arithmetic, and each is compiled by itself. Here its twenty
-rounds are one expression, which the compiler fuses with whatever uses the numbers. It is made known to JAX as a kind of
-key, so parts go on using `jax.random` as everywhere else.
+On the CPU, JAX implements Threefry-2x32 (Salmon et al. 2011) as a loop of many small kernels. For the few numbers of a
+posterior, starting the kernels costs four times the arithmetic, and each kernel is compiled separately. Here the twenty
+rounds are one expression, which the compiler fuses with the code that uses the numbers. The implementation is
+registered in JAX as a kind of key, so that components use `jax.random` as usual.
 
-A key is two words, (stream, counter): no generator has a hidden state, so the noise of step t is the noise of step t,
-whatever ran before it, in one process or in many.
+A key is two words, (stream, counter). There is no hidden state: the noise of step t does not depend on earlier steps,
+in one process or in many.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Words = UInt32[Array, "..."]
 
 
 def stream(*name: int) -> np.uint32:
-    """The first word of the keys of a stream of noise, which whole numbers name; made on the host.
+    """Return the first word of the keys of a random stream, which whole numbers name; computed on the host.
 
     >>> bool(stream(0, 1) == stream(0, 1) != stream(1, 0))
     True
@@ -40,13 +40,13 @@ def stream(*name: int) -> np.uint32:
 
 
 def stream_key(which: Any, counter: Any) -> PRNGKeyArray:
-    """The key of number ``counter`` in a stream."""
+    """Return key number ``counter`` of a stream."""
     words = jnp.stack([jnp.asarray(which, jnp.uint32), jnp.asarray(counter).astype(jnp.uint32)])
     return jax.random.wrap_key_data(words, impl=_IMPLEMENTATION)
 
 
 def key(seed: Any) -> PRNGKeyArray:
-    """The key that a seed gives.
+    """Return the key of a seed.
 
     >>> bool((jax.random.bits(key(3), (9,)) == jax.random.bits(jax.random.key(3), (9,))).all())
     True
@@ -58,7 +58,7 @@ def key(seed: Any) -> PRNGKeyArray:
 
 
 def _threefry(k: Words, a: Words, b: Words) -> tuple[Words, Words]:
-    """Encrypt the counters (a, b) by the key k (Salmon et al. 2011, section 3.3)."""
+    """Encrypt the counters (a, b) with the key k (Salmon et al. 2011, section 3.3)."""
     schedule = (k[0], k[1], k[0] ^ k[1] ^ _PARITY)
     a, b = a + schedule[0], b + schedule[1]
     for group in range(5):
@@ -71,16 +71,16 @@ def _threefry(k: Words, a: Words, b: Words) -> tuple[Words, Words]:
 
 
 def _blocks(k: Words, shape: tuple[int, ...]) -> tuple[Words, Words]:
-    """Two words for each entry of an array, by its number."""
+    """Return two words for each entry of an array, by its index."""
     size = math.prod(shape)
     if size >= 1 << 32:
-        raise InvalidParameter(f"At most 2³² random numbers can be drawn at once; {shape} are more.")
+        raise InvalidParameter(f"A draw of shape {shape} exceeds 2³² random numbers. Draw fewer at once.")
     number = jax.lax.iota(jnp.uint32, size).reshape(shape)
     return _threefry(k, jnp.zeros_like(number), number)
 
 
 def _bits(k: Words, width: int, shape: tuple[int, ...]) -> Array:
-    always = (k[0] * (k[0] + 1)) & 1 == 0  # the compiler does not know, and so does not draw anew for each use
+    always = (k[0] * (k[0] + 1)) & 1 == 0  # unknown to the compiler, so that it does not draw again for each use
     a, b = jax.lax.cond(always, lambda: _blocks(k, shape), lambda: (jnp.zeros(shape, jnp.uint32),) * 2)
     if width == 64:
         return (a.astype(jnp.uint64) << 32) | b.astype(jnp.uint64)

@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, gone when the work is done; silence elsewhere."""
+"""Progress bars on a terminal, removed when the work is done. Elsewhere nothing is shown."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _NO_TERMS = ("loss", "beta", "learning_rate")
 
 
 class Bar:
-    """Shows on stderr how much of a job is done.
+    """A progress bar on stderr.
 
     Parameters
     ----------
     label : str
     total : float
-        When it is done.
+        The amount of work.
     enabled : bool
-        False: never shows. True: shows if stderr is a terminal.
+        False: never shown. True: shown if stderr is a terminal.
     text : str
-        What is said until the first part is done.
+        The text until the first update.
     """
 
     def __init__(self, label: str, total: float, enabled: bool, text: str = "") -> None:
@@ -37,7 +37,7 @@ class Bar:
         return self
 
     def show(self, done: float, text: str = "") -> None:
-        """So much is done."""
+        """Show the amount of work done, and a text."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=self._total, text=text)
 
@@ -47,29 +47,29 @@ class Bar:
 
 
 class EpochBar(Bar):
-    """Shows epochs, the loss, its terms and β while training runs; before the first, that a program is compiled."""
+    """A progress bar of a training, with epoch, loss, terms and β; "compiling" until the first epoch ends."""
 
     def __init__(self, n_epochs: int, label: str, enabled: bool) -> None:
         super().__init__(label, n_epochs, enabled, "compiling")
 
     def __call__(self, epoch: int, record: dict[str, float]) -> None:
-        """One epoch is done."""
+        """Show that an epoch is done."""
         self.show(epoch, f"epoch {epoch}/{self._total}, {_losses(record)}")
 
     def within(self, epochs: float) -> None:
-        """So many epochs are done, in the midst of one."""
+        """Show the number of epochs done, as a fraction, within an epoch."""
         self.show(epochs, f"epoch {int(epochs) + 1}/{self._total}")
 
 
 def _losses(record: Mapping[str, float]) -> str:
-    """An epoch's record in a line: the loss, on held-out rows as well, its terms if there are several, and β."""
+    """Return an epoch's record as one line: training and validation loss, β, and the terms if there are several."""
     text = f"loss {record['loss']:.4g}"
     if (held_out := record.get("validation_loss")) is not None:
         text += f", held out {held_out:.4g}"
     if record.get("beta", 1.0) != 1.0:
         text += f", β {record['beta']:.2f}"
     terms = [name for name in record if name not in _NO_TERMS and not name.startswith("validation_")]
-    if len(terms) > 1:  # the long names last, where a narrow terminal cuts
+    if len(terms) > 1:  # long names last, because a narrow terminal cuts the end
         text += "".join(f", {name} {record[name]:.4g}" for name in sorted(terms, key=len))
     return text
 
@@ -91,7 +91,7 @@ def _bar() -> Any:
 
 
 def in_words(seconds: float) -> str:
-    """A duration, to the precision one plans with.
+    """Return a duration as text, rounded to a useful precision.
 
     >>> in_words(40), in_words(1500), in_words(9000), in_words(400_000)
     ('40 s', '25 min', '2.5 h', '4.6 days')

@@ -1,8 +1,8 @@
-"""Which devices train, and what lies on which: one, all of a host, or all of many processes.
+"""Data-parallel training on one device, on all devices of a host, or on the devices of many processes.
 
-Training in parallel is by rows. Every device holds the weights; each step's batch is dealt among the devices, which
-therefore make the same noise and the same update as one device would, but for the order of sums. Rows in memory lie on
-every device. Rows that are read in chunks are read in equal shares, each process its own, and exchanged once per chunk.
+Every device holds the weights. The batch of each step is split among the devices, which use the same noise and compute
+the same update as one device, except for the order of sums. Rows in memory are replicated on every device. Rows that
+are read in chunks are read in equal shares, one per process, and exchanged once per chunk.
 """
 
 from __future__ import annotations
@@ -23,20 +23,25 @@ from ..errors import InvalidPlacement
 
 __all__ = ["Placement", "connect", "current", "use_devices"]
 
-PartitionSpec: Any = _PartitionSpec  # without types of its own
+PartitionSpec: Any = _PartitionSpec  # it has no type annotations
 _CHOSEN: ContextVar[Sequence[jax.Device] | None] = ContextVar("diabolo_devices", default=None)
 
 
 @contextmanager
 def use_devices(n: int | None = None) -> Iterator[None]:
-    """Train on the first ``n`` devices that JAX shows, or on all, within this context.
+    """Train on the first ``n`` devices of JAX, or on all devices, within this context.
 
-    Where `jax.distributed` has been started, all devices of all processes are used without it.
+    If `jax.distributed` has been started, all devices of all processes are used without this context.
+
+    Parameters
+    ----------
+    n : int or None, default=None
+        The number of devices. None: all.
 
     Raises
     ------
     InvalidPlacement
-        If there are fewer.
+        If JAX has fewer devices.
 
     Examples
     --------
@@ -48,7 +53,7 @@ def use_devices(n: int | None = None) -> Iterator[None]:
     jax_config.check_usable()
     devices = jax.devices()
     if n is not None and not 1 <= n <= len(devices):
-        raise InvalidPlacement(f"{n} devices are wanted, but JAX shows {len(devices)}: {devices}.")
+        raise InvalidPlacement(f"{n} devices are requested, but JAX has {len(devices)}: {devices}. Request fewer.")
     token = _CHOSEN.set(devices[:n])
     try:
         yield
@@ -59,9 +64,9 @@ def use_devices(n: int | None = None) -> Iterator[None]:
 def connect() -> None:
     """Start JAX's distributed runtime, so that all processes of a job train one model.
 
-    SLURM, Kubernetes, Open MPI and cloud TPUs are found by themselves. Elsewhere set ``DIABOLO_COORDINATOR``
-    (host:port of process 0), ``DIABOLO_PROCESSES`` (their number) and ``DIABOLO_PROCESS`` (this one's, from 0). When a
-    process dies the others stop within half a minute.
+    SLURM, Kubernetes, Open MPI and cloud TPUs are detected automatically. Elsewhere, set ``DIABOLO_COORDINATOR``
+    (host:port of process 0), ``DIABOLO_PROCESSES`` (the number of processes) and ``DIABOLO_PROCESS`` (the number of
+    this process, from 0). If a process ends unexpectedly, the others stop within half a minute.
     """
     given: dict[str, Any] = {
         "coordinator_address": os.environ.get("DIABOLO_COORDINATOR"),
@@ -72,7 +77,7 @@ def connect() -> None:
         jax.distributed.initialize(**given, heartbeat_timeout_seconds=20, shutdown_timeout_seconds=20)
     except (ValueError, RuntimeError) as error:
         raise InvalidPlacement(
-            f"JAX's distributed runtime does not start: {error} "
+            f"JAX's distributed runtime cannot be started: {error} "
             "Set DIABOLO_COORDINATOR, DIABOLO_PROCESSES and DIABOLO_PROCESS."
         ) from error
 
@@ -85,19 +90,19 @@ def _whole(text: str | None) -> int | None:
 
 
 def current() -> Placement:
-    """That of the context, or of the job."""
+    """Return the placement of the context, or else that of the job."""
     jax_config.check_usable()
     everywhere = jax.devices() if jax.process_count() > 1 else None
     return Placement(_CHOSEN.get() or everywhere)
 
 
 class Placement:
-    """Devices, and how to put things on them.
+    """A set of devices, with methods to place arrays on them.
 
     Parameters
     ----------
     devices : sequence of jax.Device or None
-        None: JAX's default device, and nothing is ever moved.
+        None: JAX's default device; arrays are not moved.
     """
 
     def __init__(self, devices: Sequence[jax.Device] | None) -> None:
@@ -105,21 +110,21 @@ class Placement:
 
     @property
     def n_devices(self) -> int:
-        """How many share a batch."""
+        """Number of devices that share a batch."""
         return 1 if self._mesh is None else int(self._mesh.size)
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process writes files and shows progress."""
         return bool(jax.process_index() == 0)
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which part of each chunk this process reads, of how many."""
+        """Index of the part of each chunk that this process reads, and the number of parts."""
         return jax.process_index(), jax.process_count()
 
     def require_batches(self, batch_size: int) -> None:
-        """Refuse batches that cannot be dealt evenly.
+        """Check that batches can be split evenly among the devices.
 
         Raises
         ------
@@ -128,12 +133,12 @@ class Placement:
         """
         if batch_size % self.n_devices:
             raise InvalidPlacement(
-                f"Batches of {batch_size} rows cannot be dealt among {self.n_devices} devices. "
+                f"Batches of {batch_size} rows cannot be split evenly among {self.n_devices} devices. "
                 f"Use a batch_size that is a multiple of {self.n_devices}, or fewer devices."
             )
 
     def broadcast_scalar(self, number: int) -> int:
-        """The first process's number, for what must be one and the same for all."""
+        """Return the number of the first process, so that all processes use the same number."""
         if jax.process_count() == 1:
             return number
         from jax.experimental import multihost_utils
@@ -141,15 +146,15 @@ class Placement:
         return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
     def replicate(self, tree: Any) -> Any:
-        """On every device, whole."""
+        """Place a copy of every array on every device."""
         return self._put(tree, PartitionSpec())
 
     def shard_batch(self, orders: np.ndarray) -> Any:
-        """The orders of rows (epochs, steps, batch), each batch in parts."""
+        """Split each batch of the orders of rows, (epochs, steps, batch), among the devices."""
         return self._put(orders, PartitionSpec(None, None, "rows"))
 
     def gathered(self, part: np.ndarray) -> Any:
-        """Rows of which every process has its share, whole on every device."""
+        """Gather the rows of all processes on every device."""
         if self._mesh is None:
             return jax.device_put(part)
         n_processes = jax.process_count()

@@ -1,4 +1,4 @@
-"""From the user's rows to what training takes: one pass to learn the scaling, some rows held out, the rest a source."""
+"""The split of a user's rows into training and validation rows, with the scaling fitted in one pass."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Rows", "from_array", "from_stream"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Scaled rows to train on and to judge by, and what is known of all."""
+    """Scaled training and validation rows, with statistics of all rows."""
 
     training: Source
     held_out: ArraySource | None
     scaler: Scaler
     bounds: tuple[np.ndarray, np.ndarray]
-    """The least and the greatest scaled value of each feature, among the training rows."""
+    """Minimum and maximum of each scaled feature over the training rows."""
     n_samples: int
-    """How many rows were given, held-out ones included."""
+    """Number of rows, including validation rows."""
     fingerprint: str
-    """A hash of them."""
+    """A hash of the rows."""
     missing: bool = False
-    """Whether a cell is not known."""
+    """Whether any cell is missing."""
 
     def judged_by(self, rows: np.ndarray) -> Rows:
-        """The same with other rows held out, given in the user's units."""
+        """Return a copy with other validation rows, which are in the user's units."""
         return replace(
             self,
             held_out=ArraySource(self.scaler.apply(rows)),
@@ -44,7 +44,7 @@ class Rows:
 def from_array(
     rows: np.ndarray, survey: ScalerStats, validation_fraction: float, seed: int, fingerprint: str | None = None
 ) -> Rows:
-    """Rows in memory; their fingerprint, if it is known already."""
+    """Split rows in memory. ``fingerprint`` is that of the rows, if it is already known."""
     order = np.random.default_rng([seed, 2]).permutation(len(rows))
     n_held_out = n_held_out_of(len(rows), validation_fraction)
     training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
@@ -56,7 +56,10 @@ def from_array(
 
 
 def from_stream(stream: ShuffledLoader, survey: ScalerStats, on_rows: Callable[[int], None]) -> Rows:
-    """Rows that are read in blocks, in every epoch and once before; ``on_rows`` is told how many have been read."""
+    """Split rows that are read in blocks, with one pass before the first epoch.
+
+    ``on_rows`` is called with the number of rows read so far.
+    """
     held_out, whole, n_samples, missing = [], None, 0, False
     for rows, training, some in stream.iter_blocks():
         whole = whole or files.Fingerprint((stream.n_given, rows.shape[1]), rows.dtype)

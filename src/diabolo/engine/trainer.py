@@ -1,19 +1,19 @@
-"""The compiled loop: chunks of rows in, weights and learning curves out. It knows no variant by name.
+"""The training loop: it trains a model on chunks of rows, and returns weights and learning curves.
 
-There is one program, a *stretch* (see `engine.compiled`): some epochs over one chunk of rows. Metrics leave the device
-once per stretch. Rows in memory are one chunk, and a stretch is as many epochs as take half a second; a source of many
-chunks makes stretches of one pass each, the last of which closes the epoch.
+The loop calls one compiled program, `run_epochs` (see `engine.compiled`): some epochs over one chunk of rows. Metrics
+leave the device once per call. Rows in memory are one chunk, and a call runs as many epochs as take half a second. For
+a source of many chunks, a call is one pass over one chunk; the call for the last chunk closes the epoch.
 
-All that happens is a function of (seed, epoch, chunk, step), never of a hidden generator or the clock:
+The results depend on (seed, epoch, chunk, step) only, never on a hidden generator or the clock:
 
 - the order of rows: `default_rng([seed, 1, epoch, chunk])` on the host, an argument of the program;
-- noise: the key (stream of the seed, step) inside the program, step counted over the whole training.
+- noise: the key (stream of the seed, step) inside the program, where step counts over the whole training.
 
-So a training under way is one small value, a `State`, and a run that starts from it goes on to the bit.
+A training in progress is therefore one small value, a `TrainState`, and a run resumed from it gives the same bits.
 
-Shapes are few: rows are padded to a coarse grid of sizes and counts are arguments, so data sets of nearby sizes share a
-program. Numbers of the recipe, the optimiser and the schedules are arguments as well. Small weights lie in one vector
-while they are trained, which makes the optimiser one kernel in place of one for each array.
+There are few shapes: rows are padded to a coarse grid of sizes, and counts are arguments, so that data sets of similar
+sizes share a program. Numbers of the recipe, the optimizer and the schedules are arguments as well. Small weights are
+one vector during training, so that the optimizer is one kernel instead of one per array.
 """
 
 from __future__ import annotations
@@ -52,31 +52,30 @@ __all__ = [
 
 _STRETCH_SECONDS = 0.5
 _STRETCH_EPOCHS, _STRETCH_CELLS = 256, 1 << 18
-_TRAINING_NOISE, _JUDGING_NOISE = 3, 4
-_LOOKED_AT = 128
+_TRAINING_NOISE, _VALIDATION_NOISE = 3, 4
+_N_INSPECTED = 128
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how fast to train.
+    """The configuration of a training.
 
     Parameters
     ----------
     max_epochs : int
-        Passes over the training rows; 0 for none.
+        Maximum number of passes over the training rows; 0: no training.
     batch_size : int
-        Rows per step. Every row is used at least once per epoch; the last batch is filled with rows drawn again.
+        Rows per step. Every row is used at least once per epoch; the last batch is filled with repeated rows.
     learning_rate : float
-        The peak rate.
+        The peak learning rate.
     learning_rate_schedule : Schedule
-        The factor on it over time.
+        The factor on the learning rate as a function of time.
     optimizer : Optimizer
     patience : int or None
-        Stop when so many epochs have not improved on the best held-out one. None: never.
+        Stop after this many epochs without an improvement of the best validation loss. None: never.
     seed : int
     keep_start : bool
-        Whether the weights that training begins with are judged on the held-out rows as well, and kept if no epoch is
-        better.
+        Whether the initial weights are validated as well, and returned if no epoch is better.
     """
 
     max_epochs: int = 100
@@ -89,53 +88,53 @@ class TrainConfig:
     keep_start: bool = False
 
 
-# -- what goes out ----------------------------------------------------------------------------------------------------
+# -- results ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The outcome: the best epoch's model, and the curves."""
+    """The result of a training: the model of the best epoch, and the learning curves."""
 
     model: Model
     history: dict[str, list[float]]
-    """One number per epoch under each name; held-out figures are named ``validation_…``."""
+    """One number per epoch for each name. Names of validation metrics start with ``validation_``."""
     best_epoch: int
-    """Counted from 1; the last one where there are no held-out rows; 0: none was run, or none better than the start."""
+    """Number of the best epoch, from 1; without validation rows, of the last epoch. 0: the initial weights."""
 
     @cached_property
     def n_epochs(self) -> int:
-        """How many epochs were run."""
+        """Number of epochs run."""
         return len(self.history.get("loss", ()))
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """A training under way: all that changes in it, and all that it takes to go on to the same bits."""
+    """The state of a training: everything that changes, and everything needed to resume with the same bits."""
 
     carry: Any
-    """A pytree of arrays: weights, the optimiser's memory, the number of steps, the best weights so far."""
+    """A pytree of arrays: weights, optimizer state, number of steps, best weights so far."""
     epoch: int = 1
-    """The epoch under way, counted from 1,"""
+    """Number of the current epoch, from 1."""
     chunk: int = 0
-    """how many of its chunks are done,"""
+    """Number of chunks done in the current epoch."""
     sums: dict[str, float] = field(default_factory=dict)
-    """and the sums of their training terms over steps."""
+    """Sums of the training terms over the steps of these chunks."""
     history: dict[str, list[float]] = field(default_factory=dict)
     stopped: bool = False
-    """Whether patience has run out."""
+    """Whether training stopped because the patience was exhausted."""
 
 
 class CheckpointSink(Protocol):
-    """Where states are kept, so that a training that was stopped can go on."""
+    """A store of states, from which an interrupted training resumes."""
 
     def load(self, like: Any) -> TrainState | None:
-        """The last state that was kept, its carry a pytree like this one; None if there is none."""
+        """Return the last saved state, with a carry of the same tree as ``like``; None if there is none."""
 
     def maybe_save(self, state: TrainState) -> None:
-        """Keep this state, if it is time to."""
+        """Save the state if the last saved state is old enough."""
 
     def save(self, state: TrainState) -> None:
-        """Keep this state."""
+        """Save the state."""
 
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -154,26 +153,26 @@ def train(
     keeper: CheckpointSink | None = None,
     on_chunk: Callable[[float], None] | None = None,
 ) -> TrainResult:
-    """Make the formula's loss small on ``training``; keep the weights that are best on ``validation``.
+    """Train a model on ``training``; return the weights with the lowest loss on ``validation``.
 
-    Held-out rows are judged by the objective at β's final value, corrupted by the same noise in every epoch, and only
-    from the epoch on at which β's schedule has settled. Without held-out rows the last epoch is the best.
+    The validation loss is the objective at the final value of β, with the same noise in every epoch. Epochs before the
+    end of β's warm-up are not candidates for the best epoch. Without validation rows the last epoch is the best.
 
-    ``on_epoch`` is told each epoch's number and record; ``on_chunk``, in the midst of an epoch of many chunks, how many
-    epochs are done.
+    ``on_epoch`` is called with the number and the record of each epoch; ``on_chunk`` is called within an epoch of many
+    chunks with the number of epochs done, as a fraction.
 
-    With a keeper, training goes on from the latest state that it has, offers it each new one, and hands it the last one
-    whatever ends the training, an interruption included.
+    With a ``keeper``, training resumes from its latest state, passes each new state to `CheckpointSink.maybe_save`, and
+    saves the last state when training ends or is interrupted.
 
     Raises
     ------
     TrainingDiverged
-        If the loss is no longer finite.
+        If the loss is not finite.
     """
     run = Trainer(model, training, plan, validation)
     if keeper is not None:
         run.resume(keeper.load(run.state.carry))
-    good = run.state
+    last_finite = run.state
     try:
         while run.keep_training:
             for epoch, record in run.run_epochs():
@@ -182,16 +181,16 @@ def train(
             if on_chunk is not None and run.state.chunk:
                 on_chunk(run.epochs_done)
             if keeper is not None:
-                good = run.state if run.is_sound else good
-                keeper.maybe_save(good)
+                last_finite = run.state if run.is_sound else last_finite
+                keeper.maybe_save(last_finite)
         return run.outcome()
     finally:
         if keeper is not None:
-            keeper.save(run.state if run.is_sound else good)
+            keeper.save(run.state if run.is_sound else last_finite)
 
 
 class Trainer:
-    """A training under way: its state, and everything that does not change."""
+    """A training in progress: its state, and everything that does not change."""
 
     def __init__(self, model: Model, training: Source, plan: TrainConfig, validation: ArraySource | None) -> None:
         self.training, self.plan = training, plan
@@ -205,11 +204,11 @@ class Trainer:
             steps_per_epoch=np.float32(sum(self.n_steps)),
             n_epochs=np.float32(plan.max_epochs),
             learning_rate=np.float32(plan.learning_rate),
-            warmup_end=np.float32(_settled_after(model.recipe, plan.max_epochs)),
+            warmup_end=np.float32(_comparable_after(model.recipe, plan.max_epochs)),
             patience=np.float32(np.inf if plan.patience is None else plan.patience),
             final_beta=final_beta(model.recipe, plan),
         )
-        noise = RngStreams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _JUDGING_NOISE))
+        noise = RngStreams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _VALIDATION_NOISE))
         self.setup = TrainSpec(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
         best = None if validation is None else BestParams(arrays, np.float32(np.inf), np.int32(0))
         self.state = TrainState(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
@@ -217,7 +216,7 @@ class Trainer:
         self._chunks: Iterator[Chunk] | None = None
 
     def _steps_in(self, epoch: int) -> list[int]:
-        """The number of steps for each chunk of an epoch."""
+        """Return the number of steps for each chunk of an epoch."""
         return [-(-n // self.batch) for n in self.training.chunk_sizes(epoch)]
 
     @property
@@ -230,11 +229,11 @@ class Trainer:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the weights are numbers: those of a step whose loss was the last one to be are not."""
+        """Whether all weights are finite. A step with a finite loss may still produce weights that are not."""
         return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.carry.arrays))
 
     def likeness(self) -> Any:
-        """What is equal for trainings that one program can do together; None if it cannot."""
+        """Return a key that is equal for trainings that one program can run together; None if there is none."""
         if len(self.n_steps) != 1 or self.placement.n_devices > 1:
             return None
         arguments = (self.state.carry, self.setup, self.way()._replace(rows=None), self.held_out)
@@ -244,45 +243,45 @@ class Trainer:
         return tree, shapes, chunk, self.plan.max_epochs, self.batch
 
     def resume(self, state: TrainState | None) -> None:
-        """Go on from there, if there is such a state."""
+        """Resume from ``state``, if it is not None."""
         self.state = state or self.state
 
     def run_epochs(self) -> list[tuple[int, dict[str, float]]]:
-        """One call of the program; the epochs that it has closed, with a record of each.
+        """Call the program once; return number and record of each epoch that the call has closed.
 
         Raises
         ------
         TrainingDiverged
-            If a loss is not finite; the state stays the one before.
+            If a loss is not finite. The state then remains that before the call.
         """
         started = time.perf_counter()
         way, place = self.way(), self.placement
-        there = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
-        carry, *reports = run_epochs(place.replicate(self.state.carry), self.setup, there, self.held_out)
+        on_devices = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
+        carry, *reports = run_epochs(place.replicate(self.state.carry), self.setup, on_devices, self.held_out)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
-            error.sigma = self._sigma_before(there, error)
+            error.sigma = self._sigma_before(on_devices, error)
             raise
         self.wanted = epochs_within(time.perf_counter() - started, len(records))
         return records
 
     def _sigma_before(self, way: EpochInputs, error: TrainingDiverged) -> np.ndarray | None:
-        """The likelihood's σ just before a step: the same steps are run again, up to there."""
+        """Return the likelihood's σ before the step that diverged, by running the same steps again up to it."""
         if error.step is None:
             return None
         n_steps, n_before = int(way.n_steps), (error.epoch or self.state.epoch) - self.state.epoch
         steps_before = n_before * n_steps + error.step - 1
         sigma = None
         for done in range(steps_before, max(-1, steps_before - 2), -1):
-            # The step before has left weights that are not finite, if its loss was finite and its gradient not.
-            sigma = _sigma(self.setup.model(self._arrays_after(way, *divmod(done, n_steps))), way.rows[:_LOOKED_AT])
+            # The step before produced weights that are not finite if its loss was finite and its gradient was not.
+            sigma = _sigma(self.setup.model(self._arrays_after(way, *divmod(done, n_steps))), way.rows[:_N_INSPECTED])
             if sigma is None or np.isfinite(sigma).all():
                 break
         return sigma
 
     def _arrays_after(self, way: EpochInputs, n_epochs: int, n_steps: int) -> Any:
-        """The weights after so many epochs of a stretch, and steps of the next one."""
+        """Return the weights after ``n_epochs`` epochs of a call and ``n_steps`` steps of the next epoch."""
         carry = self.placement.replicate(self.state.carry)
         if n_epochs:
             carry, *_ = run_epochs(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
@@ -297,25 +296,25 @@ class Trainer:
         return run_epochs(carry, self.setup, rest, self.held_out)[0].arrays
 
     def _placed(self, rows: Any) -> Any:
-        """A chunk's rows where they are needed; those that stay from call to call are moved once."""
+        """Return a chunk's rows on their devices. Rows that stay the same from call to call are moved once."""
         if rows is not self._moved[0]:
             move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.replicate
             self._moved = rows, move(rows)
         return self._moved[1]
 
     def way(self) -> EpochInputs:
-        """The next chunk, and how many epochs to spend on it: one, or as many as take half a second of the only one."""
+        """Return the next chunk with its number of epochs: 1, or for an only chunk as many as take half a second."""
         epoch, chunk = self.state.epoch, self.state.chunk
         if self._chunks is None:
             self._chunks, self.n_steps = self.training.chunks(epoch, chunk), self._steps_in(epoch)
-        here = next(self._chunks)
+        current_chunk = next(self._chunks)
         wanted = min(self.wanted, self.plan.max_epochs - epoch + 1) if len(self.n_steps) == 1 else 1
-        orders = _orders(self.plan.seed, epoch, chunk, here, self.batch, wanted)
+        orders = _orders(self.plan.seed, epoch, chunk, current_chunk, self.batch, wanted)
         closes = chunk == len(self.n_steps) - 1
         if closes:
             self._chunks = None
         return EpochInputs(
-            rows=here.rows,
+            rows=current_chunk.rows,
             orders=orders,
             n_steps=np.int32(self.n_steps[chunk]),
             first_epoch=np.int32(epoch),
@@ -327,7 +326,7 @@ class Trainer:
     def advance(
         self, carry: Any, way: EpochInputs, sums: Metrics, means: Metrics | None, n_run: Any
     ) -> list[tuple[int, dict[str, float]]]:
-        """Enter what the program has done into the state."""
+        """Update the state with the results of one call of the program."""
         before, records = self.state, []
         history = {name: list(values) for name, values in before.history.items()}
         totals: dict[str, float] = before.sums
@@ -352,19 +351,19 @@ class Trainer:
         return records
 
     def outcome(self) -> TrainResult:
-        """The weights to keep, those of the best held-out epoch, else of the last, and the curves."""
+        """Return the result: the weights of the best epoch by validation, else of the last epoch, and the curves."""
         carry, history = self.state.carry, self.state.history
         last_epoch = self.state.epoch - 1
         chosen = carry.best is not None and bool(np.isfinite(carry.best.value))
         arrays = jax.device_get(carry.best.arrays if chosen else carry.arrays)
         if carry.best and last_epoch and not chosen:
             warnings.warn(
-                f"β reaches its final value after epoch {self.setup.clock.warmup_end:g}, but training ended at "
-                f"{last_epoch}: the last epoch's weights are kept. Raise max_epochs or shorten the annealing.",
+                f"β reaches its final value after epoch {self.setup.clock.warmup_end:g}, but training ended in epoch "
+                f"{last_epoch}, so the weights of the last epoch are used. Raise max_epochs or shorten the warm-up.",
                 stacklevel=5,
             )
         if not chosen and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
-            raise _diverged(last_epoch, np.nan, self.plan)  # in its last step, which no loss has seen
+            raise _diverged(last_epoch, np.nan, self.plan)  # in the last step, after the last loss
         return TrainResult(
             jax.tree.map(_on_device, self.setup.model(arrays)), history, int(carry.best.epoch) if chosen else last_epoch
         )
@@ -375,12 +374,12 @@ def _on_device(leaf: Any) -> Any:
 
 
 def final_beta(recipe: Recipe, plan: TrainConfig) -> np.float32:
-    """Give β where its schedule ends: held-out rows are judged by it."""
+    """Return the value of β at the end of its schedule, which validation uses."""
     return np.float32(recipe.objective.kl_schedule(float(plan.max_epochs), plan.max_epochs))
 
 
-def _settled_after(recipe: Recipe, n_epochs: int) -> float:
-    """The epoch after which losses may be compared: β no longer rises, and penalties have found their weights."""
+def _comparable_after(recipe: Recipe, n_epochs: int) -> float:
+    """Return the epoch after which losses are comparable: β no longer rises, and penalties have found their weights."""
     of_penalties = max((penalty.settles_after for penalty in recipe.penalties), default=0.0)
     return max(recipe.objective.kl_schedule.warmup_end(n_epochs), np.floor(of_penalties * n_epochs))
 
@@ -390,8 +389,8 @@ def _batch(n_rows: int, plan: TrainConfig) -> int:
 
 
 def _orders(seed: int, epoch: int, chunk: int, here: Chunk, batch: int, n_epochs: int) -> np.ndarray:
-    """The orders of a chunk's rows in ``n_epochs`` epochs from ``epoch`` on, in an array whose size its room sets."""
-    room = max(here.rows.shape[0], bucket_size(here.n_rows))  # of a share of a chunk, the whole chunk's
+    """Return the orders of a chunk's rows for ``n_epochs`` epochs from ``epoch`` on; the padded size sets the shape."""
+    room = max(here.rows.shape[0], bucket_size(here.n_rows))  # for a share of a chunk, the room of the whole chunk
     n_steps = bucket_size(-(-room // batch))
     capacity = int(np.clip(_STRETCH_CELLS // (n_steps * batch), 1, _STRETCH_EPOCHS))
     orders = np.zeros((capacity, n_steps, batch), np.int32)
@@ -401,13 +400,13 @@ def _orders(seed: int, epoch: int, chunk: int, here: Chunk, batch: int, n_epochs
 
 
 def _order(seed: int, epoch: int, chunk: int, n_rows: int, shape: tuple[int, ...]) -> np.ndarray:
-    """A fresh order of the rows, in batches; the last batch and the padding begin the order again."""
+    """Return a random order of the rows in batches; the last batch and the padding repeat the order from its start."""
     shuffled = np.random.default_rng([seed, 1, epoch, chunk]).permutation(n_rows).astype(np.int32)
     return np.resize(shuffled, shape)
 
 
 def _record(totals: dict[str, float], means: Metrics | None, i: int, n_steps: int) -> dict[str, float]:
-    """Epoch i's means: over its steps, and over the held-out rows."""
+    """Return the means of epoch i over its steps and over the validation rows."""
     record = {name: total / n_steps for name, total in totals.items()}
     if means is not None:
         record |= {f"validation_{name}": float(means[name][i]) for name in means.names}
@@ -415,7 +414,7 @@ def _record(totals: dict[str, float], means: Metrics | None, i: int, n_steps: in
 
 
 def epochs_within(seconds: float, n_run: int) -> int:
-    """How many epochs the next stretch should have, if ``n_run`` took so long. It changes no result."""
+    """Return the number of epochs for the next call, if ``n_run`` epochs took ``seconds``. It affects no result."""
     return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
 
 
@@ -423,9 +422,9 @@ _NO_TERMS = ("loss", "beta", "learning_rate")
 
 
 def _first_not_finite(sums: Metrics, i: int, way: EpochInputs) -> tuple[int | None, str | None]:
-    """The step of a stretch's epoch i, counted from 1, whose loss was the first not to be finite, and its terms."""
+    """Return the first step of epoch i, from 1, whose loss was not finite, and the terms that were not finite."""
     n_finite = {name: int(sums.n_finite(name)[i]) for name in sums.names}
-    if n_finite["loss"] >= way.n_steps:  # only the sum with the chunks before is not
+    if n_finite["loss"] >= way.n_steps:  # only the sum over all chunks is not finite
         return None, None
     terms = [name for name, n in n_finite.items() if name not in _NO_TERMS and n <= n_finite["loss"]]
     return n_finite["loss"] + 1, ", ".join(terms) or "loss"
@@ -434,19 +433,19 @@ def _first_not_finite(sums: Metrics, i: int, way: EpochInputs) -> tuple[int | No
 def _diverged(
     epoch: int, value: float, plan: TrainConfig, step: int | None = None, term: str | None = None
 ) -> TrainingDiverged:
-    where = "" if step is None else f", step {step}, by its term {term}"
+    where = "" if step is None else f", step {step}, in the term {term}"
     error = TrainingDiverged(
         f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
-        "or scale the data to a spread near 1."
+        "or scale the data to a standard deviation near 1."
     )
     error.epoch, error.step, error.term = epoch, step, term
     return error
 
 
 def _sigma(model: Model, rows: Any) -> np.ndarray | None:
-    """The least σ of each column, or of all, that the likelihood tells these rows with; None, if it has none."""
+    """Return the smallest σ of the likelihood over rows, per column or for all columns; None if it has no σ."""
     density = model.decode(model.code(model.recipe.split_targets(rows)[0]))
-    found = [
+    scales = [
         leaf for at, leaf in jax.tree_util.tree_leaves_with_path(density) if getattr(at[-1], "name", "") == "scale"
     ]
-    return np.concatenate([np.atleast_2d(leaf).min(axis=0) for leaf in found]) if found else None
+    return np.concatenate([np.atleast_2d(leaf).min(axis=0) for leaf in scales]) if scales else None

@@ -1,4 +1,4 @@
-"""Many trainings at once: those whose programs and shapes agree are one `vmap` of the compiled program."""
+"""Simultaneous training of many models: one `vmap` of the compiled program for trainings of equal shapes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .trainer import TrainConfig, Trainer, TrainResult, epochs_within
 
 __all__ = ["train_many"]
 
-_TOGETHER_BYTES = 1 << 20  # of trainings that one program does at once: what the cache of a core holds
-_ALONE_PRODUCTS = 1 << 20  # weights times rows of a step from which products, not starting them, take the time
+_TOGETHER_BYTES = 1 << 20  # state of the trainings that one program runs together: fits in the cache of a core
+_ALONE_PRODUCTS = 1 << 20  # weights times rows of a step, from which matrix products dominate the time
 
 
 @jax_config.standard()
@@ -30,22 +30,22 @@ def train_many(
     jobs: Sequence[tuple[Model, Source, TrainConfig, ArraySource | None]],
     on_share: Callable[[float], None] | None = None,
 ) -> list[TrainResult]:
-    """Many trainings at once, each with the outcome that it would have alone.
+    """Train many models at once; each result is the same as when the model is trained alone.
 
-    Those whose programs and shapes agree are mapped over in one program, on a CPU as many at a time as its cache holds,
-    one such group for each core; the others are trained one after the other.
+    Trainings with equal programs and shapes run in one mapped program. On a CPU, a group is as large as the cache of a
+    core allows, and each core runs one group. The other trainings run one after the other.
 
     Parameters
     ----------
     jobs : sequence of (model, training, plan, validation)
         As for `train`.
     on_share : function or None
-        Told the share of all epochs that is done, now and then, from any thread.
+        Called repeatedly, from any thread, with the fraction of all epochs that are done.
 
     Raises
     ------
     TrainingDiverged
-        If a loss is no longer finite.
+        If a loss is not finite.
     """
     runs = [Trainer(*job) for job in jobs]
     groups: dict[Any, list[Trainer]] = {}
@@ -64,14 +64,14 @@ def train_many(
 
 
 def _tell(runs: Sequence[Trainer], on_share: Callable[[float], None] | None) -> None:
-    """The share of all epochs that is done; those that a training leaves out, because it has stopped, are."""
+    """Report the fraction of epochs done. Epochs that an early stop skips count as done."""
     if on_share is not None:
         done = sum(run.epochs_done if run.keep_training else run.plan.max_epochs for run in runs)
         on_share(done / max(1, sum(run.plan.max_epochs for run in runs)))
 
 
 def plan_groups(group: Sequence[Trainer]) -> tuple[int, int]:
-    """How many trainings one program does together, and how many such programs run at a time."""
+    """Return the number of trainings per program, and the number of programs that run at the same time."""
     n_cores, one = jax_config.n_cores(), group[0]
     if n_cores is None:
         return len(group), 1
@@ -85,10 +85,10 @@ def plan_groups(group: Sequence[Trainer]) -> tuple[int, int]:
 
 
 def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Callable[[], None]) -> None:
-    """Train them all; the first compiles for all, then each worker takes one after another."""
+    """Run all groups. The first call compiles the program; then each worker runs one group after another."""
     stop = threading.Event()
 
-    @jax_config.standard()  # settings of JAX are a thread's own
+    @jax_config.standard()  # JAX's settings are per thread
     def work(shard: Trainer | VmappedTrainer) -> None:
         while shard.keep_training and not stop.is_set():
             shard.run_epochs()
@@ -103,9 +103,9 @@ def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Ca
 
 
 class VmappedTrainer:
-    """Trainings under way whose programs are the same: one program, mapped over all of them.
+    """Trainings in progress with the same program, which is mapped over all of them.
 
-    ``room`` of them, the last one many times if need be, so that groups of nearly one size share a program.
+    The group is padded to ``room`` trainings by repeating the last one, so that groups of similar size share a program.
     """
 
     def __init__(self, runs: Sequence[Trainer], room: int) -> None:
@@ -124,12 +124,12 @@ class VmappedTrainer:
         return any(run.keep_training for run in self._runs)
 
     def run_epochs(self) -> None:
-        """One call of the program, for all that go on."""
+        """Call the program once, for all trainings that continue."""
         started, runs = time.perf_counter(), self._runs
         for run in runs:
             run.wanted = max(run.wanted for run in runs)
         ways = [run.way() for run in runs]
-        n_epochs = np.zeros(self._room, np.int32)  # none of those that fill the room
+        n_epochs = np.zeros(self._room, np.int32)  # 0 for the padding
         n_epochs[: len(runs)] = [way.n_epochs * run.keep_training for way, run in zip(ways, runs, strict=True)]
         orders = np.stack(self._filled([way.orders for way in ways]))
         way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
@@ -158,7 +158,7 @@ def _stacked(values: Sequence[Any]) -> Any:
 
 
 def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
-    """One value for all, if it is the same, else all of them along a new axis; and that axis, or None."""
+    """Return the value and None if all values are the same; else the stacked values and their axis, 0."""
     if all(value is values[0] for value in values):
         return values[0], None
     return jax.device_put(_stacked(values)), 0
