@@ -21,7 +21,7 @@ from .input import InputSpec
 __all__ = ["N_CODES", "N_DRAWS", "Predictor"]
 
 _DENSITIES = (inference.elbos, inference.log_densities, inference.log_likelihood)
-"""Operations that are defined for all numbers: −∞ outside the support of the likelihood."""
+"""Operations defined for all values: the result is −∞ outside the support of the likelihood."""
 N_CODES = 256
 """Default number of samples of z for the imputation of missing cells."""
 N_DRAWS = 64
@@ -71,7 +71,7 @@ class Predictor:
         return found
 
     def _check_support(self, rows: np.ndarray) -> None:
-        """Refuse cells that the likelihood cannot have produced, in columns that are not scaled."""
+        """Check that the cells of unscaled columns are in the support of the likelihood."""
         likelihood, is_plain = self.recipe.likelihood, (self.scaler.scale == 1) & (self.scaler.offset == 0)
         if self.recipe.n_targets or not is_plain.any():
             return
@@ -84,8 +84,8 @@ class Predictor:
                 row, at = np.argwhere(wrong)[0]
                 name, where = self.input.name_of(columns[at]), f"row {row + 1} of {len(rows)}"
                 raise InvalidData(
-                    f"Column {name} holds {cells[row, at]:g} ({where}), but the model's likelihood is one of {what}. "
-                    "Correct the cell, or set it to NaN if it is not known."
+                    f"Column {name} holds {cells[row, at]:g} ({where}), but the model's likelihood allows only {what}. "
+                    "Correct the cell, or set it to NaN if the value is unknown."
                 )
 
     # -- deterministic ------------------------------------------------------------------------------------------------
