@@ -46,7 +46,7 @@ def demo(
 @takes_file_options
 def fit(
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="Rows to train on; see below.", show_default=False)
+        str | None, typer.Argument(metavar="DATA", help="Rows to train on; see above.", show_default=False)
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", metavar="MODEL", help=f"One of {', '.join(MODELS)}.")
@@ -123,8 +123,8 @@ def fit(
         check_is_model_dir(run)
 
     parameters = options.get("parameters", {}) | dict(parse_setting(text) for text in settings or ())
-    schema_said = _with_file_options(options.get("schema", "auto"), file_options)
-    given = {"random_state": options.get("seed", 0), "schema": schema_said}
+    columns_and_file = _with_file_options(options.get("schema", "auto"), file_options)
+    given = {"random_state": options.get("seed", 0), "schema": columns_and_file}
     estimator = make_estimator(options["model"], given | parameters)
     estimator.set_params(verbose=int(not quiet))
     can_resume = MODELS[options["model"]] not in MADE_FOR

@@ -135,7 +135,7 @@ def _read_pixels(file: Path, page: int, n_pages: int) -> np.ndarray:
             if n_numbers > MOST_PIXELS:
                 raise ValueError(f"it has {n_numbers:,} numbers, more than {MOST_PIXELS:,}; cut it, or make it smaller")
             if file.suffix.lower() == ".png" and getattr(picture, "is_animated", False):
-                raise ValueError("it is an animation; save its frames as separate files")
+                raise ValueError("it moves (an animation); save its frames as separate files")
             if page:
                 picture.seek(page)
             moves = n_pages > 1 and file.suffix.lower() == ".gif"  # frames of a GIF may have different palettes

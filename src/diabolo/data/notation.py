@@ -99,10 +99,10 @@ class Notation:
         return str(self.date) if self.date is not None else ""
 
     def __str__(self) -> str:
-        said = [str(self.number)] if self.kind == "number" and not self.number.is_plain else []
-        said += [f"dates as {_shown(self.date)}"] if self.date is not None else []
-        said += [f"{' '.join(map(repr, self.missing))} missing"] if self.missing else []
-        return ", ".join(said)
+        parts = [str(self.number)] if self.kind == "number" and not self.number.is_plain else []
+        parts += [f"dates as {_shown(self.date)}"] if self.date is not None else []
+        parts += [f"{' '.join(map(repr, self.missing))} missing"] if self.missing else []
+        return ", ".join(parts)
 
 
 def _shown(form: DateForm) -> str:

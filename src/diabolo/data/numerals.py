@@ -64,11 +64,11 @@ class NumberForm:
         return rf"^\(?\s*[+\-−–]?\s*{affix}\s*[+\-−–]?\s*{number}\s*{affix}\s*[\-−]?\)?$"
 
     def __str__(self) -> str:
-        said = [f"decimal {self.decimal!r}"] if self.decimal != "." else []
-        said += [f"thousands {self.thousands!r}"] if self.thousands else []
-        said += [f"{' '.join(map(repr, self.affixes))} left out"] if self.affixes else []
-        said += [f"{self.percent!r} as a fraction"] if self.percent else []
-        return ", ".join(said)
+        parts = [f"decimal {self.decimal!r}"] if self.decimal != "." else []
+        parts += [f"thousands {self.thousands!r}"] if self.thousands else []
+        parts += [f"{' '.join(map(repr, self.affixes))} left out"] if self.affixes else []
+        parts += [f"{self.percent!r} as a fraction"] if self.percent else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -186,9 +186,9 @@ def sniff(file: Path, options: FileOptions, known: Sequence[str] = ()) -> Dialec
             head = _decoded_head(raw.read(_HEAD), encoding)
     except (OSError, pa.ArrowException) as error:
         raise InvalidData(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    said = []
+    notes = []
     if encoding not in ("utf-8", "utf-8-sig") and options.encoding is None:
-        said.append(f"encoding {encoding}")
+        notes.append(f"encoding {encoding}")
     lines = head.splitlines(keepends=True)
     if len(head) >= _HEAD // 4 and len(lines) > 1:
         lines = lines[:-1]  # the last line may be cut
@@ -203,17 +203,17 @@ def sniff(file: Path, options: FileOptions, known: Sequence[str] = ()) -> Dialec
         has_comments = True
         body = [body[0], *(line for line in body[1:] if not line.lstrip().startswith(_COMMENT))]
     if has_comments or named:
-        said.append(f"lines with {_COMMENT} left out")
+        notes.append(f"lines with {_COMMENT} left out")
     delimiter, start = _delimiter_of(body, given)
     if start:
         skipped += _line_of(lines[skipped:], start)
         body = body[start:]
-        said.append(f"{start} line(s) before the table left out")
+        notes.append(f"{start} line(s) before the table left out")
     if delimiter != "," and options.delimiter is None and not file.name.lower().endswith((".tsv", ".tsv.gz", ".tab")):
-        said.append("separated by blanks" if delimiter == " " else f"delimiter {delimiter!r}")
+        notes.append("separated by blanks" if delimiter == " " else f"delimiter {delimiter!r}")
     dialect = Dialect(file, encoding, delimiter, True, skipped, has_comments, has_quotes)
     rows = _split(body, delimiter)
-    return _with_names(dialect, rows, named, options, known, said)
+    return _with_names(dialect, rows, named, options, known, notes)
 
 
 def _with_names(
@@ -222,7 +222,7 @@ def _with_names(
     named: str | None,
     options: FileOptions,
     known: Sequence[str],
-    said: list[str],
+    notes: list[str],
 ) -> Dialect:
     """Add the column names, from the first row or from a comment right above it."""
     width = Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
@@ -239,16 +239,16 @@ def _with_names(
         ):  # a file of R: the first column holds the row names, and has no name
             first = ["", *first]
         if sum(map(looks_like_number, first)) > len(first) / 2 and options.header is None:
-            said.append(f"the first line names the columns: {', '.join(first[:3])}{', …' if len(first) > 3 else ''}")
-        return replace(dialect, names=tuple(first), said=tuple(said))
+            notes.append(f"the first line names the columns: {', '.join(first[:3])}{', …' if len(first) > 3 else ''}")
+        return replace(dialect, names=tuple(first), said=tuple(notes))
     if named is not None and options.header is None:
         cells = [cell.strip() for cell in next(csv.reader([named], delimiter=_as_one(dialect.delimiter)))]
         cells = _split_blanks(named) if dialect.delimiter == " " else cells
         if len(cells) == len(rows[0]) and all(cells) and not any(map(looks_like_number, cells)):
-            return replace(dialect, has_names=False, names=tuple(cells), said=tuple(said))
+            return replace(dialect, has_names=False, names=tuple(cells), said=tuple(notes))
     if options.header is None and not known:
-        said.append("no line with names")
-    return replace(dialect, has_names=False, names=tuple(f"f{i}" for i in range(len(rows[0]))), said=tuple(said))
+        notes.append("no line with names")
+    return replace(dialect, has_names=False, names=tuple(f"f{i}" for i in range(len(rows[0]))), said=tuple(notes))
 
 
 def _encoding_of(file: Path, given: str | None) -> tuple[str, bool]:

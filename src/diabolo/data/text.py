@@ -97,7 +97,7 @@ class TextTables:
             raise InvalidData(f"{files[0]}: Column {place} has no name. Give it one, or take it out.")
         self.names = tuple(name for name in self.names if name not in nameless)
         self._require_types(columns, files[0])
-        self._say(stored)
+        self._warn(stored)
 
     def _see(self, seen: Mapping[str, ReportData]) -> None:
         """Read all cells once, to collect the statistics of each column."""
@@ -180,7 +180,7 @@ class TextTables:
                     "one. Empty those cells, or give their notation: --decimal, --missing, --date-format."
                 )
 
-    def _say(self, stored: Mapping[str, str]) -> None:
+    def _warn(self, stored: Mapping[str, str]) -> None:
         """Warn about detected notations, which may be wrong."""
         found = list(dict.fromkeys(text for dialect in self._dialects for text in dialect.said))
         by_text: dict[str, list[str]] = {}
@@ -204,8 +204,8 @@ def open_text(
     options = options or FileOptions()
     if isinstance(wanted, Schema):
         return TextTables(files, wanted.file_options.updated(options), wanted)
-    said = wanted if isinstance(wanted, Mapping) else {}
-    kinds = {name: one.get("kind") if isinstance(one, Mapping) else one for name, one in said.items()}
+    entries = wanted if isinstance(wanted, Mapping) else {}
+    kinds = {name: one.get("kind") if isinstance(one, Mapping) else one for name, one in entries.items()}
     untyped = [*exclude, *(name for name, kind in kinds.items() if kind == "ignore"), *(["*"] if columns else [])]
     lenient = [name for name, kind in kinds.items() if kind == "category"]
     return TextTables(files, options, expected=columns, untyped=untyped, lenient=lenient)

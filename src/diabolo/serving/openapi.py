@@ -270,7 +270,8 @@ def _section(path: str, operation: dict[str, Any]) -> str:
     example = operation["requestBody"]["content"][JSON]["example"]
     rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in example["rows"])
     return (
-        f"<h2><code>POST {path}</code> · {html.escape(operation['summary'])}</h2><p>{html.escape(operation['description'])}</p>"
+        f"<h2><code>POST {path}</code> · {html.escape(operation['summary'])}</h2>"
+        f"<p>{html.escape(operation['description'])}</p>"
         f'<form data-path="{path[1:]}"><textarea spellcheck="false" aria-label="body">'
         f"{html.escape(f'{{{chr(34)}rows{chr(34)}: [')}\n  {html.escape(rows)}\n]}}</textarea>"
         "<button>Send</button><pre hidden></pre></form>"
