@@ -255,7 +255,7 @@ def _read_artifact(folder: Path) -> None:
 
     inspect.describe_manifest(artifact.read_manifest(folder))
     model = diabolo.load(folder)
-    if model._width < 100:
+    if model.input_.width < 100:
         repr(model)
         model.get_params()
 
@@ -282,7 +282,7 @@ def _read_request(kind: str) -> Callable[[Path], None]:
             _wire.extend((Wire(model, Bounds(1000)), model))
         wire, model = _wire
         rows = wire.read(kind, (folder / "body").read_bytes())
-        wire.write(kind, model.schema_.decode(model._opened_again(rows)))
+        wire.write(kind, model.schema_.decode(model.input_.open(rows)))
 
     return read
 

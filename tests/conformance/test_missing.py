@@ -77,7 +77,7 @@ def test_what_a_hole_hides_cannot_be_known(name, told, holed):
 @every_estimator
 def test_holes_are_refused_by_a_model_that_was_fitted_without(name, fitted, holed):
     row, column = np.argwhere(np.isnan(holed))[0]
-    message = f"missing cells, the first in row {row + 1}, column {column}, but the rows.*had none.*or fill them"
+    message = f"missing cells, the first in row {row + 1}, column {column},"
     for method in ("transform", "reconstruct", "score_samples", "corrupt"):
         with pytest.raises(ValueError, match=message):
             getattr(fitted[name], method)(holed)

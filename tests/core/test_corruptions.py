@@ -168,7 +168,7 @@ def test_salt_and_pepper_of_everything_leaves_only_the_bounds(x):
 
 
 def test_salt_and_pepper_learn_each_features_bounds(x):
-    noisy = applied(parts.SaltAndPepper(0.5).bind(*BOUNDS), x)
+    noisy = applied(parts.SaltAndPepper(0.5).fit_bounds(*BOUNDS), x)
     for column, low, high in zip(noisy.T, *BOUNDS, strict=True):
         assert_rate(column == low, 0.25)
         assert_rate(column == high, 0.25)
@@ -176,7 +176,7 @@ def test_salt_and_pepper_learn_each_features_bounds(x):
 
 @pytest.mark.parametrize("given", [{"low": -9.0}, {"high": 9.0}, {"low": -9.0, "high": 9.0}])
 def test_given_bounds_are_kept_and_missing_ones_learned(given, x):
-    bound = parts.SaltAndPepper(0.5, **given).bind(*BOUNDS)
+    bound = parts.SaltAndPepper(0.5, **given).fit_bounds(*BOUNDS)
     noisy = applied(bound, x)
     assert np.all((noisy == -9.0).any(axis=0) == ("low" in given))
     assert np.all((noisy == 9.0).any(axis=0) == ("high" in given))
@@ -201,7 +201,7 @@ def test_gaussian_noise_may_leave_alone_what_does_not_vary():
     low, high = jnp.array([0.0, 2.0, -1.0]), jnp.array([1.0, 2.0, 5.0])
     x = jnp.full((50, 3), 2.0)
     for features, moved in (("varying", [True, False, True]), ("all", [True, True, True])):
-        part = parts.GaussianNoise(0.5, features=features).bind(low, high)
+        part = parts.GaussianNoise(0.5, features=features).fit_bounds(low, high)
         assert (np.asarray(applied(part, x)) != 2.0).all(axis=0).tolist() == moved
 
 

@@ -129,7 +129,7 @@ def test_missing_cells_neither_count_nor_spoil_the_gradient(likelihood):
 
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("corruption")])
 def test_what_is_missing_stays_missing_when_the_rest_is_corrupted(part, holed):
-    recipe = parts.Recipe(corruption=part, missing="mask").bind(jnp.zeros(D), jnp.ones(D))
+    recipe = parts.Recipe(corruption=part, missing="mask").fit_bounds(jnp.zeros(D), jnp.ones(D))
     noisy = recipe.corrupted(KEY, holed)
     assert jnp.isnan(noisy)[HOLES].all()
     if part.produces_missing:

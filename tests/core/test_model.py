@@ -191,7 +191,7 @@ TRAINED = {**{name: lambda recipe=recipe: recipe for name, recipe in PADDED.item
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_gradients_reach_every_weight(name, x):
-    model = built(TRAINED[name]().bind(x.min(axis=0), x.max(axis=0)))
+    model = built(TRAINED[name]().fit_bounds(x.min(axis=0), x.max(axis=0)))
     arrays, skeleton = model.weights.partition()
 
     def formula(weights):

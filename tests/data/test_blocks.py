@@ -393,7 +393,7 @@ def test_a_plan_is_printed_before_the_first_row_is_learned_from(rows, tmp_path, 
         lines.extend(capsys.readouterr().err.splitlines())
         real(survey, some)
 
-    monkeypatch.setattr(ScalerStats, "see", see)
+    monkeypatch.setattr(ScalerStats, "update", see)
     clone(DEEP).set_params(verbose=1).fit(as_npy(rows, tmp_path))
     (line,) = lines
     assert "2,700 rows × 6 columns in 3 chunks" in line

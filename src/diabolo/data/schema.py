@@ -21,7 +21,7 @@ from ..errors import InvalidData, suggest
 from .cells import arrow_type, is_numeric, unpacked
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
 from .file_options import FileOptions
-from .survey import ScalerStats, SchemaOverrides, check_overrides
+from .survey import ColumnStats, SchemaOverrides, check_overrides
 
 __all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind", "Schema", "SchemaOverrides", "arrow_type", "is_numeric"]
 
@@ -59,13 +59,13 @@ class Schema:
         InvalidData
             If an override has an unknown column or kind, does not suit its column, or no column is left.
         """
-        surveys: dict[str, ScalerStats] = {}
+        surveys: dict[str, ColumnStats] = {}
         given = check_overrides(overrides or {})
         for piece in pieces:
             for field, cells in zip(piece.schema, piece.columns, strict=True):
                 name = field.name
                 if name not in surveys:
-                    surveys[name] = ScalerStats(name, given.get(name, {}), field.metadata or {})
+                    surveys[name] = ColumnStats(name, given.get(name, {}), field.metadata or {})
                 surveys[name].see(cells)
         if unknown := [str(name) for name in given if name not in surveys]:
             raise InvalidData(

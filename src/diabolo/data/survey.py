@@ -27,7 +27,7 @@ from .columns import KINDS, MOST_CATEGORIES, Column, Kind
 from .numerals import looks_like_number
 from .order import Order
 
-__all__ = ["ScalerStats", "SchemaOverrides", "check_overrides"]
+__all__ = ["ColumnStats", "SchemaOverrides", "check_overrides"]
 
 
 SchemaOverrides = Mapping[str, str | Mapping[str, Any]]
@@ -54,7 +54,7 @@ def check_overrides(overrides: SchemaOverrides) -> dict[str, dict[str, Any]]:
     return found
 
 
-class ScalerStats:
+class ColumnStats:
     """Statistics of a column, computed in chunks, from which its kind is inferred, unless it is given."""
 
     def __init__(self, name: str, given: dict[str, Any], about: Mapping[bytes, bytes]) -> None:

@@ -117,6 +117,13 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("conformal_scores_", "_range", "_usual")
     _range = _usual = np.empty(0)  # not annotated, so not parameters
 
+    @property
+    def calibration_errors_(self) -> np.ndarray:
+        """Return `conformal_scores_` under its former name."""
+        message = "calibration_errors_ is deprecated and will be removed in the next release: use conformal_scores_."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return self.conformal_scores_
+
     def fit(self, X: RowsLike, y: object = None) -> Self:
         """Train the networks to predict each cell from the other cells of its row.
 

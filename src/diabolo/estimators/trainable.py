@@ -262,10 +262,6 @@ class Learned(Saveable):
         return replace(stored, fitted=stored.fitted | own, model=self.model_, scaler=self.scaler_)
 
 
-ESTIMATOR_REGISTRY = Registered(Saveable)
-"""All estimator classes by name. Each subclass of `Saveable` is registered, so that `load` finds it."""
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainableEstimator(Learned, ABC):
     """Base class of all trained estimators; `BaseAutoencoder` is the base class of autoencoders."""
