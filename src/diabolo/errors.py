@@ -21,13 +21,13 @@ Every message says what is wrong, where, and what to do. The second base class, 
 Python, so that `except ValueError` works without knowledge of this tree.
 
 DataWarning                    rows were read, but some of the data is read or used in an unexpected way (UserWarning)
-├── NotationWarning            the format of a text file was detected from its content, and may be wrong
-└── ColumnLeftOutWarning       a column is not used
-    ├── IdColumnWarning            it numbers the rows
-    ├── ClockColumnWarning         it is the time at which each row was written
-    ├── UniqueTextsWarning         it has too many different texts
-    ├── EmptyColumnWarning         it has no value
-    └── UnsupportedColumnWarning   its type is not numbers, texts or dates
+├── ColumnLeftOutWarning       a column is not used
+│   ├── IdColumnWarning        it numbers the rows
+│   ├── ClockColumnWarning     it is the time at which each row was written
+│   ├── UniqueTextsWarning     it has too many different texts
+│   ├── EmptyColumnWarning     it has no value
+│   └── UnsupportedColumnWarning  its type is not numbers, texts or dates
+└── NotationWarning            the format of a text file was detected from its content, and may be wrong
 DamagedCheckpointWarning       a checkpoint could not be read; an older one was used                   (UserWarning)
 TrainingWarning                a training ended with a poor result                                     (UserWarning)
 ├── RetriedWarning             the loss became NaN or infinite; the training restarted at a lower learning rate
