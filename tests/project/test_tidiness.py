@@ -12,7 +12,7 @@ FILES = {str(path.relative_to(SOURCE)): path for path in sorted(SOURCE.rglob("*.
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 MOST_LINES = 500
-LONGER = {"engine/closed_form.py": 535}
+LONGER: dict[str, int] = {}
 """Files that are longer for now, with their lines. Whoever splits one takes it out; none comes in."""
 
 MOST_ANY = 650

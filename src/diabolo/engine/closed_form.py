@@ -30,6 +30,7 @@ from ..core.networks import Identity
 from ..core.objectives import ELBO, Reconstruction
 from ..core.penalties import SparsityConstraint
 from . import inference
+from .factor_analysis import factor_analysis, informative, number_of_factors
 from .sharding import current
 from .splits import Rows
 
@@ -44,13 +45,10 @@ _COPIES, _MANY_COLUMNS = 40, 1024
 _RIDGE = 1e-3
 """Ridge of the regression on corrupted rows, as a fraction of the mean variance."""
 _SOLVED_ROWS, _HALVINGS = 1 << 16, 40
-_MOSTLY_NOISE, _KEPT_NOISE = 0.5, 0.5
+_MOSTLY_NOISE = 0.5
 _COMPARED_VALUES, _REPEATED, _SAME, _CONSTANT = 4096, 0.75, 1e-5, 1e-3
 _COMPARED = 512
 """Number of rows for the correlations that define neighbours."""
-_FACTOR_STEPS, _LEAST_SHRINKING = 300, 0.25
-_FEW_ROWS, _FEW_COLUMNS = 1000, 32
-"""Up to these sizes, the number of factors is chosen by tenfold cross-validation."""
 _FEW_TO_RESTORE = 512
 """Up to this number of rows, a regression is cross-validated."""
 
@@ -438,6 +436,12 @@ def finish(model: Model, rows: Rows) -> Model:
     return _placed(model, _dense(weight, np.asarray(encoder.bias, np.float64) + shift), _dense(back, bias))
 
 
+def _centred_sample(rows: Rows) -> np.ndarray:
+    """Return rows of the first piece, centred, with 0 for missing cells."""
+    some = next(_pieces(rows))[:_CORRUPTED]
+    return np.nan_to_num(some - _known_mean(some))
+
+
 def _factors(model: Model, rows: Rows) -> Start:
     """Return the start by factor analysis, whose posterior is exact: the ELBO equals the log-likelihood."""
     k = model.recipe.latent.n_latent
@@ -448,9 +452,9 @@ def _factors(model: Model, rows: Rows) -> Start:
     floor = np.full(d, 1e-6)
     if isinstance(model.recipe.likelihood, LearnedGaussian):
         floor = np.square(np.asarray(model.weights.likelihood["floor"].value, np.float64))
-    loadings, noise = _factor_analysis(covariance, _number_of_factors(rows, min(k, d), floor), floor)
+    loadings, noise = factor_analysis(covariance, number_of_factors(_centred_sample(rows), min(k, d), floor), floor)
     if k >= d and noise.sum() > _MOSTLY_NOISE * np.diag(covariance).sum():
-        loadings, noise = _informative(loadings, noise, floor)
+        loadings, noise = informative(loadings, noise, floor)
     if isinstance(model.recipe.likelihood, Gaussian):
         noise = np.full(d, model.recipe.likelihood.sigma**2)
         values, axes = linalg.eigh(covariance)
@@ -465,74 +469,3 @@ def _factors(model: Model, rows: Rows) -> Start:
     bias = np.concatenate([-mean @ coded, spread])
     likelihood = _spread(model, np.sqrt(noise)) if isinstance(model.recipe.likelihood, LearnedGaussian) else None
     return Start(_placed(model, _dense(weight, bias), _dense(loadings, mean), likelihood), True)
-
-
-def _informative(loadings: np.ndarray, noise: np.ndarray, floor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move part of the noise into the loadings, one per column, with the same covariance.
-
-    If columns do not correlate, factor analysis is a collapsed posterior, from which training would find an informative
-    code only by chance.
-    """
-    covariance = loadings.T @ loadings + np.diag(noise)
-    noise = np.minimum(np.maximum(_KEPT_NOISE * noise, floor), noise)
-    return _loadings(covariance, noise, len(noise))[0], noise
-
-
-def _loadings(covariance: np.ndarray, noise: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best k loadings (k, d) for a noise, and the k largest eigenvalues in its units, ascending."""
-    d, root = len(noise), np.sqrt(noise)
-    values, axes = linalg.eigh(covariance / root / root[:, None], subset_by_index=(d - k, d - 1))
-    return (axes * np.sqrt(np.maximum(values - 1, 0))).T * root, values
-
-
-def _number_of_factors(rows: Rows, most: int, floor: np.ndarray) -> int:
-    """Return the number of factors, a power of two or ``most``, with the highest cross-validated likelihood."""
-    some = next(_pieces(rows))[:_CORRUPTED]
-    some = np.nan_to_num(some - _known_mean(some))
-    n, d = some.shape
-    candidates = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
-    n_steps, n_parts, n_tried = (30, 3, 3) if d <= 160 else (3, 3, 1)
-    if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # threefold validation would choose too few factors
-        n_parts = n_tried = 10
-    fold = np.random.default_rng(0).permutation(n) % n_parts
-    total = np.zeros(len(candidates))
-    for out in range(n_tried):
-        kept, left = some[fold != out], some[fold == out]
-        mean = kept.mean(axis=0)
-        covariance = np.cov(kept.T, bias=True).reshape(d, d)
-        for i, k in enumerate(candidates):
-            loadings, noise = _factor_analysis(covariance, k, floor, n_steps)
-            total[i] += _log_density(left - mean, loadings, noise).sum()
-    return candidates[int(total.argmax())]
-
-
-def _log_density(centred: np.ndarray, loadings: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return log N(x | 0, WᵀW + Ψ) of each row, up to a constant."""
-    precision = 1 + (loadings**2 / noise).sum(axis=1)
-    inside = np.square(centred @ (loadings / noise).T) / precision
-    return -0.5 * (
-        (centred**2 / noise).sum(axis=1) - inside.sum(axis=1) + np.log(precision).sum() + np.log(noise).sum()
-    )
-
-
-def _factor_analysis(
-    covariance: np.ndarray, k: int, floor: np.ndarray, n_steps: int = _FACTOR_STEPS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return maximum-likelihood loadings (k, d), orthogonal in units of the noise, and noise variances (d,).
-
-    The method is the fixed point of Rubin & Thayer (1982), by eigenvalues of the covariance in the noise's units.
-    """
-    d = len(covariance)
-    variance = np.maximum(np.diag(covariance), floor)
-    noise, before = variance * 0.5, np.inf
-    for _ in range(n_steps if d <= 256 else min(n_steps, 10)):
-        loadings, values = _loadings(covariance, noise, k)
-        noise = np.maximum(np.diag(covariance) - (loadings**2).sum(axis=0), floor)
-        now = float(np.log(np.maximum(values, 1)).sum() - np.maximum(values - 1, 0).sum() + np.log(noise).sum())
-        if abs(before - now) < 1e-6 * d:
-            break
-        before = now
-    if k == d:  # d factors fit any covariance, but the steps shrink
-        _, values = _loadings(covariance, noise, k)
-        noise = np.maximum(noise * np.clip(values[0], _LEAST_SHRINKING, 1), floor)
-    return _loadings(covariance, noise, k)[0], noise
