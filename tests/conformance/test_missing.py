@@ -271,7 +271,7 @@ def test_a_model_fitted_anew_forgets_that_it_was_told(table, holed):
 
 def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
     stacked = StackedAutoencoder(pretrain="layerwise", pretrain_corruption=parts.MaskCells(), **SMALL)
-    with pytest.raises(ValueError, match="hide"):
+    with pytest.raises(ValueError, match="pretrain_corruption"):
         stacked.fit(table)
     labels = np.arange(len(table)) % 2
     hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), parts.MaskCells(0.2), **SMALL)

@@ -432,7 +432,7 @@ def test_a_slot_is_abstract_and_not_a_part():
 def test_a_part_without_a_slot_is_refused():
     before = dict(part_module._REGISTRY)
     try:
-        with pytest.raises(InvalidPart, match="slot"):
+        with pytest.raises(InvalidPart, match="role"):
 
             class Homeless(Component):
                 pass

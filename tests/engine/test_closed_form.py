@@ -14,6 +14,7 @@ from diabolo import parts
 from diabolo.data.scaler import Scaler, have_one_unit
 from diabolo.engine import closed_form
 from diabolo.errors import PoorFitWarning, PosteriorCollapseWarning
+from diabolo.estimators.trainable import share_held_out
 
 TABLES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
 
@@ -375,4 +376,4 @@ def test_few_rows_hold_out_more():
     for n, held_out in ((40, 10), (200, 50), (600, 100), (3000, 300)):
         X = np.random.default_rng(0).normal(size=(n, 3))
         model = diabolo.StackedAutoencoder(n_latent=1, max_epochs=1, random_state=0)
-        assert round(model._share_held_out(None, len(X)) * n) == held_out
+        assert round(share_held_out(model, None, len(X)) * n) == held_out

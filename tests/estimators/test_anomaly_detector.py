@@ -366,7 +366,7 @@ def test_the_command_flags_and_says_why(tmp_path, wine, run):
     assert len(few) == (found["p_value"] <= 0.2).sum() > found["flagged"].sum()
 
 
-@pytest.mark.filterwarnings("always:With 10 rows")
+@pytest.mark.filterwarnings("always:Only 10")
 def test_each_command_refuses_a_run_of_the_other_kind(tmp_path, run):
     rows = normal_rows(50)
     np.save(tmp_path / "rows.npy", rows)
