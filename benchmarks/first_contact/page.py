@@ -60,6 +60,7 @@ def section(file: Path = RESULTS) -> str:
     lines = [
         _HEAD.format(n_sets=len(found["sets"]), seeds=", ".join(map(str, found["seeds"]))),
         *_table(summary(found)),
+        *(["", found["note"]] if "note" in found else []),
     ]
     if wide := wide_sets(found):
         lines += [
