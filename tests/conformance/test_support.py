@@ -57,3 +57,12 @@ def test_an_importance_weighted_bound_is_minus_infinity_there():
     rows = spoilt("count", -1.0)
     assert model.elbo(rows)[3] == -np.inf
     assert np.isfinite(np.delete(model.elbo(rows), 3)).all()
+
+
+def test_a_missing_cell_is_not_outside():
+    rows = ROWS["count"].copy()
+    rows[::7, 2] = np.nan
+    model = diabolo.VariationalAutoencoder(likelihood="count", **SMALL).fit(rows)
+    assert np.isfinite(model.reconstruct(rows)).all()
+    assert np.isfinite(model.score_samples(rows)).all()
+    assert np.isfinite(model.impute(rows)).all()

@@ -107,7 +107,7 @@ def test_an_export_has_been_compared_with_python(name, tmp_path):
     found = diabolo.export_onnx(CASES[name](), tmp_path / "out")
     assert sorted(found.files) == sorted(file.name for file in (tmp_path / "out").iterdir())
     for output, far in found.differences.items():
-        assert far < (1e-4 if output.endswith("log_density") else 1e-5)
+        assert far < (1e-3 if output.endswith("log_density") else 1e-5)
     told = json.loads((tmp_path / "out" / "export.json").read_text())
     assert told["differences"] == found.differences
     assert told["diabolo"] == diabolo.__version__

@@ -120,7 +120,7 @@ def test_codes_are_measured_and_told(monkeypatch):
     images = retrieval.digits()
     assert len(images.known) == 2 * len(images.asked)
     codes = {
-        method: {str(k): [retrieval.measure(images, method, k, 0)] for k in retrieval.BATCH_BUCKETS}
+        method: {str(k): [retrieval.measure(images, method, k, 0)] for k in retrieval.SIZES}
         for method in (retrieval.OURS, "PCA")
     }
     text = retrieval.report({"digits": {"pixels": retrieval.precision(*images), "codes": codes}})

@@ -227,7 +227,7 @@ def test_the_command_writes_the_page_and_says_what_is_amiss(run, tmp_path, monke
     ("arguments", "message"),
     [
         (("run", "iris.csv", "--color", "nope"), "nope"),
-        (("run", "--color", "species"), "--color needs DATA"),
+        (("run", "--color", "species"), "--color"),
         (("run", "iris.csv", "--image-shape", "8"), "HEIGHTxWIDTH"),
         (("run", "iris.csv", "--image-shape", "8x9"), "image_shape"),
         (("run", "iris.csv", "-o", "nowhere/page.html"), "cannot be written"),

@@ -79,7 +79,9 @@ class Predictor:
         for support, what in (("unit", "numbers in [0, 1]"), ("count", "counts 0, 1, 2, …")):
             columns = np.flatnonzero((supports == support) & is_plain)
             cells = rows[:, columns]
-            wrong = (cells < 0) | ((cells > 1) if support == "unit" else (cells != np.round(cells)))
+            wrong = (cells < 0) | (
+                (cells > 1) if support == "unit" else (~np.isnan(cells) & (cells != np.round(cells)))
+            )
             if wrong.any():
                 row, at = np.argwhere(wrong)[0]
                 name, where = self.input.name_of(columns[at]), f"row {row + 1} of {len(rows)}"

@@ -44,7 +44,7 @@ __all__ = ["Exported", "export_onnx"]
 _ABOUT = "export.json"
 _N_CHECKED = 1000
 _AT_A_TIME = 50
-_CLOSE, _CLOSE_ESTIMATE = 1e-5, 1e-4
+_CLOSE, _CLOSE_ESTIMATE = 1e-5, 1e-3
 """Allowed difference of ONNX Runtime, relative to the largest number. In an estimate of log p(x) errors accumulate."""
 _FIXED = Noise(0, 0)
 
