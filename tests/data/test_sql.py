@@ -93,7 +93,7 @@ def postgres(orders, tmp_path_factory):
         subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     with socket.socket() as free:
-        free.fit_bounds(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     as_postgres(programs / "initdb", "-D", folder / "data", "-A", "trust", "-N")
     options = f"-p {port} -k {folder} -c listen_addresses=''"
