@@ -40,7 +40,7 @@ def start(number=0, n_processes=1, port=None, **job):
 
 def together(n_processes, **job):
     with socket.socket() as free:
-        free.fit_bounds(("127.0.0.1", 0))
+        free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return [start(number, n_processes, port, **job) for number in range(n_processes)]
 
