@@ -30,6 +30,7 @@ __all__ = [
     "as_table",
     "classes",
     "codes",
+    "counts_only",
     "densities",
     "filled",
     "in_order",
@@ -140,7 +141,18 @@ def reach(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
         scaler = predictor.scaler
         low = np.maximum(low, scaler.offset - 0.9 * MAX_ABS_SCALED * scaler.scale)
         high = np.minimum(high, scaler.offset + 0.9 * MAX_ABS_SCALED * scaler.scale)
+        supports = predictor.natural_supports
+        low = np.where(supports == "real", low, 0.0)
+        high = np.where(supports == "unit", 1.0, high)
     return low, high
+
+
+def counts_only(model: Saveable) -> np.ndarray:
+    """Return for each feature whether the model gives results for whole numbers only."""
+    found = np.zeros(model.input_.width, bool)
+    for predictor in () if isinstance(model, AnomalyDetector) else predictors(model):
+        found |= predictor.natural_supports == "count"
+    return found
 
 
 def like_those_seen(model: Saveable, n_rows: int) -> Frame:

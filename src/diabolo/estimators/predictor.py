@@ -70,14 +70,19 @@ class Predictor:
         check_output_range(found, self.scaler, rows, self.input.name_of)
         return found
 
+    @property
+    def natural_supports(self) -> np.ndarray:
+        """The support of each feature, (d,), in the user's units: "real", or "unit" or "count" if it is not scaled."""
+        is_plain = (self.scaler.scale == 1) & (self.scaler.offset == 0)
+        likelihood = self.recipe.likelihood
+        supports = "real" if self.recipe.n_targets else np.array(likelihood.supports(self.input.width))
+        return np.where(is_plain, supports, "real")
+
     def _check_support(self, rows: np.ndarray) -> None:
         """Check that the cells of unscaled columns are in the support of the likelihood."""
-        likelihood, is_plain = self.recipe.likelihood, (self.scaler.scale == 1) & (self.scaler.offset == 0)
-        if self.recipe.n_targets or not is_plain.any():
-            return
-        supports = np.array(likelihood.supports(self.input.width))
+        supports = self.natural_supports
         for support, what in (("unit", "numbers in [0, 1]"), ("count", "counts 0, 1, 2, …")):
-            columns = np.flatnonzero((supports == support) & is_plain)
+            columns = np.flatnonzero(supports == support)
             cells = rows[:, columns]
             wrong = (cells < 0) | (
                 (cells > 1) if support == "unit" else (~np.isnan(cells) & (cells != np.round(cells)))

@@ -23,7 +23,7 @@ import pyarrow as pa
 from ..data.readers import Table, numeric, numeric_columns
 from ..data.schema import Column, arrow_type, is_numeric
 from ..errors import InvalidData, suggest
-from ..estimators.predictions import reach
+from ..estimators.predictions import counts_only, reach
 from ..estimators.trainable import Saveable
 from .bounds import Bounds
 
@@ -52,12 +52,21 @@ class Cells:
         Whether null is accepted in the JSON schema.
     least, most : float
         The range of accepted numbers.
+    whole : bool, default=False
+        Whether only whole numbers are accepted.
     """
 
     def __init__(
-        self, name: str, column: Column | None, may_be_missing: bool, least: float = -np.inf, most: float = np.inf
+        self,
+        name: str,
+        column: Column | None,
+        may_be_missing: bool,
+        least: float = -np.inf,
+        most: float = np.inf,
+        *,
+        whole: bool = False,
     ) -> None:
-        self.name, self._least, self._most = name, least, most
+        self.name, self._least, self._most, self._whole = name, least, most, whole
         self._kind = "number" if column is None else column.kind
         self._type: pa.DataType = pa.float64()
         if column is not None and self._kind not in ("number", "count"):
@@ -76,7 +85,8 @@ class Cells:
             return {"type": "string"}, (str,)
         if pa.types.is_integer(self._type):
             return {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, (int,)
-        return {"type": "number", "minimum": self._least, "maximum": self._most}, (int, float)
+        step = {"multipleOf": 1} if self._whole else {}
+        return {"type": "number", "minimum": self._least, "maximum": self._most, **step}, (int, float)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -105,7 +115,10 @@ class Cells:
             raise InvalidData(f"Column {self.name}: {error}.") from error
         if pa.types.is_floating(self._type):
             numbers = found.to_numpy(zero_copy_only=False)
-            if (beyond := (numbers < self._least) | (numbers > self._most)).any():
+            beyond = (numbers < self._least) | (numbers > self._most)
+            if self._whole:
+                beyond |= ~np.isnan(numbers) & (numbers != np.round(numbers))
+            if beyond.any():
                 row = int(beyond.argmax())
                 self._refuse(row, values[row])
         return found
@@ -132,7 +145,7 @@ class Cells:
         if self._kind == "date":
             wanted = "a date such as 2024-05-31" if self.json_type["format"] == "date" else "a date and time (RFC 3339)"
         if type(value) in self._of and self._kind != "date":
-            wanted = f"between {self._least:.6g} and {self._most:.6g}"
+            wanted = f"{'a whole number ' * self._whole}between {self._least:.6g} and {self._most:.6g}"
         shown = json.dumps(value, default=str)[:40]
         raise InvalidData(f"Row {row + 1}, column {self.name} must be {wanted}; got {shown}.")
 
@@ -166,9 +179,10 @@ class Wire:
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
         self._least, self._most = low, high = reach(model)
+        self._whole = whole = counts_only(model)
         places = range(self.n_features) if schema is None else [schema.column_slices[name].start for name in names]
         self.cells = [
-            Cells(name, column, missing, float(low[at]), float(high[at]))
+            Cells(name, column, missing, float(low[at]), float(high[at]), whole=bool(whole[at]))
             for name, column, at in zip(names, used, places, strict=True)
         ]
         self._has_schema = schema is not None
@@ -208,7 +222,8 @@ class Wire:
         if set(map(type, chain.from_iterable(rows))) <= {int, float, _NOTHING}:
             with suppress(OverflowError):
                 found = np.array(rows, np.float64)
-                if not ((found < self._least) | (found > self._most)).any():
+                broken = self._whole & ~np.isnan(found) & (found != np.round(found))
+                if not ((found < self._least) | (found > self._most) | broken).any():
                     return found
         for cells, values in zip(self.cells, zip(*rows, strict=True), strict=True):
             cells.read(list(values))  # raises for the column that is wrong
