@@ -33,7 +33,7 @@ def _vae(**parameters: Any) -> Any:
 
 def readme(about: Context) -> child.Figures:
     """Fit README's example to digits; average the log-density of test rows, all pixels, in nats."""
-    fitted = about.fit("README's example", _vae(n_latent=8, beta="linear", random_state=about.seed))
+    fitted = about.fit("README's example", _vae(n_latent=8, random_state=about.seed))
     return {"score": float(np.mean(fitted.score_samples(about.test)))}
 
 
