@@ -22,7 +22,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="Autoencoders for tables, arrays and images: train one, then compress, reconstruct, score or generate.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain lines, like other commands
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,7 +31,7 @@ app = typer.Typer(
 for _command in (
     *(fit.demo, fit.fit),
     *(apply.transform, apply.reconstruct, apply.denoise, apply.impute, apply.score, apply.detect),
-    *(inspect.report, apply.sample, deploy.export, deploy.serve, inspect.info),
+    *(inspect.report, apply.sample, deploy.export, deploy.serve, inspect.info, inspect.models),
 ):
     app.command()(_command)
 
@@ -46,7 +45,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None: ...
 

@@ -18,6 +18,7 @@ from .options import (
     MODELS,
     Key,
     make_estimator,
+    model_name,
     one_line,
     parse_setting,
     read_config,
@@ -49,7 +50,8 @@ def fit(
         str | None, typer.Argument(metavar="DATA", help="Rows to train on; see above.", show_default=False)
     ] = None,
     model: Annotated[
-        str | None, typer.Option("-m", "--model", metavar="MODEL", help=f"One of {', '.join(MODELS)}.")
+        str | None,
+        typer.Option("-m", "--model", metavar="MODEL", help=f"One of {', '.join(MODELS)}; see `diabolo models`."),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="RUN", help="The folder to write.")] = None,
     settings: Annotated[
@@ -93,8 +95,8 @@ def fit(
     printed and saved; a --schema file corrects it, with lines like  visits = "count"  or  id = "ignore". Columns are
     scaled internally: all results are in the units of the data.
 
-    Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear. During
-    training, checkpoints are kept in RUN.partial.
+    Parameters are those of the Python class, e.g. -s n_latent=8 -s hidden_layer_sizes=64,32 -s beta=linear;
+    `diabolo models MODEL` lists them. During training, checkpoints are kept in RUN.partial.
     """
     if distributed:
         from ..engine.sharding import connect
@@ -116,6 +118,7 @@ def fit(
     for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
         if needed not in options:
             raise UsageError(f"fit needs {how}. Add it to the command, or to the --config file.")
+    options["model"] = model_name(options["model"])
     run = Path(options["out"])
     if run.exists() or run.is_symlink():
         if not force:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import textwrap
+from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import UsageError
-from .options import Key, Run, one_line, parse_shape, takes_file_options
+from .options import MODELS, SYNONYMS, Key, Run, model_name, one_line, parse_shape, takes_file_options
 
-__all__ = ["describe_manifest", "info", "report"]
+__all__ = ["describe_manifest", "info", "models", "report"]
 
 
 @takes_file_options
@@ -126,6 +129,56 @@ def _verify(run: Path, data: str, key: str | None, file_options: dict[str, Any])
     typer.echo(str(found))
     if not found.same_bits:
         raise typer.Exit(1)
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Describe this model and its parameters.", show_default=False)
+    ] = None,
+) -> None:
+    """List the models of `diabolo fit`, or the parameters of one.
+
+    Each parameter is printed with its default value and its meaning. Set it with -s NAME=VALUE.
+    """
+    import diabolo
+
+    if name is None:
+        also = {short: [other for other, known in SYNONYMS.items() if known == short] for short in MODELS}
+        width = max(map(len, MODELS))
+        for short, kind in MODELS.items():
+            others = f" Also: {', '.join(also[short])}." if also[short] else ""
+            typer.echo(f"{short:<{width}}  {_summary(cleandoc(getattr(diabolo, kind).__doc__))}{others}")
+        typer.echo("\ndiabolo models MODEL  lists the parameters of a model.")
+        return
+    kind = MODELS[model_name(name)]
+    estimator = getattr(diabolo, kind)
+    text = cleandoc(estimator.__doc__)
+    meanings = dict(_described_parameters(text))
+    typer.echo(f"{kind}: {_summary(text)}")
+    for parameter in signature(estimator).parameters.values():
+        declared, meaning = meanings[parameter.name]
+        allowed = re.sub(r",? ?default=.*", "", declared)
+        typer.echo(f"\n{parameter.name} = {_written(parameter.default)}    ({allowed})")
+        typer.echo(textwrap.fill(" ".join(meaning.split()), 100, initial_indent="    ", subsequent_indent="    "))
+
+
+def _summary(text: str) -> str:
+    """Return the first paragraph of a docstring, in one line."""
+    return " ".join(text.split("\n\n", 1)[0].split())
+
+
+def _described_parameters(text: str) -> list[tuple[str, tuple[str, str]]]:
+    """Return the parameters of a numpydoc docstring: name, type and meaning."""
+    section = re.split(r"^\w+\n-+\n", text.split("\nParameters\n----------\n", 1)[1], flags=re.MULTILINE)[0]
+    entries = re.findall(r"^(\S[^:\n]*) : (.*)\n((?:(?:    .*)?\n?)*)", section, re.MULTILINE)
+    return [(name, (declared, meaning)) for names, declared, meaning in entries for name in names.split(", ")]
+
+
+def _written(value: Any) -> str:
+    """Write a default value as `--set` reads it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe_manifest(manifest: dict[str, Any]) -> str:

@@ -18,12 +18,14 @@ from ..errors import DiaboloError, UsageError, suggest
 __all__ = [
     "MADE_FOR",
     "MODELS",
+    "SYNONYMS",
     "Data",
     "Force",
     "Key",
     "Out",
     "Run",
     "make_estimator",
+    "model_name",
     "one_line",
     "parse_cells",
     "parse_setting",
@@ -47,6 +49,22 @@ MODELS = {
     "imputer": "AutoencoderImputer",
     "generator": "AutoencoderGenerator",
 }
+
+
+SYNONYMS = {
+    "ae": "basic",
+    "pca": "basic",
+    "linear": "basic",
+    "deep": "stacked",
+    "dae": "denoising",
+    "denoiser": "denoising",
+    "vae": "variational",
+    "detector": "anomaly",
+    "anomalies": "anomaly",
+    "impute": "imputer",
+    "generate": "generator",
+}
+"""Other names of models that users type. Class names are understood as well."""
 
 
 MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute", "AutoencoderGenerator": "sample"}
@@ -248,9 +266,23 @@ def require_known(given: Any, known: Sequence[str], what: str) -> None:
             raise UsageError(f"{what} {name!r} is unknown. {suggest(name, known)}")
 
 
+def model_name(text: str) -> str:
+    """Return the command-line name of a model, from any name that is understood.
+
+    Raises
+    ------
+    UsageError
+        If the name is unknown.
+    """
+    name = text.strip().lower()
+    classes = {kind.lower(): short for short, kind in MODELS.items()}
+    name = SYNONYMS.get(name) or classes.get(name) or name
+    require_known([name], tuple(MODELS), "model")
+    return name
+
+
 def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
     """Create the estimator with this command-line name and these parameters."""
-    require_known([model], tuple(MODELS), "model")
     import diabolo
 
     estimator = getattr(diabolo, MODELS[model])()
