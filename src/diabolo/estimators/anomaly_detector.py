@@ -10,7 +10,7 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..errors import InvalidData
 from . import scores
 from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
-from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, known_range, networks_of
+from .ensemble import CONSTRAINTS, SCALING, Ensemble, Given, given_to, known_range, networks_of
 from .input import Opened
 from .predictor import Predictor
 from .trainable import store
@@ -171,6 +171,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     """
 
     estimator: str | BaseAutoencoder = "ensemble"
+    _: KW_ONLY
     false_alarm_rate: float = 0.01
     calibration: int | float | None = None
     scaling: str | None = "auto"
@@ -187,6 +188,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             Interval(numbers.Real, 0, 1, closed="neither"),
             None,
         ],
+        **SCALING,
         **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -80,6 +80,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
     """
 
     autoencoder: BaseAutoencoder | FrozenEstimator
+    _: KW_ONLY
     corruption: Corruption | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {

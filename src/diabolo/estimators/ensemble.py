@@ -26,11 +26,11 @@ from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
 from .trainable import Fitted, Saveable, stored_of
 
-__all__ = ["CONSTRAINTS", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
+__all__ = ["CONSTRAINTS", "SCALING", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
 
 
+SCALING: dict[str, list[object]] = {"scaling": [StrOptions(set(KINDS)), None]}
 CONSTRAINTS: dict[str, list[object]] = {
-    "scaling": [StrOptions(set(KINDS)), None],
     "schema": [StrOptions({"auto"}), dict, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -104,6 +104,7 @@ class AutoencoderGenerator(Ensemble):
     """
 
     estimator: str | BaseAutoencoder = "auto"
+    _: KW_ONLY
     schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0

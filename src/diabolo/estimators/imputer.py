@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..data.types import Frame, RowsLike
 from . import scores
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
-from .ensemble import CONSTRAINTS, Ensemble, given_to, known_range, networks_of
+from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, known_range, networks_of
 from .input import InputSpec
 from .predictor import Predictor
 from .trainable import store
@@ -105,6 +105,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     """
 
     estimator: str | BaseAutoencoder = "ensemble"
+    _: KW_ONLY
     scaling: str | None = "auto"
     schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
@@ -112,6 +113,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
+        **SCALING,
         **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("conformal_scores_", "_range", "_usual")
