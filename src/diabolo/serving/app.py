@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import reprlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -16,8 +17,9 @@ from typing import Any
 from .. import __version__
 from ..data.readers import Table
 from ..errors import DiaboloError, ForkError, InvalidParameter, MissingDependencyError, UsageError
+from ..estimators.arguments import check_arguments
 from ..estimators.predictions import like_those_seen, named, questions
-from ..estimators.trainable import Saveable
+from ..estimators.trainable import Saveable, require_fitted
 from .batching import Batches
 from .bounds import Bounds
 from .codec import ARROW, JSON, Malformed, Wire
@@ -52,14 +54,14 @@ class Limits:
         Largest size of a request's body; above it the status is 413.
     rows : int, default=100,000
         Largest number of rows in a request; above it the status is 422.
-    numbers : int, default=2²⁴
-        Largest number of encoded numbers in a request: rows times the width of an encoded row, in which a category
-        takes one number for each of its values. Above it the status is 422. The texts of a request together may have
-        four times ``body_bytes``.
     requests : int, default=64
         Largest number of concurrent requests, including waiting ones; above it the status is 503.
     seconds : float, default=30
         Time in which a request must arrive, after it the status is 408; and in which a response must be read.
+    numbers : int, default=2²⁴
+        Largest number of encoded numbers in a request: rows times the width of an encoded row, in which a category
+        takes one number for each of its values. Above it the status is 422. The texts of a request together may have
+        four times ``body_bytes``.
     """
 
     body_bytes: int = 16 << 20
@@ -91,7 +93,9 @@ def create_app(
     Parameters
     ----------
     model : fitted estimator
+        Any except a generator, which has no operation on rows.
     limits : Limits or None, default=None
+        Limits of one request, and of the number of concurrent requests. None: the defaults of `Limits`.
     token : str or None, default=None
         The token that clients must send, as a bearer token or as the password of basic authentication.
     name : str, default=""
@@ -99,6 +103,11 @@ def create_app(
     hosts : collection of str or None, default=None
         The accepted host names, without ports; for any other name the status is 421. None: accept all names. The check
         protects against DNS rebinding, in which a foreign web page makes its own name lead to this machine.
+
+    Returns
+    -------
+    ASGI application
+        For uvicorn, hypercorn or another ASGI server.
 
     Raises
     ------
@@ -120,6 +129,10 @@ def create_app(
     >>> [row["log_density"] for row in answer["rows"]] == model.score_samples(X[:2]).tolist()
     True
     """
+    check_arguments(token=token, name=name, hosts=hosts)
+    require_fitted(model, "model")
+    if not isinstance(limits, Limits | None):
+        raise InvalidParameter(f"limits must be diabolo.serving.Limits or None; got {reprlib.repr(limits)}.")
     served = _Served(model, limits or Limits(), name or type(model).__name__)
     app = Starlette(
         routes=served.routes(),
