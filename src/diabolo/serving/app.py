@@ -16,12 +16,12 @@ from typing import Any
 
 from .. import __version__
 from ..data.readers import Table
-from ..errors import DiaboloError, ForkError, InvalidParameter, MissingDependencyError, UsageError
+from ..errors import DiaboloError, ForkError, InvalidData, InvalidParameter, MissingDependencyError, UsageError
 from ..estimators.arguments import check_arguments
 from ..estimators.predictions import like_those_seen, named, questions
 from ..estimators.trainable import Saveable, require_fitted
 from .batching import Batches
-from .bounds import Bounds
+from .bounds import BodyTooLong, Bounds, gunzip
 from .codec import ARROW, JSON, Malformed, Wire
 from .openapi import described, page
 
@@ -51,7 +51,8 @@ class Limits:
     Parameters
     ----------
     body_bytes : int, default=16 MiB
-        Largest size of a request's body; above it the status is 413.
+        Largest size of a request's body, as sent and as decompressed (`Content-Encoding: gzip`); above it the status is
+        413.
     rows : int, default=100,000
         Largest number of rows in a request; above it the status is 422.
     requests : int, default=64
@@ -171,7 +172,10 @@ class _Served:
 
         async def answer(request: Request) -> Response:
             given, wanted = _given_as(request), _wanted_as(request)
+            is_gzip = _is_gzip(request)
             body = await self._body(request)
+            if is_gzip:
+                body = await self._decompressed(body)
             try:
                 rows = await _aside(len(body), self._wire.read, given, body)
                 found = await batches.answer(rows)
@@ -208,6 +212,15 @@ class _Served:
             raise HTTPException(408, late, {"Connection": "close"}) from None
         return b"".join(pieces)
 
+    async def _decompressed(self, body: bytes) -> bytes:
+        """Decompress a body of gzip; raise if it is none, or becomes too long."""
+        try:
+            return await asyncio.to_thread(gunzip, body, self.limits.body_bytes)
+        except BodyTooLong as error:
+            raise HTTPException(413, str(error)) from error
+        except InvalidData as error:
+            raise HTTPException(400, str(error)) from error
+
     async def _health(self, request: Request) -> Response:
         return JSONResponse(
             {"status": "ok", "model": self._name, "estimator": type(self._model).__name__, "diabolo": __version__}
@@ -239,6 +252,17 @@ def _given_as(request: Request) -> str:
     if kind not in (JSON, ARROW):
         raise HTTPException(415, f"The Content-Type must be {JSON} or {ARROW}.", {"Accept": f"{JSON}, {ARROW}"})
     return kind
+
+
+def _is_gzip(request: Request) -> bool:
+    """Return whether the body is compressed by gzip; raise for any other coding, and for several."""
+    codings = ",".join(request.headers.getlist("content-encoding")).lower()
+    named = [coding for coding in map(str.strip, codings.split(",")) if coding not in ("", "identity")]
+    if named and named not in (["gzip"], ["x-gzip"]):
+        raise HTTPException(
+            415, "The Content-Encoding must be gzip, applied once, or identity.", {"Accept-Encoding": "gzip, identity"}
+        )
+    return bool(named)
 
 
 def _wanted_as(request: Request) -> str:
