@@ -92,7 +92,7 @@ def _results() -> Iterator[tuple[str, Any]]:
         if name in ("stacked", "variational"):
             yield f"{name}: report", _page(estimator.report(rows))
             with tempfile.TemporaryDirectory() as folder:
-                export_onnx(estimator, Path(folder) / "onnx", rows)
+                export_onnx(estimator, Path(folder) / "onnx", rows, dtype="float64")
                 for path in sorted((Path(folder) / "onnx").glob("*.onnx")):
                     session = onnxruntime.InferenceSession(path)
                     entry = session.get_inputs()[0]

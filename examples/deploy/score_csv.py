@@ -16,12 +16,12 @@ about = session.get_modelmeta().custom_metadata_map
 features = json.loads(about["features"])
 with open(sys.argv[2], encoding="utf-8", newline="") as file:  # noqa: PTH123
     rows = list(csv.DictReader(file))
-numbers = {node.name for node in session.get_inputs() if node.type == "tensor(double)"}
+types = {node.name: {"tensor(float)": "f4", "tensor(double)": "f8"}.get(node.type) for node in session.get_inputs()}
 if about["inputs"] == "rows":
-    given = {"X": np.array([[float(row[name] or "nan") for name in features] for row in rows])}
+    given = {"X": np.array([[float(row[name] or "nan") for name in features] for row in rows], types["X"])}
 else:  # one input for each column
     given = {
-        name: np.array([[float(row[name] or "nan") if name in numbers else row[name]] for row in rows])
+        name: np.array([[float(row[name] or "nan") if types[name] else row[name]] for row in rows], types[name])
         for name in features
     }
 names = [node.name for node in session.get_outputs()]

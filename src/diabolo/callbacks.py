@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from .errors import UsageError
 
 __all__ = ["Callback", "TensorBoard"]
 
 
+@runtime_checkable
 class Callback(Protocol):
     """A function, or a callable object, with two arguments, for ``fit(X, callback=…)``.
 

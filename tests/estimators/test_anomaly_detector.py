@@ -63,7 +63,9 @@ def alarms(n, calibration, rate, fresh=50, repeats=200):
     found = []
     for seed in range(repeats):
         rows = normal_rows(n + fresh, seed=seed)
-        detector = AnomalyDetector(UNTRAINED, rate, calibration, random_state=seed).fit(rows[:n])
+        detector = AnomalyDetector(UNTRAINED, false_alarm_rate=rate, calibration=calibration, random_state=seed).fit(
+            rows[:n]
+        )
         found.append((detector.predict(rows[n:]) == -1).sum())
     return np.array(found), fresh
 
@@ -115,14 +117,16 @@ def test_a_row_is_flagged_if_and_only_if_its_p_value_is_small(trained, rate):
 
 def test_rows_too_few_for_the_rate_are_told_and_nothing_is_flagged():
     with pytest.warns(UserWarning, match=r"20 .*0\.048"):
-        detector = AnomalyDetector(UNTRAINED, 0.01, 0.2, random_state=0).fit(normal_rows(100))
+        detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.01, calibration=0.2, random_state=0).fit(
+            normal_rows(100)
+        )
     assert (detector.predict(1e6 * normal_rows(5)) == 1).all()
     assert detector.offset_ == -np.inf
 
 
 def test_rows_that_were_seen_before_are_no_stranger_than_themselves():
     rows = np.repeat(normal_rows(20), 10, axis=0)  # each ten times: most of the rows kept apart were learned from, too
-    detector = AnomalyDetector(UNTRAINED, 0.1, 0.2, random_state=0).fit(rows)
+    detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.1, calibration=0.2, random_state=0).fit(rows)
     fresh = np.vstack([rows[::10], rows[::10][::-1]])  # alone and in another order
     each = np.array([detector.p_values(row[None])[0] for row in fresh])
     np.testing.assert_array_equal(detector.p_values(fresh), each)
@@ -209,7 +213,7 @@ def test_columns_in_a_common_unit_are_weighed_as_they_are():
     "estimator", [BasicAutoencoder(n_latent=2, max_epochs=20), VariationalAutoencoder(n_latent=2, max_epochs=20)]
 )
 def test_any_autoencoder_will_do(estimator):
-    detector = AnomalyDetector(estimator, 0.05, random_state=0).fit(normal_rows(600))
+    detector = AnomalyDetector(estimator, false_alarm_rate=0.05, random_state=0).fit(normal_rows(600))
     assert type(detector.estimators_[0][0]) is type(estimator)
     assert not hasattr(estimator, "model_")
     outside = normal_rows(300, seed=2) + np.array([3.0, -3.0, 3.0, -3.0])
@@ -267,7 +271,7 @@ def test_missing_cells_are_left_out(wine, of_wine):
     detector = AnomalyDetector("single", calibration=3, random_state=0).fit(holes)
     assert np.isfinite(detector.score_samples(holes)).all()
     with pytest.raises(ValueError, match="missing cells"):
-        AnomalyDetector(UNTRAINED, 0.2, random_state=0).fit(normal_rows(50)).score_samples(holes)
+        AnomalyDetector(UNTRAINED, false_alarm_rate=0.2, random_state=0).fit(normal_rows(50)).score_samples(holes)
 
 
 def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_scored(monkeypatch, tmp_path):
@@ -276,7 +280,7 @@ def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_scored(monkeypa
     monkeypatch.setattr(blocks, "CHUNK_BYTES", 1 << 14)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 11)
     monkeypatch.setattr("diabolo.estimators.ensemble.CHUNK_BYTES", 1 << 14)
-    detector = AnomalyDetector(UNTRAINED, 0.05, random_state=0).fit(str(tmp_path / "rows.npy"))
+    detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.05, random_state=0).fit(str(tmp_path / "rows.npy"))
     assert detector.n_samples_ == 4000
     assert len(detector.calibration_scores_) == 205  # a fifth of the 1,024 that 16 kB hold
     np.testing.assert_allclose(detector.score_samples(str(tmp_path / "rows.npy")), detector.score_samples(rows), 1e-6)
@@ -285,7 +289,7 @@ def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_scored(monkeypa
 @pytest.mark.parametrize("width", [3, 16, 17, 70])
 def test_tables_of_any_width_are_scored(width):
     rows = np.random.default_rng(0).normal(size=(200, width))
-    detector = AnomalyDetector("single", 0.2, random_state=0).fit(rows)
+    detector = AnomalyDetector("single", false_alarm_rate=0.2, random_state=0).fit(rows)
     assert detector.explain(rows[:5]).contributions.shape == (5, width)
     assert (detector.predict(rows + 20) == -1).all()
 
@@ -306,7 +310,7 @@ def test_a_saved_detector_says_the_same_to_the_bit(which, request, tmp_path, win
 
 
 def test_a_detector_with_an_estimator_of_its_own_is_saved_with_it(tmp_path):
-    detector = AnomalyDetector(UNTRAINED, 0.2, random_state=0).fit(normal_rows(50))
+    detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.2, random_state=0).fit(normal_rows(50))
     detector.save(tmp_path / "saved")
     again = diabolo.load(tmp_path / "saved")
     assert again.estimator.get_params() == UNTRAINED.get_params()
@@ -314,7 +318,7 @@ def test_a_detector_with_an_estimator_of_its_own_is_saved_with_it(tmp_path):
 
 
 def test_a_damaged_detector_is_refused(tmp_path):
-    AnomalyDetector(UNTRAINED, 0.2, random_state=0).fit(normal_rows(50)).save(tmp_path / "saved")
+    AnomalyDetector(UNTRAINED, false_alarm_rate=0.2, random_state=0).fit(normal_rows(50)).save(tmp_path / "saved")
     file = tmp_path / "saved" / "model.json"
     file.write_text(file.read_text().replace('"groups"', '"grups"'))
     with pytest.raises(ArtifactError, match="groups"):
@@ -337,7 +341,7 @@ def test_parameters_out_of_range_are_named(parameters, message):
 
 
 def test_a_clone_is_unfitted_and_equal():
-    detector = AnomalyDetector(UNTRAINED, 0.2, random_state=0)
+    detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.2, random_state=0)
     assert clone(detector).get_params().keys() == detector.get_params().keys()
     assert repr(clone(detector)) == repr(detector)
 

@@ -144,7 +144,7 @@ def test_rows_of_ones_own_choose_the_best_epoch(iris):
 @pytest.mark.parametrize("corruption", [parts.Masking(0.3), parts.SaltAndPepper(0.2)])
 def test_rows_can_be_corrupted_in_fine_tuning_and_are_not_after(corruption, iris):
     X, y = iris
-    model = AutoencoderClassifier(UNTRAINED, corruption, max_epochs=40, **QUICK).fit(X, y, X_val=X, y_val=y)
+    model = AutoencoderClassifier(UNTRAINED, corruption=corruption, max_epochs=40, **QUICK).fit(X, y, X_val=X, y_val=y)
     assert min(model.history_["validation_loss"]) == pytest.approx(log_loss(y, model.predict_proba(X)), rel=1e-4)
     np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
     assert model.score(X, y) > 0.8
@@ -166,7 +166,7 @@ def test_a_posterior_is_drawn_from_in_training_and_its_mean_predicts(iris):
 def test_what_is_saved_predicts_the_same_bits(frozen, iris, tmp_path):
     X, y = iris
     begun = FrozenEstimator(clone(UNTRAINED).fit(X)) if frozen else UNTRAINED
-    model = AutoencoderClassifier(begun, parts.Masking(0.1), max_epochs=3, **QUICK).fit(X, y)
+    model = AutoencoderClassifier(begun, corruption=parts.Masking(0.1), max_epochs=3, **QUICK).fit(X, y)
     model.save(tmp_path / "model")
     again = load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))

@@ -84,7 +84,7 @@ def test_a_bound_is_held_against_the_mean():
 
 
 def test_settings_are_written_as_one_would_write_them():
-    model = AutoencoderClassifier(BasicAutoencoder(n_latent=3), parts.Masking(0.1), max_epochs=2)
+    model = AutoencoderClassifier(BasicAutoencoder(n_latent=3), corruption=parts.Masking(0.1), max_epochs=2)
     namespace = vars(parts) | {"BasicAutoencoder": BasicAutoencoder, "AutoencoderClassifier": AutoencoderClassifier}
     again = eval(written(model), namespace)
     assert written(again) == written(model)

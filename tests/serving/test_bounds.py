@@ -1,9 +1,11 @@
 """A request is bounded by what it becomes: refused, in little memory, whatever its own length."""
 
+import gzip
 import io
 import json
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -13,8 +15,9 @@ import pytest
 import diabolo
 from diabolo.errors import InvalidData
 from diabolo.serving import Limits, create_app
-from diabolo.serving.bounds import Bounds
+from diabolo.serving.bounds import BodyTooLong, Bounds, gunzip
 from diabolo.serving.codec import ARROW, JSON, Wire
+from helpers import over
 
 testclient = pytest.importorskip("starlette.testclient")
 
@@ -103,7 +106,7 @@ def test_lists_are_counted_before_they_are_made(array_model):
 import resource, warnings
 import numpy as np, diabolo
 from diabolo.errors import InvalidData
-from diabolo.serving.bounds import Bounds
+from diabolo.serving.bounds import BodyTooLong, Bounds, gunzip
 from diabolo.serving.codec import JSON, Wire
 rows = np.random.default_rng(0).normal(size=(40, 3))
 model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(rows)
@@ -177,3 +180,75 @@ def test_a_name_that_is_not_its_own_is_refused(host, status, array_model):
 
 def test_without_names_any_is_taken(array_model):
     assert testclient.TestClient(create_app(array_model)).get("/healthz").status_code == 200
+
+
+# -- gzip -------------------------------------------------------------------------------------------------------------
+
+ROWS = json.dumps({"rows": RNG.normal(size=(20, 3)).tolist()}).encode()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "identity, gzip"])
+def test_a_body_of_gzip_is_the_same_request(coding, array_model):
+    plain = asked(array_model, ROWS)
+    packed = asked(array_model, gzip.compress(ROWS), **{"Content-Encoding": coding})
+    assert (plain.status_code, packed.status_code) == (200, 200)
+    assert packed.json() == plain.json()
+
+
+def test_arrow_may_be_gzip_as_well(table_model):
+    plain = asked(table_model, arrow(TABLE), ARROW)
+    packed = asked(table_model, gzip.compress(arrow(TABLE)), ARROW, **{"Content-Encoding": "gzip"})
+    assert packed.json() == plain.json()
+
+
+def test_a_body_that_is_not_compressed_may_say_so(array_model):
+    assert asked(array_model, ROWS, **{"Content-Encoding": "identity"}).status_code == 200
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "gzip, br", "nonsense"])
+def test_any_other_coding_is_refused_and_the_answer_says_which_are_read(coding, array_model):
+    told = asked(array_model, gzip.compress(ROWS), **{"Content-Encoding": coding})
+    assert told.status_code == 415
+    assert told.headers["accept-encoding"] == "gzip, identity"
+
+
+PACKED = gzip.compress(ROWS)
+NO_GZIP = {
+    "plain": ROWS,
+    "nothing": b"",
+    "half": PACKED[:-20],
+    "without its checksum": PACKED[:-8],
+    "a wrong checksum": PACKED[:-8] + b"\0" * 8,
+    "two streams": PACKED + PACKED,
+    "many empty streams": gzip.compress(b"") * 100_000,
+    "more behind it": PACKED + b"x",
+    "only a head": PACKED[:10],
+}
+
+
+@over("body", NO_GZIP)
+def test_what_is_not_one_stream_of_gzip_is_refused(array_model, body):
+    told = asked(array_model, body, **{"Content-Encoding": "gzip"})
+    assert told.status_code == 400
+    assert "gzip" in told.json()["detail"]
+
+
+@pytest.mark.parametrize("n_bytes", [1001, 10**6, 200 * 2**20])
+def test_a_body_is_bounded_by_what_it_becomes(n_bytes, array_model):
+    packed = gzip.compress(b" " * n_bytes)
+    limits = Limits(body_bytes=max(1000, len(packed)))
+    told = asked(array_model, packed, limits=limits, **{"Content-Encoding": "gzip"})
+    assert told.status_code == 413
+    assert "decompressed" in told.json()["detail"]
+
+
+def test_decompression_stops_at_the_limit():
+    packed = gzip.compress(b" " * (200 * 2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLong):
+            gunzip(packed, 1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert gunzip(gzip.compress(b"x" * 1000), 1000) == b"x" * 1000

@@ -25,6 +25,14 @@ def export(
             help="Rows on which to compare ONNX Runtime with Python.  [rows drawn like RUN's training data]",
         ),
     ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype",
+            metavar="TYPE",
+            help="Type of inputs and outputs: float32, float64, or auto: by the digits.",
+        ),
+    ] = "auto",
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace DIR if it is an existing export.")] = False,
 ) -> None:
     """Write RUN as ONNX files, which run without Python: encoder, decoder, reconstruct and score.
@@ -36,7 +44,7 @@ def export(
     from ..estimators.trainable import load
     from ..export.onnx import export_onnx
 
-    typer.echo(str(export_onnx(load(run), onnx, check, force=force)))
+    typer.echo(str(export_onnx(load(run), onnx, check, dtype=dtype, force=force)))
     typer.echo(f"written to {onnx}")
 
 

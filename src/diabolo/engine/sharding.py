@@ -38,6 +38,11 @@ def use_devices(n: int | None = None) -> Iterator[None]:
     n : int or None, default=None
         The number of devices. None: all.
 
+    Yields
+    ------
+    None
+        Nothing; the context ends with the block.
+
     Raises
     ------
     InvalidPlacement

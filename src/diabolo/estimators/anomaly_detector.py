@@ -10,10 +10,11 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import OutlierMixin
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, KFold, ShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -24,12 +25,13 @@ from ..data.schema import SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidData
 from . import scores
+from .arguments import check_arguments
 from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
-from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, known_range, networks_of
+from .ensemble import CONSTRAINTS, SCALING, Ensemble, Given, given_to, known_range, networks_of
 from .input import Opened
 from .predictor import Predictor
-from .trainable import store
+from .result import store
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation", "Judge"]
 
@@ -171,6 +173,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     """
 
     estimator: str | BaseAutoencoder = "ensemble"
+    _: KW_ONLY
     false_alarm_rate: float = 0.01
     calibration: int | float | None = None
     scaling: str | None = "auto"
@@ -187,13 +190,14 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             Interval(numbers.Real, 0, 1, closed="neither"),
             None,
         ],
+        **SCALING,
         **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("calibration_scores_", "_ranges", "_usual", "_typical")
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: RowsLike, y: object = None) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike | None = None) -> Self:
         """Train the networks on normal rows, and calibrate the threshold.
 
         Parameters
@@ -201,18 +205,20 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         X : array-like of shape (n, d), or a larger source of rows
             As for an autoencoder's `fit`. If the rows need more than 64 MB as 32-bit floats, `fit` uses a random sample
             of 64 MB.
-        y : ignored
+        y : array-like of shape (n,) or None, default=None
+            Ignored.
 
         Returns
         -------
-        self
+        Self
+            The fitted estimator.
 
         Raises
         ------
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        given = given_to(self, X)
+        given = given_to(self, X, y)
         given = given.with_input(allow_missing=bool(np.isnan(given.rows).any()))
         folds = list(self._folds(len(given.rows), given.seed))
         pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(given, training, i)]
@@ -270,36 +276,102 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         return -float(self.calibration_scores_[-k]) if k else -np.inf
 
     def score_samples(self, X: RowsLike) -> np.ndarray:
-        """Return the negative anomaly score of each row, (n,): at most 0, and −1 for the median normal row.
+        """Return the negative anomaly score of each row: at most 0, and −1 for the median normal row.
 
         The result is deterministic. For a row with missing cells, only the known cells are scored; the rows of `fit`
         must have had missing cells as well.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        array of shape (n,), float64
+            The scores, never NaN; lower is more unusual.
         """
         check_is_fitted(self)
         found: np.ndarray = -self.input_.map(X, lambda rows, _: _mean_score(self.judges_, rows), bool(self.verbose))
         return found
 
     def decision_function(self, X: RowsLike) -> np.ndarray:
-        """Return `score_samples` − ``offset_``, (n,): negative for flagged rows."""
+        """Return `score_samples` − ``offset_``: negative for flagged rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        array of shape (n,), float64
+            The differences, always finite.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: RowsLike) -> np.ndarray:
-        """Return −1 for flagged rows and 1 for the others, (n,)."""
+        """Return which rows are flagged.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        array of shape (n,), int
+            −1 for a flagged row and 1 for any other.
+        """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: RowsLike) -> np.ndarray:
-        """Return the p-value of each row, (n,), in (0, 1]: how often a normal row has at least its score."""
+        """Return the p-value of each row: how often a normal row has at least its score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        array of shape (n,), float64
+            The p-values, in (0, 1].
+        """
         return self.p_values_from_scores(-self.score_samples(X))
 
-    def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray:
-        """Return the p-values of rows, (n,), from their anomaly scores, (n,)."""
+    def p_values_from_scores(self, scores: ArrayLike) -> np.ndarray:
+        """Return the p-values of rows from their anomaly scores.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n,)
+            The anomaly scores, −`score_samples`.
+
+        Returns
+        -------
+        array of shape (n,), float64
+            The p-values, in (0, 1].
+        """
+        check_arguments(scores=scores)
         known = self.calibration_scores_
-        below = np.searchsorted(known, scores, side="left")
+        below = np.searchsorted(known, np.asarray(scores, np.float64), side="left")
         found: np.ndarray = (1 + len(known) - below) / (len(known) + 1)
         return found
 
     def explain(self, X: RowsLike) -> Explanation:
-        """Return the contribution of each column to the anomaly score of each row, and the expected values."""
+        """Return the contribution of each column to the anomaly score of each row, and the expected values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        Explanation
+            Scores, contributions, and the expected rows.
+        """
         check_is_fitted(self)
         judges, columns = self.judges_, self.input_
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import jax
+from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 
@@ -33,19 +34,11 @@ from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
 from ..engine.vmap_trainer import train_many
 from ..errors import TrainingWarning
+from .arguments import check_arguments, seed_of
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
-from .trainable import (
-    Fitted,
-    TrainableEstimator,
-    identity_of,
-    is_shown,
-    linear_start,
-    plan_of,
-    seed_of,
-    share_held_out,
-    store,
-)
+from .result import Fitted, store
+from .trainable import TrainableEstimator, identity_of, is_shown, linear_start, plan_of, share_held_out
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "fit_together"]
 
@@ -81,7 +74,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     def fit(
         self,
         X: RowsLike,
-        y: object = None,
+        y: ArrayLike | None = None,
         *,
         X_val: RowsLike | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -100,7 +93,8 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). Rows that need more than 64 MB as
             32-bit floats are read in chunks, and shuffled again in every epoch. Tables may have columns of text, dates
             and booleans as well: see ``schema``.
-        y : ignored
+        y : array-like of shape (n,) or None, default=None
+            Ignored: an autoencoder has no labels. Validation rows are ``X_val``.
         X_val : array-like of shape (m, d) or None, default=None
             Validation rows, to choose the best epoch. None: a fraction of ``X``, see ``validation_fraction``. With
             ``X_val``, all rows of ``X`` are training rows.
@@ -116,7 +110,8 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
 
         Returns
         -------
-        self
+        Self
+            The fitted estimator.
 
         Raises
         ------
@@ -130,6 +125,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             If checkpoints cannot be written, or belong to other data, parameters or versions.
         """
         self._validate_params()
+        check_arguments(y=y, checkpoint_dir=checkpoint_dir, resume=resume)
         with training(checkpoint_dir, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
             seed = seed_of(self.random_state, trainer.kept_seed)
             columns, job = self._job(InputSpec.learn(type(self).__name__, X, self.schema), seed, X_val)

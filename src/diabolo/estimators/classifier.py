@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -32,10 +32,12 @@ from ..engine import inference
 from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart
+from .arguments import check_arguments, seed_of
 from .base import BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
-from .trainable import Fitted, TrainableEstimator, identity_of, plan_of, recipe_over, seed_of, share_held_out, store
+from .result import Fitted, store
+from .trainable import TrainableEstimator, identity_of, plan_of, recipe_over, share_held_out
 
 __all__ = ["AutoencoderClassifier"]
 
@@ -80,6 +82,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
     """
 
     autoencoder: BaseAutoencoder | FrozenEstimator
+    _: KW_ONLY
     corruption: Corruption | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
@@ -144,12 +147,19 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         X_val, y_val : array-likes of shapes (m, d) and (m,), or None, default=None
             Validation rows and their labels, to choose the best epoch. None: a fraction of ``X``, see
             ``validation_fraction``.
-        checkpoint_dir, checkpoint_every, resume, callback
-            As for an autoencoder's `fit`.
+        checkpoint_dir : path or None, default=None
+            As for an autoencoder's `fit`, like the next three.
+        checkpoint_every : float, default=30
+            Seconds between two checkpoints.
+        resume : bool, default=False
+            Whether to resume from the checkpoint in ``checkpoint_dir``, if there is one.
+        callback : Callback or None, default=None
+            Function called after each epoch of fine-tuning.
 
         Returns
         -------
-        self
+        Self
+            The fitted classifier.
 
         Raises
         ------
@@ -160,6 +170,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             As for an autoencoder's `fit`.
         """
         self._validate_params()
+        check_arguments(checkpoint_dir=checkpoint_dir, resume=resume)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         with training(folder, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
             seed = seed_of(self.random_state, trainer.kept_seed)
@@ -227,7 +238,18 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return np.asarray(self._classes)
 
     def predict_proba(self, X: RowsLike) -> np.ndarray:
-        """Return p(y | x): rows (n, d) → probabilities (n, c) of the classes, in the order of ``classes_``."""
+        """Return p(y | x), the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        array of shape (n, c), float64
+            The probabilities, in the order of ``classes_``; the sum of a row is 1.
+        """
         check_is_fitted(self)
         scaled_probabilities = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
         found = scaled_probabilities.astype(np.float64)
@@ -235,11 +257,33 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return shares
 
     def predict_log_proba(self, X: RowsLike) -> np.ndarray:
-        """Return log p(y | x), (n, c), in nats; see `predict_proba`."""
+        """Return log p(y | x), in nats; see `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        array of shape (n, c), float64
+            The logarithms of the probabilities.
+        """
         return np.log(self.predict_proba(X))
 
     def predict(self, X: RowsLike) -> np.ndarray:
-        """Return the most probable label of each row, (n,)."""
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows with the columns of `fit`.
+
+        Returns
+        -------
+        array of shape (n,)
+            The labels.
+        """
         best = self.predict_proba(X).argmax(axis=1)
         labels: np.ndarray = self.classes_[best]
         return labels

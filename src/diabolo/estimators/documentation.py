@@ -1,7 +1,11 @@
-"""Shared text of the estimators' docstrings, inserted at the placeholders ``{common …}`` and ``{training …}``."""
+"""How estimator classes are shown: shared text of their docstrings, and the order of the parameters.
+
+The text is inserted at the placeholders ``{common …}`` and ``{training …}``.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import TypeVar
 
 __all__ = ["documented"]
@@ -73,7 +77,7 @@ _TRAINING_ATTRIBUTES = """
     feature_names_in_ : array of str
         Names of the columns. Defined only if `fit` got column names.
 """
-_SCALING = """
+_MODEL_PARAMETERS = """
     scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
         Scaling of the features before the network. All results are converted back to the original units.
         "standard": each feature to mean 0 and standard deviation 1 (to a smaller standard deviation if the range of
@@ -125,10 +129,10 @@ _SHARED_PARAMETERS = {
 
 
 def documented(cls: T) -> T:
-    """Insert the shared parameters and attributes into a class's docstring."""
+    """Insert the shared parameters and attributes into a class's docstring, and order the parameters as in it."""
     assert cls.__doc__ is not None
     shared = {
-        "{common parameters}": f"{{training parameters}}\n    {_SCALING.strip()}",
+        "{common parameters}": f"{_MODEL_PARAMETERS.strip()}\n    {{training parameters}}",
         "{common attributes}": f"{{training attributes}}\n    {_ATTRIBUTES.strip()}",
         "{training parameters}": _TRAINING_PARAMETERS.strip(),
         "{training attributes}": _TRAINING_ATTRIBUTES.strip(),
@@ -136,4 +140,18 @@ def documented(cls: T) -> T:
     shared |= {name: text.strip() for name, text in _SHARED_PARAMETERS.items()}
     for name, text in shared.items():
         cls.__doc__ = cls.__doc__.replace(name, text)
+    _order_parameters(cls)
     return cls
+
+
+def _order_parameters(cls: type) -> None:
+    """Show the parameters of a subclass before those of its bases: the model, the optimisation, the run.
+
+    `dataclass` has the bases first, so that a model's own parameters would come last.
+    """
+    known = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    tables = [base for base in cls.__mro__ if "__dataclass_params__" in vars(base)]
+    fields = [name for base in tables for name in vars(base).get("__annotations__", {})]
+    order = ["self", *dict.fromkeys(name for name in fields if name in known)]
+    signature = inspect.Signature([known[name] for name in order], return_annotation=None)
+    cls.__init__.__signature__ = signature  # type: ignore[misc]

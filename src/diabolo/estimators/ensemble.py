@@ -22,15 +22,17 @@ from ..engine.progress import Bar
 from ..errors import InvalidData
 from ..persistence import files
 from ..persistence.serialization import Found, Stored
+from .arguments import check_arguments
 from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
-from .trainable import Fitted, Saveable, stored_of
+from .result import Fitted
+from .trainable import Saveable, stored_of
 
-__all__ = ["CONSTRAINTS", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
+__all__ = ["CONSTRAINTS", "SCALING", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
 
 
+SCALING: dict[str, list[object]] = {"scaling": [StrOptions(set(KINDS)), None]}
 CONSTRAINTS: dict[str, list[object]] = {
-    "scaling": [StrOptions(set(KINDS)), None],
     "schema": [StrOptions({"auto"}), dict, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
@@ -117,9 +119,10 @@ class Ensemble(Saveable):
         }
 
 
-def given_to(estimator: Ensemble, X: RowsLike) -> Given:
-    """Validate the parameters of an estimator, and open its training rows."""
+def given_to(estimator: Ensemble, X: RowsLike, y: object = None) -> Given:
+    """Validate the parameters of an estimator and the labels it ignores, and open its training rows."""
     estimator._validate_params()
+    check_arguments(y=y)
     seed = int(check_random_state(estimator.random_state).randint(2**30))
     return Given.learn(type(estimator).__name__, X, estimator.schema, seed)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import PowerTransformer
@@ -17,12 +18,12 @@ from ..data.sampling import sample_positions
 from ..data.schema import Schema, SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidParameter
+from .arguments import Seed, check_arguments, seed_from
 from .autoencoders import VariationalAutoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, networks_of
 from .input import InputSpec
-from .reconstructor import drawing, require_positive
-from .trainable import store
+from .result import store
 
 __all__ = ["AutoencoderGenerator"]
 
@@ -104,6 +105,7 @@ class AutoencoderGenerator(Ensemble):
     """
 
     estimator: str | BaseAutoencoder = "auto"
+    _: KW_ONLY
     schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
@@ -115,7 +117,7 @@ class AutoencoderGenerator(Ensemble):
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("weights_", "means_", "covariances_", "_found", "_known")
     _found = _known = np.empty(0)  # not annotated, so not parameters
 
-    def fit(self, X: RowsLike, y: object = None) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike | None = None) -> Self:
         """Train the network, and fit the mixture to its codes.
 
         Parameters
@@ -123,18 +125,20 @@ class AutoencoderGenerator(Ensemble):
         X : array-like of shape (n, d), or a larger source of rows
             As for an autoencoder's `fit`; NaN is a missing cell. If the rows need more than 64 MB as 32-bit floats,
             `fit` uses a random sample of 64 MB.
-        y : ignored
+        y : array-like of shape (n,) or None, default=None
+            Ignored.
 
         Returns
         -------
-        self
+        Self
+            The fitted estimator.
 
         Raises
         ------
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`, or if ``estimator`` has a deterministic code.
         """
-        given = _with_counts_as_numbers(given_to(self, X))
+        given = _with_counts_as_numbers(given_to(self, X, y))
         rows, columns, levels = given.rows, given.input, np.linspace(0, 1, _LEVELS)
         known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
         scores = _put(columns, rows, lambda cells, i: _scores(cells, known[:, i]))
@@ -188,7 +192,7 @@ class AutoencoderGenerator(Ensemble):
         *,
         given: Mapping[Name, object] | None = None,
         noise: bool = True,
-        random_state: int | None = None,
+        random_state: Seed = None,
     ) -> Frame:
         """Sample new rows.
 
@@ -201,7 +205,7 @@ class AutoencoderGenerator(Ensemble):
             the mixture (4,096, or 16 per row if that is more) are then weighted by the likelihood of the values.
         noise : bool, default=True
             False: use E[x | z] instead of a sample of p(x | z), as is usual for images.
-        random_state : int or None, default=None
+        random_state : int, RandomState or None, default=None
             Seed of the samples.
 
         Returns
@@ -217,8 +221,8 @@ class AutoencoderGenerator(Ensemble):
             have.
         """
         check_is_fitted(self)
-        n_samples = require_positive(n_samples)
-        seed = int(drawing(random_state).randint(2**30))
+        check_arguments(n_samples=n_samples, given=given, noise=noise)
+        seed = seed_from(random_state)
         rng = np.random.default_rng([seed, 11])
         columns, predictor = self.input_, self.estimators_[0][0].predictor_
         mixture = self.weights_, self.means_, self.covariances_

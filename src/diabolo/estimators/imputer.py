@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.component import require_number
 from ..core.corruptions import MaskCells
 from ..core.latents import Deterministic
 from ..core.networks import MLP
@@ -19,12 +19,13 @@ from ..core.optimizers import Adam
 from ..data.schema import SchemaOverrides
 from ..data.types import Frame, RowsLike
 from . import scores
+from .arguments import check_arguments
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
-from .ensemble import CONSTRAINTS, Ensemble, given_to, known_range, networks_of
+from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, known_range, networks_of
 from .input import InputSpec
 from .predictor import Predictor
-from .trainable import store
+from .result import store
 
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
@@ -105,6 +106,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     """
 
     estimator: str | BaseAutoencoder = "ensemble"
+    _: KW_ONLY
     scaling: str | None = "auto"
     schema: str | SchemaOverrides | None = "auto"
     random_state: int | np.random.RandomState | None = None
@@ -112,6 +114,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
+        **SCALING,
         **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("conformal_scores_", "_range", "_usual")
@@ -124,7 +127,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         warnings.warn(message, FutureWarning, stacklevel=2)
         return self.conformal_scores_
 
-    def fit(self, X: RowsLike, y: object = None) -> Self:
+    def fit(self, X: RowsLike, y: ArrayLike | None = None) -> Self:
         """Train the networks to predict each cell from the other cells of its row.
 
         Parameters
@@ -132,18 +135,20 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         X : array-like of shape (n, d), or a larger source of rows
             As for an autoencoder's `fit`; NaN is a missing cell. If the rows need more than 64 MB as 32-bit floats,
             `fit` uses a random sample of 64 MB.
-        y : ignored
+        y : array-like of shape (n,) or None, default=None
+            Ignored.
 
         Returns
         -------
-        self
+        Self
+            The fitted estimator.
 
         Raises
         ------
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        given = given_to(self, X).with_input(allow_missing=True)  # training masks cells, even if none are missing
+        given = given_to(self, X, y).with_input(allow_missing=True)  # training masks cells, even if none are missing
         rows, span = given.rows, known_range(given.rows)
         rng = np.random.default_rng([given.seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
@@ -197,6 +202,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         Parameters
         ----------
         X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows with missing cells.
 
         Returns
         -------
@@ -218,14 +224,15 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         Parameters
         ----------
         X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows with missing cells.
         coverage : float in (0, 1), default=0.9
             Fraction of the missing cells whose true value is in the interval.
 
         Returns
         -------
-        low, high : arrays of shape (n, d), or tables of the columns used
-            For a known cell, both bounds are its value. For a missing boolean or category, both are the most probable
-            value.
+        tuple of two arrays of shape (n, d), or of two tables of the columns used
+            The lower and the upper bounds. For a known cell, both bounds are its value. For a missing boolean or
+            category, both are the most probable value.
 
         Raises
         ------
@@ -233,7 +240,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             If ``coverage`` is out of range.
         """
         check_is_fitted(self)
-        require_number("coverage", coverage, "(0, 1)")
+        check_arguments(coverage=coverage)
         n = len(self.conformal_scores_)
         rank = int(np.ceil((n + 1) * coverage - 1e-9))
         if rank > n:

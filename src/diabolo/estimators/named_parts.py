@@ -23,7 +23,8 @@ from ..core.likelihoods import (
 from ..core.objectives import ELBO, Objective, Reconstruction
 from ..core.schedules import Cyclical, LinearWarmup, Schedule
 from ..errors import InvalidParameter
-from .trainable import MAX_INT, resolve
+from .arguments import MAX_INT
+from .trainable import resolve
 
 __all__ = [
     "ANNEALINGS",

@@ -1,6 +1,6 @@
-"""Methods of a fitted autoencoder: codes, reconstructions, densities, imputations, samples, a report.
+"""Methods of a fitted autoencoder: codes, reconstructions, densities, imputations, a report.
 
-`input_` validates the rows, and `predictor_` computes the results.
+`input_` validates the rows, and `predictor_` computes the results. `posterior` has the methods that need a posterior.
 """
 
 from __future__ import annotations
@@ -13,66 +13,38 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .. import report
 from ..core.corruptions import NoCorruption
-from ..core.model import Recipe
 from ..data import writers
 from ..data.schema import Schema
-from ..data.types import Frame, Name, RowsLike
+from ..data.types import Frame, RowsLike
 from ..engine.evaluation import Evaluation
 from ..errors import InvalidData, InvalidParameter, InvalidType
 from ..persistence import reference_outputs
 from ..persistence.serialization import Found, Stored
+from .arguments import Seed, check_arguments, drawing, seed_from
 from .input import FLOATS, InputSpec
-from .predictor import N_CODES, N_DRAWS
-from .trainable import MAX_INT, Learned, Seed, TrainableEstimator, recipe_over
+from .posterior import PosteriorMethods, known_recipe
+from .predictor import N_CODES
+from .trainable import TrainableEstimator
 
-__all__ = ["Reconstructor", "drawing", "require_positive"]
-
-
-def require_positive(number: object, name: str = "n_samples") -> int:
-    """Return ``number`` as an int; raise `InvalidParameter` if it is not an integer of at least 1."""
-    if not isinstance(number, numbers.Integral) or not 1 <= int(number) <= MAX_INT:
-        raise InvalidParameter(f"{name} must be an integer of at least 1; got {number!r}.")
-    return int(number)
-
-
-def drawing(random_state: Seed) -> np.random.RandomState:
-    """Return a NumPy random state for ``random_state``, in any form that scikit-learn accepts."""
-    try:
-        state: np.random.RandomState = check_random_state(random_state)
-    except ValueError as error:
-        raise InvalidParameter(f"random_state: {error}.") from error
-    return state
-
-
-def _known_recipe(estimator: TrainableEstimator) -> Recipe:
-    """Return the recipe of the fitted model, or the recipe that `fit` would use."""
-    if hasattr(estimator, "model_"):
-        return estimator.model_.recipe
-    return recipe_over(estimator, InputSpec(type(estimator).__name__, 2))
-
-
-def _is_stochastic(estimator: TrainableEstimator) -> bool:
-    if not _known_recipe(estimator).latent.stochastic:
-        raise AttributeError(f"{type(estimator).__name__} has a deterministic code, so there is no posterior.")
-    return True
+__all__ = ["Reconstructor"]
 
 
 def _is_denoiser(estimator: TrainableEstimator) -> bool:
-    if isinstance(_known_recipe(estimator).corruption, NoCorruption):
+    if isinstance(known_recipe(estimator).corruption, NoCorruption):
         raise AttributeError(
             f"{type(estimator).__name__} was trained on clean rows, so it cannot denoise. Train with a corruption."
         )
     return True
 
 
-class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):  # type: ignore[misc]
+class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PosteriorMethods):  # type: ignore[misc]
     """Base class with the prediction methods of a fitted autoencoder."""
 
     verbose: int
@@ -111,34 +83,65 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         Parameters
         ----------
         X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
 
         Returns
         -------
-        Z : array of shape (n, K), of the floating type of X
+        array of shape (n, K), of the floating type of X
+            The codes.
         """
         codes: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.codes(rows))
         return codes
 
     def inverse_transform(self, X: RowsLike) -> Frame:
-        """Decode codes (n, K) to rows (n, d): E[x | z], in the units of the training data (a table with a schema)."""
+        """Decode codes to rows: E[x | z].
+
+        Parameters
+        ----------
+        X : array-like of shape (n, K)
+            Codes, as from `transform`.
+
+        Returns
+        -------
+        array of shape (n, d), of the floating type of X; with a schema, an Arrow table
+            The decoded rows, in the units of the training data.
+        """
         Z = self._codes(X)
         return self.input_.convert(self.predictor_.decode(Z).astype(Z.dtype))
 
     def reconstruct(self, X: RowsLike) -> Frame:
-        """Reconstruct each row: x̂ = E[x | z(x)], (n, d) → (n, d), in the units of X. Missing cells are filled.
+        """Reconstruct each row: x̂ = E[x | z(x)]. Missing cells are filled.
 
-        With a schema, the result is a table: numbers are within the range of the training data, and each category is
-        the most probable one. The table is a pandas or polars data frame if ``X`` is one, otherwise an Arrow table.
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        array of shape (n, d), of the floating type of X; with a schema, a table
+            In the units of X. In a table, numbers are within the range of the training data, and each category is the
+            most probable one; it is a pandas or polars data frame if ``X`` is one, otherwise an Arrow table.
         """
         rows = self._mapped(X, lambda rows, _: self.predictor_.reconstructions(rows))
         return self.input_.convert(rows, X)
 
     @available_if(_is_denoiser)  # type: ignore[untyped-decorator]
     def denoise(self, X: RowsLike) -> Frame:
-        """Remove noise from rows, (n, d) → (n, d).
+        """Remove noise from rows.
 
         The same as `reconstruct`, but defined only for models trained with a corruption. The model removes noise of the
         kind and level of this corruption.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Noisy rows.
+
+        Returns
+        -------
+        array of shape (n, d), or a table, as returned by `reconstruct`
+            The restored rows.
         """
         return self.reconstruct(X)
 
@@ -151,19 +154,39 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         For a row with missing cells, the result is the density of the known cells. This is exact for a variational
         model, whose likelihood leaves out missing cells.
 
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+
         Returns
         -------
-        array of shape (n,)
+        array of shape (n,), float64
+            The log-densities; −∞ for a row that the likelihood cannot produce, never NaN.
         """
         found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.log_density(rows))
         return found
 
-    def score(self, X: RowsLike, y: object = None) -> float:
-        """Return the mean of `score_samples`, in nats."""
+    def score(self, X: RowsLike, y: ArrayLike | None = None) -> float:
+        """Return the mean of `score_samples`, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+        y : array-like of shape (n,) or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        float
+            The mean log-density of a row; higher is better.
+        """
+        check_arguments(y=y)
         return float(self.score_samples(X).mean())
 
     def impute(
-        self, X: RowsLike, n_draws: int | None = None, *, n_samples: int = N_CODES, random_state: int | None = None
+        self, X: RowsLike, n_draws: int | None = None, *, n_samples: int = N_CODES, random_state: Seed = None
     ) -> Frame:
         """Fill the missing cells of X and leave the other cells unchanged.
 
@@ -176,12 +199,13 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         Parameters
         ----------
         X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows with missing cells.
         n_draws : int or None, default=None
             None: fill each cell with the single best value, E[x_missing | x_known], or the most probable category.
             m: return m random imputations for multiple imputation (Rubin 1987); variational models only.
         n_samples : int, default=256
             Number of samples of z per row.
-        random_state : int or None, default=None
+        random_state : int, RandomState or None, default=None
             Seed of the random imputations.
 
         Returns
@@ -200,26 +224,40 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         Mattei & Frellsen (2019), "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets", section 4.
         """
         check_is_fitted(self)
-        n_samples = require_positive(n_samples)
+        check_arguments(n_draws=n_draws, n_samples=n_samples, random_state=random_state)
         predictor = self.predictor_
         if n_draws is None:
             return self.input_.fill(X, lambda rows, _: predictor.expected(rows, n_samples), bool(self.verbose))
-        n_draws = require_positive(n_draws, "n_draws")
         if not predictor.is_stochastic:
             raise InvalidParameter(f"{type(self).__name__} has a deterministic code: leave out n_draws.")
         seeds = drawing(random_state).randint(2**30, size=n_draws)
         draws = [partial(predictor.sample_given, n_samples=n_samples, seed=int(seed)) for seed in seeds]
         return [self.input_.fill(X, draw, bool(self.verbose)) for draw in draws]
 
-    def corrupt(self, X: RowsLike, random_state: int = 0) -> Frame:
-        """Corrupt rows as training does before the encoder, x̃ = g(x): (n, d) → (n, d), in the units of X."""
-        noisy = self._mapped(X, lambda rows, first: self.predictor_.corrupt(rows, first, random_state))
+    def corrupt(self, X: RowsLike, random_state: Seed = 0) -> Frame:
+        """Corrupt rows as training does before the encoder: x̃ = g(x).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`
+            Rows in the units of the training data.
+        random_state : int, RandomState or None, default=0
+            Seed of the noise.
+
+        Returns
+        -------
+        array of shape (n, d), or a table, as returned by `reconstruct`
+            The corrupted rows, in the units of X.
+        """
+        check_arguments(random_state=random_state)
+        seed = int(random_state) if isinstance(random_state, numbers.Integral) else seed_from(random_state)
+        noisy = self._mapped(X, lambda rows, first: self.predictor_.corrupt(rows, first, seed))
         return self.input_.convert(noisy, X)
 
     def report(
         self,
         X: RowsLike | None = None,
-        y: object = None,
+        y: ArrayLike | None = None,
         *,
         path: str | os.PathLike[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
@@ -254,6 +292,9 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
             If ``y`` or ``image_shape`` does not fit the rows.
         """
         check_is_fitted(self)
+        check_arguments(y=y, image_shape=image_shape)
+        if path is not None:
+            check_arguments(path=path)
         page, _ = report.reported(self, X, y, image_shape=image_shape)
         if path is not None:
             writers.write_page(path, page)
@@ -276,6 +317,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
             If ``path`` holds something other than a saved model, or a parameter is not JSON.
         """
         check_is_fitted(self)
+        check_arguments(path=path)
         if probe is not None:
             self._probe = reference_outputs.probed(self, probe)
         super().save(path)
@@ -291,6 +333,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         Returns
         -------
         Verified
+            Whether all bits are equal, or by how much the outputs differ.
 
         Raises
         ------
@@ -299,101 +342,6 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learned):
         """
         check_is_fitted(self)
         return reference_outputs.verified(self, X, self._probe)
-
-    # -- methods that need a posterior --------------------------------------------------------------------------------
-
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        given: Mapping[Name, object] | None = None,
-        noise: bool = True,
-        random_state: int | None = None,
-    ) -> Frame:
-        """Sample new rows: z from the prior, then x from p(x | z).
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        given : mapping or None, default=None
-            Fixed values of all rows, by column name, or by column number if there are no names. z is then sampled from
-            p(z | given): candidates from the prior (4,096, or 16 per row if that is more) are weighted by the
-            likelihood of the values.
-        noise : bool, default=True
-            False: return E[x | z] instead of a sample of p(x | z), as is usual for images.
-        random_state : int or None, default=None
-            Seed of the samples.
-
-        Returns
-        -------
-        array of shape (n_samples, d), float64
-            In the units of the training data. With a schema, an Arrow table with the same columns, types, ranges and
-            categories.
-
-        Raises
-        ------
-        InvalidData
-            If ``given`` names an unknown column or a value that the column cannot have.
-        """
-        check_is_fitted(self)
-        n_samples = require_positive(n_samples)
-        seed = int(drawing(random_state).randint(2**30))
-        predictor, row = self.predictor_, None if not given else self.input_.row_of(given)
-        if row is None:
-            z = predictor.prior_codes(n_samples, seed)
-        else:
-            z = predictor.select_codes(predictor.prior_codes(max(4096, 16 * n_samples), seed), row, n_samples, seed)
-        rows = predictor.decode(z, seed, noise=noise)
-        return self.input_.convert(rows if row is None else np.where(np.isnan(row), rows, row))
-
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def interpolate(self, a: RowsLike, b: RowsLike, n_steps: int = 10) -> Frame:
-        """Interpolate between the codes of two rows, and decode.
-
-        Parameters
-        ----------
-        a, b : array-like of shape (1, d), or a table of one row
-        n_steps : int, default=10
-            Number of rows to return. The first row is the reconstruction of ``a``, the last one of ``b``.
-
-        Returns
-        -------
-        array of shape (n_steps, d), or a table, as returned by `reconstruct`
-        """
-        n_steps = require_positive(n_steps, "n_steps")
-        ends = [self.transform(row) for row in (a, b)]
-        if any(len(end) != 1 for end in ends):
-            raise InvalidData(f"a and b must have one row each; got {len(ends[0])} and {len(ends[1])} rows.")
-        first, last = ends
-        along = np.linspace(0, 1, n_steps, dtype=first.dtype)[:, None]
-        return self.inverse_transform(first + along * (last - first))
-
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def elbo(self, X: RowsLike, n_samples: int = N_DRAWS) -> np.ndarray:
-        """Return the ELBO of each row at β = 1, (n,), in nats: the mean over ``n_samples`` samples of z."""
-        n_samples = require_positive(n_samples)
-        found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.elbo(rows, n_samples))
-        return found
-
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def log_likelihood(self, X: RowsLike, n_samples: int = N_DRAWS) -> np.ndarray:
-        """Return an importance-weighted estimate of log p(x) for each row, (n,), in nats (Burda et al. 2016, eq. 8).
-
-        Half of the samples of z come from q(z | x). The other half comes from the same normal distribution, moved to
-        the mode of p(z | x), which 16 steps of gradient ascent search for. The reason: for rows unlike the training
-        rows, q(z | x) can be far from the posterior.
-        """
-        n_samples = require_positive(n_samples)
-        found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.log_likelihood(rows, n_samples))
-        return found
-
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    def kl(self, X: RowsLike) -> np.ndarray:
-        """Return KL(q(z | x) ‖ π) per row and latent dimension, (n, K), in nats; π is the prior."""
-        found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.kl(rows))
-        return found
 
     def _stored(self) -> Stored:
         return replace(super()._stored(), probe=self._probe)

@@ -74,7 +74,7 @@ def sweep(
     X_val : the same, or None, default=None
         Rows to choose the best setting with, by `score`. None: choose by the loss on each estimator's own validation
         rows. These losses are comparable only between settings with the same likelihood and scaling.
-    X_valid
+    X_valid : the same, or None, default=None
         Former name of ``X_val``; deprecated.
 
     Returns

@@ -1,23 +1,25 @@
 """Base classes of estimators that are trained, saved and loaded: parameters, the training plan, fitted attributes.
 
-An estimator is a set of parameters (a keyword-only dataclass, so that `__init__` only stores them). The result of a fit
-is one value, `Fitted`; `store` sets all fitted attributes of an estimator from it at once. `load` works the same way.
+An estimator is a set of parameters (a keyword-only dataclass, so that `__init__` only stores them). `result` has the
+result of a fit as one value.
 """
 
 from __future__ import annotations
 
 import numbers
 import os
+import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -27,22 +29,21 @@ from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
 from ..core.schedules import Constant, Cosine, Schedule
 from ..data.scaler import Scaler
-from ..engine.jobs import LinearStart, Outcome
+from ..engine.jobs import LinearStart
 from ..engine.sharding import current
 from ..engine.trainer import TrainConfig
 from ..errors import ArtifactError, InvalidParameter, suggest
 from ..persistence import files, serialization
 from ..persistence.serialization import Found, Stored
+from .arguments import MAX_INT, Refused, check_arguments
 from .input import InputSpec
 from .predictor import Predictor
+from .result import Fitted, store
 
 __all__ = [
     "ESTIMATOR_REGISTRY",
-    "MAX_INT",
-    "Fitted",
     "Learned",
     "Saveable",
-    "Seed",
     "TrainableEstimator",
     "identity_of",
     "is_shown",
@@ -50,22 +51,16 @@ __all__ = [
     "load",
     "plan_of",
     "recipe_over",
+    "require_fitted",
     "resolve",
-    "seed_of",
     "share_held_out",
-    "store",
     "stored_of",
 ]
 
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "muon": Muon(), "sgd": SGD()}
+P = TypeVar("P", bound=Component)
 RATE_SCHEDULES: dict[str, Schedule] = {"cosine": Cosine(), "constant": Constant()}
 
-Seed = int | np.random.RandomState | None
-E = TypeVar("E", bound="Saveable")
-P = TypeVar("P", bound=Component)
-
-MAX_INT = 2**31 - 1
-"""Largest value of integer parameters: epochs, batch size, number of units, …"""
 
 _HELD_OUT, _MOST_HELD_OUT, _ENOUGH_ROWS = 0.1, 0.25, 100
 _LEAST_EPOCHS, _HIGHEST_RATE, _RATE_OF_SGD = 20, 0.01, 1e-3
@@ -81,50 +76,8 @@ def resolve(name: str, value: object, table: Mapping[str, P], base: type[Compone
     raise InvalidParameter(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
 
 
-class _Refused(InvalidParameter, InvalidParameterError):  # type: ignore[misc]
-    """An invalid parameter, for `except` clauses with diabolo's class and with scikit-learn's."""
-
-
 def _is_ours(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == __package__.partition(".")[0]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The result of a fit, complete before any attribute of the estimator is set: see `store`."""
-
-    input: InputSpec
-    seed: int
-    n_samples: int
-    fingerprint: str
-    learned: Mapping[str, object]
-    """Additional fitted attributes of the estimator class, by name."""
-
-    @classmethod
-    def of(cls, columns: InputSpec, outcome: Outcome, besides: Mapping[str, object]) -> Fitted:
-        """Return the result of a training, with additional fitted attributes of the estimator class."""
-        job, trained = outcome.job, outcome.trained
-        learned = {
-            "model_": trained.model,
-            "scaler_": job.rows.scaler,
-            "history_": trained.history,
-            "best_epoch_": trained.best_epoch,
-            "n_epochs_": trained.n_epochs,
-        }
-        return cls(columns, job.plan.seed, job.rows.n_samples, job.rows.fingerprint, {**learned, **besides})
-
-    def attributes(self) -> dict[str, object]:
-        """Return the fitted attributes by name."""
-        names = self.input.names
-        return {
-            "input_": self.input,
-            "seed_": self.seed,
-            "n_features_in_": self.input.n_features,
-            **({} if names is None else {"feature_names_in_": np.array(names, dtype=object)}),
-            "n_samples_": self.n_samples,
-            "data_fingerprint_": self.fingerprint,
-            **self.learned,
-        }
 
 
 class Saveable(BaseEstimator):  # type: ignore[misc]
@@ -151,6 +104,16 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
     def set_params(self, **params: object) -> Self:
         """Set parameters; ``a__b`` sets parameter ``b`` of the estimator in ``a``.
 
+        Parameters
+        ----------
+        **params : object
+            New values, by the name of the parameter.
+
+        Returns
+        -------
+        Self
+            The estimator itself.
+
         Raises
         ------
         InvalidParameter
@@ -171,7 +134,19 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; with ``deep`` also nested parameters, as ``a__b`` or ``a__0__b``."""
+        """Return the parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of components and estimators, as ``a__b`` or ``a__0__b``.
+
+        Returns
+        -------
+        dict of str to object
+            The values.
+        """
+        check_arguments(deep=deep)
         found: dict[str, Any] = super().get_params(deep)
         for name, value in list(found.items()) if deep else ():
             found |= inner_parameters(name, value)
@@ -181,7 +156,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         try:
             super()._validate_params()
         except InvalidParameterError as error:
-            raise _Refused(str(error)) from None
+            raise Refused(str(error)) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the model to a folder of JSON and safetensors, for `diabolo.load`; see `diabolo.persistence.files`.
@@ -197,6 +172,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
             If ``path`` holds something other than a saved model, or a parameter is not JSON.
         """
         check_is_fitted(self)
+        check_arguments(path=path)
         files.write(path, *serialization.to_artifact(self._stored()))
 
     def _stored(self) -> Stored:
@@ -256,6 +232,13 @@ class Learned(Saveable):
         """Predictions for arrays of rows in the user's units, without input checks."""
         return Predictor(self.model_, self.scaler_, self.input_)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state for pickle and skops; the weights are NumPy arrays, since skops cannot restore JAX's."""
+        return _with_weights(np.asarray, super().__getstate__())
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(_with_weights(jnp.asarray, state))
+
     def _stored(self) -> Stored:
         own = {name: getattr(self, name) for name in ("history_", "best_epoch_", "n_epochs_")}
         stored = super()._stored()
@@ -313,6 +296,21 @@ class TrainableEstimator(Learned, ABC):
         """Set parameters; ``a__b`` replaces the component in ``a`` by a copy with a new value of its field ``b``.
 
         Other estimators with the same component do not change.
+
+        Parameters
+        ----------
+        **params : object
+            New values, by the name of the parameter.
+
+        Returns
+        -------
+        Self
+            The estimator itself.
+
+        Raises
+        ------
+        InvalidParameter, InvalidPart
+            If a parameter name is unknown, or a component cannot have the value.
         """
         plain: dict[str, object] = {}
         for key in sorted(params, key=lambda name: name.count("__")):
@@ -347,11 +345,13 @@ class TrainableEstimator(Learned, ABC):
         return self._formula(columns)
 
 
-def store(estimator: E, fitted: Fitted) -> E:
-    """Replace all fitted attributes of an estimator by the result of a fit, at once."""
-    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_") or name.startswith("_")}
-    estimator.__dict__ = own | fitted.attributes()
-    return estimator
+def _with_weights(convert: Callable[[ArrayLike], object], state: dict[str, object]) -> dict[str, object]:
+    """Return a state of an estimator with the weights of its model, if it has one, converted."""
+    if "model_" not in state:
+        return state
+    return state | {
+        "model_": jax.tree.map(lambda a: convert(a) if isinstance(a, np.ndarray | jax.Array) else a, state["model_"])
+    }
 
 
 def is_shown(estimator: TrainableEstimator) -> bool:
@@ -404,15 +404,24 @@ def linear_start(estimator: TrainableEstimator) -> LinearStart:
     return LinearStart(estimator._most_from_linear if estimator.max_epochs is None else None)
 
 
-def seed_of(random_state: Seed, kept: int | None = None) -> int:
-    """Draw a seed, the same in all processes; with ``random_state=None``, use the seed of the checkpoint if any."""
-    drawn = kept if kept is not None and random_state is None else check_random_state(random_state).randint(2**30)
-    return current().broadcast_scalar(int(drawn))
-
-
 def stored_of(estimator: Saveable) -> Stored:
     """Return the content of the saved model of a fitted estimator."""
     return estimator._stored()
+
+
+def require_fitted(estimator: object, name: str = "estimator") -> None:
+    """Check that an argument is a fitted estimator of diabolo.
+
+    Raises
+    ------
+    InvalidParameter
+        If it is something else.
+    NotFittedError
+        If it is not fitted.
+    """
+    if not isinstance(estimator, Saveable):
+        raise InvalidParameter(f"{name} must be a fitted estimator of diabolo; got {reprlib.repr(estimator)}.")
+    check_is_fitted(estimator)
 
 
 def recipe_over(estimator: TrainableEstimator, columns: InputSpec) -> Recipe:
@@ -443,6 +452,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     Returns
     -------
     estimator
+        An estimator of the class that was saved, fitted.
 
     Raises
     ------
@@ -465,6 +475,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     >>> bool((again.transform(X) == model.transform(X)).all())
     True
     """
+    check_arguments(path=path, classes=classes)
     known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if _is_ours(cls)}
     known |= {former: known[now] for former, now in former_names.PARTS.items()}
     for cls in classes:

@@ -1,8 +1,9 @@
 """Export of a fitted estimator to ONNX, for predictions without Python.
 
 Each file computes one operation, from rows in the user's units to results in the user's units: scaling, and the
-encoding of a table's columns, are part of the graph. Inputs and outputs have 64 bits; the network computes in 32.
-Before the files are written, their results in ONNX Runtime are compared with Python's.
+encoding of a table's columns, are part of the graph. Inputs and outputs have 32 bits if these hold the digits of the
+columns (`precision`), otherwise 64; the network computes in 32. Before the files are written, their results in ONNX
+Runtime are compared with Python's.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from .. import __version__, outputs
 from ..core import layers
 from ..core.model import Model
 from ..data.blocks import BlockReader, open_store
-from ..data.scaler import Scaler
-from ..data.schema import Column
 from ..data.types import Frame, RowsLike
 from ..engine import inference, jaxpr
 from ..engine.inference import Noise
 from ..errors import ExportError, InvalidParameter, MissingDependencyError, UnsupportedOperationError
 from ..estimators import scores
 from ..estimators.anomaly_detector import AnomalyDetector
+from ..estimators.arguments import check_arguments
 from ..estimators.base import BaseAutoencoder
 from ..estimators.classifier import AutoencoderClassifier
 from ..estimators.imputer import AutoencoderImputer
-from ..estimators.predictions import in_order, like_those_seen, named, predictors
+from ..estimators.predictions import like_those_seen, named, predictors
 from ..estimators.predictor import N_CODES, N_DRAWS, Predictor
-from ..estimators.trainable import Saveable
+from ..estimators.trainable import Saveable, require_fitted
+from . import precision
 from .onnx_arrays import Arrays, Value
 from .onnx_graph import Graph
+from .onnx_rows import add_outputs, in_units, listed, padded, rows_of, scaled
 
 __all__ = ["Exported", "export_onnx"]
 
@@ -77,27 +78,45 @@ class _Question(NamedTuple):
 
 
 def export_onnx(
-    estimator: Saveable, path: str | os.PathLike[str], X: RowsLike | None = None, *, force: bool = False
+    estimator: Saveable,
+    path: str | os.PathLike[str],
+    X: RowsLike | None = None,
+    *,
+    dtype: str = "auto",
+    force: bool = False,
 ) -> Exported:
     """Write a folder of ONNX files that compute what ``estimator`` does, for any number of rows.
 
     The files of an autoencoder are ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a
     classifier ``classify.onnx``; of an anomaly detector ``score.onnx`` (the higher, the more unusual the row; 1 is the
-    median of normal rows); of an imputer ``impute.onnx``. The input is ``X``, (n, d) with 64 bits, NaN for a missing
-    cell. For a table with a schema there is one input (n, 1) for each column, with the column's name: strings for
-    categories, "" for a missing cell; and 64-bit numbers for all other kinds, dates as days since 1970 (UTC).
-    ``export.json`` and the metadata of the files describe them.
+    median of normal rows); of an imputer ``impute.onnx``. The input is ``X``, (n, d), NaN for a missing cell. For a
+    table with a schema there is one input (n, 1) for each column, with the column's name: strings for categories, ""
+    for a missing cell; and numbers for all other kinds, dates as days since 1970 (UTC). ``export.json``, the metadata
+    and the doc strings of the files describe all inputs and outputs, with their types.
 
     Parameters
     ----------
     estimator : fitted estimator
+        An autoencoder, a classifier, a detector or an imputer.
     path : path
         The folder to write.
     X : array-like of shape (n, d), or rows as for `fit`; default=None
         Rows on which ONNX Runtime is compared with Python; the first 1,000 are used. None: 1,000 rows drawn from the
         ranges and categories of the training data.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Type of the numbers of all inputs and outputs. "auto": float32 if rounding a number to 32 bits moves it by at
+        most 1e-5 of its column's scale, which is the case unless a column is far from 0 compared with its spread (more
+        than 168 standard deviations), if all counts and whole numbers are below 2²⁴, and if the results agree with
+        Python's on rows of 64 bits; otherwise float64. "float32": the results are compared with Python's on rows
+        rounded to 32 bits. Inside the graph, numbers in the user's units have 64 bits in any case, so that nothing but
+        this rounding is lost.
     force : bool, default=False
         Whether to replace an existing export. A folder that holds anything else is never replaced.
+
+    Returns
+    -------
+    Exported
+        The names of the files, and how far their results differ from Python's.
 
     Raises
     ------
@@ -106,7 +125,7 @@ def export_onnx(
     NotCovered
         If a network uses an operation of JAX without an equivalent in ONNX, or the estimator draws random numbers.
     ExportError
-        If ONNX Runtime differs from Python by more than 1e-5 of the largest number (1e-4 for a log-density). Nothing
+        If ONNX Runtime differs from Python by more than 1e-5 of the largest number (1e-3 for a log-density). Nothing
         is written.
     InvalidParameter
         If the folder exists; with ``force``, if it holds something other than an export.
@@ -122,10 +141,11 @@ def export_onnx(
     """
     try:
         import onnx  # noqa: F401
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"ONNX needs the extra `onnx`: pip install 'diabolo[onnx]' ({error}).") from error
-    check_is_fitted(estimator)
+    check_arguments(path=path, force=force, dtype=dtype)
+    require_fitted(estimator)
     folder = Path(path)
     if folder.exists() and not force:
         raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it with force (--force).")
@@ -135,30 +155,64 @@ def export_onnx(
         raise InvalidParameter(
             f"{folder} holds something other than an export of diabolo, so it is not replaced. Choose another name."
         ) from error
-    questions = _questions(estimator)
     rows = _checked_on(estimator, X)
-    given_rows = named(estimator, rows)
+    single = dtype == "float32" or (dtype == "auto" and precision.is_enough(estimator))
+    compared = _compared(estimator, rows, np.float32 if single else np.float64, rounded=dtype == "float32")
+    if dtype == "auto" and single and compared.too_far:
+        compared = _compared(estimator, rows, np.float64)
+    for name, (far, allowed) in compared.too_far.items():
+        raise ExportError(
+            f"ONNX Runtime differs from Python by {far:.2g} in {name}; {allowed:g} is allowed. Nothing is written."
+        )
+    about = {"files": list(compared.contents), "differences": compared.differences, "graphs": compared.described}
+    contents = compared.contents | {
+        _ABOUT: json.dumps(about | _metadata(estimator, ""), indent=1, ensure_ascii=False).encode()
+    }
+    _write(folder, contents)
+    return Exported(tuple(contents), compared.differences)
+
+
+class _Compared(NamedTuple):
+    """The files in one type of numbers, and how far their results are from Python's."""
+
+    contents: dict[str, bytes]
+    differences: dict[str, float]
+    described: dict[str, dict[str, list[dict[str, object]]]]
+    """The inputs and the outputs of each file."""
+
+    @property
+    def too_far(self) -> dict[str, tuple[float, float]]:
+        """The differences that are not allowed, each with the largest one that is."""
+        each = {name: _CLOSE_ESTIMATE if name.endswith("log_density") else _CLOSE for name in self.differences}
+        return {name: (far, each[name]) for name, far in self.differences.items() if not far < each[name]}
+
+
+def _compared(estimator: Saveable, rows: Frame, real: type, *, rounded: bool = False) -> _Compared:
+    """Build all files, and compare them with Python on rows, which Python may also read ``rounded``."""
+    import onnxruntime
+
+    found = _Compared({}, {}, {})
+    fed = {name: _as_real(values, real) for name, values in _fed(estimator, rows).items()}
+    given_rows = named(estimator, _as_real(rows, real) if rounded and isinstance(rows, np.ndarray) else rows)
     codes = estimator.transform(given_rows) if isinstance(estimator, BaseAutoencoder) else None
-    differences, contents = {}, {}
-    for name, question in questions.items():
-        contents[f"{name}.onnx"] = question.graph.model(_metadata(estimator, name)).SerializeToString()
+    for name, question in _questions(estimator, real).items():
+        file = f"{name}.onnx"
+        found.contents[file] = question.graph.model(_metadata(estimator, name)).SerializeToString()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(contents[f"{name}.onnx"], options, ["CPUExecutionProvider"])
-        given = {"Z": np.asarray(codes, np.float64)} if question.of_codes else _fed(estimator, rows)
-        found = _run(session, given)
+        session = onnxruntime.InferenceSession(found.contents[file], options, ["CPUExecutionProvider"])
+        results = _run(session, {"Z": np.asarray(codes, real)} if question.of_codes else fed)
         for output, expected in question.asked(codes if question.of_codes else given_rows).items():
-            differences[f"{name}.onnx {output}"] = _far(found[output], expected)
-    for name, far in differences.items():
-        allowed = _CLOSE_ESTIMATE if name.endswith("log_density") else _CLOSE
-        if not far < allowed:
-            raise ExportError(
-                f"ONNX Runtime differs from Python by {far:.2g} in {name}; {allowed:g} is allowed. Nothing is written."
-            )
-    about = {"files": list(contents), "differences": differences, **_metadata(estimator, "")}
-    contents[_ABOUT] = json.dumps(about, indent=1, ensure_ascii=False).encode()
-    _write(folder, contents)
-    return Exported(tuple(contents), differences)
+            found.differences[f"{file} {output}"] = _far(results[output], expected)
+        found.described[file] = {
+            "inputs": [{"name": one.name, "type": one.type, "shape": one.shape} for one in session.get_inputs()],
+            "outputs": [{"name": one.name, "type": one.type, "shape": one.shape} for one in session.get_outputs()],
+        }
+    return found
+
+
+def _as_real(values: np.ndarray, real: type) -> np.ndarray:
+    return values.astype(real) if values.dtype.kind == "f" else values
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:
@@ -194,37 +248,39 @@ def _metadata(estimator: Saveable, question: str) -> dict[str, str]:
 # -- operations -------------------------------------------------------------------------------------------------------
 
 
-def _questions(estimator: Saveable) -> dict[str, _Question]:
+def _questions(estimator: Saveable, real: type) -> dict[str, _Question]:
     if isinstance(estimator, BaseAutoencoder):
         return {
-            "encoder": _encoder(estimator),
-            "decoder": _decoder(estimator),
-            "reconstruct": _reconstruct(estimator),
-            "score": _score(estimator),
+            "encoder": _encoder(estimator, real),
+            "decoder": _decoder(estimator, real),
+            "reconstruct": _reconstruct(estimator, real),
+            "score": _score(estimator, real),
         }
     if isinstance(estimator, AutoencoderClassifier):
-        return {"classify": _classify(estimator)}
+        return {"classify": _classify(estimator, real)}
     if isinstance(estimator, AnomalyDetector):
-        return {"score": _anomaly_score(estimator)}
+        return {"score": _anomaly_score(estimator, real)}
     if isinstance(estimator, AutoencoderImputer):
-        return {"impute": _impute(estimator)}
+        return {"impute": _impute(estimator, real)}
     raise UnsupportedOperationError(
         f"a {type(estimator).__name__} draws random numbers, which ONNX cannot do reproducibly"
     )
 
 
-def _encoder(model: BaseAutoencoder) -> _Question:
-    graph = Graph("encoder")
+def _encoder(model: BaseAutoencoder, real: type) -> _Question:
+    graph = Graph("encoder", real, "The code of each row.")
     codes = _computed(
-        graph, model.predictor_, lambda one, x: one.code(x), _scaled(graph, model.scaler_, _rows(graph, model))
+        graph, model.predictor_, lambda one, x: one.code(x), scaled(graph, model.scaler_, rows_of(graph, model))
     )
-    graph.output("codes", graph.cast(codes, np.float64), np.float64, ("n", model.predictor_.n_codes))
+    graph.output(
+        "codes", graph.cast(codes, np.float64), np.float64, ("n", model.predictor_.n_codes), "one code per row"
+    )
     return _Question(graph, lambda X: {"codes": model.transform(X)})
 
 
-def _decoder(model: BaseAutoencoder) -> _Question:
-    graph = Graph("decoder")
-    codes = graph.input("Z", np.float64, ("n", model.predictor_.n_codes))
+def _decoder(model: BaseAutoencoder, real: type) -> _Question:
+    graph = Graph("decoder", real, "The row that each code stands for, in the units of the training data.")
+    codes = graph.input("Z", np.float64, ("n", model.predictor_.n_codes), "one code per row")
     found = _computed(
         graph,
         model.predictor_,
@@ -232,41 +288,41 @@ def _decoder(model: BaseAutoencoder) -> _Question:
         graph.cast(codes, np.float32),
         model.predictor_.n_codes,
     )
-    _add_outputs(graph, model, _in_units(graph, model.scaler_, found))
+    add_outputs(graph, model, in_units(graph, model.scaler_, found))
     return _Question(graph, lambda Z: _columns(model, model.inverse_transform(Z)), of_codes=True)
 
 
-def _reconstruct(model: BaseAutoencoder) -> _Question:
-    graph = Graph("reconstruct")
+def _reconstruct(model: BaseAutoencoder, real: type) -> _Question:
+    graph = Graph("reconstruct", real, "The reconstruction of each row, in the units of the training data.")
     found = _computed(
-        graph, model.predictor_, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model))
+        graph, model.predictor_, lambda one, x: one.reconstruct(x), scaled(graph, model.scaler_, rows_of(graph, model))
     )
-    _add_outputs(graph, model, _in_units(graph, model.scaler_, found))
+    add_outputs(graph, model, in_units(graph, model.scaler_, found))
     return _Question(graph, lambda X: _columns(model, model.reconstruct(X)))
 
 
-def _score(model: BaseAutoencoder) -> _Question:
-    graph = Graph("score")
+def _score(model: BaseAutoencoder, real: type) -> _Question:
+    graph = Graph("score", real, "The log-density of each row, in nats and in the units of the training data.")
 
     def score(one: Model, x: Array) -> Array:
         if one.recipe.latent.stochastic:
             return inference.log_densities(one, x, _FIXED, N_DRAWS)
         return inference.log_likelihood(one, x, _FIXED)
 
-    rows = _rows(graph, model)
-    density = graph.cast(_computed(graph, model.predictor_, score, _scaled(graph, model.scaler_, rows)), np.float64)
+    rows = rows_of(graph, model)
+    density = graph.cast(_computed(graph, model.predictor_, score, scaled(graph, model.scaler_, rows)), np.float64)
     if not model.model_.recipe.likelihood.discrete:
         volume = np.log(model.scaler_.scale)[None]
         counted = graph.node("Where", graph.node("IsNaN", rows), np.float64(0), volume)
         density = graph.node("Sub", density, graph.node("ReduceSum", counted, np.array([1]), keepdims=0))
-    graph.output("log_density", density, np.float64, ("n",))
+    graph.output("log_density", density, np.float64, ("n",), "in nats; higher is more usual")
     return _Question(graph, lambda X: {"log_density": model.score_samples(X)})
 
 
-def _classify(model: AutoencoderClassifier) -> _Question:
-    graph = Graph("classify")
+def _classify(model: AutoencoderClassifier, real: type) -> _Question:
+    graph = Graph("classify", real, "The most probable label of each row, and the probability of each label.")
     found = _computed(
-        graph, model.predictor_, lambda one, x: one.reconstruct(x), _scaled(graph, model.scaler_, _rows(graph, model))
+        graph, model.predictor_, lambda one, x: one.reconstruct(x), scaled(graph, model.scaler_, rows_of(graph, model))
     )
     wide = graph.cast(found, np.float64)
     shares = graph.node("Div", wide, graph.node("ReduceSum", wide, np.array([1]), keepdims=1))
@@ -274,14 +330,15 @@ def _classify(model: AutoencoderClassifier) -> _Question:
     labels = labels.astype(str if labels.dtype.kind in "UO" else labels.dtype)
     kind = str if labels.dtype.kind == "U" else labels.dtype
     best = graph.node("Gather", labels, graph.node("ArgMax", shares, axis=1, keepdims=0))
-    graph.output("label", best, kind, ("n",))
-    graph.output("probabilities", shares, np.float64, ("n", len(labels)))
+    graph.output("label", best, kind, ("n",), "the most probable label")
+    order = f"in the order {listed(labels)}"
+    graph.output("probabilities", shares, np.float64, ("n", len(labels)), order)
     return _Question(graph, lambda X: {"label": model.predict(X), "probabilities": model.predict_proba(X)})
 
 
-def _anomaly_score(model: AnomalyDetector) -> _Question:
-    graph = Graph("score")
-    node, xp, rows = graph.node, Arrays(graph), Value(graph, _rows(graph, model))
+def _anomaly_score(model: AnomalyDetector, real: type) -> _Question:
+    graph = Graph("score", real, "The anomaly score of each row; 1 is the median score of normal rows.")
+    node, xp, rows = graph.node, Arrays(graph), Value(graph, rows_of(graph, model))
     width, of_networks = model.input_.width, []
 
     def off(one: Model, x: Array) -> Array:
@@ -289,8 +346,10 @@ def _anomaly_score(model: AnomalyDetector) -> _Question:
 
     for judge in model.judges_:
         n_read = judge.predictor.input.width
-        padded = [_padded(graph, some.name, n_read - width) for some in (scores.seen_by(xp, rows, judge.span), rows)]
-        both = node("Concat", *(_scaled(graph, judge.predictor.scaler, some) for some in padded), axis=1)
+        both_padded = [
+            padded(graph, some.name, n_read - width) for some in (scores.seen_by(xp, rows, judge.span), rows)
+        ]
+        both = node("Concat", *(scaled(graph, judge.predictor.scaler, some) for some in both_padded), axis=1)
         deviance = Value(graph, _computed(graph, judge.predictor, off, both, 2 * n_read))
         relative = scores.relative_deviance(xp, deviance, judge.column_scale[None])
         of_networks.append(scores.anomaly_scores(xp, relative, rows) / np.float64(judge.scale))
@@ -299,17 +358,20 @@ def _anomaly_score(model: AnomalyDetector) -> _Question:
         node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", score, np.array([1]))), np.float64
     )
     n_above = node("Sub", np.float64(1 + len(ordinary)), node("ReduceSum", below, np.array([1]), keepdims=0))
-    graph.output("score", score, np.float64, ("n",))
-    graph.output("p_value", node("Div", n_above, np.float64(len(ordinary) + 1)), np.float64, ("n",))
-    graph.output("flagged", node("Less", np.float64(-model.offset_), score), np.bool_, ("n",))
+    graph.output("score", score, np.float64, ("n",), "higher is more unusual")
+    p_value = node("Div", n_above, np.float64(len(ordinary) + 1))
+    graph.output("p_value", p_value, np.float64, ("n",), "how often a normal row has at least this score")
+    graph.output(
+        "flagged", node("Less", np.float64(-model.offset_), score), np.bool_, ("n",), "whether the row is an alarm"
+    )
 
     # P-values and flags are step functions of the score, so only the score is compared.
     return _Question(graph, lambda X: {"score": -model.score_samples(X)})
 
 
-def _impute(model: AutoencoderImputer) -> _Question:
-    graph = Graph("impute")
-    node, rows = graph.node, _rows(graph, model)
+def _impute(model: AutoencoderImputer, real: type) -> _Question:
+    graph = Graph("impute", real, "The rows with their missing cells filled.")
+    node, rows = graph.node, rows_of(graph, model)
     span = np.asarray(model.range_, np.float64)
 
     def expected(one: Model, x: Array) -> Array:
@@ -319,10 +381,10 @@ def _impute(model: AutoencoderImputer) -> _Question:
 
     each = []
     for member in predictors(model):
-        found = _computed(graph, member, expected, _scaled(graph, member.scaler, rows))
-        each.append(Value(graph, _in_units(graph, member.scaler, found)))
+        found = _computed(graph, member, expected, scaled(graph, member.scaler, rows))
+        each.append(Value(graph, in_units(graph, member.scaler, found)))
     mean = scores.imputed(Arrays(graph), each, span).name
-    _add_outputs(graph, model, node("Where", node("IsNaN", rows), mean, rows))
+    add_outputs(graph, model, node("Where", node("IsNaN", rows), mean, rows))
     return _Question(graph, lambda X: _columns(model, model.transform(X)))
 
 
@@ -342,73 +404,6 @@ def _computed(
     finally:
         layers.UNROLLED.reset(token)
     return graph.carried_out(program, rows)
-
-
-def _scaled(graph: Graph, scaler: Scaler, rows: str) -> str:
-    """Convert rows to scaled units, 32 bits."""
-    if scaler.kind != "none":
-        rows = graph.node("Div", graph.node("Sub", rows, scaler.offset[None]), scaler.scale[None])
-    return graph.cast(rows, np.float32)
-
-
-def _in_units(graph: Graph, scaler: Scaler, found: str) -> str:
-    """Convert rows to the user's units, 64 bits."""
-    wide = graph.cast(found, np.float64)
-    return graph.node("Add", graph.node("Mul", wide, scaler.scale[None]), scaler.offset[None])
-
-
-def _padded(graph: Graph, rows: str, n_more: int) -> str:
-    """Append ``n_more`` columns of zeros to rows."""
-    return graph.node("Concat", rows, graph.repeated(np.zeros((1, n_more))), axis=1) if n_more else rows
-
-
-def _rows(graph: Graph, model: Saveable) -> str:
-    """Add the inputs, and encode them as rows of numbers, (n, width), 64 bits: `Schema.encode` in ONNX."""
-    schema = model.input_.schema
-    if schema is None:
-        return graph.input("X", np.float64, ("n", model.n_features_in_))
-    given = {c.name: graph.input(c.name, _kind(c), ("n", 1)) for c in schema.used}
-    pieces = [_encoded(graph, column, given[column.name]) for column, _ in in_order(schema)]
-    return graph.node("Concat", *pieces, axis=1)
-
-
-def _kind(column: Column) -> type:
-    return str if column.kind == "category" else np.float64
-
-
-def _encoded(graph: Graph, column: Column, cells: str) -> str:
-    if column.kind != "category":
-        return cells
-    node = graph.node
-    same = graph.cast(node("Equal", cells, np.array([column.categories], dtype=object)), np.float64)
-    other = node("Sub", np.float64(1), node("ReduceSum", same, np.array([1]), keepdims=1))
-    unknown = node("Equal", cells, np.array([[""]], dtype=object))
-    return node("Where", unknown, np.float64(np.nan), node("Concat", same, other, axis=1))
-
-
-def _add_outputs(graph: Graph, model: Saveable, rows: str) -> None:
-    """Decode rows as the graph's outputs: `Schema.decode` in ONNX."""
-    schema = model.input_.schema
-    if schema is None:
-        graph.output("rows", rows, np.float64, ("n", model.n_features_in_))
-        return
-    places = schema.column_slices
-    for column in schema.used:
-        place = places[column.name]
-        ends = [np.array([number]) for number in (place.start, place.stop - (column.kind == "category"), 1)]
-        cells = graph.node("Slice", rows, *ends)
-        graph.output(f"{column.name}_told", _decoded(graph, column, cells), _kind(column), ("n", 1))
-
-
-def _decoded(graph: Graph, column: Column, cells: str) -> str:
-    node = graph.node
-    if column.kind == "category":
-        return node("Gather", np.array(column.categories, dtype=object), node("ArgMax", cells, axis=1, keepdims=1))
-    if column.kind == "boolean":
-        return graph.cast(node("GreaterOrEqual", cells, np.float64(0.5)), np.float64)
-    if column.low is not None and column.high is not None:
-        cells = node("Min", node("Max", cells, np.float64(column.low)), np.float64(column.high))
-    return node("Round", cells) if column.kind == "count" or column.whole else cells
 
 
 # -- the check --------------------------------------------------------------------------------------------------------

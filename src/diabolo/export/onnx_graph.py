@@ -46,10 +46,14 @@ class Graph:
     ----------
     name : str
         The name of the graph.
+    real : dtype, default=float64
+        The type of the numbers of inputs and outputs. Inside, numbers in the user's units have 64 bits.
+    doc : str, default=""
+        What the graph computes, for its doc string.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, real: DTypeLike = np.float64, doc: str = "") -> None:
+        self._name, self._real, self._doc = name, np.dtype(real), doc
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -59,21 +63,30 @@ class Graph:
 
     # -- building ----------------------------------------------------------------------------------------------------
 
-    def input(self, name: str, dtype: DTypeLike, shape: Shape) -> str:
-        """Add an input; the first axis of the first input is that of the rows."""
+    def input(self, name: str, dtype: DTypeLike, shape: Shape, doc: str = "") -> str:
+        """Add an input, and return its value; the first axis of the first input is that of the rows.
+
+        An input of 64-bit numbers has the type ``real`` outside of the graph.
+        """
         from onnx import helper
 
-        self._inputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
+        outside = self._outside(dtype)
+        self._inputs.append(helper.make_tensor_value_info(name, _onnx_type(outside), list(shape), doc))
         if not self._n_rows:
             self._n_rows = self.node("Shape", name, start=0, end=1)
-        return name
+        return name if outside == dtype else self.cast(name, dtype)
 
-    def output(self, name: str, value: str, dtype: DTypeLike, shape: Shape) -> None:
-        """Add an output with this name."""
+    def output(self, name: str, value: str, dtype: DTypeLike, shape: Shape, doc: str = "") -> None:
+        """Add an output with this name; 64-bit numbers have the type ``real`` outside of the graph."""
         from onnx import helper
 
+        outside = self._outside(dtype)
+        value = value if outside == dtype else self.cast(value, outside)
         self._nodes.append(helper.make_node("Identity", [value], [name], f"/{name}"))
-        self._outputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), list(shape)))
+        self._outputs.append(helper.make_tensor_value_info(name, _onnx_type(outside), list(shape), doc))
+
+    def _outside(self, dtype: DTypeLike) -> DTypeLike:
+        return self._real if dtype is np.float64 else dtype
 
     def node(self, op: str, *given: str | ArrayLike, **settings: object) -> str:
         """Add a node, whose inputs are names or arrays, and return the name of its output."""
@@ -112,9 +125,11 @@ class Graph:
         import onnx
         from onnx import helper
 
-        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, list(self._constants.values()))
+        constants = list(self._constants.values())
+        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, constants, self._doc)
+        opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR, producer_name="diabolo"
+            graph, opset_imports=opsets, ir_version=_IR, producer_name="diabolo", doc_string=self._doc
         )
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)

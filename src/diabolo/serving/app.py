@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import reprlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -15,11 +16,12 @@ from typing import Any
 
 from .. import __version__
 from ..data.readers import Table
-from ..errors import DiaboloError, ForkError, InvalidParameter, MissingDependencyError, UsageError
+from ..errors import DiaboloError, ForkError, InvalidData, InvalidParameter, MissingDependencyError, UsageError
+from ..estimators.arguments import check_arguments
 from ..estimators.predictions import like_those_seen, named, questions
-from ..estimators.trainable import Saveable
+from ..estimators.trainable import Saveable, require_fitted
 from .batching import Batches
-from .bounds import Bounds
+from .bounds import BodyTooLong, Bounds, gunzip
 from .codec import ARROW, JSON, Malformed, Wire
 from .openapi import described, page
 
@@ -49,17 +51,18 @@ class Limits:
     Parameters
     ----------
     body_bytes : int, default=16 MiB
-        Largest size of a request's body; above it the status is 413.
+        Largest size of a request's body, as sent and as decompressed (`Content-Encoding: gzip`); above it the status is
+        413.
     rows : int, default=100,000
         Largest number of rows in a request; above it the status is 422.
-    numbers : int, default=2²⁴
-        Largest number of encoded numbers in a request: rows times the width of an encoded row, in which a category
-        takes one number for each of its values. Above it the status is 422. The texts of a request together may have
-        four times ``body_bytes``.
     requests : int, default=64
         Largest number of concurrent requests, including waiting ones; above it the status is 503.
     seconds : float, default=30
         Time in which a request must arrive, after it the status is 408; and in which a response must be read.
+    numbers : int, default=2²⁴
+        Largest number of encoded numbers in a request: rows times the width of an encoded row, in which a category
+        takes one number for each of its values. Above it the status is 422. The texts of a request together may have
+        four times ``body_bytes``.
     """
 
     body_bytes: int = 16 << 20
@@ -91,7 +94,9 @@ def create_app(
     Parameters
     ----------
     model : fitted estimator
+        Any except a generator, which has no operation on rows.
     limits : Limits or None, default=None
+        Limits of one request, and of the number of concurrent requests. None: the defaults of `Limits`.
     token : str or None, default=None
         The token that clients must send, as a bearer token or as the password of basic authentication.
     name : str, default=""
@@ -99,6 +104,11 @@ def create_app(
     hosts : collection of str or None, default=None
         The accepted host names, without ports; for any other name the status is 421. None: accept all names. The check
         protects against DNS rebinding, in which a foreign web page makes its own name lead to this machine.
+
+    Returns
+    -------
+    ASGI application
+        For uvicorn, hypercorn or another ASGI server.
 
     Raises
     ------
@@ -120,6 +130,10 @@ def create_app(
     >>> [row["log_density"] for row in answer["rows"]] == model.score_samples(X[:2]).tolist()
     True
     """
+    check_arguments(token=token, name=name, hosts=hosts)
+    require_fitted(model, "model")
+    if not isinstance(limits, Limits | None):
+        raise InvalidParameter(f"limits must be diabolo.serving.Limits or None; got {reprlib.repr(limits)}.")
     served = _Served(model, limits or Limits(), name or type(model).__name__)
     app = Starlette(
         routes=served.routes(),
@@ -158,7 +172,10 @@ class _Served:
 
         async def answer(request: Request) -> Response:
             given, wanted = _given_as(request), _wanted_as(request)
+            is_gzip = _is_gzip(request)
             body = await self._body(request)
+            if is_gzip:
+                body = await self._decompressed(body)
             try:
                 rows = await _aside(len(body), self._wire.read, given, body)
                 found = await batches.answer(rows)
@@ -195,6 +212,15 @@ class _Served:
             raise HTTPException(408, late, {"Connection": "close"}) from None
         return b"".join(pieces)
 
+    async def _decompressed(self, body: bytes) -> bytes:
+        """Decompress a body of gzip; raise if it is none, or becomes too long."""
+        try:
+            return await asyncio.to_thread(gunzip, body, self.limits.body_bytes)
+        except BodyTooLong as error:
+            raise HTTPException(413, str(error)) from error
+        except InvalidData as error:
+            raise HTTPException(400, str(error)) from error
+
     async def _health(self, request: Request) -> Response:
         return JSONResponse(
             {"status": "ok", "model": self._name, "estimator": type(self._model).__name__, "diabolo": __version__}
@@ -226,6 +252,17 @@ def _given_as(request: Request) -> str:
     if kind not in (JSON, ARROW):
         raise HTTPException(415, f"The Content-Type must be {JSON} or {ARROW}.", {"Accept": f"{JSON}, {ARROW}"})
     return kind
+
+
+def _is_gzip(request: Request) -> bool:
+    """Return whether the body is compressed by gzip; raise for any other coding, and for several."""
+    codings = ",".join(request.headers.getlist("content-encoding")).lower()
+    named = [coding for coding in map(str.strip, codings.split(",")) if coding not in ("", "identity")]
+    if named and named not in (["gzip"], ["x-gzip"]):
+        raise HTTPException(
+            415, "The Content-Encoding must be gzip, applied once, or identity.", {"Accept-Encoding": "gzip, identity"}
+        )
+    return bool(named)
 
 
 def _wanted_as(request: Request) -> str:

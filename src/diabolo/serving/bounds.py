@@ -1,12 +1,13 @@
 """Limits on the memory that a request's body takes once it is decoded, which its length does not show.
 
 A few kilobytes of Arrow can encode 100,000 empty rows, or one long text a hundred thousand times; 16 MB of ``[],[],…``
-are millions of lists. So values are counted before they are decoded: in JSON by the commas and brackets, in Arrow by
-the lengths in its buffers.
+are millions of lists; 16 kB of gzip can be 16 MB of blanks. So values are counted before they are decoded: in JSON by
+the commas and brackets, in Arrow by the lengths in its buffers; and decompression stops at the limit of a body.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,42 @@ import pyarrow.compute as pc
 
 from ..errors import InvalidData
 
-__all__ = ["Bounds"]
+__all__ = ["BodyTooLong", "Bounds", "gunzip"]
 
 _PIECE = 1 << 20
 _FEW = 1000
+_GZIP = 16 + zlib.MAX_WBITS
 _FREE_COLUMNS = 64
 """Number of values that a row of JSON may hold in addition to four times the number of columns."""
+
+
+class BodyTooLong(InvalidData):
+    """A body has more bytes than are accepted, once it is decompressed."""
+
+
+def gunzip(body: bytes, most: int) -> bytes:
+    """Decompress a body of gzip to at most ``most`` bytes.
+
+    The body must be one stream (RFC 1952 allows several): thousands of empty ones in a body would cost much time.
+
+    Raises
+    ------
+    BodyTooLong
+        If the content is longer.
+    InvalidData
+        If the body is not gzip, not complete, or continues after the stream.
+    """
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        content = stream.decompress(body, most + 1)
+    except zlib.error as error:
+        raise InvalidData(f"The body is not gzip, which its Content-Encoding declares: {error}.") from error
+    if len(content) > most:
+        raise BodyTooLong(f"The body has more than {most:,} bytes once it is decompressed. Send fewer rows at a time.")
+    if not stream.eof or stream.unused_data:
+        what = "continues after its end" if stream.eof else "is incomplete"
+        raise InvalidData(f"The body is gzip, but {what}. Send one complete stream of gzip.")
+    return content
 
 
 @dataclass(frozen=True)

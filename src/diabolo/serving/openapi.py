@@ -28,11 +28,11 @@ _ANOMALY = (
     "contribute most to the score."
 )
 _REFUSED = {
-    "400": "The body does not have the declared format.",
+    "400": "The body does not have the declared format or compression.",
     "406": "The response cannot have an accepted type.",
     "408": "The body did not arrive in time.",
     "413": "The body is too long.",
-    "415": "The body has an unsupported type.",
+    "415": "The body has an unsupported type or compression.",
     "421": "The host name is not accepted.",
     "422": "The rows do not fit the model, or are too many.",
     "503": "There are too many concurrent requests.",
@@ -47,7 +47,8 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
     info["description"] = (
         f"Rows and results are JSON or an Arrow stream (`{ARROW}`). Rows are in the units of the training data. "
         f"At most {limits.rows:,} rows and {limits.body_bytes:,} bytes in a request, and "
-        f"{limits.requests:,} requests at once."
+        f"{limits.requests:,} requests at once. A body may be compressed (`Content-Encoding: gzip`); the limit is that "
+        "of the decompressed body."
     )
     paths: dict[str, Any] = {}
     for what, question in asked.items():

@@ -75,14 +75,19 @@ def serve(
     Parameters
     ----------
     model : fitted estimator
+        As for `create_app`.
     host : str, default="127.0.0.1"
         The address to listen on. Any but a loopback address needs a ``token``, and should be behind a server that
         speaks TLS. Without a token only requests to localhost, 127.0.0.1, ::1 or ``host`` are accepted: see
         `create_app`.
     port : int, default=8000
         The port to listen on; 0: any free port.
-    limits, token, name
-        See `create_app`.
+    limits : Limits or None, default=None
+        As for `create_app`, like the next two.
+    token : str or None, default=None
+        The token that clients must send.
+    name : str, default=""
+        The model's name in the documentation.
     ready : callable, default=print
         Called with the address once all programs are compiled and requests are accepted.
 

@@ -1,0 +1,62 @@
+"""The result of a fit as one value, which sets all fitted attributes of an estimator at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ..engine.jobs import Outcome
+from .input import InputSpec
+
+__all__ = ["Fitted", "store"]
+
+E = TypeVar("E", bound=BaseEstimator)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The result of a fit, complete before any attribute of the estimator is set: see `store`."""
+
+    input: InputSpec
+    seed: int
+    n_samples: int
+    fingerprint: str
+    learned: Mapping[str, object]
+    """Additional fitted attributes of the estimator class, by name."""
+
+    @classmethod
+    def of(cls, columns: InputSpec, outcome: Outcome, besides: Mapping[str, object]) -> Fitted:
+        """Return the result of a training, with additional fitted attributes of the estimator class."""
+        job, trained = outcome.job, outcome.trained
+        learned = {
+            "model_": trained.model,
+            "scaler_": job.rows.scaler,
+            "history_": trained.history,
+            "best_epoch_": trained.best_epoch,
+            "n_epochs_": trained.n_epochs,
+        }
+        return cls(columns, job.plan.seed, job.rows.n_samples, job.rows.fingerprint, {**learned, **besides})
+
+    def attributes(self) -> dict[str, object]:
+        """Return the fitted attributes by name."""
+        names = self.input.names
+        return {
+            "input_": self.input,
+            "seed_": self.seed,
+            "n_features_in_": self.input.n_features,
+            **({} if names is None else {"feature_names_in_": np.array(names, dtype=object)}),
+            "n_samples_": self.n_samples,
+            "data_fingerprint_": self.fingerprint,
+            **self.learned,
+        }
+
+
+def store(estimator: E, fitted: Fitted) -> E:
+    """Replace all fitted attributes of an estimator by the result of a fit, at once."""
+    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_") or name.startswith("_")}
+    estimator.__dict__ = own | fitted.attributes()
+    return estimator
