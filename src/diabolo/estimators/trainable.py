@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -30,7 +30,7 @@ from ..data.scaler import Scaler
 from ..engine.jobs import LinearStart, Outcome
 from ..engine.sharding import current
 from ..engine.trainer import TrainConfig
-from ..errors import ArtifactError, InvalidParameter, suggest
+from ..errors import ArtifactError, InvalidParameter, TrainingInterrupted, suggest
 from ..persistence import files, serialization
 from ..persistence.serialization import Found, Stored
 from .input import InputSpec
@@ -347,11 +347,18 @@ class TrainableEstimator(Learned, ABC):
         return self._formula(columns)
 
 
-def store(estimator: E, fitted: Fitted) -> E:
-    """Replace all fitted attributes of an estimator by the result of a fit, at once."""
-    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_") or name.startswith("_")}
-    estimator.__dict__ = own | fitted.attributes()
-    return estimator
+def store(estimator: E, fitted: Fitted, interrupted: bool = False) -> E:
+    """Replace all fitted attributes of an estimator by the result of a fit, at once.
+
+    The result of an interrupted fit is stored in a copy if the estimator was fitted before; then `TrainingInterrupted`
+    is raised.
+    """
+    kept = clone(estimator) if interrupted and hasattr(estimator, "input_") else estimator
+    own = {name: value for name, value in vars(kept).items() if not name.endswith("_") or name.startswith("_")}
+    kept.__dict__ = own | fitted.attributes()
+    if interrupted:
+        raise TrainingInterrupted.of(kept, is_copy=kept is not estimator)
+    return kept
 
 
 def is_shown(estimator: TrainableEstimator) -> bool:
@@ -375,6 +382,11 @@ def share_held_out(estimator: TrainableEstimator, X_val: object, n_rows: int) ->
     """Return the fraction of the rows to hold out for validation; 0 if there are separate validation rows."""
     if X_val is not None:
         return 0.0
+    if estimator.early_stopping and not estimator.validation_fraction:
+        raise InvalidParameter(
+            f"early_stopping=True needs validation rows, but validation_fraction is {estimator.validation_fraction!r}. "
+            "Set validation_fraction, pass X_val to fit, or set early_stopping=False."
+        )
     if estimator.validation_fraction == "auto":
         return max(_HELD_OUT, min(_MOST_HELD_OUT, _ENOUGH_ROWS / n_rows))
     return float(estimator.validation_fraction or 0.0)
