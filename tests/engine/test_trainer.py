@@ -11,7 +11,7 @@ from diabolo import parts
 from diabolo.core.model import Model
 from diabolo.engine import trainer, vmap_trainer
 from diabolo.engine.batches import ArraySource
-from diabolo.engine.trainer import TrainConfig, train
+from diabolo.engine.trainer import TrainConfig, TrainResult, train
 from diabolo.engine.vmap_trainer import train_many
 from diabolo.errors import TrainingDiverged
 

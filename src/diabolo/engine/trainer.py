@@ -303,6 +303,7 @@ class Trainer:
         way, place = self.way(), self.placement
         on_devices = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
         carry, *reports = run_epochs(place.replicate(self.state.carry), self.setup, on_devices, self.held_out)
+        jax_config.limit_programs(run_epochs)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:

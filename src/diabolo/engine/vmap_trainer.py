@@ -174,6 +174,7 @@ class VmappedTrainer:
         self._carry, *reports = run_epochs_vmapped(
             self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
         )
+        jax_config.limit_programs(run_epochs_vmapped)
         reports = jax.device_get(reports)
         for i in running:
             with suppress(TrainingDiverged):  # the trainer keeps the error, and the others continue
