@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 import diabolo
 from diabolo.callbacks import TensorBoard
+from diabolo.engine import trainer
 from diabolo.errors import NoImprovementWarning, PosteriorCollapseWarning, RetriedWarning, TrainingDiverged, UsageError
 
 LINEAR = diabolo.parts.LinearWarmup(3)
@@ -64,6 +65,76 @@ def test_what_a_callback_raises_ends_the_training():
 
     with pytest.raises(RuntimeError, match="enough"):
         diabolo.BasicAutoencoder(n_latent=2, max_epochs=3, random_state=0).fit(X, callback=stop)
+
+
+SYSTEMS = [
+    lambda **more: diabolo.StackedAutoencoder(n_latent=2, hidden_layer_sizes=(4,), random_state=0, **more),
+    lambda **more: diabolo.VariationalAutoencoder(n_latent=2, hidden_layer_sizes=(4,), random_state=0, **more),
+    lambda **more: diabolo.BasicAutoencoder(n_latent=2, init="random", random_state=0, **more),
+]
+
+
+@pytest.mark.parametrize("make", SYSTEMS)
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("a_call", [1, 4, 50], ids=lambda n: f"{n} epochs a call")
+def test_a_callback_stops_the_training_after_its_epoch(make, n, a_call, monkeypatch):
+    monkeypatch.setattr(trainer, "epochs_within", lambda seconds, n_run: a_call)
+    told = []
+
+    def stop(epoch, record):
+        told.append(epoch)
+        return epoch == n
+
+    model = make(max_epochs=60).fit(X, callback=stop)
+    assert told == list(range(1, n + 1))
+    assert (model.n_epochs_, len(model.history_["loss"])) == (n, n)
+    assert model.best_epoch_ <= n
+    monkeypatch.setattr(trainer, "epochs_within", lambda seconds, n_run: 1)
+    one_by_one = make(max_epochs=60).fit(X, callback=lambda epoch, record: epoch == n)
+    np.testing.assert_array_equal(model.transform(X), one_by_one.transform(X))
+
+
+def test_only_true_stops():
+    for answer in (None, 1, "stop", False, np.False_):
+        assert SYSTEMS[0](max_epochs=3).fit(X, callback=lambda *_, answer=answer: answer).n_epochs_ == 3
+    assert SYSTEMS[0](max_epochs=3).fit(X, callback=lambda *_: np.bool_(True)).n_epochs_ == 1
+
+
+@pytest.mark.parametrize("make", SYSTEMS)
+def test_a_callback_sees_the_model_after_each_epoch(make):
+    seen = []
+    last = make(max_epochs=6, validation_fraction=None).fit(
+        X, callback=lambda epoch, record, model: seen.append((epoch, record, model))
+    )
+    plain = make(max_epochs=6, validation_fraction=None).fit(X)
+    np.testing.assert_array_equal(last.transform(X), plain.transform(X))
+    for epoch, record, model in seen:
+        assert model.n_epochs_ == epoch
+        assert {name: values[-1] for name, values in model.history_.items()} == record
+        assert np.isfinite(model.score(X))
+    assert len({model.score(X) for _, _, model in seen}) == 6
+    np.testing.assert_array_equal(seen[-1][2].transform(X), last.transform(X))
+
+
+def test_a_callback_sees_a_classifier_and_stops_it():
+    scores = []
+
+    def enough(epoch, record, model):
+        scores.append(model.score(X, y))
+        return epoch == 3
+
+    y = (X[:, 0] > 0).astype(int)
+    basic = diabolo.BasicAutoencoder(n_latent=2, max_epochs=2)
+    model = diabolo.AutoencoderClassifier(basic, max_epochs=9, random_state=0).fit(X, y, callback=enough)
+    assert (len(scores), model.n_epochs_) == (3, 3)
+
+
+def test_a_stopped_training_is_not_resumed(tmp_path):
+    basic = SYSTEMS[0](max_epochs=20)
+    stopped = clone(basic).fit(X, checkpoint_dir=tmp_path, callback=lambda epoch, record: epoch == 4)
+    again = clone(basic).fit(X, checkpoint_dir=tmp_path, resume=True)
+    assert again.n_epochs_ == 4
+    np.testing.assert_array_equal(again.transform(X), stopped.transform(X))
 
 
 def test_tensorboard_holds_what_the_history_does(tmp_path):

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from diabolo import jax_config, program_cache
+from diabolo.program_cache import ProgramCache
 
 ROWS = "import numpy as np; X = np.random.default_rng(0).normal(size=(50, 3))"
 MODEL = "import diabolo; model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0)"
@@ -150,3 +154,103 @@ print("imported")
 """
     status, out, err = ran(code, XDG_CACHE_HOME=None, JAX_COMPILATION_CACHE_DIR=None)
     assert (status, out.strip()) == (0, "imported"), err[-800:]
+
+
+# -- programs kept on disk and in memory ------------------------------------------------------------------------------
+
+
+def test_an_entry_is_whole_or_absent(tmp_path):
+    cache = ProgramCache(tmp_path)
+    assert cache.get("a") is None
+    cache.put("a", b"program" * 100)
+    assert cache.get("a") == b"program" * 100
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:50], whole[:-1], whole + b"x"):
+        file.write_bytes(damaged)
+        assert cache.get("a") is None
+        assert not file.exists()
+        cache.put("a", b"new")
+        assert cache.get("a") == b"new"
+
+
+def test_an_entry_that_jax_rejects_is_replaced(tmp_path):
+    cache = ProgramCache(tmp_path)
+    cache.put("a", b"of another machine")
+    cache.put("a", b"of this one")
+    assert cache.get("a") == b"of this one"
+
+
+def test_the_size_is_bounded_and_what_was_used_last_stays(tmp_path):
+    cache = ProgramCache(tmp_path, most_bytes=1000)
+    (tmp_path / "jit_f-1-cache").write_bytes(b"x" * 900)  # of a former version
+    os.utime(tmp_path / "jit_f-1-cache", (0, 0))
+    (tmp_path / "notes.txt").write_text("not ours")
+    for i in range(10):
+        cache.put(f"{i}", bytes(200))
+        os.utime(tmp_path / f"{i}.program", (i + 1, i + 1))
+        cache.get("0")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "notes.txt",
+        "0.program",
+        *(f"{i}.program" for i in (7, 8, 9)),
+    }
+    cache.put("large", bytes(2000))
+    assert cache.get("large") is None
+    assert cache.get("0") is not None
+
+
+def test_a_folder_that_cannot_be_written_is_no_trouble(tmp_path):
+    (tmp_path / "file").write_text("")
+    cache = ProgramCache(tmp_path / "file")
+    cache.put("a", b"program")
+    assert cache.get("a") is None
+
+
+def test_a_half_written_program_is_mended_without_a_word(tmp_path):
+    """The second process meets damaged entries and writes whole ones, and nothing is said."""
+    code = "import diabolo.engine.compiled, jax; jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)"
+    code += f"\nimport sys; {ROWS}\n{MODEL}.fit(X).transform(X)"
+    folder = tmp_path / "diabolo" / "programs"
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": None, "DIABOLO_CACHE": None}
+
+    def run():
+        found = ran(["-W", "default", "-c", code], arguments=(), **environment)
+        return found, {file.name: len(file.read_bytes()) for file in folder.iterdir()}
+
+    first, whole = run()
+    assert whole
+    for name, size in whole.items():
+        os.truncate(folder / name, size // 2)
+    second, mended = run()
+    assert mended.keys() == whole.keys()
+    assert all(mended[name] > 0.9 * size for name, size in whole.items())
+    assert first == second
+    assert "cache" not in second[2]
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+def test_the_system_is_described_with_its_cache(rejects, run, monkeypatch):
+    monkeypatch.setattr(program_cache, "is_effective", lambda folder: not rejects)
+    status, out, _ = run("info", "--system")
+    assert status == 0
+    assert ("38445" in out) == rejects
+    assert run("info")[0] == run("info", "model", "--system")[0] == 2
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+def test_whether_stored_programs_are_used_is_tried(rejects, tmp_path):
+    patch = "compilation_cache.get_executable_and_time = lambda *_: (None, None)" if rejects else ""
+    code = (
+        f"from jax._src import compilation_cache; {patch}\nfrom pathlib import Path; from diabolo import program_cache"
+    )
+    code += f"\nprint(program_cache.is_effective(Path({str(tmp_path)!r})))"
+    assert ran(code)[1].strip() == str(not rejects)
+
+
+def test_programs_in_memory_are_bounded():
+    function = jax.jit(lambda x: x + 1)
+    for n in range(1, 100):
+        function(jax.numpy.zeros(n))
+        jax_config.limit_programs(function)
+        assert function._cache_size() <= 32

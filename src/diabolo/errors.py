@@ -17,6 +17,8 @@ DiaboloError
 ├── MissingDependencyError     an optional package is not installed                                    (ImportError)
 └── UsageError                 the command line is used incorrectly                                    (ValueError)
 
+TrainingInterrupted            Ctrl-C ended a training; what it learned so far is kept           (KeyboardInterrupt)
+
 Every message says what is wrong, where, and what to do. The second base class, in brackets, is a built-in exception of
 Python, so that `except ValueError` works without knowledge of this tree.
 
@@ -30,6 +32,7 @@ DataWarning                    rows were read, but some of the data is read or u
 └── NotationWarning            the format of a text file was detected from its content, and may be wrong
 DamagedCheckpointWarning       a checkpoint could not be read; an older one was used                   (UserWarning)
 TrainingWarning                a training ended with a poor result                                     (UserWarning)
+├── FailedSettingWarning       a setting of a sweep failed; the others were fitted
 ├── RetriedWarning             the loss became NaN or infinite; the training restarted at a lower learning rate
 ├── LossIncreasedWarning       the training loss rose above its initial value
 ├── PoorFitWarning             the reconstruction is worse than the mean of the rows, or than PCA
@@ -85,6 +88,33 @@ class TrainingDiverged(DiaboloError, ArithmeticError):
     step: int | None = None
     term: str | None = None
     sigma: Any = None
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C, or any `KeyboardInterrupt`, ended a training after its first epoch. It is no `DiaboloError`.
+
+    An estimator that was not fitted before keeps the best epoch so far, as a complete fit. An estimator that was fitted
+    before keeps its former fit; ``result`` is then a fitted copy with the best epoch so far.
+
+    Attributes
+    ----------
+    result : estimator or Sweep
+        What was learned so far: the estimator itself, or the fitted copy; of `sweep`, the settings trained so far.
+    """
+
+    def __init__(self, message: str = "", result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+    @classmethod
+    def of(cls, result: object, *, is_copy: bool) -> TrainingInterrupted:
+        """Return the exception for an estimator, or for a fitted copy of an estimator that keeps its former fit."""
+        name = type(result).__name__
+        if is_copy:
+            where = f"The {name} keeps its former fit; `result` of this exception is a copy fitted with the best epoch"
+        else:
+            where = f"The {name} is fitted with the best epoch"
+        return cls(f"The training was interrupted. {where} so far.", result)
 
 
 class OutOfMemory(DiaboloError, MemoryError):
@@ -171,6 +201,10 @@ class DamagedCheckpointWarning(UserWarning):
 
 class TrainingWarning(UserWarning):
     """A training ended with a poor result."""
+
+
+class FailedSettingWarning(TrainingWarning):
+    """A setting of a `sweep` failed. The others were fitted."""
 
 
 class RetriedWarning(TrainingWarning):

@@ -1,7 +1,8 @@
 """Configuration of JAX: the cache of compiled programs on disk, and the number of threads.
 
 The cache folder is ``$JAX_COMPILATION_CACHE_DIR`` if this variable of JAX is set; diabolo then changes no cache setting
-of JAX. Otherwise it is ``$XDG_CACHE_HOME/diabolo`` or ``~/.cache/diabolo``. ``DIABOLO_CACHE=off`` turns the cache off.
+of JAX. Otherwise it is ``$XDG_CACHE_HOME/diabolo`` or ``~/.cache/diabolo``, with a bounded size and entries that are
+whole (see `diabolo.program_cache`). ``DIABOLO_CACHE=off`` turns the cache off.
 
 XLA divides long sums among its threads, so the last digits of results depend on the number of threads. The default is
 the number of cores available to the process. Set ``DIABOLO_THREADS`` before JAX starts to change it.
@@ -21,9 +22,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import program_cache
 from .errors import ForkError, InvalidParameter, InvalidPlacement
 
-__all__ = ["check_usable", "configure", "n_cores", "n_threads", "seconds_for", "standard"]
+__all__ = [
+    "cache_folder",
+    "check_usable",
+    "configure",
+    "limit_programs",
+    "n_cores",
+    "n_threads",
+    "seconds_for",
+    "standard",
+]
 
 _THREADS, _XLAS = "DIABOLO_THREADS", "NPROC"
 """Environment variables for the number of threads: of diabolo, and of XLA."""
@@ -41,14 +52,13 @@ def configure() -> None:
         if not threads.isdecimal() or not 1 <= int(threads) <= 4096:
             raise InvalidParameter(f"{_THREADS} must be an integer from 1 to 4096; got {threads!r}.")
         os.environ[_XLAS] = threads
-    if os.environ.get("DIABOLO_CACHE") == "off" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    if (folder := cache_folder()) is None:
         return
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "diabolo" / "programs"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # no home folder, or a read-only one: run without a cache
+    except OSError:  # a read-only home folder: run without a cache
         return
+    program_cache.install(folder)
     settings = {
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.1,
@@ -56,6 +66,17 @@ def configure() -> None:
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def cache_folder() -> Path | None:
+    """Return diabolo's folder of compiled programs; None if the cache is off, is JAX's own, or has no home folder."""
+    if os.environ.get("DIABOLO_CACHE") == "off" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return None
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(home) / "diabolo" / "programs"
 
 
 # -- where programs run -----------------------------------------------------------------------------------------------
@@ -92,6 +113,18 @@ def _check_devices() -> None:
             f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {reason}. Unset JAX_PLATFORMS, or install "
             "the packages for the device (pip install 'diabolo[cuda]' for NVIDIA GPUs)."
         ) from error
+
+
+_MOST_PROGRAMS = 32
+
+
+def limit_programs(function: Any) -> None:
+    """Drop all programs of a compiled function if it holds more than 32: each takes 1 to 6 MB of memory.
+
+    JAX never drops programs by itself. Those that are needed again are read from the cache on disk.
+    """
+    if function._cache_size() > _MOST_PROGRAMS:
+        function.clear_cache()
 
 
 # -- after a fork -----------------------------------------------------------------------------------------------------

@@ -59,6 +59,10 @@ SET = {
         lambda: basic().set_params(optimizer__b1=0.5),
         ("-m", "basic", "-s", "optimizer__b1=0.5"),
     ),
+    "early stopping without validation rows": (
+        lambda: basic(early_stopping=True, validation_fraction=None),
+        ("-m", "basic", "-s", "early_stopping=true", "-s", "validation_fraction=none"),
+    ),
     "parts that contradict each other": (
         lambda: diabolo.Autoencoder(latent=parts.DiagonalGaussian(2), penalties=(parts.KLSparsity(),)),
         ("-m", "autoencoder", "-s", 'latent={"part": "DiagonalGaussian"}', "-s", 'penalties=[{"part": "KLSparsity"}]'),

@@ -11,7 +11,7 @@ from diabolo import parts
 from diabolo.core.model import Model
 from diabolo.engine import trainer, vmap_trainer
 from diabolo.engine.batches import ArraySource
-from diabolo.engine.trainer import TrainConfig, train
+from diabolo.engine.trainer import TrainConfig, TrainResult, train
 from diabolo.engine.vmap_trainer import train_many
 from diabolo.errors import TrainingDiverged
 
@@ -51,10 +51,11 @@ def test_alone_and_among_many_the_same_step_is_named(step, name, terms, rows, mo
     one, many = job(rows, float(step), recipe), [job(rows, float(at), recipe) for at in (500, step, 600)]
     with pytest.raises(TrainingDiverged) as alone:
         train(*one)
-    with pytest.raises(TrainingDiverged) as mapped:
-        train_many(many)
+    mapped, interrupted = train_many(many)
+    assert [type(one) for one in mapped] == [TrainResult, TrainingDiverged, TrainResult]
+    assert not interrupted
     epoch, within = divmod(step + 1, 4)  # the first step whose loss such weights give
-    assert where(alone.value) == where(mapped.value) == (epoch + 1, within + 1, terms)
+    assert where(alone.value) == where(mapped[1]) == (epoch + 1, within + 1, terms)
 
 
 def test_the_step_is_not_searched_for(rows, monkeypatch):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .options import MODELS, SYNONYMS, Key, Run, model_name, one_line, parse_shape, takes_file_options
+from .options import MODELS, SYNONYMS, Key, MaybeRun, Run, model_name, one_line, parse_shape, takes_file_options
 
 __all__ = ["describe_manifest", "info", "models", "report"]
 
@@ -76,7 +76,7 @@ def report(
 
 @takes_file_options
 def info(
-    run: Run,
+    run: MaybeRun = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Print the learning curves as CSV.")] = False,
     verify: Annotated[
@@ -87,16 +87,27 @@ def info(
             help="RUN's training rows: check that this machine reproduces the stored results.",
         ),
     ] = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Describe this machine instead: versions, devices, the cache of programs.")
+    ] = False,
     key: Key = None,
     *,
     file_options: dict[str, Any],
 ) -> None:
-    """Describe RUN and its training.
+    """Describe RUN and its training, or with --system this machine.
 
     With --verify: check whether this machine reproduces the results stored with RUN bit for bit; if not, exit status 1.
     """
     from ..persistence.files import read_manifest
 
+    if system:
+        if run is not None or history or verify is not None:
+            raise UsageError("--system describes this machine and no model. Omit RUN and its options.")
+        found = _describe_system()
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else _in_lines(found))
+        return
+    if run is None:
+        raise UsageError("info needs RUN, a folder written by `diabolo fit`, or --system.")
     manifest = read_manifest(run)
     if verify is not None:
         if threads := manifest.get("probe", {}).get("threads"):  # the order of summation depends on it
@@ -181,6 +192,49 @@ def _written(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _describe_system() -> dict[str, str]:
+    """Describe the machine: what results and speed depend on. Compile a program twice to try the cache."""
+    import platform
+    import tempfile
+
+    import jax
+
+    from .. import jax_config, program_cache
+    from ..persistence.files import versions
+
+    folder = jax_config.cache_folder()
+    found = {
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        "python": f"{platform.python_version()}, {platform.platform()}",
+        "devices": ", ".join(map(str, jax.devices())),
+        "threads": str(jax_config.n_threads()),
+    }
+    if os.environ.get("DIABOLO_CACHE") == "off":
+        return found | {"compiled programs": "not stored (DIABOLO_CACHE=off)"}
+    if folder is None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return found | {"compiled programs": "not stored: there is no home folder. Set XDG_CACHE_HOME."}
+    place = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", "")) if folder is None else folder
+    files = [file.stat().st_size for file in place.glob("*") if file.is_file()]
+    bound = "no bound of diabolo's" if folder is None else f"at most {program_cache.MOST_BYTES >> 20:,} MB"
+    found["compiled programs"] = f"{place}: {len(files):,} files, {sum(files) / 2**20:,.0f} MB, {bound}" + (
+        "" if os.access(place, os.W_OK) or not place.exists() else ", only read: the folder cannot be written"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        works = program_cache.is_effective(Path(scratch))
+    found["stored programs"] = (
+        "are used again"
+        if works
+        else "are of no use: JAX rejects every one on this processor, so each process compiles anew "
+        "(https://github.com/jax-ml/jax/issues/38445). DIABOLO_CACHE=off saves the writing."
+    )
+    return found
+
+
+def _in_lines(values: dict[str, str]) -> str:
+    width = max(map(len, values))
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in values.items())
+
+
 def describe_manifest(manifest: dict[str, Any]) -> str:
     """Describe a saved model in lines of text."""
     from ..data.schema import Schema
@@ -215,5 +269,4 @@ def describe_manifest(manifest: dict[str, Any]) -> str:
         **{f"  {name}": json.dumps(value, ensure_ascii=False) for name, value in manifest["parameters"].items()},
         "written by": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
     }
-    width = max(map(len, lines))
-    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in lines.items())
+    return _in_lines(lines)

@@ -85,6 +85,11 @@ Run = Annotated[
 ]
 
 
+MaybeRun = Annotated[
+    Path | None, typer.Argument(metavar="RUN", help="A model: a folder written by `diabolo fit`.", show_default=False)
+]
+
+
 Data = Annotated[
     str,
     typer.Argument(

@@ -12,12 +12,13 @@ from ..core.model import Model
 from ..errors import PoorFitWarning, PosteriorCollapseWarning, TrainingWarning
 from ..metrics import active_units
 from . import closed_form, inference
-from .jobs import Outcome
+from .batches import EVAL_BATCH
+from .jobs import Outcome, TrainingJob
 from .sharding import current
 from .splits import Rows
 from .trainer import TrainResult, final_beta
 
-__all__ = ["Evaluation", "evaluate", "settle"]
+__all__ = ["Evaluation", "evaluate", "losses_at_best", "settle"]
 
 _N_ERRORS, _FEW_HELD_OUT = 2.0, 1024
 _EVALUATED, _ENOUGH_TO_JUDGE, _IN_MEMORY, _BEHIND = 1024, 20, 2048, 0.02
@@ -55,6 +56,26 @@ def _choose(outcome: Outcome) -> TrainResult:
     if gain.mean() > _N_ERRORS * gain.std() * error or (gain > 0).mean() > 0.5 + _N_ERRORS * 0.5 * error:
         return trained
     return replace(trained, model=job.model, best_epoch=0)
+
+
+def losses_at_best(
+    job: TrainingJob, model: Model, history: dict[str, list[float]], best_epoch: int
+) -> dict[str, float]:
+    """Return ``loss`` and, with validation rows, ``validation_loss`` of a trained model at its best epoch.
+
+    If the best epoch is the start, which is no epoch of the curves, they are computed from the rows, from at most 2,048
+    of each source.
+    """
+    if best_epoch:
+        return {name: history[name][best_epoch - 1] for name in ("loss", "validation_loss") if name in history}
+    sources = {"loss": job.rows.training, "validation_loss": job.rows.held_out}
+    beta, found = float(final_beta(job.model.recipe, job.plan)), {}
+    for name, source in sources.items():
+        if source is not None:
+            chunk = next(source.chunks())
+            rows = np.asarray(chunk.rows[: min(chunk.n_rows, EVAL_BATCH)])
+            found[name] = float(inference.map_rows(inference.losses, model, rows, beta).mean(dtype=np.float64))
+    return found
 
 
 def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, TrainingWarning | None]:

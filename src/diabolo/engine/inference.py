@@ -152,6 +152,7 @@ def map_rows(
         out = _program(op, frame, static, leaves, block, single, Noise(seed, first_row + start))
         pieces, tree = jax.tree.flatten(out)
         found.append(pieces)
+    jax_config.limit_programs(_program)
     # `np.asarray` and not `device_get`, whose bookkeeping takes as long as a row.
     columns = [[np.asarray(piece) for piece in column] for column in zip(*found, strict=True)]
     return jax.tree.unflatten(tree, [np.concatenate([*column[:-1], column[-1][:length]]) for column in columns])

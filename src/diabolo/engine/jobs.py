@@ -1,7 +1,7 @@
-"""Training jobs: checkpoints, the start, pre-training, retries, progress.
+"""Training jobs: checkpoints, the start, pre-training, retries, progress, callbacks.
 
 `training` opens a `Trainer`; `Trainer.train` takes a `TrainingJob` and returns an `Outcome`. Both are values: the
-estimator that requests the training is neither called nor changed.
+estimator that requests the training is neither called nor changed. `train_together` trains several jobs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ..callbacks import Callback
+from ..callbacks import Callback, ModelCallback, by_kind
 from ..core.component import require_number
 from ..core.corruptions import Corruption
 from ..core.model import Model
@@ -36,7 +36,8 @@ from .pretraining import History, layerwise
 from .progress import EpochBar
 from .sharding import current
 from .splits import Rows
-from .trainer import CheckpointSink, TrainConfig, TrainResult, train
+from .trainer import CheckpointSink, Interrupted, TrainConfig, TrainResult, train
+from .vmap_trainer import train_many
 
 __all__ = [
     "GivenStart",
@@ -45,10 +46,10 @@ __all__ = [
     "Outcome",
     "RandomStart",
     "Start",
+    "Together",
     "Trainer",
     "TrainingJob",
-    "begin",
-    "in_memory",
+    "train_together",
     "training",
     "warning_of",
 ]
@@ -104,13 +105,23 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A completed training."""
+    """A training that has ended."""
 
     job: TrainingJob
     """The job, with the initial weights and the plan that training started with."""
     trained: TrainResult
     pretraining: tuple[History, ...] = field(default=())
     """The learning curves of each pre-trained layer."""
+    interrupted: bool = False
+    """Whether Ctrl-C, or any `KeyboardInterrupt`, ended the training after its first epoch."""
+
+
+class Together(NamedTuple):
+    """The results of trainings that ran together, in their order."""
+
+    outcomes: list[Outcome | TrainingDiverged | None]
+    """An outcome, the error of a training that diverged, or None if it was interrupted before its first epoch ended."""
+    interrupted: bool
 
 
 @contextmanager
@@ -133,7 +144,7 @@ def training(
     checkpoint_dir: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
     resume: bool = False,
-    callback: Callback | None = None,
+    callback: Callback | ModelCallback | None = None,
     retries: int = 0,
     verbose: bool = False,
 ) -> Iterator[Trainer]:
@@ -149,13 +160,16 @@ def training(
         If the training does not fit in memory.
     """
     if callback is not None and not callable(callback):
-        raise InvalidParameter(f"callback must be a function of epoch number and record; got {callback!r}.")
+        raise InvalidParameter(
+            "callback must be a function of epoch number and record, and of the model if it has a third parameter; "
+            f"got {callback!r}."
+        )
     require_number("checkpoint_every", checkpoint_every, "[0, inf)")
     kept, leads = None, current().is_main_process
     if checkpoint_dir is not None:
         kept = Checkpoints(checkpoint_dir, every=checkpoint_every, resume=resume, writes=leads)
     with in_memory(), kept or nullcontext():
-        yield Trainer(kept, callback if leads else None, retries, verbose and leads)
+        yield Trainer(kept, *by_kind(callback if leads else None), retries, verbose and leads)
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,7 @@ class Trainer:
 
     checkpoints: Checkpoints | None = None
     callback: Callback | None = None
+    model_callback: ModelCallback | None = None
     retries: int = 0
     verbose: bool = False
 
@@ -173,14 +188,20 @@ class Trainer:
         identity = None if self.checkpoints is None else self.checkpoints.identity()
         return None if identity is None else int(identity["seed"])
 
-    def train(self, job: TrainingJob, identity: Mapping[str, object]) -> Outcome:
+    def train(
+        self, job: TrainingJob, identity: Mapping[str, object], shown: Callable[[Outcome], object] | None = None
+    ) -> Outcome:
         """Train a job, or resume its saved training.
+
+        If it is interrupted after its first epoch, the outcome is that of the best epoch so far.
 
         Parameters
         ----------
         job : TrainingJob
         identity : dict
             The identity of the training; a saved training must have the same.
+        shown : function or None
+            Function from an outcome so far to the model that a callback gets.
 
         Raises
         ------
@@ -191,44 +212,60 @@ class Trainer:
         """
         if self.checkpoints is not None:
             self.checkpoints.identify(dict(identity))
-        begun, pretraining = begin(job, self._keeper, self.verbose)
+        begun, pretraining = _begin(job, self._keeper, self.verbose)
         rows = begun.rows
         with EpochBar(begun.plan.max_epochs, "training", self.verbose) as bar:
+            callback, model_callback = self.callback, self.model_callback
 
-            def on_epoch(epoch: int, record: dict[str, float]) -> None:
+            def on_epoch(epoch: int, record: dict[str, float]) -> object:
                 bar(epoch, record)
-                if self.callback is not None:
-                    self.callback(epoch, record)
+                return None if callback is None else callback(epoch, record)
+
+            def on_model(epoch: int, record: dict[str, float], so_far: TrainResult) -> object:
+                assert model_callback is not None
+                found = Outcome(begun, so_far, tuple(pretraining))
+                return model_callback(epoch, record, found if shown is None else shown(found))
 
             for attempt in range(self.retries + 1):
-                plan = replace(begun.plan, learning_rate=begun.plan.learning_rate / _LOWER**attempt)
+                plan = _slower(begun.plan, attempt)
                 kept_as = self._keeper("training" if not attempt else f"retry{attempt}")
                 try:
-                    trained = train(begun.model, rows.training, plan, rows.held_out, on_epoch, kept_as, bar.within)
+                    trained = train(
+                        begun.model,
+                        rows.training,
+                        plan,
+                        rows.held_out,
+                        on_epoch,
+                        kept_as,
+                        bar.within,
+                        None if model_callback is None else on_model,
+                    )
                     break
+                except Interrupted as stop:
+                    return Outcome(begun, stop.trained, tuple(pretraining), interrupted=True)
                 except TrainingDiverged as error:
                     if attempt == self.retries:
                         raise _explained(error, begun) from None
-                    lower = plan.learning_rate / _LOWER
-                    warnings.warn(
-                        f"{error} Training restarts with learning_rate={lower:.3g}.", RetriedWarning, stacklevel=3
-                    )
+                    _warn_of_retry(error, begun.plan, attempt + 1, stacklevel=4)
         return Outcome(begun, trained, tuple(pretraining))
 
     def _keeper(self, stage: str) -> CheckpointSink | None:
         return None if self.checkpoints is None else self.checkpoints.stage(stage)
 
 
-def begin(
+def _begin(
     job: TrainingJob, keeper: Callable[[str], CheckpointSink | None] = lambda stage: None, verbose: bool = False
 ) -> tuple[TrainingJob, list[History]]:
     """Return the job with the model at its start, and the learning curves of pre-trained layers."""
     if isinstance(job.start, LayerwiseStart):
         plan, rows = replace(job.plan, max_epochs=job.start.n_epochs), job.rows
         with EpochBar(plan.max_epochs, "pre-training", verbose) as bar:
-            model, histories = layerwise(
-                job.model, rows.training, rows.held_out, plan, bar, keeper, job.start.corruptions
-            )
+            try:
+                model, histories = layerwise(
+                    job.model, rows.training, rows.held_out, plan, bar, keeper, job.start.corruptions
+                )
+            except Interrupted:  # no epoch of the training itself has ended
+                raise KeyboardInterrupt from None
         return replace(job, model=model), histories
     if isinstance(job.start, GivenStart):
         return job, []
@@ -239,6 +276,57 @@ def begin(
     if found.is_linear and job.start.max_epochs is not None:
         plan = replace(plan, max_epochs=min(plan.max_epochs, 0 if found.is_optimum else job.start.max_epochs))
     return replace(job, model=found.model, plan=plan), []
+
+
+def train_together(
+    jobs: Sequence[TrainingJob], retries: Sequence[int], on_share: Callable[[float], None] | None = None
+) -> Together:
+    """Train several jobs, as many at once as their shapes allow, each with its number of retries.
+
+    A training that diverges does not affect the others. ``on_share`` is called with the fraction of all epochs that are
+    done, before retries.
+    """
+    found: list[Outcome | TrainingDiverged | None] = [None] * len(jobs)
+    begun: dict[int, tuple[TrainingJob, tuple[History, ...]]] = {}
+    interrupted = False
+    try:
+        for i, job in enumerate(jobs):
+            try:
+                ready, curves = _begin(job)
+                begun[i] = ready, tuple(curves)
+            except TrainingDiverged as error:
+                found[i] = error
+    except KeyboardInterrupt:
+        return Together(found, True)
+    attempt, left = 0, list(begun)
+    while left and not interrupted:
+        plans = [(begun[i][0], _slower(begun[i][0].plan, attempt)) for i in left]
+        trained, interrupted = train_many(
+            [(job.model, job.rows.training, plan, job.rows.held_out) for job, plan in plans],
+            None if attempt else on_share,
+        )
+        attempt += 1
+        errors = {}
+        for i, result in zip(left, trained, strict=True):
+            job, pretraining = begun[i]
+            if isinstance(result, TrainResult):
+                found[i] = Outcome(job, result, pretraining, interrupted)
+            elif result is not None:
+                errors[i] = result
+                found[i] = _explained(result, job)
+        left = [i for i in errors if attempt <= retries[i]]
+        for i in left:
+            _warn_of_retry(errors[i], begun[i][0].plan, attempt, stacklevel=4)
+    return Together(found, interrupted)
+
+
+def _slower(plan: TrainConfig, attempt: int) -> TrainConfig:
+    return replace(plan, learning_rate=plan.learning_rate / _LOWER**attempt)
+
+
+def _warn_of_retry(error: TrainingDiverged, plan: TrainConfig, attempt: int, stacklevel: int) -> None:
+    rate = _slower(plan, attempt).learning_rate
+    warnings.warn(f"{error} Training restarts with learning_rate={rate:.3g}.", RetriedWarning, stacklevel=stacklevel)
 
 
 def _explained(error: TrainingDiverged, job: TrainingJob) -> TrainingDiverged:

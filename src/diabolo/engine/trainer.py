@@ -21,7 +21,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -36,11 +36,13 @@ from ..core.schedules import Cosine, Schedule
 from ..errors import TrainingDiverged
 from .batches import ArraySource, Chunk, Source, bucket_size
 from .compiled import BestParams, Carry, EpochInputs, Metrics, RngStreams, StepCounters, TrainSpec, run_epochs
+from .divergence import diverged, first_not_finite, smallest_sigma
 from .prng import stream
 from .sharding import current
 
 __all__ = [
     "CheckpointSink",
+    "Interrupted",
     "TrainConfig",
     "TrainResult",
     "TrainState",
@@ -121,7 +123,7 @@ class TrainState:
     """Sums of the training terms over the steps of these chunks."""
     history: dict[str, list[float]] = field(default_factory=dict)
     stopped: bool = False
-    """Whether training stopped because the patience was exhausted."""
+    """Whether training stopped early: the patience was exhausted, or a callback stopped it."""
 
 
 class CheckpointSink(Protocol):
@@ -137,7 +139,18 @@ class CheckpointSink(Protocol):
         """Save the state."""
 
 
-OnEpoch = Callable[[int, dict[str, float]], None]
+OnEpoch = Callable[[int, dict[str, float]], object]
+"""A function of the number and the record of an epoch. If it returns True, training stops after this epoch."""
+OnModel = Callable[[int, dict[str, float], TrainResult], object]
+"""The same, with the model and the learning curves after this epoch."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training was interrupted after at least one epoch; ``trained`` is its result so far."""
+
+    def __init__(self, trained: TrainResult) -> None:
+        super().__init__()
+        self.trained = trained
 
 
 # -- the loop ---------------------------------------------------------------------------------------------------------
@@ -152,14 +165,17 @@ def train(
     on_epoch: OnEpoch | None = None,
     keeper: CheckpointSink | None = None,
     on_chunk: Callable[[float], None] | None = None,
+    on_model: OnModel | None = None,
 ) -> TrainResult:
     """Train a model on ``training``; return the weights with the lowest loss on ``validation``.
 
     The validation loss is the objective at the final value of β, with the same noise in every epoch. Epochs before the
     end of β's warm-up are not candidates for the best epoch. Without validation rows the last epoch is the best.
 
-    ``on_epoch`` is called with the number and the record of each epoch; ``on_chunk`` is called within an epoch of many
-    chunks with the number of epochs done, as a fraction.
+    ``on_epoch`` is called with the number and the record of each epoch, ``on_model`` with the model after it as well;
+    the program then runs one epoch per call. Either of them stops the training after an epoch by returning True: the
+    result is that of this epoch, even if more epochs ran in the same call. ``on_chunk`` is called within an epoch of
+    many chunks with the number of epochs done, as a fraction.
 
     With a ``keeper``, training resumes from its latest state, passes each new state to `CheckpointSink.maybe_save`, and
     saves the last state when training ends or is interrupted.
@@ -168,32 +184,60 @@ def train(
     ------
     TrainingDiverged
         If the loss is not finite.
+    Interrupted
+        If Ctrl-C, or any `KeyboardInterrupt`, interrupts the training after its first epoch.
     """
-    run = Trainer(model, training, plan, validation)
+    run = Trainer(model, training, plan, validation, one_by_one=on_model is not None)
     if keeper is not None:
         run.resume(keeper.load(run.state.carry))
     last_finite = run.state
     try:
         while run.keep_training:
+            before, last = run.state, 0
             for epoch, record in run.run_epochs():
-                if on_epoch is not None:
-                    on_epoch(epoch, record)
+                if (on_epoch is not None and _is_true(on_epoch(epoch, record))) or (
+                    on_model is not None and _is_true(on_model(epoch, record, run.so_far()))
+                ):
+                    last = epoch
+                    break
+            if last := run.placement.broadcast_scalar(last):
+                run.stop(before, last)
             if on_chunk is not None and run.state.chunk:
                 on_chunk(run.epochs_done)
             if keeper is not None:
                 last_finite = run.state if run.is_sound else last_finite
                 keeper.maybe_save(last_finite)
         return run.outcome()
+    except KeyboardInterrupt:
+        if run.state.epoch == 1 or not run.is_sound:
+            raise
+        raise Interrupted(run.outcome()) from None
     finally:
         if keeper is not None:
             keeper.save(run.state if run.is_sound else last_finite)
 
 
-class Trainer:
-    """A training in progress: its state, and everything that does not change."""
+def _is_true(answer: object) -> bool:
+    """Return whether a callback returned True, and not any other value, which may be that of its last expression."""
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
-    def __init__(self, model: Model, training: Source, plan: TrainConfig, validation: ArraySource | None) -> None:
-        self.training, self.plan = training, plan
+
+class Trainer:
+    """A training in progress: its state, and everything that does not change.
+
+    With ``one_by_one`` a call of the program runs one epoch.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        training: Source,
+        plan: TrainConfig,
+        validation: ArraySource | None,
+        *,
+        one_by_one: bool = False,
+    ) -> None:
+        self.training, self.plan, self._one_by_one = training, plan, one_by_one
         arrays, fixed, skeleton = model.weights.trainable(packed=plan.optimizer.elementwise)
         self.batch, self.placement = _batch(training.n_rows, plan), current()
         self.placement.require_batches(self.batch)
@@ -213,6 +257,7 @@ class Trainer:
         best = None if validation is None else BestParams(arrays, np.float32(np.inf), np.int32(0))
         self.state = TrainState(Carry(arrays, plan.optimizer.start(arrays), np.int32(0), best))
         self.wanted = 1
+        self.failure: TrainingDiverged | None = None
         self._chunks: Iterator[Chunk] | None = None
 
     def _steps_in(self, epoch: int) -> list[int]:
@@ -225,7 +270,7 @@ class Trainer:
 
     @property
     def keep_training(self) -> bool:
-        return self.state.epoch <= self.plan.max_epochs and not self.state.stopped
+        return self.state.epoch <= self.plan.max_epochs and not self.state.stopped and self.failure is None
 
     @property
     def is_sound(self) -> bool:
@@ -240,7 +285,7 @@ class Trainer:
         leaves, tree = jax.tree.flatten(arguments)
         shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
         chunk = self.training.chunk_sizes()
-        return tree, shapes, chunk, self.plan.max_epochs, self.batch
+        return tree, shapes, chunk, self.plan.max_epochs, self.batch, self.plan.keep_start
 
     def resume(self, state: TrainState | None) -> None:
         """Resume from ``state``, if it is not None."""
@@ -258,13 +303,22 @@ class Trainer:
         way, place = self.way(), self.placement
         on_devices = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
         carry, *reports = run_epochs(place.replicate(self.state.carry), self.setup, on_devices, self.held_out)
+        jax_config.limit_programs(run_epochs)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
             error.sigma = self._sigma_before(on_devices, error)
             raise
-        self.wanted = epochs_within(time.perf_counter() - started, len(records))
+        wanted = 1 if self._one_by_one else epochs_within(time.perf_counter() - started, len(records))
+        self.wanted = self.placement.broadcast_scalar(wanted)
         return records
+
+    def stop(self, before: TrainState, epoch: int) -> None:
+        """End the training after an epoch; if later epochs are done, run those from ``before`` to this epoch again."""
+        if epoch < self.state.epoch - 1:
+            self.state, self.wanted = before, epoch - before.epoch + 1
+            self.run_epochs()
+        self.state = replace(self.state, stopped=True)
 
     def _sigma_before(self, way: EpochInputs, error: TrainingDiverged) -> np.ndarray | None:
         """Return the likelihood's σ before the step that diverged, by running the same steps again up to it."""
@@ -275,7 +329,9 @@ class Trainer:
         sigma = None
         for done in range(steps_before, max(-1, steps_before - 2), -1):
             # The step before produced weights that are not finite if its loss was finite and its gradient was not.
-            sigma = _sigma(self.setup.model(self._arrays_after(way, *divmod(done, n_steps))), way.rows[:_N_INSPECTED])
+            sigma = smallest_sigma(
+                self.setup.model(self._arrays_after(way, *divmod(done, n_steps))), way.rows[:_N_INSPECTED]
+            )
             if sigma is None or np.isfinite(sigma).all():
                 break
         return sigma
@@ -333,7 +389,8 @@ class Trainer:
         for i in range(int(n_run)):
             totals = {name: totals.get(name, 0.0) + float(sums[name][i]) for name in sums.names}
             if not np.isfinite(totals["loss"]):
-                raise _diverged(before.epoch + i, totals["loss"], self.plan, *_first_not_finite(sums, i, way))
+                self.failure = diverged(before.epoch + i, totals["loss"], self.plan, *first_not_finite(sums, i, way))
+                raise self.failure
             if way.closes_epoch:
                 record = _record(totals, means, i, sum(self.n_steps))
                 records.append((before.epoch + i, record))
@@ -350,20 +407,26 @@ class Trainer:
         )
         return records
 
+    def so_far(self) -> TrainResult:
+        """Return the model and the learning curves after the last epoch."""
+        arrays = jax.device_get(self.state.carry.arrays)
+        model = jax.tree.map(_on_device, self.setup.model(arrays))
+        return TrainResult(model, self.state.history, self.state.epoch - 1)
+
     def outcome(self) -> TrainResult:
         """Return the result: the weights of the best epoch by validation, else of the last epoch, and the curves."""
         carry, history = self.state.carry, self.state.history
         last_epoch = self.state.epoch - 1
         chosen = carry.best is not None and bool(np.isfinite(carry.best.value))
         arrays = jax.device_get(carry.best.arrays if chosen else carry.arrays)
-        if carry.best and last_epoch and not chosen:
+        if carry.best and not chosen and 0 < last_epoch == self.plan.max_epochs:
             warnings.warn(
                 f"β reaches its final value after epoch {self.setup.clock.warmup_end:g}, but training ended in epoch "
                 f"{last_epoch}, so the weights of the last epoch are used. Raise max_epochs or shorten the warm-up.",
                 stacklevel=5,
             )
         if not chosen and not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays)):
-            raise _diverged(last_epoch, np.nan, self.plan)  # in the last step, after the last loss
+            raise diverged(last_epoch, np.nan, self.plan)  # in the last step, after the last loss
         return TrainResult(
             jax.tree.map(_on_device, self.setup.model(arrays)), history, int(carry.best.epoch) if chosen else last_epoch
         )
@@ -416,36 +479,3 @@ def _record(totals: dict[str, float], means: Metrics | None, i: int, n_steps: in
 def epochs_within(seconds: float, n_run: int) -> int:
     """Return the number of epochs for the next call, if ``n_run`` epochs took ``seconds``. It affects no result."""
     return max(1, int(_STRETCH_SECONDS * n_run / max(seconds, 1e-6)))
-
-
-_NO_TERMS = ("loss", "beta", "learning_rate")
-
-
-def _first_not_finite(sums: Metrics, i: int, way: EpochInputs) -> tuple[int | None, str | None]:
-    """Return the first step of epoch i, from 1, whose loss was not finite, and the terms that were not finite."""
-    n_finite = {name: int(sums.n_finite(name)[i]) for name in sums.names}
-    if n_finite["loss"] >= way.n_steps:  # only the sum over all chunks is not finite
-        return None, None
-    terms = [name for name, n in n_finite.items() if name not in _NO_TERMS and n <= n_finite["loss"]]
-    return n_finite["loss"] + 1, ", ".join(terms) or "loss"
-
-
-def _diverged(
-    epoch: int, value: float, plan: TrainConfig, step: int | None = None, term: str | None = None
-) -> TrainingDiverged:
-    where = "" if step is None else f", step {step}, in the term {term}"
-    error = TrainingDiverged(
-        f"The loss became {value} in epoch {epoch}{where}. Lower the learning rate (now {plan.learning_rate:g}), "
-        "or scale the data to a standard deviation near 1."
-    )
-    error.epoch, error.step, error.term = epoch, step, term
-    return error
-
-
-def _sigma(model: Model, rows: Any) -> np.ndarray | None:
-    """Return the smallest σ of the likelihood over rows, per column or for all columns; None if it has no σ."""
-    density = model.decode(model.code(model.recipe.split_targets(rows)[0]))
-    scales = [
-        leaf for at, leaf in jax.tree_util.tree_leaves_with_path(density) if getattr(at[-1], "name", "") == "scale"
-    ]
-    return np.concatenate([np.atleast_2d(leaf).min(axis=0) for leaf in scales]) if scales else None

@@ -6,34 +6,46 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from .. import jax_config
 from ..core.model import Model
+from ..errors import TrainingDiverged
 from .batches import ArraySource, Source
 from .compiled import run_epochs_vmapped
 from .trainer import TrainConfig, Trainer, TrainResult, epochs_within
 
-__all__ = ["train_many"]
+__all__ = ["Results", "train_many"]
 
 _TOGETHER_BYTES = 1 << 20  # state of the trainings that one program runs together: fits in the cache of a core
 _ALONE_PRODUCTS = 1 << 20  # weights times rows of a step, from which matrix products dominate the time
+
+
+class Results(NamedTuple):
+    """The results of trainings that ran together, in their order."""
+
+    trained: list[TrainResult | TrainingDiverged | None]
+    """A result, the error of a training that diverged, or None if it was interrupted before its first epoch ended."""
+    interrupted: bool
+    """Whether Ctrl-C, or any `KeyboardInterrupt`, ended the trainings."""
 
 
 @jax_config.standard()
 def train_many(
     jobs: Sequence[tuple[Model, Source, TrainConfig, ArraySource | None]],
     on_share: Callable[[float], None] | None = None,
-) -> list[TrainResult]:
+) -> Results:
     """Train many models at once; each result is the same as when the model is trained alone.
 
     Trainings with equal programs and shapes run in one mapped program. On a CPU, a group is as large as the cache of a
-    core allows, and each core runs one group. The other trainings run one after the other.
+    core allows, and each core runs one group. The other trainings run one after the other. A training that diverges
+    does not affect the others.
 
     Parameters
     ----------
@@ -41,11 +53,6 @@ def train_many(
         As for `train`.
     on_share : function or None
         Called repeatedly, from any thread, with the fraction of all epochs that are done.
-
-    Raises
-    ------
-    TrainingDiverged
-        If a loss is not finite.
     """
     runs = [Trainer(*job) for job in jobs]
     groups: dict[Any, list[Trainer]] = {}
@@ -53,14 +60,34 @@ def train_many(
         if not run.keep_training:
             continue
         groups.setdefault(run.likeness() or number, []).append(run)
+    interrupted = False
     for group in groups.values():
         n_together, n_workers = plan_groups(group)
         if n_together == 1:
             shards: Sequence[Trainer | VmappedTrainer] = group
         else:
             shards = [VmappedTrainer(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
-        _finish(shards, n_workers, partial(_tell, runs, on_share))
-    return [run.outcome() for run in runs]
+        try:
+            _finish(shards, n_workers, partial(_tell, runs, on_share))
+        except KeyboardInterrupt:
+            interrupted = True
+        for shard in shards:
+            if isinstance(shard, VmappedTrainer):
+                shard.end()
+        if interrupted:
+            break
+    return Results([_result(run) for run in runs], interrupted)
+
+
+def _result(run: Trainer) -> TrainResult | TrainingDiverged | None:
+    if run.failure is not None:
+        return run.failure
+    if run.keep_training and (run.state.epoch == 1 or not run.is_sound):
+        return None
+    try:
+        return run.outcome()
+    except TrainingDiverged as error:
+        return error
 
 
 def _tell(runs: Sequence[Trainer], on_share: Callable[[float], None] | None) -> None:
@@ -85,18 +112,25 @@ def plan_groups(group: Sequence[Trainer]) -> tuple[int, int]:
 
 
 def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Callable[[], None]) -> None:
-    """Run all groups. The first call compiles the program; then each worker runs one group after another."""
+    """Run all groups. The first call compiles the program; then each worker runs one group after another.
+
+    All calls are made by the workers, which Ctrl-C does not interrupt: each ends its call, so that states are whole.
+    """
     stop = threading.Event()
 
     @jax_config.standard()  # JAX's settings are per thread
+    def one_call(shard: Trainer | VmappedTrainer) -> None:
+        with suppress(TrainingDiverged):  # the trainer keeps the error
+            shard.run_epochs()
+
     def work(shard: Trainer | VmappedTrainer) -> None:
         while shard.keep_training and not stop.is_set():
-            shard.run_epochs()
+            one_call(shard)
             tell()
 
-    shards[0].run_epochs()
     with ThreadPoolExecutor(n_workers) as pool:
         try:
+            pool.submit(one_call, shards[0]).result()
             list(pool.map(work, shards))
         finally:
             stop.set()
@@ -125,28 +159,47 @@ class VmappedTrainer:
 
     def run_epochs(self) -> None:
         """Call the program once, for all trainings that continue."""
-        started, runs = time.perf_counter(), self._runs
-        for run in runs:
-            run.wanted = max(run.wanted for run in runs)
-        ways = [run.way() for run in runs]
-        n_epochs = np.zeros(self._room, np.int32)  # 0 for the padding
-        n_epochs[: len(runs)] = [way.n_epochs * run.keep_training for way, run in zip(ways, runs, strict=True)]
-        orders = np.stack(self._filled([way.orders for way in ways]))
-        way = ways[0]._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
+        started = time.perf_counter()
+        running = [i for i, run in enumerate(self._runs) if run.keep_training]
+        wanted = max(self._runs[i].wanted for i in running)
+        for i in running:
+            self._runs[i].wanted = wanted
+        ways = {i: self._runs[i].way() for i in running}
+        lead = ways[running[0]]  # those that are running are all at the same epoch
+        n_epochs = np.zeros(self._room, np.int32)  # 0 for the padding, and for trainings that have ended
+        orders = np.zeros((self._room, *lead.orders.shape), np.int32)
+        for i, way in ways.items():
+            n_epochs[i], orders[i] = way.n_epochs, way.orders
+        way = lead._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
         self._carry, *reports = run_epochs_vmapped(
             self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
         )
-        going = [i for i, run in enumerate(runs) if run.keep_training]
+        jax_config.limit_programs(run_epochs_vmapped)
         reports = jax.device_get(reports)
-        for i in going:
-            runs[i].advance(None, way._replace(n_epochs=n_epochs[i]), *_member(reports, i))
-        if done := [i for i in going if not runs[i].keep_training]:
-            carries = jax.device_get(self._carry)
-            for i in done:
-                runs[i].state = replace(runs[i].state, carry=_member(carries, i))
-        took, most = time.perf_counter() - started, int(n_epochs.max())
-        for run in runs:
-            run.wanted = epochs_within(took, most)
+        for i in running:
+            with suppress(TrainingDiverged):  # the trainer keeps the error, and the others continue
+                self._runs[i].advance(_Place(self._carry, i), ways[i], *_member(reports, i))
+            if not self._runs[i].keep_training:
+                self._fetch(self._runs[i])
+        took = time.perf_counter() - started
+        for i in running:
+            self._runs[i].wanted = epochs_within(took, int(n_epochs.max()))
+
+    def end(self) -> None:
+        """Give each training its own carry."""
+        for run in self._runs:
+            self._fetch(run)
+
+    def _fetch(self, run: Trainer) -> None:
+        if isinstance(place := run.state.carry, _Place):
+            run.state = replace(run.state, carry=jax.device_get(_member(place.carries, place.number)))
+
+
+class _Place(NamedTuple):
+    """The carry of one training among those of a group."""
+
+    carries: Any
+    number: int
 
 
 def _member(many: Any, i: int) -> Any:

@@ -222,10 +222,10 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         given = given.with_input(allow_missing=bool(np.isnan(given.rows).any()))
         folds = list(self._folds(len(given.rows), given.seed))
         pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(given, training, i)]
-        trained = networks_of(self, pairs)
+        trained, interrupted = networks_of(self, pairs)
         each = len(trained) // len(folds)
         members = [trained[i * each : (i + 1) * each] for i in range(len(folds))]
-        store(self, given.fitted({"estimators_": members, **_judged(given, folds, members)}))
+        store(self, given.fitted({"estimators_": members, **_judged(given, folds, members)}), interrupted)
         if self.offset_ == -np.inf:
             least = int(np.ceil(1 / self.false_alarm_rate)) - 1
             warnings.warn(

@@ -15,11 +15,12 @@ from typing import ClassVar, Self
 
 import jax
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 
 from .. import jax_config
-from ..callbacks import Callback
+from ..callbacks import Callback, ModelCallback
 from ..core.component import Registered
 from ..core.likelihoods import by_column
 from ..core.model import Model, Recipe
@@ -27,20 +28,19 @@ from ..data.blocks import BlockReader
 from ..data.scaler import KINDS, ScalerStats
 from ..data.schema import SchemaOverrides
 from ..data.types import RowsLike
-from ..engine.evaluation import evaluate, settle
-from ..engine.jobs import Outcome, RandomStart, Start, TrainingJob, begin, training, warning_of
+from ..engine.evaluation import Evaluation, evaluate, losses_at_best, settle
+from ..engine.jobs import Outcome, RandomStart, Start, TrainingJob, in_memory, train_together, training, warning_of
 from ..engine.loader import ShuffledLoader, ValidationSplit
 from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
-from ..engine.vmap_trainer import train_many
-from ..errors import TrainingWarning
+from ..errors import TrainingDiverged, TrainingWarning
 from .arguments import check_arguments, seed_of
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
 from .result import Fitted, store
 from .trainable import TrainableEstimator, identity_of, is_shown, linear_start, plan_of, share_held_out
 
-__all__ = ["ESTIMATORS", "BaseAutoencoder", "chosen_by", "fit_together"]
+__all__ = ["ESTIMATORS", "BaseAutoencoder", "Together", "chosen_by", "fit_together"]
 
 Preparations = dict[tuple[object, ...], Rows]
 """Prepared rows, by the settings of the preparation."""
@@ -80,7 +80,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
-        callback: Callback | None = None,
+        callback: Callback | ModelCallback | None = None,
     ) -> Self:
         """Train the autoencoder to reconstruct ``X``.
 
@@ -105,8 +105,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         resume : bool, default=False
             Whether to resume from the checkpoint in ``checkpoint_dir``, if there is one. The final weights are equal,
             bit for bit, to the weights of an uninterrupted training.
-        callback : Callback or None, default=None
-            Function called after each epoch with the number of the epoch and its record. See `diabolo.callbacks`.
+        callback : Callback, ModelCallback or None, default=None
+            Function called after each epoch with the number of the epoch and its record; with a third parameter, also
+            with a fitted copy of the model so far. If it returns True, the training stops. See `diabolo.callbacks`.
 
         Returns
         -------
@@ -123,6 +124,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             If the loss becomes NaN or infinite.
         CheckpointError
             If checkpoints cannot be written, or belong to other data, parameters or versions.
+        TrainingInterrupted
+            On Ctrl-C after the first epoch. It is a `KeyboardInterrupt`. If the estimator was not fitted before, it is
+            fitted with the best epoch so far; a former fit is kept.
         """
         self._validate_params()
         check_arguments(y=y, checkpoint_dir=checkpoint_dir, resume=resume)
@@ -130,9 +134,13 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             seed = seed_of(self.random_state, trainer.kept_seed)
             columns, job = self._job(InputSpec.learn(type(self).__name__, X, self.schema), seed, X_val)
             is_kept = trainer.checkpoints is not None
-            outcome = trainer.train(job, identity_of(self, seed, columns, job.rows.fingerprint) if is_kept else {})
+            outcome = trainer.train(
+                job,
+                identity_of(self, seed, columns, job.rows.fingerprint) if is_kept else {},
+                lambda so_far: store(clone(self), self._fitted(columns, so_far, None)),
+            )
             fitted, concern = self._ended(columns, outcome)
-        store(self, fitted)
+        store(self, fitted, outcome.interrupted)
         if trainer.verbose and sys.stderr.isatty() and (chosen := chosen_by(self)):
             print(f"chosen: {chosen}", file=sys.stderr)
         for warning in (warning_of(outcome), concern):
@@ -164,9 +172,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         """Scale the rows and hold out a fraction of them; reuse rows already prepared with the same settings."""
         supports = recipe.likelihood.supports(given.input.width)
         is_stored = isinstance(given.rows, BlockReader)
-        choices = (self.scaling, supports, fraction, seed if is_stored or fraction else None)
+        is_image = given.input.image_shape is not None or hasattr(recipe.encoder, "shape")
+        choices = (self.scaling, supports, is_image, fraction, seed if is_stored or fraction else None)
         if choices not in known:
-            is_image = given.input.image_shape is not None or hasattr(recipe.encoder, "shape")
             survey = ScalerStats(self.scaling, supports, one_unit=is_image or None)
             if isinstance(given.rows, BlockReader):
                 stream = ShuffledLoader(given.rows, ValidationSplit(given.rows, fraction, seed), seed)
@@ -188,9 +196,12 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         outcome = replace(outcome, trained=settle(outcome))
         model, rows = outcome.trained.model, outcome.job.rows
         found, concern = evaluate(columns.owner, model, rows) if judged else (None, None)
+        return self._fitted(columns, outcome, found), concern
+
+    def _fitted(self, columns: InputSpec, outcome: Outcome, evaluation: Evaluation | None) -> Fitted:
         own = self._findings(outcome)
         places = {"schema_": columns.schema, "image_shape_": columns.image_shape}
-        return Fitted.of(columns, outcome, {"evaluation_": found, "_probe": None, **places, **own}), concern
+        return Fitted.of(columns, outcome, {"evaluation_": evaluation, "_probe": None, **places, **own})
 
     def _findings(self, outcome: Outcome) -> dict[str, object]:
         """Return the additional fitted attributes of a subclass, by name."""
@@ -229,38 +240,59 @@ def chosen_by(estimator: BaseAutoencoder) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Together:
+    """The results of a fit of several estimators, in their order."""
+
+    errors: list[TrainingDiverged | None]
+    losses: list[dict[str, float]]
+    """``loss`` and ``validation_loss`` at the best epoch; empty if the estimator is not fitted."""
+    interrupted: bool
+    """Whether Ctrl-C ended the training: estimators without a complete epoch are not fitted, and have no error."""
+
+
 def fit_together(
     pairs: Sequence[tuple[BaseAutoencoder, Opened]],
     on_share: Callable[[float], None] | None = None,
     *,
     judged: bool = False,
     stacklevel: int = 3,
-) -> list[BaseAutoencoder]:
+) -> Together:
     """Fit each estimator to its rows, as many together as their shapes allow.
 
-    Rows with the same settings are prepared once. ``on_share`` is called with the completed fraction of all epochs. If
-    one fit fails, no estimator changes.
+    Rows with the same settings are prepared once. ``on_share`` is called with the completed fraction of all epochs. An
+    estimator whose training diverges, after its retries, does not change. With ``judged``, the fits are evaluated, and
+    give the same warnings as `fit`.
 
     Raises
     ------
-    ValueError, InvalidPart, InvalidData, TrainingDiverged
-        As `fit`.
+    ValueError, InvalidPart, InvalidData
+        As `fit`, before any training.
     """
     known: dict[int, Preparations] = {}
-    every, begun = [], []
+    jobs, columns = [], []
     for one, given in pairs:
         one._validate_params()
-        columns, job = one._job(given, seed_of(one.random_state), known=known.setdefault(id(given.rows), {}))
-        every.append((one, columns))
-        begun.append(begin(job))
-    trained = train_many([(job.model, job.rows.training, job.plan, job.rows.held_out) for job, _ in begun], on_share)
-    outcomes = [Outcome(job, found, tuple(before)) for (job, before), found in zip(begun, trained, strict=True)]
-    ended = [one._ended(columns, found, judged=judged) for (one, columns), found in zip(every, outcomes, strict=True)]
-    for (one, _), (fitted, concern) in zip(every, ended, strict=True):
+        spec, job = one._job(given, seed_of(one.random_state), known=known.setdefault(id(given.rows), {}))
+        columns.append(spec)
+        jobs.append(job)
+    estimators = [one for one, _ in pairs]
+    with in_memory():
+        outcomes, interrupted = train_together(jobs, [one.retries for one in estimators], on_share)
+    errors: list[TrainingDiverged | None] = [None] * len(pairs)
+    losses: list[dict[str, float]] = [{} for _ in pairs]
+    for i, (one, spec, outcome) in enumerate(zip(estimators, columns, outcomes, strict=True)):
+        if not isinstance(outcome, Outcome):
+            errors[i] = outcome
+            continue
+        fitted, concern = one._ended(spec, outcome, judged=judged)
         store(one, fitted)
-        if concern is not None:
-            warnings.warn(concern, stacklevel=stacklevel)
-    return [one for one, _ in every]
+        if judged:
+            losses[i] = losses_at_best(outcome.job, one.model_, one.history_, one.best_epoch_)
+            for warning in (warning_of(outcome), concern):
+                if warning is not None and not interrupted:
+                    warnings.warn(warning, stacklevel=stacklevel)
+    return Together(errors, losses, interrupted)
 
 
 ESTIMATORS = Registered(BaseAutoencoder)  # type: ignore[type-abstract]

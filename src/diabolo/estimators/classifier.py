@@ -21,7 +21,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ..callbacks import Callback
+from ..callbacks import Callback, ModelCallback
 from ..core.corruptions import Corruption, NoCorruption
 from ..core.likelihoods import Categorical
 from ..core.model import Model, Recipe
@@ -31,7 +31,7 @@ from ..data.types import RowsLike
 from ..engine import inference
 from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
-from ..errors import InvalidData, InvalidParameter, InvalidPart
+from ..errors import InvalidData, InvalidParameter, InvalidPart, TrainingInterrupted
 from .arguments import check_arguments, seed_of
 from .base import BaseAutoencoder
 from .documentation import documented
@@ -134,7 +134,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         checkpoint_dir: str | os.PathLike[str] | None = None,
         checkpoint_every: float = 30.0,
         resume: bool = False,
-        callback: Callback | None = None,
+        callback: Callback | ModelCallback | None = None,
     ) -> Self:
         """Fit the autoencoder to ``X`` unless it is frozen, then train encoder and class layer on the labels.
 
@@ -192,9 +192,13 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
                 prepared = prepared.judged_by(_append_classes(pretrained.scaler_, rows_val, of_val, len(classes)))
             job = self._job(columns, pretrained, prepared, len(classes), seed)
             fingerprint = f"{prepared.fingerprint}+{pretrained.data_fingerprint_}"
-            outcome = trainer.train(job, identity_of(self, seed, columns, fingerprint))
-        own = {"_classes": classes.tolist(), "autoencoder_": pretrained, "scaler_": pretrained.scaler_}
-        store(self, Fitted.of(columns, outcome, own))
+            own = {"_classes": classes.tolist(), "autoencoder_": pretrained, "scaler_": pretrained.scaler_}
+            outcome = trainer.train(
+                job,
+                identity_of(self, seed, columns, fingerprint),
+                lambda so_far: store(clone(self), Fitted.of(columns, so_far, own)),
+            )
+        store(self, Fitted.of(columns, outcome, own), outcome.interrupted)
         if (warning := warning_of(outcome)) is not None:
             warnings.warn(warning, stacklevel=2)
         return self
@@ -211,7 +215,10 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         one: BaseAutoencoder = clone(given)
         if one.random_state is None:
             one.set_params(random_state=seed)
-        return one.fit(rows, X_val=rows_val, checkpoint_every=every, **checkpoint_options)
+        try:
+            return one.fit(rows, X_val=rows_val, checkpoint_every=every, **checkpoint_options)
+        except TrainingInterrupted:  # the classifier itself has learned nothing yet
+            raise KeyboardInterrupt from None
 
     def _job(
         self, columns: InputSpec, pretrained: BaseAutoencoder, prepared: Rows, n_classes: int, seed: int

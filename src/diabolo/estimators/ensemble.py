@@ -127,10 +127,34 @@ def given_to(estimator: Ensemble, X: RowsLike, y: object = None) -> Given:
     return Given.learn(type(estimator).__name__, X, estimator.schema, seed)
 
 
-def networks_of(estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Opened]]) -> list[BaseAutoencoder]:
-    """Fit each network to its rows, all networks together."""
+def networks_of(
+    estimator: Ensemble, pairs: Sequence[tuple[BaseAutoencoder, Opened]]
+) -> tuple[list[BaseAutoencoder], bool]:
+    """Fit each network to its rows, all networks together.
+
+    Returns
+    -------
+    networks : list of BaseAutoencoder
+    interrupted : bool
+        Whether Ctrl-C ended the training after the first epoch of each network. The fit continues with the networks at
+        their best epoch so far, and passes this to `store`, which raises `TrainingInterrupted`.
+
+    Raises
+    ------
+    TrainingDiverged
+        If the training of a network diverged.
+    KeyboardInterrupt
+        If it ended the training before the first epoch of a network.
+    """
     with Bar(f"{type(estimator).__name__} training", 1.0, bool(estimator.verbose), "compiling") as bar:
-        return fit_together(pairs, bar.show)
+        found = fit_together(pairs, bar.show)
+    for error in found.errors:
+        if error is not None:
+            raise error
+    networks = [one for one, _ in pairs]
+    if found.interrupted and not all(hasattr(one, "model_") for one in networks):
+        raise KeyboardInterrupt
+    return networks, found.interrupted
 
 
 def _drawn(store: BlockReader, seed: int) -> np.ndarray:

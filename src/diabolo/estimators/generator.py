@@ -142,7 +142,7 @@ class AutoencoderGenerator(Ensemble):
         rows, columns, levels = given.rows, given.input, np.linspace(0, 1, _LEVELS)
         known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
         scores = _put(columns, rows, lambda cells, i: _scores(cells, known[:, i]))
-        trained = networks_of(self, [(self._network(given), given.handed(scores))])
+        trained, interrupted = networks_of(self, [(self._network(given), given.handed(scores))])
 
         rng, predictor = np.random.default_rng([given.seed, 10]), trained[0].predictor_
         codes = predictor.codes(scores[sample_positions(len(rows), _ROWS, rng)])
@@ -160,7 +160,7 @@ class AutoencoderGenerator(Ensemble):
             "_known": known,
             "_found": np.quantile(predictor.decode(drawn, given.seed, noise=True), levels, axis=0),
         }
-        return store(self, given.with_input(allow_missing=True).fitted(learned))
+        return store(self, given.with_input(allow_missing=True).fitted(learned), interrupted)
 
     def _network(self, given: Given) -> BaseAutoencoder:
         own, (n_rows, width) = given.own(self.estimator), given.rows.shape

@@ -158,7 +158,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         own = given.own(self.estimator)
         members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
         of_fit = given.handed(visible)
-        trained = networks_of(self, [(member, of_fit) for member in members])
+        trained, interrupted = networks_of(self, [(member, of_fit) for member in members])
 
         networks = _Networks(tuple(member.predictor_ for member in trained), span)
         judged = visible[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
@@ -169,7 +169,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         mean, unit = networks.judged(visible, usual)
         errors = np.sort((np.abs(rows - mean) / unit)[is_calibration & given.input.is_ordered])
         own_of = {"conformal_scores_": errors, "_range": span, "_usual": usual}
-        return store(self, given.fitted({"estimators_": [trained], **own_of}))
+        return store(self, given.fitted({"estimators_": [trained], **own_of}), interrupted)
 
     def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
         """Return unfitted networks whose width is the square root of the number of known cells.

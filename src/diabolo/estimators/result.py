@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from ..engine.jobs import Outcome
+from ..errors import TrainingInterrupted
 from .input import InputSpec
 
 __all__ = ["Fitted", "store"]
@@ -55,8 +56,15 @@ class Fitted:
         }
 
 
-def store(estimator: E, fitted: Fitted) -> E:
-    """Replace all fitted attributes of an estimator by the result of a fit, at once."""
-    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_") or name.startswith("_")}
-    estimator.__dict__ = own | fitted.attributes()
-    return estimator
+def store(estimator: E, fitted: Fitted, interrupted: bool = False) -> E:
+    """Replace all fitted attributes of an estimator by the result of a fit, at once.
+
+    The result of an interrupted fit is stored in a copy if the estimator was fitted before; then `TrainingInterrupted`
+    is raised.
+    """
+    kept = clone(estimator) if interrupted and hasattr(estimator, "input_") else estimator
+    own = {name: value for name, value in vars(kept).items() if not name.endswith("_") or name.startswith("_")}
+    kept.__dict__ = own | fitted.attributes()
+    if interrupted:
+        raise TrainingInterrupted.of(kept, is_copy=kept is not estimator)
+    return kept

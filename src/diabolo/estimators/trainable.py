@@ -375,6 +375,11 @@ def share_held_out(estimator: TrainableEstimator, X_val: object, n_rows: int) ->
     """Return the fraction of the rows to hold out for validation; 0 if there are separate validation rows."""
     if X_val is not None:
         return 0.0
+    if estimator.early_stopping and not estimator.validation_fraction:
+        raise InvalidParameter(
+            f"early_stopping=True needs validation rows, but validation_fraction is {estimator.validation_fraction!r}. "
+            "Set validation_fraction, pass X_val to fit, or set early_stopping=False."
+        )
     if estimator.validation_fraction == "auto":
         return max(_HELD_OUT, min(_MOST_HELD_OUT, _ENOUGH_ROWS / n_rows))
     return float(estimator.validation_fraction or 0.0)

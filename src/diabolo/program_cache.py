@@ -1,0 +1,141 @@
+"""The cache of compiled programs on disk: entries are whole or absent, and their total size is bounded.
+
+JAX's own cache never replaces a damaged entry, is unbounded by default, and warns at each program if it cannot write.
+This one has the same interface, and is used for diabolo's folder only: see `install`. Each entry is one file with a
+hash, written atomically. A damaged entry is deleted when it is read, and an entry that JAX rejects is replaced. The
+entries that were used least recently are deleted first. If the folder cannot be written, it is only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from . import outputs
+
+__all__ = ["MOST_BYTES", "ProgramCache", "install", "is_effective"]
+
+MOST_BYTES = 1 << 29
+"""Total size of the entries of the cache, about 3,000 programs."""
+_SUFFIX, _DIGEST = ".program", 16
+_NAMES = re.compile(rf".+{re.escape(_SUFFIX)}|.+-cache|{re.escape(outputs.SCRATCH)}.*")
+"""Names of the cache's files: entries, entries of JAX's own format, incomplete files."""
+
+
+class ProgramCache:
+    """A folder of compiled programs, with the interface of JAX's caches.
+
+    Parameters
+    ----------
+    folder : Path
+    most_bytes : int
+        Maximum total size of the entries.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._path, self.most_bytes = folder, most_bytes
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value of a key; None if there is none, or if it is damaged."""
+        file = self._path / f"{key}{_SUFFIX}"
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        value = content[_DIGEST:]
+        if content[:_DIGEST] != _digest(value):
+            _delete(file)
+            return None
+        with contextlib.suppress(OSError):  # a folder that is only read
+            os.utime(file)
+        return value
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store a value, in place of any former one; delete old entries if the cache is too large."""
+        if len(value) > self.most_bytes:
+            return
+        file = self._path / f"{key}{_SUFFIX}"
+        with contextlib.suppress(OSError):  # a folder that is only read, or a full disk: compile again next time
+            with outputs.write_file(file, is_ours=lambda path: path.is_file()) as stream:
+                stream.write(_digest(value) + value)
+            self._bound()
+
+    def _bound(self) -> None:
+        """Delete the entries that were used least recently, until the others are within the bound."""
+        found = []
+        for entry in os.scandir(self._path):
+            if _NAMES.fullmatch(entry.name):
+                with contextlib.suppress(OSError):  # deleted by another process
+                    status = entry.stat()
+                    found.append((status.st_mtime_ns, status.st_size, Path(entry.path)))
+        total = sum(size for _, size, _ in found)
+        for _, size, file in sorted(found):
+            if total <= self.most_bytes:
+                break
+            _delete(file)
+            total -= size
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=_DIGEST).digest()
+
+
+def _delete(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
+
+
+def install(folder: Path) -> None:
+    """Have JAX use a `ProgramCache` in ``folder``; other folders have JAX's own cache.
+
+    JAX has no public function for this. If its internals have changed, its own cache is used.
+    """
+    try:
+        from jax._src import compilation_cache
+
+        own = compilation_cache.get_file_cache
+    except (ImportError, AttributeError):
+        return
+
+    def file_cache(path: str) -> Any:
+        return (ProgramCache(folder), path) if Path(path) == folder else own(path)
+
+    compilation_cache.get_file_cache = file_cache
+    # If JAX rejects an entry, the program is compiled and the entry replaced.
+    warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry", UserWarning)
+
+
+def is_effective(folder: Path) -> bool:
+    """Return whether JAX can use programs that it stored on this machine: compile one twice, with JAX's own cache.
+
+    On some processors JAX rejects every stored program (https://github.com/jax-ml/jax/issues/38445).
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder. It becomes the cache of this process, which must not have compiled a program before.
+    """
+    hits = []
+
+    def listen(event: str, **_: str | int) -> None:
+        if event.endswith("/cache_hits"):
+            hits.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    for name, value in {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+    for _ in range(2):
+        jax.jit(lambda x: x @ x.T + jax.numpy.tanh(x).sum())(jax.numpy.ones((8, 8), "float32")).block_until_ready()
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+    return bool(hits)
