@@ -43,6 +43,7 @@ class Callback(Protocol):
         """
 
 
+@runtime_checkable
 class ModelCallback(Protocol):
     """A function, or a callable object, with three arguments: as a `Callback`, with the model so far.
 
@@ -76,6 +77,20 @@ class ModelCallback(Protocol):
 def by_kind(given: Callback | ModelCallback | None) -> tuple[Callback | None, ModelCallback | None]:
     """Return a callback in the first place, or in the second if it has a third argument, without a default value.
 
+    Parameters
+    ----------
+    given : Callback, ModelCallback or None
+        What a user passed.
+
+    Returns
+    -------
+    callback : Callback or None
+        The callback, if it takes two arguments.
+    model_callback : ModelCallback or None
+        The callback, if it takes three.
+
+    Examples
+    --------
     >>> both = by_kind(lambda epoch, record: None), by_kind(lambda epoch, record, model: None)
     >>> [one is None for one in both[0]], [one is None for one in both[1]]
     ([False, True], [True, False])

@@ -21,8 +21,8 @@ REQUIRED = {
     "RT03": "the result has no description",
     "YD01": "what is yielded is not documented",
 }
-IMPLEMENTATIONS = ("diabolo.callbacks.Callback",)
-"""A protocol, whose constructor is nobody's."""
+IMPLEMENTATIONS = ("diabolo.callbacks.Callback", "diabolo.callbacks.ModelCallback")
+"""Protocols, whose constructors are nobody's."""
 
 
 def public():

@@ -21,8 +21,8 @@ MOST_FOREIGN = 0
 """Private attributes that a module uses of something else than `self`, and does not define."""
 MOST_INHERITED = 2
 """Private attributes of `self` that a class of another file defines."""
-PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params"}
-"""Private in form only: of named tuples, and scikit-learn's check of parameters."""
+PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params", "_cache_size"}
+"""Private in form only: of named tuples, scikit-learn's check of parameters, JAX's number of compiled programs."""
 
 
 def defined_in(tree):

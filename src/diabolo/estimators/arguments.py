@@ -44,6 +44,10 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str | os.PathLike)
 
 
+def _is_dtype(value: object) -> bool:
+    return isinstance(value, str) and value in ("auto", "float32", "float64")
+
+
 def _are_labels(value: object) -> bool:
     is_array = isinstance(value, Sized) or hasattr(value, "__array__")
     return is_array and not isinstance(value, str | bytes | Mapping | type) and getattr(value, "ndim", 1) > 0
@@ -69,7 +73,7 @@ _ARGUMENTS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "classes": ("a list of classes", lambda value: isinstance(value, Iterable)),
     "coverage": ("a number in (0, 1)", lambda value: isinstance(value, float | np.floating) and 0 < float(value) < 1),
     "deep": _FLAG,
-    "dtype": ('"auto", "float32" or "float64"', lambda value: value in ("auto", "float32", "float64")),
+    "dtype": ('"auto", "float32" or "float64"', _is_dtype),
     "force": _FLAG,
     "given": ("a dict from column names to values, or None", lambda value: isinstance(value, Mapping | None)),
     "hosts": ("a collection of host names, or None", _are_hosts),
