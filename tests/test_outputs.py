@@ -1,5 +1,6 @@
 """Outputs: whole or not at all, and nothing is deleted or replaced that diabolo did not write."""
 
+import io
 import shutil
 import warnings
 from pathlib import Path
@@ -48,6 +49,18 @@ def rows(model, path):
 
 FOLDERS = {"save": save, "export": export}
 FILES = {"report": page, "rows": rows}
+
+
+@pytest.mark.parametrize("path", [io.BytesIO(), 5, None])
+def test_a_path_that_is_none_is_refused(model, path):
+    for write in (save, export):
+        with pytest.raises(InvalidParameter, match="path"):
+            write(model, path)
+    if path is not None:
+        with pytest.raises(InvalidParameter, match="path"):
+            page(model, path)
+
+
 REFUSED = (ArtifactError, InvalidParameter, InvalidData)
 
 

@@ -180,7 +180,7 @@ class IdColumnWarning(ColumnLeftOutWarning):
 
 
 class ClockColumnWarning(ColumnLeftOutWarning):
-    """A column is the time at which each row was written: it only increases."""
+    """A column is the time at which each row was written: its values are all or mostly different."""
 
 
 class UniqueTextsWarning(ColumnLeftOutWarning):

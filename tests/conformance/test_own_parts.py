@@ -18,7 +18,7 @@ import examples
 from diabolo import parts
 from diabolo.core.component import Component, list_components
 from diabolo.core.distributions import Distribution, Normal
-from diabolo.errors import ArtifactError, InvalidParameter, UnknownPart
+from diabolo.errors import ArtifactError, InvalidParameter, InvalidPart, UnknownPart
 from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from diabolo.estimators.base import BaseAutoencoder
 from diabolo.estimators.trainable import load
@@ -445,3 +445,31 @@ def test_a_part_is_no_estimator_and_an_estimator_no_part(own, tmp_path):
         (tmp_path / "m" / "model.json").write_text(json.dumps(manifest | change))
         with pytest.raises(ArtifactError):
             load(tmp_path / "m", classes=OWN_CLASSES)
+
+
+class Special(eqx.Module):
+    """A layer, and one that needs more than rows."""
+
+    layer: eqx.nn.Linear
+    more: eqx.Module
+
+    def __call__(self, x):
+        return jax.vmap(lambda row: self.more(self.layer(row)))(x)
+
+
+@dataclass(frozen=True)
+class SpecialNetwork(parts.Network):
+    more: str = parts.choice_field("dropout", ("dropout", "batch norm", "dropout that is off"))
+
+    def build(self, rng, n_in, n_out):
+        more = eqx.nn.BatchNorm(n_out, "rows", mode="batch") if self.more == "batch norm" else eqx.nn.Dropout(0.5)
+        more = eqx.nn.Dropout(0.5, inference=True) if self.more == "dropout that is off" else more
+        return Special(eqx.nn.Linear(n_in, n_out, key=parts.key_from(rng)), more)
+
+
+def test_a_network_with_a_state_or_noise_of_its_own_is_refused(table):
+    for more, layer in (("dropout", "Dropout"), ("batch norm", "BatchNorm")):
+        with pytest.raises(InvalidPart, match=layer):
+            Autoencoder(encoder=SpecialNetwork(more), decoder=parts.MLP(()), **SMALL).fit(table)
+    quiet = Autoencoder(encoder=SpecialNetwork("dropout that is off"), decoder=parts.MLP(()), **SMALL).fit(table)
+    assert np.isfinite(quiet.transform(table)).all()

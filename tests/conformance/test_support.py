@@ -66,3 +66,28 @@ def test_a_missing_cell_is_not_outside():
     assert np.isfinite(model.reconstruct(rows)).all()
     assert np.isfinite(model.score_samples(rows)).all()
     assert np.isfinite(model.impute(rows)).all()
+
+
+def test_the_row_is_counted_in_the_whole_table(monkeypatch, tmp_path):
+    model = diabolo.StackedAutoencoder(likelihood="bernoulli", **SMALL).fit(ROWS["bernoulli"])
+    rows = np.tile(ROWS["bernoulli"], (3, 1))
+    rows[555, 2] = 2.0
+    np.save(tmp_path / "rows.npy", rows)
+    for what in ("CHUNK_BYTES", "BLOCK_BYTES"):
+        monkeypatch.setattr(f"diabolo.data.blocks.{what}", 1 << 9)
+    for where in (rows, str(tmp_path / "rows.npy")):
+        with pytest.raises(InvalidData, match=r"\b556\b"):
+            model.reconstruct(where)
+
+
+def test_a_row_too_far_for_32_bits_is_counted_in_the_whole_table(monkeypatch, tmp_path):
+    normal = RNG.normal(size=(200, 5))
+    model = diabolo.StackedAutoencoder(**SMALL).fit(normal)
+    rows = np.tile(normal, (3, 1))
+    rows[555, 2] = 1e37
+    np.save(tmp_path / "rows.npy", rows)
+    for what in ("CHUNK_BYTES", "BLOCK_BYTES"):
+        monkeypatch.setattr(f"diabolo.data.blocks.{what}", 1 << 9)
+    for where in (rows, str(tmp_path / "rows.npy")):
+        with pytest.raises(InvalidData, match=r"\b556\b"):
+            model.score_samples(where)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import diabolo
 from diabolo import errors
-from diabolo.data import blocks
+from diabolo.data import blocks, order
 from diabolo.data.blocks import open_store
 
 N = 80
@@ -35,11 +35,21 @@ LEFT_OUT = {
     "texts that are all different": ([f"person {i}" for i in range(N)], errors.UniqueTextsWarning),
     "nothing": ([None] * N, errors.EmptyColumnWarning),
     "not a number": (np.full(N, np.nan), errors.EmptyColumnWarning),
+    "in steps, shuffled": (RNG.permutation(N) * 10, errors.IdColumnWarning),
+    "days, shuffled": (
+        pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.permutation(N), unit="D"),
+        errors.ClockColumnWarning,
+    ),
+    "weekdays": (pd.bdate_range("2024-01-01", periods=N), errors.ClockColumnWarning),
+    "months": (pd.date_range("2010-01-01", periods=N, freq="MS"), errors.ClockColumnWarning),
+    "seconds since 1970, shuffled": (1_700_000_000 + RNG.permutation(N) * 77 % 6007, errors.ClockColumnWarning),
     "lists": ([[1, 2]] * N, errors.UnsupportedColumnWarning),
     "bytes": ([b"a"] * N, errors.UnsupportedColumnWarning),
 }
 KEPT = {
     "birthdays": pd.Timestamp("1970-01-01") + pd.to_timedelta(RNG.integers(0, 9_999, N), unit="D"),
+    "birthdays in order": pd.Timestamp("1970-01-01") + pd.to_timedelta(np.sort(RNG.integers(0, 9_999, N)), unit="D"),
+    "time until failure, in order": np.sort(RNG.exponential(100.0, N)),
     "years": RNG.integers(1950, 2020, N),
     "counts": RNG.poisson(3.0, N),
     "a grid": np.linspace(0, 1, N),
@@ -128,6 +138,35 @@ def test_ids_are_found_in_any_order_and_numbers_at_random_are_not(order, start, 
     table = pa.table({"x": rng.normal(size=40), "k": np.array(order) + start})
     assert open_store(table).schema.names == ("x",)
     assert open_store(pa.table({"x": rng.normal(size=40), "k": rng.integers(0, 40, 40)})) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([*LEFT_OUT, *KEPT]), st.integers(0, 2**32 - 1))
+def test_the_order_of_rows_decides_nothing(name, seed):
+    cells = LEFT_OUT[name][0] if name in LEFT_OUT else KEPT[name]
+    frame = pd.DataFrame({**BASE, "time": cells})
+    shuffled = frame.sample(frac=1, random_state=np.random.RandomState(seed)).reset_index(drop=True)
+    one, other = (open_store(some) for some in (frame, shuffled))
+    assert (one is None) == (other is None)
+    if one is not None:
+        assert [(c.name, c.kind) for c in one.schema.columns] == [(c.name, c.kind) for c in other.schema.columns]
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_repeated_value_is_noticed_in_a_sample_of_the_values(monkeypatch, repeated):
+    monkeypatch.setattr(order, "_MOST_VALUES", 50)
+    numbers = RNG.choice(10**6, 2_000, replace=False)
+    numbers[1_000:] = numbers[:1_000] if repeated else numbers[1_000:]
+    column = order.Order("order_id")
+    for piece in np.array_split(RNG.permutation(numbers), 7):
+        column.see(pa.chunked_array([pa.array(piece)]))
+    assert column.is_id != repeated
+
+
+def test_a_column_of_infinite_numbers_only_is_refused():
+    for more in ({}, {"t": ["u", "v"] * (N // 2)}):
+        with pytest.raises(errors.InvalidData, match="infinit"):
+            diabolo.BasicAutoencoder(n_latent=1, max_epochs=1).fit(pa.table({**BASE, **more, "it": np.full(N, np.inf)}))
 
 
 # -- index columns ----------------------------------------------------------------------------------------------------

@@ -217,6 +217,17 @@ def test_json_lines(tmp_path):
     assert cells(readers.read(mixed))["a"] == ["1", "two"]
 
 
+def test_a_key_that_no_object_has_is_no_column(tmp_path):
+    known = readers.read(written(tmp_path, "x,t\n1,a\n2,b\n3,a\n")).schema
+    for value, is_there in (("", False), (', "t": null', True)):
+        path = written(tmp_path, f'{{"x": 1{value}}}\n', "rows.jsonl")
+        if is_there:
+            assert len(readers.read(path, wanted=known).rows) == 1
+        else:
+            with pytest.raises(InvalidData, match=r"\bt\b"):
+                readers.read(path, wanted=known)
+
+
 # -- a file that a model meets later ----------------------------------------------------------------------------------
 
 

@@ -90,6 +90,13 @@ def test_values_have_as_many_decimals_as_known_ones():
         assert same.all() if n_decimals is not None else not same.all()
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e6, 1e12])
+def test_columns_of_any_unit_are_generated(unit):
+    rows = AutoencoderGenerator(UNTRAINED, random_state=0).fit(of_two_kinds() * unit).sample(50, random_state=0)
+    usual = AutoencoderGenerator(UNTRAINED, random_state=0).fit(of_two_kinds()).sample(50, random_state=0)
+    np.testing.assert_allclose(rows, usual * unit, rtol=1e-2, atol=1e-2 * unit)
+
+
 def test_columns_depend_on_each_other_as_known_ones_do(new):
     both = [pd.DataFrame(rows).corr("spearman").to_numpy() for rows in (new, of_two_kinds())]
     assert both[1][0, 1] < -0.95

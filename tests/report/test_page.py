@@ -68,6 +68,17 @@ def test_the_map_can_be_coloured_by_any_column_and_by_a_label():
     assert bundle(page("basic"))["map"]["colors"]["label"] == Y.tolist()
 
 
+def test_columns_keep_their_own_colours_whatever_their_names_are():
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    frame = pd.DataFrame(rows, columns=["label", "log p", "reconstruction error"])
+    model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(frame)
+    colors = bundle(model.report(frame, np.arange(30)))["map"]["colors"]
+    for i, name in enumerate(frame.columns):
+        np.testing.assert_allclose(colors[name], rows[:, i], rtol=1e-3, atol=1e-3)
+    assert list(range(30)) in colors.values()
+    assert len(colors) == 6
+
+
 def test_every_unit_of_a_sparse_code_is_shown_with_the_rows_that_it_answers_to():
     html = page("sparse")
     units = {int(unit) for unit in re.findall(r"unit (\d+), ρ̂", html)}

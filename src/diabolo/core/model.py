@@ -193,6 +193,25 @@ class StaticTree(NamedTuple):
         return weights
 
 
+def _built(network: Network, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
+    """Build a network, and check that it is a function of rows only.
+
+    Raises
+    ------
+    InvalidPart
+        If it has a layer with noise or a state of its own, such as dropout or batch normalisation.
+    """
+    module = network.build(rng, n_in, n_out)
+    special = (eqx.nn.Dropout, eqx.nn.StatefulLayer)
+    for layer in jax.tree.leaves(module, is_leaf=lambda node: isinstance(node, special)):
+        if isinstance(layer, special) and not (isinstance(layer, eqx.nn.Dropout) and layer.inference):
+            raise InvalidPart(
+                f"{network!r} has a layer {type(layer).__name__}, which needs noise or a state. A network is a "
+                "function of rows: use a corruption in place of dropout, and LayerNorm in place of BatchNorm."
+            )
+    return module
+
+
 def _is_fixed(leaf: Any) -> bool:
     return isinstance(leaf, Fixed)
 
@@ -210,9 +229,9 @@ class Model(eqx.Module):
         rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng([seed, 0])
         latent, likelihood, n_targets = recipe.latent, recipe.likelihood, recipe.n_targets or n_features
         weights = Weights(
-            encoder=recipe.encoder.build(rng, n_features * (1 + (recipe.missing == "mask")), latent.n_outputs),
-            decoder=(recipe.decoder or recipe.encoder.reversed()).build(
-                rng, latent.n_latent, likelihood.n_outputs(n_targets)
+            encoder=_built(recipe.encoder, rng, n_features * (1 + (recipe.missing == "mask")), latent.n_outputs),
+            decoder=_built(
+                recipe.decoder or recipe.encoder.reversed(), rng, latent.n_latent, likelihood.n_outputs(n_targets)
             ),
             likelihood=likelihood.build(n_targets),
             penalties=tuple(penalty.build() for penalty in recipe.penalties),

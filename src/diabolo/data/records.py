@@ -41,7 +41,14 @@ def read_json_lines(file: Path, known: Schema | None = None) -> pa.Table:
             if "changed from" not in str(error):
                 raise
             return _by_records(file)
-    return found
+    empty = [name for name in explicit.names if found[name].null_count == found.num_rows]
+    return found.drop_columns(list(set(empty) - _keys_of(file))) if empty else found
+
+
+def _keys_of(file: Path) -> set[str]:
+    """Return the keys of all objects: a key that no object has is no column of the file."""
+    with open_bytes(file) as stream:
+        return {key for line in stream.read().splitlines() if line.strip() for key in json.loads(line)}
 
 
 def _by_records(file: Path) -> pa.Table:

@@ -139,7 +139,9 @@ MAX_ABS_SCALED = 1e18
 """The largest accepted number in scaled units; squares of numbers above about 1.8e19 overflow 32 bits."""
 
 
-def check_output_range(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any]) -> None:
+def check_output_range(
+    found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any], first: int = 0
+) -> None:
     """Check results for infinite numbers and NaN that come from a cell too large for 32 bits.
 
     Raises
@@ -154,8 +156,9 @@ def check_output_range(found: Any, scaler: Scaler, rows: np.ndarray, name_of: Ca
     if far.any():
         row, column = np.argwhere(far)[0]
         raise InvalidData(
-            f"Column {name_of(int(column))} holds {rows[row, column]:g}, so far from the rows that were fitted that "
-            "the result overflows 32-bit numbers. If it marks a missing cell, empty the cell; otherwise drop the row."
+            f"Column {name_of(int(column))} holds {rows[row, column]:g} (row {first + row + 1}), so far from the rows "
+            "that were fitted that the result overflows 32-bit numbers. If it marks a missing cell, empty the cell; "
+            "otherwise drop the row."
         )
 
 

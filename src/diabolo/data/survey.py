@@ -119,6 +119,8 @@ class ColumnStats:
 
     def _column(self) -> Column:
         kind, why = self._given.get("kind"), "as the schema says"
+        if self._order.is_infinite:
+            raise InvalidData(f"Column {self._name} holds infinite numbers only. Correct its cells, or leave it out.")
         if kind is None:
             self._refuse_misread()
             why = self._unusable()
@@ -164,7 +166,7 @@ class ColumnStats:
         can_be_read = is_text(kind) or is_numeric(kind) or is_date(kind) or pa.types.is_null(kind)
         many = f"more than {MOST_CATEGORIES} different texts" if self._many else "every row has a different text"
         foreign = f"its type {self._was or kind} is none of numbers, texts or dates"
-        later = "it gives the time of each row, and later rows are always later"
+        later = "it gives the time of each row, and later rows have other times"
         for holds, reason, why in (
             (bool(self._was) or not can_be_read, UnsupportedColumnWarning, foreign),
             (is_text(kind) and (self._many or order.is_distinct), UniqueTextsWarning, many),

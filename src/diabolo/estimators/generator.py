@@ -307,7 +307,8 @@ def _at(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 def _rounded_as(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Round values to the number of decimals of the known values, if that is at most four."""
+    rounding = 1e-12 * np.abs(known).max()
     for n_decimals in range(_DECIMALS):
-        if np.allclose(known, np.round(known, n_decimals), rtol=0, atol=1e-9):
+        if np.allclose(known, np.round(known, n_decimals), rtol=0, atol=rounding):
             return np.round(values, n_decimals)
     return values

@@ -30,8 +30,9 @@ from ..errors import InvalidData, InvalidType
 __all__ = ["FLOATS", "InputSpec", "Opened", "to_input_type"]
 
 FLOATS = [np.float64, np.float32]
-_CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan"}
-"""Checks of scikit-learn for rows: floating-point numbers, with NaN for missing cells."""
+_CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "order": "C"}
+"""Checks of scikit-learn for rows: floating-point numbers, with NaN for missing cells, row by row: sums of columns in
+another order would round differently."""
 
 _FILES = str | os.PathLike | pyarrow.dataset.Dataset
 

@@ -111,7 +111,7 @@ class PosteriorMethods(Learned):
         check_is_fitted(self)
         check_arguments(n_steps=n_steps)
         predictor = self.predictor_
-        ends = [self.input_.map(row, lambda rows, _: predictor.codes(rows)) for row in (a, b)]
+        ends = [self.input_.map(row, predictor.codes) for row in (a, b)]
         if any(len(end) != 1 for end in ends):
             raise InvalidData(f"a and b must have one row each; got {len(ends[0])} and {len(ends[1])} rows.")
         first, last = ends
@@ -138,7 +138,9 @@ class PosteriorMethods(Learned):
         check_is_fitted(self)
         check_arguments(n_samples=n_samples)
         predictor = self.predictor_
-        found: np.ndarray = self.input_.map(X, lambda rows, _: predictor.elbo(rows, n_samples), bool(self.verbose))
+        found: np.ndarray = self.input_.map(
+            X, lambda rows, first: predictor.elbo(rows, n_samples, first), bool(self.verbose)
+        )
         return found
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
@@ -165,7 +167,7 @@ class PosteriorMethods(Learned):
         check_arguments(n_samples=n_samples)
         predictor = self.predictor_
         found: np.ndarray = self.input_.map(
-            X, lambda rows, _: predictor.log_likelihood(rows, n_samples), bool(self.verbose)
+            X, lambda rows, first: predictor.log_likelihood(rows, n_samples, first), bool(self.verbose)
         )
         return found
 
@@ -185,5 +187,5 @@ class PosteriorMethods(Learned):
         """
         check_is_fitted(self)
         predictor = self.predictor_
-        found: np.ndarray = self.input_.map(X, lambda rows, _: predictor.kl(rows), bool(self.verbose))
+        found: np.ndarray = self.input_.map(X, predictor.kl, bool(self.verbose))
         return found

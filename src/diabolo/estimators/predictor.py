@@ -58,16 +58,19 @@ class Predictor:
     def scaled(self, op: inference.Op, rows: np.ndarray, *static: object, **noise: int) -> Any:
         """Apply an operation of `engine.inference` to rows; the results are in scaled units.
 
+        ``noise`` may be the seed of the noise, and the number of the first row, which messages count from as well.
+
         Raises
         ------
         InvalidData
             If rows are so far from the training data that a result is not finite, or cells are outside the likelihood's
             support.
         """
+        first = noise.get("first_row", 0)
         if op not in _DENSITIES:
-            self._check_support(rows)
+            self._check_support(rows, first)
         found = inference.map_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
-        check_output_range(found, self.scaler, rows, self.input.name_of)
+        check_output_range(found, self.scaler, rows, self.input.name_of, first)
         return found
 
     @property
@@ -78,7 +81,7 @@ class Predictor:
         supports = "real" if self.recipe.n_targets else np.array(likelihood.supports(self.input.width))
         return np.where(is_plain, supports, "real")
 
-    def _check_support(self, rows: np.ndarray) -> None:
+    def _check_support(self, rows: np.ndarray, first: int) -> None:
         """Check that the cells of unscaled columns are in the support of the likelihood."""
         if set(self.recipe.likelihood.supports(self.input.width)) == {"real"}:
             return  # one row takes less time than the arrays below
@@ -91,7 +94,7 @@ class Predictor:
             )
             if wrong.any():
                 row, at = np.argwhere(wrong)[0]
-                name, where = self.input.name_of(columns[at]), f"row {row + 1} of {len(rows)}"
+                name, where = self.input.name_of(columns[at]), f"row {first + row + 1}"
                 raise InvalidData(
                     f"Column {name} holds {cells[row, at]:g} ({where}), but the model's likelihood allows only {what}. "
                     "Correct the cell, or set it to NaN if the value is unknown."
@@ -99,14 +102,14 @@ class Predictor:
 
     # -- deterministic ------------------------------------------------------------------------------------------------
 
-    def codes(self, rows: np.ndarray) -> np.ndarray:
+    def codes(self, rows: np.ndarray, first: int = 0) -> np.ndarray:
         """Encode rows, (n, d) → (n, K), with the type of the rows: activations, or posterior means."""
-        codes: np.ndarray = self.scaled(inference.code, rows).astype(rows.dtype)
+        codes: np.ndarray = self.scaled(inference.code, rows, first_row=first).astype(rows.dtype)
         return codes
 
-    def reconstructions(self, rows: np.ndarray) -> np.ndarray:
+    def reconstructions(self, rows: np.ndarray, first: int = 0) -> np.ndarray:
         """Return E[x | z(x)], (n, d) → (n, d), with the type of the rows."""
-        return self.scaler.invert(self.scaled(inference.reconstruct, rows)).astype(rows.dtype)
+        return self.scaler.invert(self.scaled(inference.reconstruct, rows, first_row=first)).astype(rows.dtype)
 
     def decode(self, z: np.ndarray, seed: int = 0, *, noise: bool = False) -> np.ndarray:
         """Decode codes, (n, K) → (n, d): E[x | z]; with noise, a sample of p(x | z)."""
@@ -133,40 +136,40 @@ class Predictor:
 
     # -- densities ----------------------------------------------------------------------------------------------------
 
-    def log_density(self, rows: np.ndarray) -> np.ndarray:
+    def log_density(self, rows: np.ndarray, first: int = 0) -> np.ndarray:
         """Return the log-density of each row, (n,), in nats: an importance-weighted estimate if there is a posterior.
 
         The estimate uses the same noise for every row and every call.
         """
         if self.is_stochastic:
-            return self.log_likelihood(rows, N_DRAWS)
-        return self.in_user_units(rows, self.scaled(inference.log_likelihood, rows))
+            return self.log_likelihood(rows, N_DRAWS, first)
+        return self.in_user_units(rows, self.scaled(inference.log_likelihood, rows, first_row=first))
 
-    def elbo(self, rows: np.ndarray, n_samples: int) -> np.ndarray:
+    def elbo(self, rows: np.ndarray, n_samples: int, first: int = 0) -> np.ndarray:
         """Return the ELBO of each row, (n,), in nats."""
-        return self.in_user_units(rows, self.scaled(inference.elbos, rows, n_samples))
+        return self.in_user_units(rows, self.scaled(inference.elbos, rows, n_samples, first_row=first))
 
-    def log_likelihood(self, rows: np.ndarray, n_samples: int) -> np.ndarray:
+    def log_likelihood(self, rows: np.ndarray, n_samples: int, first: int = 0) -> np.ndarray:
         """Return an importance-weighted estimate of log p(x), (n,), in nats."""
-        return self.in_user_units(rows, self.scaled(inference.log_densities, rows, n_samples))
+        return self.in_user_units(rows, self.scaled(inference.log_densities, rows, n_samples, first_row=first))
 
     def in_user_units(self, rows: np.ndarray, log_density: np.ndarray) -> np.ndarray:
         """Convert log-densities of scaled rows to log-densities in the units of the rows."""
         change = 0.0 if self.model.recipe.likelihood.discrete else self.scaler.log_volume(rows)
         return log_density.astype(np.float64) - change
 
-    def kl(self, rows: np.ndarray) -> np.ndarray:
+    def kl(self, rows: np.ndarray, first: int = 0) -> np.ndarray:
         """Return KL(q(z | x) ‖ π) per row and latent dimension, (n, K), in nats."""
-        found: np.ndarray = self.scaled(inference.kl, rows).astype(np.float64)
+        found: np.ndarray = self.scaled(inference.kl, rows, first_row=first).astype(np.float64)
         return found
 
     # -- missing cells ------------------------------------------------------------------------------------------------
 
-    def expected(self, rows: np.ndarray, n_samples: int = N_CODES) -> np.ndarray:
+    def expected(self, rows: np.ndarray, n_samples: int = N_CODES, first: int = 0) -> np.ndarray:
         """Return E[x | known cells of x], (n, d); the reconstruction if there is no posterior."""
         if self.is_stochastic:
-            return self.scaler.invert(self.scaled(inference.impute_mean, rows, n_samples))
-        return self.scaler.invert(self.scaled(inference.reconstruct, rows))
+            return self.scaler.invert(self.scaled(inference.impute_mean, rows, n_samples, first_row=first))
+        return self.scaler.invert(self.scaled(inference.reconstruct, rows, first_row=first))
 
     def sample_given(self, rows: np.ndarray, first: int, n_samples: int, seed: int) -> np.ndarray:
         """Sample x from p(x | known cells of x), (n, d)."""

@@ -90,7 +90,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         array of shape (n, K), of the floating type of X
             The codes.
         """
-        codes: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.codes(rows))
+        codes: np.ndarray = self._mapped(X, self.predictor_.codes)
         return codes
 
     def inverse_transform(self, X: RowsLike) -> Frame:
@@ -123,7 +123,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
             In the units of X. In a table, numbers are within the range of the training data, and each category is the
             most probable one; it is a pandas or polars data frame if ``X`` is one, otherwise an Arrow table.
         """
-        rows = self._mapped(X, lambda rows, _: self.predictor_.reconstructions(rows))
+        rows = self._mapped(X, self.predictor_.reconstructions)
         return self.input_.convert(rows, X)
 
     @available_if(_is_denoiser)  # type: ignore[untyped-decorator]
@@ -164,7 +164,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         array of shape (n,), float64
             The log-densities; −∞ for a row that the likelihood cannot produce, never NaN.
         """
-        found: np.ndarray = self._mapped(X, lambda rows, _: self.predictor_.log_density(rows))
+        found: np.ndarray = self._mapped(X, self.predictor_.log_density)
         return found
 
     def score(self, X: RowsLike, y: ArrayLike | None = None) -> float:
@@ -227,7 +227,9 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         check_arguments(n_draws=n_draws, n_samples=n_samples, random_state=random_state)
         predictor = self.predictor_
         if n_draws is None:
-            return self.input_.fill(X, lambda rows, _: predictor.expected(rows, n_samples), bool(self.verbose))
+            return self.input_.fill(
+                X, lambda rows, first: predictor.expected(rows, n_samples, first), bool(self.verbose)
+            )
         if not predictor.is_stochastic:
             raise InvalidParameter(f"{type(self).__name__} has a deterministic code: leave out n_draws.")
         seeds = drawing(random_state).randint(2**30, size=n_draws)

@@ -199,6 +199,13 @@ def _features(page: _Page, e: ReportData, seen: RowResults) -> None:
     )
 
 
+def _distinct(name: str, columns: Sequence[str]) -> str:
+    """Return a name that no column has."""
+    while name in columns:
+        name += " (not the column)"
+    return name
+
+
 def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
     chosen = sample_positions(len(seen.rows), _MOST_POINTS, np.random.default_rng(0))
     axes = _busiest(seen)
@@ -213,9 +220,10 @@ def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
     colors: dict[str, list[Any]] = {}
     if seen.labels is not None:
         numbers = seen.labels.dtype.kind in "fiub"
-        colors["label"] = _rounded(seen.labels[chosen]) if numbers else [str(value) for value in seen.labels[chosen]]
-    colors["log p"] = _rounded(seen.scores[chosen])
-    colors["reconstruction error"] = _rounded(seen.errors[chosen])
+        labels = _rounded(seen.labels[chosen]) if numbers else [str(value) for value in seen.labels[chosen]]
+        colors[_distinct("label", names)] = labels
+    colors[_distinct("log p", names)] = _rounded(seen.scores[chosen])
+    colors[_distinct("reconstruction error", names)] = _rounded(seen.errors[chosen])
     content: dict[str, Any] = {"axes": where, "colors": colors, "numbers": (seen.numbers[chosen] + 1).tolist()}
     if e.image is not None:
         uri, width, height = images.sheet(seen.rows[chosen], e.image, _bounds(e), _SIDE)
