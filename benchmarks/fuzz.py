@@ -570,7 +570,12 @@ def _outcomes(kind: str, seed: int, n_inputs: int) -> Iterator[tuple[int, Outcom
     number = 0
     while number < n_inputs:
         with tempfile.TemporaryDirectory(prefix="diabolo-fuzz-") as folder:
-            environment = os.environ | {"TMPDIR": folder, "ARROW_DEFAULT_MEMORY_POOL": "system", "JAX_PLATFORMS": "cpu"}
+            environment = os.environ | {
+                "TMPDIR": folder,
+                "ARROW_DEFAULT_MEMORY_POOL": "system",
+                "JAX_PLATFORMS": "cpu",
+                "DIABOLO_CACHE": "off",
+            }
             command = [
                 sys.executable,
                 "-m",

@@ -21,8 +21,15 @@ MOST_FOREIGN = 0
 """Private attributes that a module uses of something else than `self`, and does not define."""
 MOST_INHERITED = 2
 """Private attributes of `self` that a class of another file defines."""
+<<<<<<< HEAD
 PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params", "_cache_size"}
 """Private in form only: of named tuples, scikit-learn's check of parameters, JAX's number of compiled programs."""
+=======
+OF_ALL = {"conformance", "laws", "project"}
+"""Folders of tests that mirror no package: tables over all parts and estimators, laws, and the project itself."""
+PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params"}
+"""Private in form only: of named tuples, and scikit-learn's check of parameters."""
+>>>>>>> 07a88c5 (Laws: one table of metamorphic and differential tests over every estimator)
 
 
 def defined_in(tree):
@@ -58,6 +65,13 @@ def test_no_file_is_too_long():
     assert set(too_long) <= set(LONGER), "split them by subject"
     assert all(n <= LONGER[name] for name, n in too_long.items()), "they may only become shorter"
     assert set(LONGER) & set(FILES) <= set(too_long), "take what is short enough out of the table"
+
+
+def test_tests_mirror_the_packages():
+    tests = Path(__file__).parents[1]
+    folders = {path.parent.relative_to(tests).parts[:1] for path in tests.rglob("test_*.py")}
+    packages = {(path.name,) for path in SOURCE.iterdir() if path.is_dir()}
+    assert folders <= packages | {(name,) for name in OF_ALL} | {()}
 
 
 def test_names_without_a_type_do_not_become_more():
