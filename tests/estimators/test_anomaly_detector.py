@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import ShuffleSplit, StratifiedKFold, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diabolo
@@ -120,8 +120,22 @@ def test_rows_too_few_for_the_rate_are_told_and_nothing_is_flagged():
         detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.01, calibration=0.2, random_state=0).fit(
             normal_rows(100)
         )
-    assert (detector.predict(1e6 * normal_rows(5)) == 1).all()
-    assert detector.offset_ == -np.inf
+    for rows in (normal_rows(100), 1e6 * normal_rows(5), 1e37 * normal_rows(5)):
+        assert (detector.predict(rows) == 1).all()
+        assert np.isfinite(detector.decision_function(rows)).all()
+        assert detector.offset_ < detector.score_samples(rows).min()
+
+
+def test_rows_too_few_for_the_rate_can_still_be_ranked():
+    rows, labels = np.vstack([normal_rows(60), 5 + normal_rows(12)]), np.repeat([1, -1], [60, 12])
+    with warnings.catch_warnings(action="ignore"):
+        detector = AnomalyDetector(UNTRAINED, false_alarm_rate=0.001, random_state=0)
+        folds = StratifiedKFold(3, shuffle=True, random_state=0)
+        ranked = cross_val_score(detector, rows, labels, cv=folds, scoring="roc_auc")
+        detector.fit(rows)
+    assert np.isfinite(ranked).all()
+    order = np.argsort(detector.score_samples(rows))
+    np.testing.assert_array_equal(order, np.argsort(detector.decision_function(rows)))
 
 
 def test_rows_that_were_seen_before_are_no_stranger_than_themselves():

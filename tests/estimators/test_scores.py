@@ -33,6 +33,12 @@ def test_an_infinite_deviance_counts_as_the_greatest_number():
     assert found.dtype == np.float64
 
 
+def test_an_undefined_deviance_counts_as_the_greatest_number_and_no_score_exceeds_the_largest():
+    found = scores.relative_deviance(np, np.array([[np.nan, np.inf], [1.0, 1.0]], np.float32), np.ones(2))
+    given = scores.network_scores(np, found, np.ones((2, 2)), 1.0)
+    np.testing.assert_array_equal(given, [scores.LARGEST_SCORE, 1.0])
+
+
 def test_what_a_network_reads_lies_within_the_span_and_missing_cells_stay():
     read = scores.seen_by(np, ROWS, SPAN)
     np.testing.assert_array_equal(np.isnan(read), np.isnan(ROWS))

@@ -256,10 +256,8 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
     n_networks = sum(map(len, model.estimators_))
     if options["model"] == "anomaly":
         what, n_judged = "anomaly detector", len(model.calibration_scores_)
-        rows = (
-            f"held-out rows used for calibration: threshold {-model.offset_:.4g}, "
-            f"expected false-alarm rate {model.false_alarm_rate:g}"
-        )
+        threshold = f"threshold {-model.offset_:.4g}" if model.can_flag_ else "too few to flag any row"
+        rows = f"held-out rows used for calibration: {threshold}, expected false-alarm rate {model.false_alarm_rate:g}"
     elif options["model"] == "generator":
         what, n_judged = "generator", len(model.weights_)
         rows = "normal distributions in the mixture of codes"

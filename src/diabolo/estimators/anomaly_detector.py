@@ -47,6 +47,8 @@ _JUDGED = 4096
 """Number of training rows used to estimate the column scales of a network."""
 _TIE = 1 + 1e-6
 """Factor on the calibration scores: a row equal to a held-out row must not score higher because of rounding."""
+_NO_ALARM = -2 * scores.LARGEST_SCORE
+"""The threshold if there are too few rows to flag any: below every score."""
 _FLOOR = 0.01
 """Added to each column's scale: this fraction of the mean over all columns."""
 
@@ -93,7 +95,7 @@ class Judge:
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return the anomaly score of each row, (n,)."""
-        found: np.ndarray = scores.anomaly_scores(np, self.deviances(rows)[1], rows) / self.scale
+        found: np.ndarray = scores.network_scores(np, self.deviances(rows)[1], rows, self.scale)
         return found
 
 
@@ -145,8 +147,11 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     calibration_scores_ : array
         The scores of the held-out rows, sorted.
     offset_ : float
-        Threshold: rows with `score_samples` below it are flagged. −inf if there are too few rows for the false-alarm
-        rate; `fit` then gives a warning.
+        Threshold: rows with `score_samples` below it are flagged. If there are too few rows for the false-alarm rate,
+        it is −2·10⁹, below every score (these are at least −10⁹), so that no row is flagged; `fit` then gives a
+        warning.
+    can_flag_ : bool
+        Whether there are enough calibration rows to flag a row at the false-alarm rate.
     input_ : InputSpec
         The columns: validates rows and converts results to the type of the input.
     seed_ : int
@@ -226,7 +231,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         each = len(trained) // len(folds)
         members = [trained[i * each : (i + 1) * each] for i in range(len(folds))]
         store(self, given.fitted({"estimators_": members, **_judged(given, folds, members)}), interrupted)
-        if self.offset_ == -np.inf:
+        if not self.can_flag_:
             least = int(np.ceil(1 / self.false_alarm_rate)) - 1
             warnings.warn(
                 f"Only {len(self.calibration_scores_)} calibration rows, so no p-value can be below "
@@ -270,10 +275,15 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     # -- using --------------------------------------------------------------------------------------------------------
 
     @property
+    def can_flag_(self) -> bool:
+        """Whether there are enough calibration rows to flag a row at the false-alarm rate."""
+        return self._n_flagged(len(self.calibration_scores_)) > 0
+
+    @property
     def offset_(self) -> float:
         """Threshold: rows with `score_samples` below it are flagged."""
         k = self._n_flagged(len(self.calibration_scores_))
-        return -float(self.calibration_scores_[-k]) if k else -np.inf
+        return -float(self.calibration_scores_[-k]) if k else _NO_ALARM
 
     def score_samples(self, X: RowsLike) -> np.ndarray:
         """Return the negative anomaly score of each row: at most 0, and −1 for the median normal row.
@@ -380,7 +390,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             for judge in judges:
                 mean, relative = judge.deviances(rows)
                 total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
-                shares += (scores.anomaly_scores(np, relative, rows) / judge.scale / total)[:, None] * relative
+                shares += (scores.network_scores(np, relative, rows, judge.scale) / total)[:, None] * relative
                 expected += mean
             return shares / len(judges), expected / len(judges), rows
 

@@ -11,12 +11,26 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ROW_SUM", "Array", "anomaly_scores", "imputed", "mean_score", "relative_deviance", "seen_by", "within"]
+__all__ = [
+    "LARGEST_SCORE",
+    "ROW_SUM",
+    "Array",
+    "anomaly_scores",
+    "imputed",
+    "mean_score",
+    "network_scores",
+    "relative_deviance",
+    "seen_by",
+    "within",
+]
 
 Array: TypeAlias = Any
 """An array of ``xp``."""
 
 _MOST = np.finfo(np.float32).max
+LARGEST_SCORE = 1e9
+"""Largest anomaly score, in medians of normal rows. A threshold that no row reaches is then a number of few digits, so
+that differences from it keep the digits of the scores."""
 ROW_SUM = 1
 """The axis of a row's cells."""
 
@@ -34,15 +48,22 @@ def seen_by(xp: Any, rows: Array, span: np.ndarray) -> Array:
 def relative_deviance(xp: Any, deviance: Array, column_scale: np.ndarray) -> Array:
     """Return the deviance of each cell, (n, d), in units of the column's typical deviance, in 64 bits.
 
-    Deviances are clipped to the largest 32-bit number, because the square of an extreme cell can be infinite.
+    Deviances are clipped to the largest 32-bit number, because the square of an extreme cell can be infinite. A cell
+    without a defined deviance counts as the most extreme one, so that no score is NaN.
     """
-    return xp.minimum(deviance, _MOST).astype(np.float64) / column_scale
+    defined = xp.where(xp.isnan(deviance), _MOST, deviance)
+    return xp.minimum(defined, _MOST).astype(np.float64) / column_scale
 
 
 def anomaly_scores(xp: Any, relative: Array, rows: Array) -> Array:
     """Return the square root of the mean over a row's known cells, (n, d) → (n,)."""
     n_known = xp.maximum(xp.sum(xp.where(xp.isnan(rows), np.float64(0), np.float64(1)), ROW_SUM), np.float64(1))
     return xp.sqrt(xp.sum(relative, ROW_SUM) / n_known)
+
+
+def network_scores(xp: Any, relative: Array, rows: Array, scale: float) -> Array:
+    """Return the anomaly scores of one network in units of its scale, (n, d) → (n,), at most `LARGEST_SCORE`."""
+    return xp.minimum(anomaly_scores(xp, relative, rows) / np.float64(scale), np.float64(LARGEST_SCORE))
 
 
 def mean_score(of_networks: Sequence[Array]) -> Array:

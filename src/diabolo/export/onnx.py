@@ -352,7 +352,7 @@ def _anomaly_score(model: AnomalyDetector, real: type) -> _Question:
         both = node("Concat", *(scaled(graph, judge.predictor.scaler, some) for some in both_padded), axis=1)
         deviance = Value(graph, _computed(graph, judge.predictor, off, both, 2 * n_read))
         relative = scores.relative_deviance(xp, deviance, judge.column_scale[None])
-        of_networks.append(scores.anomaly_scores(xp, relative, rows) / np.float64(judge.scale))
+        of_networks.append(scores.network_scores(xp, relative, rows, judge.scale))
     score, ordinary = scores.mean_score(of_networks).name, model.calibration_scores_
     below = graph.cast(
         node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", score, np.array([1]))), np.float64
