@@ -6,7 +6,8 @@ import inspect
 from numpydoc.validate import validate
 
 import diabolo
-from diabolo import serving
+from diabolo import parts, serving
+from diabolo.core.component import Component
 from helpers import over
 
 REQUIRED = {
@@ -23,6 +24,11 @@ REQUIRED = {
 }
 IMPLEMENTATIONS = ("diabolo.callbacks.Callback", "diabolo.callbacks.ModelCallback")
 """Protocols, whose constructors are nobody's."""
+CONCRETE = {
+    f"diabolo.parts.{name}": thing
+    for name, thing in vars(parts).items()
+    if inspect.isclass(thing) and issubclass(thing, Component) and not inspect.isabstract(thing)
+}
 
 
 def public():
@@ -54,6 +60,11 @@ def incomplete(name):
 def test_a_docstring_is_complete(name):
     if name not in IMPLEMENTATIONS:
         assert incomplete(name) == []
+
+
+@over("name", list(CONCRETE))
+def test_a_part_documents_all_its_fields(name):
+    assert incomplete(name) == []
 
 
 def test_what_is_public_is_found():

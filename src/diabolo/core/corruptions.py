@@ -201,6 +201,11 @@ class MaskCells(Corruption):
 class Chain(Corruption):
     """Several corruptions applied in sequence, each with its own random key.
 
+    Parameters
+    ----------
+    steps : tuple of Corruption, default=()
+        The corruptions, in the order of their application.
+
     Examples
     --------
     >>> Chain((GaussianNoise(0.1), Masking(1.0)))(jax.random.key(0), jnp.ones((1, 2))).tolist()

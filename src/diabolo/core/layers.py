@@ -216,7 +216,13 @@ class ResidualModule(eqx.Module):
 
 
 class Vmap(eqx.Module):
-    """A wrapper that applies an Equinox module for single rows to batches of rows."""
+    """A wrapper that applies an Equinox module for single rows to batches of rows.
+
+    Parameters
+    ----------
+    module : callable
+        Map from a row (n_in,) to a row (n_out,).
+    """
 
     module: Callable[[Array], Array]
 

@@ -40,6 +40,33 @@ _PACKED_SIZE = 1 << 16
 class Recipe(Component):
     """One autoencoder as a value: a component for every role of the formula.
 
+    Parameters
+    ----------
+    corruption : Corruption, default=NoCorruption()
+        Corruption of the training rows before the encoder.
+    encoder : Network, default=MLP()
+        Map from a row to the input of the latent.
+    latent : Latent, default=Deterministic()
+        The code, or its distribution q(z | x).
+    prior : Prior, default=StandardNormal()
+        Prior π(z) of the code.
+    decoder : Network or None, default=None
+        Map from a code to the parameters of the likelihood. None: the reversed encoder.
+    likelihood : Likelihood, default=Gaussian()
+        Distribution p(x | z) of a row.
+    objective : Objective, default=Reconstruction()
+        The function that training minimises, without the penalties.
+    penalties : tuple of Penalty, default=()
+        Terms added to the loss.
+    n_targets : int, default=0
+        Number of trailing columns used as prediction targets y instead of inputs. x is the row without these columns,
+        and the likelihood is p(y | z). 0: the row itself is the target, with the likelihood p(x | z).
+    missing : {"error", "mask"}, default="error"
+        How missing cells (NaN) are handled. Always "mask" if the corruption produces missing cells. "error": missing
+        cells are not allowed. "mask": the encoder reads 0 in each missing cell, and a mask of the missing cells as
+        further inputs, one per column. The likelihood is that of the observed cells, p(x_observed | z), which excludes
+        the missing cells exactly (Nazábal et al. 2020, eq. 2; Mattei & Frellsen 2019, eq. 4).
+
     Raises
     ------
     InvalidPart
@@ -58,19 +85,11 @@ class Recipe(Component):
     latent: Latent = component_field(Latent, Deterministic())
     prior: Prior = component_field(Prior, StandardNormal())
     decoder: Network | None = component_field(Network, None)
-    """The decoder. None: the reversed encoder."""
     likelihood: Likelihood = component_field(Likelihood, Gaussian())
     objective: Objective = component_field(Objective, Reconstruction())
     penalties: tuple[Penalty, ...] = component_tuple_field(Penalty)
     n_targets: int = int_field(0, "[0, 2147483647]")
-    """Number of trailing columns used as prediction targets y instead of inputs. x is the row without these columns,
-    and the likelihood is p(y | z). 0: the row itself is the target, with the likelihood p(x | z)."""
     missing: str = choice_field("error", ("error", "mask"))
-    """How missing cells (NaN) are handled. Always "mask" if the corruption produces missing cells.
-
-    "error": missing cells are not allowed. "mask": the encoder reads 0 in each missing cell, and a mask of the missing
-    cells as further inputs, one per column. The likelihood is that of the observed cells, p(x_observed | z), which
-    excludes the missing cells exactly (Nazábal et al. 2020, eq. 2; Mattei & Frellsen 2019, eq. 4)."""
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):

@@ -73,6 +73,11 @@ class Reconstruction(Objective):
     r"""The reconstruction error −log p(x | z).
 
     For a Gaussian with σ² = ½ it is ‖x − x̂‖² plus a constant; for a Bernoulli it is the cross-entropy.
+
+    Parameters
+    ----------
+    n_samples : int, default=1
+        Number of samples of the code per row, if it is random.
     """
 
     needs_posterior: ClassVar[bool] = False

@@ -41,6 +41,19 @@ def _zeros(arrays: Any) -> Any:
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015), with decoupled weight decay (AdamW, Loshchilov & Hutter 2019) if it is above 0.
 
+    Parameters
+    ----------
+    b1 : float in [0, 1), default=0.9
+        Decay of the mean of the gradients, per step.
+    b2 : float in [0, 1), default=0.999
+        Decay of the mean of the squared gradients, per step.
+    eps : float in (0, inf), default=1e-8
+        Added to the root of the mean squared gradient.
+    weight_decay : float in [0, inf), default=0.0
+        Fraction of a weight that is subtracted in each step, times the learning rate.
+
+    Examples
+    --------
     >>> Adam(b1=0.5).replace(weight_decay=1e-2)
     Adam(b1=0.5, b2=0.999, eps=1e-08, weight_decay=0.01)
     """
@@ -64,8 +77,15 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent with heavy-ball momentum (0: no momentum).
+    """Stochastic gradient descent with heavy-ball momentum.
 
+    Parameters
+    ----------
+    momentum : float in [0, 1), default=0.9
+        Decay of the sum of the gradients, per step. 0: no momentum.
+
+    Examples
+    --------
     >>> SGD()
     SGD(momentum=0.9)
     """

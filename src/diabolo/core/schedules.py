@@ -32,8 +32,15 @@ class Schedule(Component, role="schedule"):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """A constant ``value``.
+    """A constant.
 
+    Parameters
+    ----------
+    value : float in [0, inf), default=1.0
+        The constant.
+
+    Examples
+    --------
     >>> float(Constant(0.5)(3.0, 10))
     0.5
     """
@@ -53,6 +60,15 @@ class LinearWarmup(Schedule):
 
     KL annealing as in Bowman et al. (2016), section 3.1, and Sønderby et al. (2016), section 2.3.
 
+    Parameters
+    ----------
+    epochs : float in (0, inf), default=10.0
+        Number of epochs of the rise.
+    start : float in [0, 1], default=0.0
+        The value at the beginning.
+
+    Examples
+    --------
     >>> [float(LinearWarmup(10)(t, 100)) for t in (0.0, 5.0, 10.0, 50.0)]
     [0.0, 0.5, 1.0, 1.0]
     """
@@ -73,6 +89,15 @@ class Cyclical(Schedule):
 
     With τ in [0, 1) the position within a cycle, β = min(1, τ / ramp) (Fu et al. 2019, eq. 6, where R is ``ramp``).
 
+    Parameters
+    ----------
+    cycles : int, default=4
+        Number of cycles of the training.
+    ramp : float in (0, 1], default=0.5
+        The fraction of a cycle in which the value rises.
+
+    Examples
+    --------
     >>> [round(float(Cyclical(4, ramp=0.5)(t, 40)), 6) for t in (0.0, 2.5, 5.0, 9.0, 10.0)]
     [0.0, 0.5, 1.0, 1.0, 0.0]
     """
@@ -94,6 +119,15 @@ class Cosine(Schedule):
 
     The cosine is that of Loshchilov & Hutter (2017), eq. 5, without restarts.
 
+    Parameters
+    ----------
+    warmup : float in [0, 1), default=0.02
+        The fraction of the training in which the value rises from 0 to 1.
+    floor : float in [0, 1], default=0.0
+        The value at the end.
+
+    Examples
+    --------
     >>> [round(float(Cosine(warmup=0.0)(t, 10)), 3) for t in (0.0, 5.0, 10.0)]
     [1.0, 0.5, 0.0]
     """
@@ -115,6 +149,15 @@ class Cosine(Schedule):
 class Steps(Schedule):
     """A step schedule: the value starts at 1 and is multiplied by ``factor`` at each epoch in ``at``.
 
+    Parameters
+    ----------
+    at : tuple of int, default=()
+        The epochs at which the value falls.
+    factor : float in (0, 1], default=0.1
+        The ratio of the values after and before.
+
+    Examples
+    --------
     >>> [round(float(Steps((2, 4), factor=0.1)(t, 6)), 6) for t in (0.0, 2.0, 5.0)]
     [1.0, 0.1, 0.01]
     """
