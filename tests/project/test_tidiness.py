@@ -21,15 +21,10 @@ MOST_FOREIGN = 0
 """Private attributes that a module uses of something else than `self`, and does not define."""
 MOST_INHERITED = 2
 """Private attributes of `self` that a class of another file defines."""
-<<<<<<< HEAD
 PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params", "_cache_size"}
 """Private in form only: of named tuples, scikit-learn's check of parameters, JAX's number of compiled programs."""
-=======
 OF_ALL = {"conformance", "laws", "project"}
 """Folders of tests that mirror no package: tables over all parts and estimators, laws, and the project itself."""
-PUBLIC = {"_replace", "_asdict", "_fields", "_validate_params"}
-"""Private in form only: of named tuples, and scikit-learn's check of parameters."""
->>>>>>> 07a88c5 (Laws: one table of metamorphic and differential tests over every estimator)
 
 
 def defined_in(tree):
