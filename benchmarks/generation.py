@@ -56,9 +56,7 @@ TABLES = {"tumours": tumours, "digits": digits}
 
 
 def _ours(real: pd.DataFrame, seed: int) -> pd.DataFrame:
-    found: pd.DataFrame = (
-        AutoencoderGenerator(random_state=seed).fit(real).sample(len(real), random_state=seed).to_pandas()
-    )
+    found: pd.DataFrame = AutoencoderGenerator(random_state=seed).fit(real).sample(len(real), random_state=seed)
     return found
 
 
@@ -66,7 +64,7 @@ def _prior(real: pd.DataFrame, seed: int) -> pd.DataFrame:
     """A variational autoencoder alone, its codes drawn from the prior."""
     kinds = dict.fromkeys(real.columns[:-1], "number")
     model = VariationalAutoencoder(n_latent=16, hidden_layer_sizes=(256,), schema=kinds, random_state=seed)
-    found: pd.DataFrame = model.fit(real).sample(len(real), random_state=seed).to_pandas()
+    found: pd.DataFrame = model.fit(real).sample(len(real), random_state=seed)
     return found
 
 

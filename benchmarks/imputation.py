@@ -93,7 +93,7 @@ def measure(folder: Path, name: str, seed: int, method: str) -> dict[str, float]
     error = float(np.square(filled - whole)[missing].mean())
     found["error"] = error**0.5 if TABLES[name].onto_unit else error
     if method == OURS:
-        low, high = imputer.intervals(holes)
+        low, high = imputer.prediction_intervals(holes)
         found["coverage"] = float(((low <= whole) & (whole <= high))[missing].mean())
     return found
 

@@ -191,6 +191,20 @@ class EmptyColumnWarning(ColumnLeftOutWarning):
     """A column has no value."""
 
 
+class UnseenColumnsWarning(DataWarning):
+    """A table has columns that were not in the table of `fit`; they are not used.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The names of the columns.
+    """
+
+    def __init__(self, message: str, columns: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.columns = columns
+
+
 class UnsupportedColumnWarning(ColumnLeftOutWarning):
     """The type of a column is not numbers, texts or dates."""
 

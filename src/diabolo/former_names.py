@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["ARRAYS", "ERRORS", "HOOKS", "PARTS", "lookup"]
+__all__ = ["ARRAYS", "ERRORS", "HOOKS", "PARTS", "former_method", "lookup", "warn_of_former"]
 
 PARTS = {
     "Code": "Deterministic",
@@ -81,3 +81,20 @@ def lookup(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(sys.modules[module], names[name])
 
     return find
+
+
+def former_method(former: str, present: str) -> Callable[..., Any]:
+    """Return a method with the former name of another, which gives a `FutureWarning`."""
+
+    def call(self: Any, *given: Any, **named: Any) -> Any:
+        warn_of_former(type(self).__name__, former, present)
+        return getattr(self, present)(*given, **named)
+
+    call.__name__, call.__doc__ = former, f"Return the result of `{present}`, whose former name this is."
+    return call
+
+
+def warn_of_former(owner: str, former: str, present: str) -> None:
+    """Give a `FutureWarning` that a former name was used."""
+    message = f"{owner}.{former} is deprecated and will be removed in the next release: use {present}."
+    warnings.warn(message, FutureWarning, stacklevel=3)

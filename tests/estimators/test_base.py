@@ -52,7 +52,7 @@ def said(name, estimator):
     if name == "generator":
         answers = [estimator.sample(5, random_state=0)]
     elif name == "imputer":
-        answers = [estimator.transform(holes), *estimator.intervals(holes, 0.5)]
+        answers = [estimator.transform(holes), *estimator.prediction_intervals(holes, 0.5)]
     elif name in asked:
         answers = [getattr(estimator, asked[name])(IRIS[:20])]
     else:

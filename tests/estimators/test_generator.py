@@ -131,8 +131,7 @@ def test_without_noise_rows_vary_less_but_lie_where_known_ones_do(fitted):
 
 
 def test_a_table_comes_back_in_its_own_words(wine, of_wine):
-    found = of_wine.sample(500, random_state=0)
-    rows = found.to_pandas()
+    rows = of_wine.sample(500, random_state=0)
     assert list(rows.columns) == list(wine.columns)
     assert set(rows["origin"]) == set(wine["origin"])
     assert rows["sweet"].dtype == bool
@@ -144,7 +143,7 @@ def test_a_table_comes_back_in_its_own_words(wine, of_wine):
 
 
 def test_a_table_is_asked_for_by_the_names_of_its_columns(wine, of_wine):
-    rows = of_wine.sample(300, given={"origin": "north", "alcohol": 13.9}, random_state=0).to_pandas()
+    rows = of_wine.sample(300, given={"origin": "north", "alcohol": 13.9}, random_state=0)
     assert (rows["origin"] == "north").all()
     assert (rows["alcohol"] == 13.9).all()
     assert rows["sweet"].mean() > 0.8
@@ -156,7 +155,7 @@ def test_a_table_is_asked_for_by_the_names_of_its_columns(wine, of_wine):
 
 def test_the_rows_of_a_table_may_be_counts_alone():
     table = pd.DataFrame({"a": np.random.default_rng(0).negative_binomial(1, 0.05, 300), "b": ["x", "y", "z"] * 100})
-    rows = AutoencoderGenerator(UNTRAINED, random_state=0).fit(table).sample(50).to_pandas()
+    rows = AutoencoderGenerator(UNTRAINED, random_state=0).fit(table).sample(50)
     assert rows["a"].dtype == table["a"].dtype
     assert rows["a"].between(0, table["a"].max()).all()
 

@@ -98,7 +98,7 @@ def test_a_row_of_which_nothing_is_known_is_filled_and_a_column_too(few_steps):
     rows[3], rows[:, 2] = np.nan, np.nan
     imputer = AutoencoderImputer("single", random_state=0).fit(rows)
     assert np.isfinite(imputer.transform(rows)).all()
-    assert np.isfinite(np.stack(imputer.intervals(rows))).all()
+    assert np.isfinite(np.stack(imputer.prediction_intervals(rows))).all()
 
 
 def test_two_fits_with_one_seed_agree_to_the_bit_and_another_does_not(fitted, few_steps):
@@ -132,7 +132,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_whatever_the_network_is_w
     for seed in range(40):
         whole = correlated(300, seed=seed)
         rows = holed(whole, seed=seed)
-        low, high = AutoencoderImputer(UNTRAINED, random_state=seed).fit(rows).intervals(rows, coverage)
+        low, high = AutoencoderImputer(UNTRAINED, random_state=seed).fit(rows).prediction_intervals(rows, coverage)
         hits.append(((low <= whole) & (whole <= high))[np.isnan(rows)].mean())
     # Each is known to about 0.03: 80 cells or so say how wide an interval must be.
     assert abs(np.mean(hits) - coverage) < 4 * np.std(hits) / np.sqrt(len(hits))
@@ -141,7 +141,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_whatever_the_network_is_w
 
 def test_intervals_are_narrow_where_cells_can_be_told(fitted):
     rows = holed(correlated(500))
-    low, high = fitted.intervals(rows)
+    low, high = fitted.prediction_intervals(rows)
     missing = np.isnan(rows)
     np.testing.assert_array_equal(low[~missing], rows[~missing])
     np.testing.assert_array_equal(high[~missing], rows[~missing])
@@ -149,14 +149,14 @@ def test_intervals_are_narrow_where_cells_can_be_told(fitted):
     assert ((low <= filled) & (filled <= high)).all()
     alone, beside = np.full((1, 6), np.nan), correlated(1)
     beside[0, 0] = np.nan
-    widths = [np.subtract(*fitted.intervals(row)[::-1])[0, 0] for row in (beside, alone)]
+    widths = [np.subtract(*fitted.prediction_intervals(row)[::-1])[0, 0] for row in (beside, alone)]
     assert widths[0] < widths[1]
 
 
 def test_too_few_cells_are_said_to_be_too_few():
     imputer = AutoencoderImputer(UNTRAINED, random_state=0).fit(correlated(12))
     with pytest.warns(UserWarning, match="0.999"):
-        low, high = imputer.intervals(holed(correlated(12)), 0.999)
+        low, high = imputer.prediction_intervals(holed(correlated(12)), 0.999)
     assert np.isinf(high).any()
     assert np.isinf(low).any()
 
@@ -164,7 +164,7 @@ def test_too_few_cells_are_said_to_be_too_few():
 @pytest.mark.parametrize("coverage", [0, 1, -0.5, 90])
 def test_a_coverage_that_is_none_is_refused(coverage, fitted):
     with pytest.raises(ValueError, match="coverage"):
-        fitted.intervals(correlated(3), coverage)
+        fitted.prediction_intervals(correlated(3), coverage)
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_a_table_is_filled_in_its_own_words(wine, of_wine):
         assert (filled[name][known] == whole[name][known]).all(), name
     hits = (filled["origin"] == whole["origin"])[missing["origin"]].mean()
     assert hits > 0.6  # the commonest is two fifths of them
-    low, high = of_wine.intervals(holes)
+    low, high = of_wine.prediction_intervals(holes)
     inside = pd.concat(
         ((low[name] <= whole[name]) & (whole[name] <= high[name]))[missing[name]]
         for name in ("alcohol", "ash", "malic_acid", "bottled")
@@ -194,7 +194,7 @@ def test_a_saved_imputer_fills_the_same_to_the_bit(which, request, wine, tmp_pat
     imputer.save(tmp_path / "saved")
     again = diabolo.load(tmp_path / "saved")
     pd.testing.assert_frame_equal(pd.DataFrame(again.transform(rows)), pd.DataFrame(imputer.transform(rows)))
-    for one, two in zip(again.intervals(rows), imputer.intervals(rows), strict=True):
+    for one, two in zip(again.prediction_intervals(rows), imputer.prediction_intervals(rows), strict=True):
         pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(two))
     assert again.get_params() == imputer.get_params()
 
@@ -232,7 +232,7 @@ def test_the_command_fills_a_table(tmp_path, wine, run, few_steps):
 
 def test_nothing_is_said_where_nothing_is_wrong(few_steps):
     with warnings.catch_warnings(action="error"):
-        AutoencoderImputer("single", random_state=0).fit(holed(correlated(40))).intervals(correlated(3))
+        AutoencoderImputer("single", random_state=0).fit(holed(correlated(40))).prediction_intervals(correlated(3))
 
 
 @pytest.mark.parametrize("kind", [AutoencoderImputer, AnomalyDetector])

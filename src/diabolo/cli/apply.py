@@ -73,9 +73,9 @@ def impute(
 ) -> None:
     """Fill the empty cells of each row.
 
-    An empty cell gets its most likely value, given the other cells of the row. Cells that are not empty, and columns
-    that the model does not use, are copied. RUN is an imputer, from  diabolo fit DATA --model imputer,  or an
-    autoencoder that was fitted to rows with empty cells.
+    An empty cell gets its most likely value, given the other cells of the row. Cells that are not empty are copied, and
+    so are columns that the model does not use; those that were not in the table of the fit come last. RUN is an
+    imputer, from  diabolo fit DATA --model imputer,  or an autoencoder that was fitted to rows with empty cells.
     """
     from ..estimators import predictions
 
@@ -83,12 +83,12 @@ def impute(
         raise UsageError(f"--interval must lie between 0 and 1; got {interval:g}.")
 
     def filled(model: Any, rows: Any) -> Any:
-        whole = predictions.filled(model, rows)
+        whole = _append_unseen(predictions.filled(model, rows), rows.given)
         if interval is None:
             return whole
-        if not hasattr(model, "intervals"):
+        if not hasattr(model, "prediction_intervals"):
             raise UsageError(f"{run} holds a {type(model).__name__}, which has no intervals. Fit with --model imputer.")
-        ends = [predictions.as_table(model, some) for some in model.intervals(rows, interval)]
+        ends = [predictions.as_table(model, some) for some in model.prediction_intervals(rows, interval)]
         return _append_bounds(model, whole, *ends)
 
     _map_rows(
@@ -220,7 +220,7 @@ def _map_rows(
 ) -> None:
     """Read rows, apply ``op`` and write the results, a chunk at a time."""
     from ..data import writers
-    from ..data.blocks import BlockReader, open_store
+    from ..data.blocks import BlockReader
     from ..data.file_options import FileOptions
     from ..data.readers import input_files
     from ..engine.progress import Bar
@@ -232,12 +232,9 @@ def _map_rows(
         raise UsageError(f"{run} holds an {name}. Use it with  diabolo {made_for}.")
     if command == "detect" and name not in MADE_FOR:
         raise UsageError(f"{run} holds a {name}, which has no false-alarm rate. Fit with --model anomaly.")
-    known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
     inputs = input_files(data) if force else ()
     writers.check_output(output, images=rebuilds and model.image_shape_ is not None, force=force, inputs=inputs)
-    opened: Any = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
-    if opened.images is not None:
-        opened.images.require_shape(model.image_shape_)
+    opened: Any = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)
     is_large, images = isinstance(opened, BlockReader), opened.images if rebuilds else None
     n_rows = opened.n_rows if is_large else len(opened.rows)
     sink = writers.open_sink(output, images, force=force, inputs=inputs)
@@ -247,13 +244,24 @@ def _map_rows(
             bar.show(piece.first + len(piece.rows))
 
 
+def _append_unseen(filled: Any, given: Any) -> Any:
+    """Return the filled table with the columns of DATA that were not in the table of the fit, unchanged."""
+    for name in () if given is None else given.column_names:
+        if name not in filled.column_names:
+            filled = filled.append_column(name, given[name])
+    return filled
+
+
 def _append_bounds(model: Any, whole: Any, low: Any, high: Any) -> Any:
     """Return the table with two more columns, the bounds, for each column that has an order."""
+    import pyarrow as pa
+
     table, low, high = (rows if hasattr(rows, "append_column") else rows.as_arrow() for rows in (whole, low, high))
     names = low.column_names if model.schema_ is None else [c.name for c in model.schema_.used if c.has_order]
     for name in names:
-        for end, cells in (("low", low), ("high", high)):
+        for end, cells in (("low", low[name]), ("high", high[name])):
             if f"{name}_{end}" in table.column_names:
                 raise UsageError(f"DATA has a column {name}_{end} already. Rename it, or omit --interval.")
-            table = table.append_column(f"{name}_{end}", cells[name])
+            is_date = pa.types.is_temporal(cells.type)
+            table = table.append_column(f"{name}_{end}", cells if is_date else cells.cast(pa.float64()))
     return table

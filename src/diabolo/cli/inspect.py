@@ -49,7 +49,6 @@ def report(
     samples, a decoder that runs in the page, and findings, which are printed as well.
     """
     from ..data import writers
-    from ..data.blocks import open_store
     from ..data.file_options import FileOptions
     from ..data.readers import labels
     from ..estimators.trainable import load
@@ -64,8 +63,7 @@ def report(
     rows = labelled = None
     if data is not None:
         labelled = None if color is None else labels(data, color)
-        known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-        rows = open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
+        rows = model.input_.source(data, key, FileOptions.of(file_options))
     with one_line():
         page, findings = reported(model, rows, labelled, image_shape=shape, title=run.name)
     writers.write_page(output, page)
@@ -126,17 +124,13 @@ def info(
 
 
 def _verify(run: Path, data: str, key: str | None, file_options: dict[str, Any]) -> None:
-    from ..data.blocks import open_store
     from ..data.file_options import FileOptions
     from ..estimators.trainable import load
 
     model = load(run)
     if not hasattr(model, "verify"):
         raise UsageError(f"{run} holds an {type(model).__name__}, which stores no results to verify.")
-    known = tuple(getattr(model, "feature_names_in_", ())) if model.schema_ is None else ()
-    found = model.verify(
-        open_store(data, columns=known, key=key, wanted=model.schema_, options=FileOptions.of(file_options))
-    )
+    found = model.verify(model.input_.source(data, key, FileOptions.of(file_options)))
     typer.echo(str(found))
     if not found.same_bits:
         raise typer.Exit(1)

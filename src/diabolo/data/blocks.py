@@ -326,6 +326,7 @@ def open_store(
     key: str | None = None,
     wanted: SchemaSpec = "auto",
     options: FileOptions | None = None,
+    is_fitted: bool = False,
 ) -> BlockReader | Table | None:
     """Open rows as a block reader, or as a table if they are small; return None if they are an array in memory.
 
@@ -336,6 +337,8 @@ def open_store(
         `diabolo.data.sql.answer`.
     columns, exclude, key, wanted, options
         As in `diabolo.data.readers.read`.
+    is_fitted : bool, default=False
+        Whether ``columns`` are those of a fitted model; then other columns give a warning, as for a known schema.
 
     Raises
     ------
@@ -347,7 +350,7 @@ def open_store(
     from .opening import How, opened  # it imports this module
 
     wanted, in_schema = split_options(wanted)
-    store = opened(rows, How(columns, exclude, key, wanted, in_schema.updated(options or FileOptions())))
+    store = opened(rows, How(columns, exclude, key, wanted, in_schema.updated(options or FileOptions()), is_fitted))
     if store is None or isinstance(store, Table):
         return store
     if not store.n_rows:

@@ -18,6 +18,7 @@ __all__ = [
     "as_text",
     "from_days",
     "from_numbers",
+    "in_zone",
     "is_a_number",
     "is_date",
     "is_nested",
@@ -161,6 +162,16 @@ def from_days(days: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Ar
 def from_numbers(values: np.ndarray, missing: np.ndarray, kind: pa.DataType) -> pa.Array:
     """Convert numbers to cells of this type."""
     return pa.array(values, mask=missing).cast(kind, safe=False)
+
+
+def in_zone(moments: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Convert timestamps to a type with or without a time zone, at the same time on the clock: see `as_days`."""
+    zone, wanted = getattr(moments.type, "tz", None), getattr(kind, "tz", None)
+    if zone and not wanted:
+        moments = pc.local_timestamp(moments)
+    elif wanted and not zone and pa.types.is_timestamp(moments.type):
+        moments = pc.assume_timezone(moments, wanted, ambiguous="earliest", nonexistent="earliest")
+    return moments.cast(kind, safe=False)
 
 
 def arrow_type(name: str) -> pa.DataType:

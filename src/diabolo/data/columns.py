@@ -141,3 +141,34 @@ class Column:
             values = np.rint(values)
         into = from_days if self.kind == "date" else from_numbers
         return into(values, missing, arrow_type(self.type))
+
+    def decode_bound(self, numbers: np.ndarray, *, upper: bool) -> pa.Array:
+        """Decode bounds of intervals into cells of the column's type.
+
+        Unlike `decode`, bounds may be outside of the training range, and bounds of integers are rounded outwards. An
+        infinite bound of a date is a missing cell; an infinite bound of an integer is a 64-bit float.
+        """
+        if not self.has_order:
+            return self.decode(numbers)
+        bounds = numbers[:, 0]
+        if self.kind == "count":
+            bounds = np.maximum(bounds, 0.0)
+        if self.kind == "count" or self.whole:
+            bounds = np.ceil(bounds) if upper else np.floor(bounds)
+        return self.exact(bounds)
+
+    def exact(self, values: np.ndarray) -> pa.Array:
+        """Convert values of an ordered column, (n,), into cells without rounding and clipping.
+
+        The cells have the column's type if it can hold them, otherwise they are 64-bit floats. An infinite date is a
+        missing cell.
+        """
+        missing = np.isnan(values) | (np.isinf(values) & (self.kind == "date"))
+        values = np.where(missing, 0.0, values)
+        if self.kind == "date":
+            return from_days(values, missing, arrow_type(self.type))
+        cells = pa.array(values, mask=missing)
+        try:
+            return cells.cast(arrow_type(self.type))
+        except pa.ArrowInvalid:
+            return cells

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pyarrow as pa
 
 from ..errors import InvalidData, InvalidType
+from .containers import is_instance, text_of
 from .tables import check_unique_names
 
-__all__ = ["is_readable", "to_arrow"]
+__all__ = ["collected", "is_readable", "to_arrow"]
+
+
+def collected(rows: Any) -> Any:
+    """Return a table of a kind that can be read more than once; anything else is unchanged."""
+    if isinstance(rows, pa.RecordBatch):
+        return pa.Table.from_batches([rows])
+    if isinstance(rows, pa.RecordBatchReader):
+        return rows.read_all()
+    return rows.collect() if is_instance(rows, "polars", "LazyFrame") else rows
 
 
 def to_arrow(rows: Any) -> pa.Table | None:
@@ -23,12 +32,7 @@ def to_arrow(rows: Any) -> pa.Table | None:
     InvalidType
         If the names have several types.
     """
-    if isinstance(rows, pa.RecordBatch):
-        rows = pa.Table.from_batches([rows])
-    elif isinstance(rows, pa.RecordBatchReader):
-        rows = rows.read_all()
-    elif (polars := sys.modules.get("polars")) is not None and isinstance(rows, polars.LazyFrame):
-        rows = rows.collect()
+    rows = collected(rows)
     if isinstance(rows, pa.Table):
         check_unique_names(rows.column_names, "the table")
         return rows
@@ -37,10 +41,10 @@ def to_arrow(rows: Any) -> pa.Table | None:
     check_unique_names(list(rows.columns), "the data frame")
     if len({isinstance(name, str) for name in rows.columns}) > 1:
         raise InvalidType("The data frame's columns have names of several types. Make all of them texts.")
-    pandas = sys.modules.get("pandas")
     try:
-        if pandas is not None and isinstance(rows, pandas.DataFrame):
-            return pa.Table.from_pandas(_dense(rows), preserve_index=False)
+        if is_instance(rows, "pandas", "DataFrame"):
+            named = rows.set_axis(list(map(text_of, rows.columns)), axis=1)
+            return pa.Table.from_pandas(_dense(named), preserve_index=False)
         return pa.table(rows)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InvalidData(f"The data frame cannot be read as a table: {error}.") from error
@@ -48,12 +52,9 @@ def to_arrow(rows: Any) -> pa.Table | None:
 
 def is_readable(rows: Any) -> bool:
     """Return whether scikit-learn can read a table of numbers directly."""
-    if isinstance(rows, pa.RecordBatch | pa.RecordBatchReader):
+    if isinstance(rows, pa.RecordBatch | pa.RecordBatchReader) or is_instance(rows, "polars", "LazyFrame"):
         return False
-    polars, pandas = sys.modules.get("polars"), sys.modules.get("pandas")
-    if polars is not None and isinstance(rows, polars.LazyFrame):
-        return False
-    return pandas is None or not isinstance(rows, pandas.DataFrame) or not _sparse(rows)
+    return not is_instance(rows, "pandas", "DataFrame") or not _sparse(rows)
 
 
 def _sparse(frame: Any) -> dict[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 from scipy.sparse import issparse
 
-from ..errors import DiaboloError, InvalidData
+from ..errors import DiaboloError, InvalidData, UnseenColumnsWarning
 from . import blocks, readers, sql
 from .arrays import load_array
 from .blocks import ArrayReader, BlockReader, ConcatReader, Encoded, ImageReader, Parquet
@@ -35,6 +36,7 @@ from .tables import (
     Table,
     check_unique_names,
     find_schema,
+    index_columns,
     numeric,
     numeric_columns,
     select_columns,
@@ -58,6 +60,17 @@ class How:
     key: str | None
     wanted: SchemaSpec
     options: FileOptions
+    is_fitted: bool = False
+
+    def warn_unseen(self, names: Sequence[str]) -> None:
+        """Warn if a table has columns that the table of the fit, if any, did not have."""
+        known = {column.name for column in self.wanted.columns} if isinstance(self.wanted, Schema) else None
+        if known is None and self.is_fitted and self.columns:
+            known = set(self.columns)
+        if known is not None and (unseen := tuple(name for name in names if name and name not in known)):
+            shown = ", ".join(unseen[:8]) + (", …" if len(unseen) > 8 else "")
+            message = f"{len(unseen)} column(s) are not used, since they were not in the rows of the fit: {shown}."
+            warnings.warn(UnseenColumnsWarning(message, unseen), stacklevel=2)
 
 
 def opened(rows: Any, how: How) -> BlockReader | Table | None:
@@ -99,6 +112,7 @@ def _schema_of(table: pa.Table, where: str, how: How) -> Schema | None:
 
 
 def _of_schema(table: pa.Table, schema: Schema | None, where: str, how: How) -> BlockReader | Table:
+    how.warn_unseen(_without_index(table.schema))
     if schema is not None:
         return Encoded(table, schema, where)
     names = numeric_columns(table.schema, where, how.columns, how.exclude)
@@ -181,7 +195,13 @@ _OPENERS: dict[str, Callable[[Sequence[Path], str, How, int], BlockReader | Tabl
 """The openers of the kinds of files that can be read in parts."""
 
 
+def _without_index(of: pa.Schema) -> list[str]:
+    left_out = index_columns(of)
+    return [name for name in of.names if name not in left_out]
+
+
 def _dataset(dataset: Any, where: str, how: How) -> BlockReader:
+    how.warn_unseen(_without_index(dataset.schema))
     is_files = isinstance(dataset, pa.dataset.FileSystemDataset) and bool(dataset.files)
     if is_files and isinstance(dataset.format, pa.dataset.ParquetFileFormat) and _holds_all_columns(dataset):
         store = Parquet(dataset, where, how.columns, how.exclude, how.wanted)
@@ -189,7 +209,8 @@ def _dataset(dataset: Any, where: str, how: How) -> BlockReader:
             return store
     is_known = isinstance(how.wanted, Schema)
     names = list(dataset.schema.names if is_known else select_columns(dataset.schema, how.columns, how.exclude))
-    return _from_batches(_batches_of(dataset, names, where), where, replace(how, columns=names, exclude=()))
+    batches = _batches_of(dataset, names, where)
+    return _from_batches(batches, where, replace(how, columns=names, exclude=()), is_counted=True)
 
 
 def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.RecordBatch]:
@@ -199,7 +220,7 @@ def _batches_of(dataset: Any, names: list[str], where: str) -> Iterator[pa.Recor
         )
 
 
-def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> BlockReader:
+def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How, *, is_counted: bool = False) -> BlockReader:
     """Copy Arrow batches, which can be read only once, to a temporary file, and return a reader of it."""
     given = iter(batches)
     first = next(given, None)
@@ -207,6 +228,8 @@ def _from_batches(batches: Iterable[pa.RecordBatch], where: str, how: How) -> Bl
         raise InvalidData(f"{where} has no rows.")
     of = first.schema
     check_unique_names(of.names, where)
+    if not is_counted:
+        how.warn_unseen(_without_index(of))
     tables = (storable(pa.Table.from_batches([batch])) for batch in chain([first], given) if batch.num_rows)
     if isinstance(how.wanted, Schema):
         return _typed_copy(tables, where, how.wanted)

@@ -18,12 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InvalidData, suggest
-from .cells import arrow_type, is_numeric, unpacked
+from .cells import arrow_type, in_zone, is_numeric, places_among, unpacked
 from .columns import KINDS, MOST_CATEGORIES, Column, Kind
 from .file_options import FileOptions
 from .survey import ColumnStats, SchemaOverrides, check_overrides
 
 __all__ = ["KINDS", "MOST_CATEGORIES", "Column", "Kind", "Schema", "SchemaOverrides", "arrow_type", "is_numeric"]
+
+
+_HEAD = 1_000
+"""Number of rows that show of most columns that they are not integers."""
+_EXACT = 2.0**53
+"""The bound up to which a 64-bit float holds every integer."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,59 @@ class Schema:
             survey.warn()
         return schema
 
+    @classmethod
+    def of_numbers(cls, names: Sequence[str], pieces: Iterable[np.ndarray]) -> Schema:
+        """Describe columns of plain numbers: which of them are integers, and the range of these.
+
+        Parameters
+        ----------
+        names : sequence of str
+        pieces : iterable of arrays of shape (n, d)
+            All rows, in chunks. They are read only as long as a column may be one of integers.
+
+        Examples
+        --------
+        >>> schema = Schema.of_numbers(["age", "height"], [np.array([[42, 1.75], [38, 1.80]])])
+        >>> print(schema)
+        age     number  38 … 42, whole
+        height  number
+        >>> schema.decode(np.array([[41.336, 1.777]])).to_pylist()
+        [{'age': 41, 'height': 1.777}]
+        """
+        ranges, kind = np.stack([np.full(len(names), np.inf), np.full(len(names), -np.inf)]), "double"
+        whole = np.ones(len(names), bool)
+        for rows in pieces:
+            kind = "float" if rows.dtype == np.float32 else "double"
+            for some in (rows[:_HEAD], rows[_HEAD:]):
+                at = np.flatnonzero(whole)
+                cells = some[:, at]
+                whole[at] = (np.isnan(cells) | (cells == np.floor(cells))).all(axis=0)
+                ranges[0, at] = np.fmin(ranges[0, at], np.fmin.reduce(cells, axis=0, initial=np.inf))
+                ranges[1, at] = np.fmax(ranges[1, at], np.fmax.reduce(cells, axis=0, initial=-np.inf))
+            if not whole.any():
+                break
+        whole &= (np.abs(ranges) <= _EXACT).all(axis=0)
+        return cls(
+            tuple(
+                Column(name, "number", "int64", float(low), float(high), whole=True)
+                if is_whole
+                else Column(name, "number", kind)
+                for name, is_whole, low, high in zip(names, whole, *ranges, strict=True)
+            )
+        )
+
+    def renamed(self, names: Sequence[str]) -> Schema:
+        """Return a copy whose columns have these names."""
+        return Schema(tuple(replace(column, name=name) for column, name in zip(self.columns, names, strict=True)))
+
     @property
     def used(self) -> tuple[Column, ...]:
         """The columns that are not ignored, in the user's order."""
         return tuple(column for column in self.columns if column.kind != "ignore")
+
+    def column(self, name: str) -> Column:
+        """Return the column with this name."""
+        return next(column for column in self.columns if column.name == name)
 
     @property
     def file_options(self) -> FileOptions:
@@ -165,9 +220,9 @@ class Schema:
         columns = {}
         for column in self.used:
             value = cells.get(column.name)
-            if column.kind == "category" and value is not None and str(value) not in column.categories:
-                raise InvalidData(f"{column.name} cannot be {value!r}. It is one of {', '.join(column.categories)}.")
             try:
+                if column.kind == "category" and value is not None:
+                    value = _category_of(column, value)
                 columns[column.name] = pa.array([value]).cast(arrow_type(column.type))
             except pa.ArrowException as error:
                 raise InvalidData(f"{value!r} is not a {column.type}, as {column.name} is: {error}.") from error
@@ -181,14 +236,49 @@ class Schema:
         """Decode rows, or means of rows, into a table with the user's columns and types."""
         return pa.table({column.name: column.decode(rows[:, self.column_slices[column.name]]) for column in self.used})
 
-    def fill_missing(self, table: pa.Table, rows: np.ndarray) -> pa.Table:
-        """Fill the missing cells of a table from encoded rows; other cells and unused columns are unchanged."""
-        found = self.decode(rows)
-        for name in self.names:
-            given, value = table.column(name), found[name]
-            whole = given if given.null_count == 0 and not pa.types.is_floating(given.type) else _filled(given, value)
-            table = table.set_column(table.column_names.index(name), name, whole)
+    def with_given(self, table: pa.Table, row: np.ndarray) -> pa.Table:
+        """Return a decoded table whose ordered columns have the known values of an encoded row, exactly."""
+        for i, column in enumerate(self.used):
+            value = row[0, self.column_slices[column.name].start]
+            if column.has_order and not np.isnan(value):
+                table = table.set_column(i, column.name, column.exact(np.full(table.num_rows, value)))
         return table
+
+    def fill_missing(self, table: pa.Table, rows: np.ndarray, *, is_part: bool = False) -> pa.Table:
+        """Fill the missing cells of a table from encoded rows.
+
+        Parameters
+        ----------
+        table : pa.Table
+        rows : (n, width)
+        is_part : bool, default=False
+            Whether the table is a chunk of a larger one: the types then do not depend on the cells of the chunk.
+
+        Returns
+        -------
+        pa.Table
+            The columns of the schema in its order, also those not used, whose cells are unchanged. Columns that the
+            schema does not have are left out; a column that is not used and absent has no value in any row.
+        """
+        return self._filled(table, self.decode(rows), [column.name for column in self.columns], is_part)
+
+    def fill_bounds(self, table: pa.Table, rows: np.ndarray, *, upper: bool) -> pa.Table:
+        """Return the cells of the columns used, with encoded bounds of intervals in place of missing cells."""
+        bounds = {c.name: c.decode_bound(rows[:, self.column_slices[c.name]], upper=upper) for c in self.used}
+        return self._filled(table, pa.table(bounds), self.names)
+
+    def _filled(self, table: pa.Table, values: pa.Table, names: Sequence[str], is_part: bool = False) -> pa.Table:
+        columns = {column.name: column for column in self.columns}
+        found = {}
+        for name in names:
+            column = columns[name]
+            if name not in table.column_names:
+                found[name] = pa.chunked_array([pa.nulls(table.num_rows, _type_of(column))])
+            elif column.kind == "ignore":
+                found[name] = table.column(name)
+            else:
+                found[name] = _filled(column, table.column(name), values.column(name), is_part)
+        return pa.table(found)
 
     def __str__(self) -> str:
         name, kind = (max(len(getattr(c, what)) for c in self.columns) for what in ("name", "kind"))
@@ -206,15 +296,39 @@ class Schema:
         return cls(tuple(replace(c, categories=tuple(c.categories), missing=tuple(c.missing)) for c in made))
 
 
-def _filled(given: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Replace missing cells with values; the result has a type that holds both."""
-    given = unpacked(given)
+def _category_of(column: Column, value: object) -> str:
+    """Return the category that a value means; True means "true", as in a table."""
+    at = int(places_among(pa.chunked_array([pa.array([value])]), column.categories)[0])
+    if at < 0:
+        raise InvalidData(f"{column.name} cannot be {value!r}. It is one of {', '.join(column.categories)}.")
+    return column.categories[at]
+
+
+def _type_of(column: Column) -> pa.DataType:
+    """Return the type of a column; that of no value, if no name stands for it."""
+    try:
+        return arrow_type(column.type)
+    except ValueError:
+        return pa.null()
+
+
+def _filled(column: Column, given: pa.ChunkedArray, value: pa.ChunkedArray, is_part: bool) -> pa.ChunkedArray:
+    """Replace missing cells by values; given cells stay, in a type that holds both."""
     is_missing = pc.is_null(given, nan_is_null=True)
+    is_whole = column.whole or column.kind in ("count", "boolean")
+    is_wider = is_part and pa.types.is_integer(given.type) and column.has_order and not is_whole
+    if not is_wider and not pc.any(is_missing).as_py():
+        return given
+    given = unpacked(given)
     if pa.types.is_null(given.type):
         return value
-    try:
-        value.filter(is_missing).cast(given.type)  # raises if a value does not fit the type
-        return pc.if_else(is_missing, value.cast(given.type, safe=False), given)
-    except pa.ArrowException:
-        wider = pa.float64() if is_numeric(given.type) and is_numeric(value.type) else value.type
-        return pc.if_else(is_missing, value.cast(wider, safe=False), given.cast(wider, safe=False))
+    if pa.types.is_temporal(given.type) and pa.types.is_temporal(value.type):
+        return pc.if_else(is_missing, in_zone(value, given.type), given)
+    if not is_wider:
+        try:
+            value.filter(is_missing).cast(given.type)  # raises if a value does not fit the type
+            return pc.if_else(is_missing, value.cast(given.type, safe=False), given)
+        except pa.ArrowException:
+            pass
+    wider = pa.float64() if is_numeric(given.type) and is_numeric(value.type) else value.type
+    return pc.if_else(is_missing, value.cast(wider, safe=False), given.cast(wider, safe=False))

@@ -23,6 +23,7 @@ __all__ = [
     "Table",
     "check_unique_names",
     "find_schema",
+    "index_columns",
     "numeric",
     "numeric_columns",
     "require_columns",

@@ -24,6 +24,7 @@ from ..core.corruptions import GaussianNoise
 from ..data.schema import SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import InvalidData
+from ..former_names import warn_of_former
 from . import scores
 from .arguments import check_arguments
 from .autoencoders import DenoisingAutoencoder
@@ -61,16 +62,24 @@ class Explanation(NamedTuple):
     contributions: np.ndarray
     """(n, columns), the contribution of each column to the score; the contributions of a row sum to its score."""
     columns: tuple[Name, ...]
-    """The names of the columns, or their numbers if there are no names."""
-    seen: Frame
-    """The rows."""
+    """The labels of the columns, or their numbers if rows are an array."""
+    observed: Frame
+    """The cells of the columns, exactly as given, in a table of the kind of the rows."""
     expected: Frame
     """The expected values of the rows, given all of their columns, in the user's units, as from `reconstruct`."""
+
+    @property
+    def seen(self) -> Frame:
+        """Return `observed` under its former name."""
+        warn_of_former("Explanation", "seen", "observed")
+        return self.observed
 
     def top_features(self, n: int = 3) -> np.ndarray:
         """Return the names of the ``n`` columns that contribute most to each score, largest first: (n_rows, n)."""
         order = np.argsort(-self.contributions, axis=1, kind="stable")[:, :n]
-        return np.array(self.columns, object)[order]
+        labels = np.empty(len(self.columns), object)
+        labels[:] = self.columns
+        return labels[order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,14 +401,15 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
                 total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
                 shares += (scores.network_scores(np, relative, rows, judge.scale) / total)[:, None] * relative
                 expected += mean
-            return shares / len(judges), expected / len(judges), rows
+            return shares / len(judges), (expected / len(judges)).astype(rows.dtype)
 
-        shares, expected, rows = columns.map(X, why, bool(self.verbose))
-        if columns.schema is None:
-            return Explanation(shares.sum(axis=1), shares, tuple(columns.labels), rows, expected.astype(rows.dtype))
-        places, names = columns.schema.column_slices, columns.schema.names
-        by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in names], axis=1)
-        return Explanation(shares.sum(axis=1), by_column, names, columns.convert(rows, X), columns.convert(expected, X))
+        (shares, expected), observed = columns.map_cells(X, why, bool(self.verbose))
+        by_column = shares
+        if columns.schema is not None:
+            places = columns.schema.column_slices
+            by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in columns.schema.names], axis=1)
+        total = shares.sum(axis=1)
+        return Explanation(total, by_column, columns.labels_in(X), observed, columns.convert(expected, X))
 
     @property
     def judges_(self) -> tuple[Judge, ...]:

@@ -75,7 +75,7 @@ class Given:
         """Return rows with these columns as the opened training rows of a network."""
         names = self.input.names if self.input.schema is not None else None
         width = rows.shape[1] if self.input.schema is None else self.input.n_features
-        spec = replace(self.input, n_features=width, names=names, image_shape=None)
+        spec = replace(self.input, n_features=width, names=names, image_shape=None, cells=None, container=None)
         return Opened(spec, rows, len(rows), self.fingerprint)
 
     def own(self, estimator: object, fold: int = 0) -> BaseAutoencoder | None:

@@ -211,8 +211,8 @@ class AutoencoderGenerator(Ensemble):
         Returns
         -------
         array of shape (n_samples, d), float64
-            In the units of the training data. With a schema, an Arrow table with the same columns, types, ranges and
-            categories.
+            In the units of the training data. If `fit` got a data frame, a data frame of the same library, with the
+            same columns and types; if it got a file of a table, an Arrow table. Integers are integers.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class AutoencoderGenerator(Ensemble):
             return _rounded_as(self._known[:, i], found)
 
         rows = _put(columns, predictor.decode(codes, seed, noise=noise), known)
-        return columns.convert(rows if row is None else np.where(np.isnan(row), rows, row))
+        return columns.convert(rows, given=row)
 
 
 def _with_counts_as_numbers(given: Given) -> Given:

@@ -18,12 +18,14 @@ from ..core.networks import MLP
 from ..core.optimizers import Adam
 from ..data.schema import SchemaOverrides
 from ..data.types import Frame, RowsLike
+from ..former_names import former_method
 from . import scores
 from .arguments import check_arguments
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, known_range, networks_of
 from .input import InputSpec
+from .output import as_configured
 from .predictor import Predictor
 from .result import store
 
@@ -74,7 +76,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         The networks, in a list of one list.
     conformal_scores_ : array
         Absolute errors in the numeric calibration cells, which no network has seen. Each error is divided by the
-        expected error of its cell (the unit of `intervals`). Sorted.
+        expected error of its cell (the unit of `prediction_intervals`). Sorted.
     range_ : array of shape (2, d)
         The minimum and the maximum of each column's known cells.
     input_ : InputSpec
@@ -207,13 +209,22 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         Returns
         -------
         array of shape (n, d), of the floating type of X
-            With a schema, the whole table, including the columns that the model does not use.
+            If ``X`` is a table, a table of the same library, with its index, labels and types, or of the library that
+            `set_output` chooses. It has the columns `get_feature_names_out`: all columns of the table of `fit`, in
+            their order, also those that the model does not use. Other columns are left out.
         """
         check_is_fitted(self)
         networks = self._fitted_networks
-        return self.input_.fill(X, lambda rows, _: networks.expected(rows)[0], bool(self.verbose))
+        filled = self.input_.fill(X, lambda rows, _: networks.expected(rows)[0], bool(self.verbose))
+        return as_configured(self, filled, X)
 
-    def intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Frame, Frame]:
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
+        """Return the names of the columns of `transform`: all columns of the table of `fit`, in their order."""
+        names: np.ndarray = super().get_feature_names_out(input_features)
+        every = self.input_.all_names
+        return names if self.schema_ is None or every is None else np.array(every, dtype=object)
+
+    def prediction_intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Frame, Frame]:
         """Return lower and upper bounds of a prediction interval for each missing cell.
 
         The width of an interval is the expected error of the cell times a factor. The expected error combines the
@@ -230,9 +241,10 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
         Returns
         -------
-        tuple of two arrays of shape (n, d), or of two tables of the columns used
-            The lower and the upper bounds. For a known cell, both bounds are its value. For a missing boolean or
-            category, both are the most probable value.
+        tuple of two arrays of shape (n, d), or of two tables of the columns used, of the kind of ``X``
+            The lower and the upper bounds. For a known cell, both bounds are its value as given. For a missing boolean
+            or category, both are the most probable value. Bounds of integers are rounded outwards. Bounds may be
+            outside of the range of the training data. An infinite bound of a date is missing.
 
         Raises
         ------
@@ -256,11 +268,11 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         def ends(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
             mean, unit = networks.judged(rows, self._usual)
             width = np.where(is_ordered, unit * reach, 0)
-            unknown = np.isnan(rows)
-            return tuple(np.where(unknown, mean + sign * width, rows).astype(rows.dtype) for sign in (-1, 1))
+            return mean - width, mean + width
 
-        low, high = columns.map(X, ends, bool(self.verbose))
-        return columns.convert(low, X), columns.convert(high, X)
+        return columns.fill_bounds(X, ends, bool(self.verbose))
+
+    intervals = former_method("intervals", "prediction_intervals")
 
     @property
     def range_(self) -> np.ndarray:

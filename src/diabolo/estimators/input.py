@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
 
 from ..data.blocks import BlockReader, open_store
-from ..data.readers import SchemaSpec, Table, check_unique_names
+from ..data.containers import Container, text_of
+from ..data.file_options import FileOptions
+from ..data.frames import collected, to_arrow
+from ..data.readers import SchemaSpec, Table
 from ..data.schema import Schema
 from ..data.types import Frame, Name, RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData, InvalidType
+from .validation import FLOATS, refuse_huge, stand_in, validated
 
-__all__ = ["FLOATS", "InputSpec", "Opened", "to_input_type"]
-
-FLOATS = [np.float64, np.float32]
-_CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "order": "C"}
-"""Checks of scikit-learn for rows: floating-point numbers, with NaN for missing cells, row by row: sums of columns in
-another order would round differently."""
+__all__ = ["InputSpec", "Opened"]
 
 _FILES = str | os.PathLike | pyarrow.dataset.Dataset
+_ARRAYS = (".npy", ".npz")
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,11 @@ class InputSpec:
         (height, width) or (height, width, 3) if the rows were read from image files.
     allow_missing : bool
         Whether rows may have missing cells: the rows of the fit had some, or a corruption masked some.
+    cells : Schema or None
+        The columns of a table of plain numbers, for results: which of them are integers. None: rows are an array, or
+        `schema` says it.
+    container : Container or None
+        The container of the table of the fit; None if it was an array or a file.
     """
 
     owner: str
@@ -74,6 +76,8 @@ class InputSpec:
     schema: Schema | None = None
     image_shape: tuple[int, ...] | None = None
     allow_missing: bool = False
+    cells: Schema | None = None
+    container: Container | None = None
     width: int = field(init=False)
     """Number of features of an encoded row."""
 
@@ -90,25 +94,33 @@ class InputSpec:
             If there are fewer than 2 rows, a cell is not a number or infinite, or the schema names columns but ``X``
             has no column names.
         """
-        found = open_store(X, wanted=wanted)
+        is_array = type(X) is np.ndarray
+        container = None if is_array else Container.of(X)
+        found = None if is_array else open_store(X, wanted=wanted)
         schema: Schema | None = getattr(found, "schema", None)
         images = getattr(found, "images", None)
         shape = None if images is None else images.shape
         if schema is not None:
             assert found is not None
-            spec = cls(owner, len(schema.names), tuple(schema.names), schema, shape)
+            spec = cls(owner, len(schema.names), tuple(schema.names), schema, shape, container=container)
             if isinstance(found, BlockReader):
                 return Opened(spec, found, found.n_rows)
             if len(found.rows) < 2:
                 raise InvalidData(f"The table has {len(found.rows)} row(s); at least 2 are needed. Give more rows.")
-            return Opened(spec, _refuse_huge(found.rows, spec.name_of), len(found.rows))
+            return Opened(spec, refuse_huge(found.rows, spec.name_of), len(found.rows))
         if isinstance(wanted, Mapping) and wanted and getattr(found, "names", None) is None:
             raise InvalidData(f"schema names {next(iter(wanted))}, but X has no names of columns. Give a table.")
         if isinstance(found, BlockReader):
-            return Opened(cls._of(*_validated(owner, _first_rows(found)), shape), found, found.n_rows)
-        columns, rows = _validated(owner, X if found is None else found.as_input(), ensure_min_samples=2)
+            spec = cls._of(*validated(owner, _first_rows(found)), shape)
+            return Opened(spec._with_cells(container, found.iter_chunks()), found, found.n_rows)
+        columns, rows = validated(owner, X if found is None else found.as_input(), ensure_min_samples=2)
         spec = cls._of(columns, rows, shape)
-        return Opened(spec, _refuse_huge(rows, spec.name_of), len(rows))
+        return Opened(spec._with_cells(container, [rows]), rows, len(rows))
+
+    def _with_cells(self, container: Container | None, pieces: Iterator[np.ndarray] | list[np.ndarray]) -> InputSpec:
+        """Return a copy that describes the cells of a table of plain numbers."""
+        names = self.names if container is None else container.names
+        return self if names is None else replace(self, cells=Schema.of_numbers(names, pieces), container=container)
 
     @classmethod
     def of_labelled(cls, owner: str, X: RowsLike, y: object) -> tuple[InputSpec, np.ndarray, np.ndarray]:
@@ -121,7 +133,7 @@ class InputSpec:
         """
         if y is None:
             raise InvalidData(f"{owner} requires y to be passed, but the target y is None. Give one label per row.")
-        columns, (rows, labels) = _validated(owner, X, y, ensure_min_samples=2)
+        columns, (rows, labels) = validated(owner, X, y, ensure_min_samples=2)
         return cls._of(columns, rows, None), rows, labels
 
     @classmethod
@@ -135,6 +147,24 @@ class InputSpec:
     def labels(self) -> Sequence[Name]:
         """The names of the columns, or their numbers if there are no names."""
         return range(self.n_features) if self.names is None else self.names
+
+    @property
+    def user_labels(self) -> tuple[Any, ...]:
+        """The labels of the columns in the user's table: texts, integers or tuples; numbers if rows are an array."""
+        return self._labels_in(self.container)
+
+    def labels_in(self, X: RowsLike) -> tuple[Any, ...]:
+        """Return the labels of the columns used, in the table ``X``."""
+        return self._labels_in(Container.of(X))
+
+    def _labels_in(self, form: Container | None) -> tuple[Any, ...]:
+        return tuple(self.labels) if form is None else form.labels_of(self._names_in(form))
+
+    @property
+    def all_names(self) -> tuple[str, ...] | None:
+        """The names of all columns of the fit's table, also of those that the model does not use."""
+        form = self.schema or self.cells
+        return None if form is None else tuple(column.name for column in form.columns)
 
     @property
     def column_of_feature(self) -> Sequence[Name]:
@@ -179,13 +209,57 @@ class InputSpec:
         InvalidData
             If a cell is not a number or infinite, or the columns differ from the columns of the fit.
         """
-        fitted = _stand_in(self.owner)()
+        self._check_labels(X)
+        fitted = stand_in(self.owner)()
         fitted.n_features_in_ = self.n_features
         if self.names is not None:
             fitted.feature_names_in_ = np.array(self.names, dtype=object)
-        rows: np.ndarray = _validated(fitted, X, reset=False)[1]
+        rows: np.ndarray = validated(fitted, X, first=first, reset=False)[1]
         self.refuse_missing(rows, first)
-        return _refuse_huge(rows, self.name_of, first)
+        return rows
+
+    def _check_labels(self, X: RowsLike) -> None:
+        """Check that labels which are not texts, and thus no names for scikit-learn, are those of the fit.
+
+        Raises
+        ------
+        InvalidData
+            If they are not, or in another order.
+        """
+        if self.names is not None or self.container is None or (given := Container.of(X)) is None:
+            return
+        if given.labels != self.container.labels:
+            raise InvalidData(
+                f"The columns of X are {', '.join(given.names[:8])}, but {self.owner} was fitted to the columns "
+                f"{', '.join(self.container.names[:8])}. Give the same columns in the same order."
+            )
+
+    def source(
+        self, X: RowsLike, key: str | None = None, options: FileOptions | None = None, *, whole: bool = False
+    ) -> BlockReader | Table | None:
+        """Open rows from any source with the columns of the fit, selected by name; None for an array or a data frame.
+
+        Parameters
+        ----------
+        X : rows as for `fit`
+        key, options
+            As in `diabolo.data.readers.read`.
+        whole : bool, default=False
+            Whether the other columns of a file are needed as well.
+
+        Raises
+        ------
+        InvalidData
+            If the rows cannot be read, or a column is missing.
+        """
+        is_file = isinstance(X, _FILES)
+        if is_file and whole and self.schema is None and self.cells is not None and not _is_array_file(X):
+            return open_store(X, key=key, wanted=self.cells, options=options)
+        names = self.names if is_file and self.schema is None else None
+        opened = open_store(X, names or (), key=key, wanted=self.schema, options=options, is_fitted=True)
+        if (images := getattr(opened, "images", None)) is not None:
+            images.require_shape(self.image_shape)
+        return opened
 
     def open(self, X: RowsLike) -> BlockReader | np.ndarray:
         """Open rows from any source, with the columns of the fit; rows of a `BlockReader` are not checked yet.
@@ -195,29 +269,31 @@ class InputSpec:
         InvalidData
             As `read`, or if a table is needed and ``X`` is not a table.
         """
-        by_name = isinstance(X, _FILES) and self.schema is None
-        opened = open_store(X, self.names or () if by_name else (), wanted=self.schema)
-        if (images := getattr(opened, "images", None)) is not None:
-            images.require_shape(self.image_shape)
+        X = collected(X)
+        opened = self.source(X)
         if self.schema is None:
             if isinstance(opened, BlockReader):
                 self.read(_first_rows(opened))
                 return opened
             return self.read(X) if opened is None else self.read(opened.as_input(), opened.first)
+        opened = self._require_table(opened)
+        if isinstance(opened, BlockReader):
+            return opened
+        self.refuse_missing(opened.rows, opened.first)
+        return refuse_huge(opened.rows, self.name_of, opened.first)
+
+    def _require_table(self, opened: BlockReader | Table | None) -> BlockReader | Table:
+        assert self.schema is not None
         if opened is None or opened.schema is None:
             raise InvalidData(
                 f"This {self.owner} was fitted to a table with columns {', '.join(self.schema.names[:8])}"
                 f"{', …' if len(self.schema.names) > 8 else ''}. Give it a data frame, an Arrow table or a file."
             )
-        if isinstance(opened, BlockReader):
-            return opened
-        self.refuse_missing(opened.rows, opened.first)
-        return _refuse_huge(opened.rows, self.name_of, opened.first)
+        return opened
 
     def rows(self, X: RowsLike) -> np.ndarray:
         """Read rows from any source into memory; raises as `open`."""
-        opened = self._opened(X)
-        if not isinstance(opened, BlockReader):
+        if not isinstance(opened := self._opened(X), BlockReader):
             return opened
         rows: np.ndarray = opened.table().rows
         self.refuse_missing(rows)
@@ -233,19 +309,23 @@ class InputSpec:
         """
         if not isinstance(given, Mapping):
             raise InvalidType(f"given must be a dict from column names to values; got {given!r}.")
-        names = list(self.labels)
-        if unknown := [name for name in given if name not in names]:
+        known = {label: i for i, label in enumerate(self.user_labels)}
+        known |= {name: i for i, name in enumerate(self.labels) if name not in known}
+        if unknown := [name for name in given if name not in known]:
+            names = list(map(text_of, self.user_labels))
             raise InvalidData(
-                f"There is no column named {', '.join(map(str, unknown))}. The columns are: "
-                f"{', '.join(map(str, names[:12]))}{', …' if len(names) > 12 else ''}."
+                f"There is no column named {', '.join(map(text_of, unknown))}. The columns are: "
+                f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}."
             )
         if self.schema is not None:
-            return self.schema.encode(self.schema.row({str(name): value for name, value in given.items()}))
-        row = np.full((1, len(names)), np.nan)
+            cells = {self.schema.names[known[name]]: value for name, value in given.items()}
+            return self.schema.encode(self.schema.row(cells))
+        row = np.full((1, self.n_features), np.nan)
         for name, value in given.items():
-            if not isinstance(value, numbers.Real) or not abs(float(value)) <= np.finfo(np.float32).max:
+            number = float(value) if isinstance(value, numbers.Real | np.bool_) else np.nan
+            if not abs(number) <= np.finfo(np.float32).max:
                 raise InvalidData(f"Column {name} cannot be {value!r}. It is a finite 32-bit number.")
-            row[0, names.index(name)] = value
+            row[0, known[name]] = number
         return row
 
     # -- converting results -------------------------------------------------------------------------------------------
@@ -265,25 +345,139 @@ class InputSpec:
                 bar.show(first)
         return jax.tree.map(lambda *some: np.concatenate(some), *pieces)
 
+    def map_cells(
+        self, X: RowsLike, op: Callable[[np.ndarray, int], Any], show_progress: bool = False
+    ) -> tuple[Any, Frame]:
+        """As `map`; also return the cells of the columns, unchanged, in the container of X."""
+        form, X = Container.of(X), collected(X)
+        found, given = [], []
+        for piece in self.tables(X, show_progress):
+            found.append(op(piece.rows, piece.first))
+            given.append(piece.rows if piece.given is None else piece.given.select(list(self._names_in(form))))
+        return jax.tree.map(lambda *some: np.concatenate(some), *found), self._joined(given, form, X)
+
     def fill(self, X: RowsLike, found: Callable[[np.ndarray, int], np.ndarray], show_progress: bool = False) -> Frame:
-        """Return X with its missing cells filled by ``found``, a function of rows and the number of the first row."""
+        """Return X with its missing cells filled by ``found``, a function of rows and the number of the first row.
 
-        def filled(rows: np.ndarray, first: int) -> np.ndarray:
-            return np.where(np.isnan(rows), found(rows, first), rows).astype(rows.dtype)
-
-        if self.schema is None:
-            return self.map(X, filled, show_progress)
-        opened: Any = open_store(X, wanted=self.schema)
+        A table has all columns of the fit's table, in their order; columns that the model does not use are unchanged.
+        """
+        form, X = Container.of(X), collected(X)
         pieces = []
-        for piece in opened.tables(whole=True) if isinstance(opened, BlockReader) else (opened,):
-            self.refuse_missing(piece.rows, piece.first)
-            _refuse_huge(piece.rows, self.name_of, piece.first)
-            pieces.append(self.schema.fill_missing(piece.given, filled(piece.rows, piece.first)))
-        return to_input_type(pa.concat_tables(pieces), X)
+        for piece in self.tables(X, show_progress):
+            filled = np.where(np.isnan(piece.rows), found(piece.rows, piece.first), piece.rows).astype(piece.rows.dtype)
+            if piece.given is not None:
+                filled = self._form(form).fill_missing(piece.given, filled, is_part=form is None)
+            pieces.append(filled)
+        return self._joined(pieces, form, X)
 
-    def convert(self, rows: np.ndarray, X: RowsLike | None = None) -> Frame:
-        """Return rows in the user's units; with a schema, as a table of the same type as ``X``."""
-        return rows if self.schema is None else to_input_type(self.schema.decode(rows), X)
+    def fill_bounds(
+        self, X: RowsLike, ends: Callable[[np.ndarray, int], tuple[np.ndarray, ...]], show_progress: bool = False
+    ) -> tuple[Frame, Frame]:
+        """Return X twice, with the lower and the upper bounds by ``ends`` in place of missing cells."""
+        form, X = Container.of(X), collected(X)
+        sides: tuple[list[Any], list[Any]] = [], []
+        for piece in self.tables(X, show_progress):
+            for i, bounds in enumerate(ends(piece.rows, piece.first)):
+                filled = np.where(np.isnan(piece.rows), bounds, piece.rows).astype(piece.rows.dtype)
+                if piece.given is not None:
+                    filled = self._form(form).fill_bounds(piece.given, filled, upper=i == 1)
+                sides[i].append(filled)
+        low, high = (self._joined(pieces, form, X) for pieces in sides)
+        return low, high
+
+    def convert(
+        self, rows: np.ndarray, X: RowsLike | None = None, *, given: np.ndarray | None = None, has_index: bool = True
+    ) -> Frame:
+        """Return rows in the user's units and in the container of ``X``; without it, in the container of the fit.
+
+        Parameters
+        ----------
+        rows : (n, width)
+        X : rows as for `fit`, or None
+        given : (1, width) or None
+            An encoded row from `row_of`, whose known cells all rows get, exactly.
+        has_index : bool, default=True
+            Whether a pandas data frame gets the index of ``X``, whose rows it then has.
+        """
+        rows = rows if given is None else np.where(np.isnan(given), rows, given)
+        form = self.container if X is None else Container.of(X)
+        is_table = self.cells is not None if X is None else form is not None or self._is_table_file(X)
+        if self.schema is None and not is_table:
+            return rows
+        columns = self._form(form)
+        table = columns.decode(rows) if given is None else columns.with_given(columns.decode(rows), given)
+        return table if form is None else form.build(table, X if has_index else None)
+
+    def convert_codes(self, rows: np.ndarray, Z: RowsLike) -> Frame:
+        """Return decoded codes in the container of the codes; without one, an array, or a table of the fit's."""
+        given = Container.of(Z)
+        if given is None:
+            return rows if self.schema is None else self.convert(rows)
+        form, table = self.container, self._form(self.container).decode(rows)
+        if form is None or form.library != given.library:
+            form = Container(given.library, tuple(table.column_names), (None,) * table.num_columns)
+        return replace(form, is_lazy=given.is_lazy).build(table, Z)
+
+    def _form(self, container: Container | None) -> Schema:
+        """Return the columns of results, named as in a container."""
+        if self.schema is not None:
+            return self.schema
+        names = self._names_in(container)
+        form = self.cells or Schema.of_numbers(names, [np.full((1, self.n_features), 0.5)])
+        return form.renamed(names)
+
+    def _names_in(self, container: Container | None) -> tuple[str, ...]:
+        """Return the names of the columns used, in a container; plain numbers have the same positions in each."""
+        if self.schema is not None:
+            return self.schema.names
+        return tuple(map(str, self.labels)) if container is None else container.names
+
+    def _is_table_file(self, X: RowsLike) -> bool:
+        """Return whether rows that are not in a container are of a table, with the names of the fit."""
+        if isinstance(X, Table | BlockReader):
+            return X.names is not None
+        return self.names is not None and isinstance(X, _FILES) and not _is_array_file(X)
+
+    def tables(self, X: RowsLike, show_progress: bool = False) -> Iterator[Table]:
+        """Yield checked rows in chunks, with their cells as given, if they are of a table."""
+        if self._is_plain(X):
+            yield Table(X)  # type: ignore[arg-type]
+            return
+        opened = self.source(X, whole=True)
+        if self.schema is None and opened is None:
+            yield Table(self.read(X), given=to_arrow(X))
+            return
+        if isinstance(opened, Table) and opened.given is None and self.schema is None:
+            given = None if opened.names is None else opened.as_arrow()
+            yield Table(self.read(opened.as_input(), opened.first), first=opened.first, given=given)
+            return
+        opened = opened if self.schema is None else self._require_table(opened)
+        if not isinstance(opened, BlockReader):
+            assert opened is not None
+            self._check(opened)
+            yield opened
+            return
+        if opened.schema is None:
+            self.read(_first_rows(opened))
+        with Bar(f"{self.owner} reading", opened.n_rows, show_progress) as bar:
+            for piece in opened.tables(whole=True):
+                self._check(piece)
+                is_complete = piece.given is not None or piece.names is None
+                yield piece if is_complete else replace(piece, given=piece.as_arrow())
+                opened.free()
+                bar.show(piece.first + len(piece.rows))
+
+    def _check(self, piece: Table) -> None:
+        self.refuse_missing(piece.rows, piece.first)
+        refuse_huge(piece.rows, self.name_of, piece.first)
+
+    @staticmethod
+    def _joined(pieces: list[Any], form: Container | None, X: RowsLike) -> Frame:
+        """Join chunks of a result, and convert them to a container."""
+        if isinstance(pieces[0], np.ndarray):
+            return np.concatenate(pieces)
+        table = pa.concat_tables(pieces, promote_options="permissive")
+        return table if form is None else form.build(table, X)
 
     def _opened(self, X: RowsLike) -> BlockReader | np.ndarray:
         return X if self._is_plain(X) else self.open(X)  # type: ignore[return-value]
@@ -296,66 +490,10 @@ class InputSpec:
             return len(X) > 0 and X.shape[1] == self.n_features and bool(np.isfinite(X.sum(dtype=np.float32)))
 
 
-def to_input_type(table: pa.Table, X: object) -> Frame:
-    """Convert an Arrow table to a data frame of the same library as X; without one, keep the Arrow table."""
-    given = type(X).__module__.partition(".")[0]
-    if given == "pandas":
-        return table.to_pandas().set_axis(X.index)  # type: ignore[attr-defined]
-    return type(X)(table) if given == "polars" else table  # type: ignore[call-arg]
-
-
-@cache
-def _stand_in(owner: str) -> type[BaseEstimator]:
-    """Return a class with this name, on which scikit-learn stores the columns, and which its messages name."""
-    return type(owner, (BaseEstimator,), {})
-
-
-def _validated(columns: Any, *given: Any, **checks: Any) -> tuple[Any, Any]:
-    """Validate rows with scikit-learn's `validate_data`; return the object with the columns, and the valid rows.
-
-    Raises
-    ------
-    InvalidData
-        If a cell is not a number or infinite, there are too few rows, or the columns differ from the columns of the
-        fit; with scikit-learn's message.
-    """
-    columns = _stand_in(columns)() if isinstance(columns, str) else columns
-    X = given[0]
-    names = getattr(X, "column_names", None) or getattr(X, "columns", ())
-    if np.iterable(names) and list(names):
-        check_unique_names(list(names), "X")
-    if np.ma.is_masked(X):
-        raise InvalidData("X is a masked array; its mask would be ignored. Give X.filled(numpy.nan).")
-    if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
-        raise InvalidData(f"X is an array of {X.dtype}. Give a data frame, which may have date columns, or numbers.")
-    try:
-        return columns, validate_data(columns, *given, **_CELLS, **checks)
-    except TypeError as error:
-        raise InvalidType(str(error)) from error
-    except ValueError as error:
-        raise InvalidData(str(error)) from error
-
-
 def _first_rows(store: BlockReader) -> RowsLike:
     """Return a few rows with their column names, to check the columns."""
     return Table(store.read_checked(0)[:2], store.names).as_input()
 
 
-def _refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0) -> np.ndarray:
-    """Return the rows unchanged if all known cells are finite as 32-bit numbers, the type of the networks' input.
-
-    Raises
-    ------
-    InvalidData
-        If a cell is not finite as a 32-bit number.
-    """
-    if rows.dtype == np.float64:
-        with np.errstate(over="ignore"):
-            huge = np.isinf(rows.astype(np.float32))
-        if huge.any():
-            row, column = np.argwhere(huge)[0]
-            raise InvalidData(
-                f"Row {first + row + 1}, column {name_of(column)} holds {rows[row, column]:g}, which is not a finite "
-                "32-bit number. Use another unit for the column, or drop such rows first."
-            )
-    return rows
+def _is_array_file(X: RowsLike) -> bool:
+    return isinstance(X, str | os.PathLike) and os.fspath(X).lower().endswith(_ARRAYS)

@@ -64,8 +64,8 @@ class PosteriorMethods(Learned):
         Returns
         -------
         array of shape (n_samples, d), float64
-            In the units of the training data. With a schema, an Arrow table with the same columns, types, ranges and
-            categories.
+            In the units of the training data. If `fit` got a data frame, a data frame of the same library, with the
+            same columns and types; if it got a file of a table, an Arrow table. Integers are integers.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class PosteriorMethods(Learned):
         else:
             z = predictor.select_codes(predictor.prior_codes(max(4096, 16 * n_samples), seed), row, n_samples, seed)
         rows = predictor.decode(z, seed, noise=noise)
-        return self.input_.convert(rows if row is None else np.where(np.isnan(row), rows, row))
+        return self.input_.convert(rows, given=row)
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def interpolate(self, a: RowsLike, b: RowsLike, n_steps: int = 10) -> Frame:
@@ -98,7 +98,7 @@ class PosteriorMethods(Learned):
 
         Returns
         -------
-        array of shape (n_steps, d), or a table, as returned by `reconstruct`
+        array of shape (n_steps, d), or a table of the kind of ``a``
             The rows along the line between the two codes.
 
         Raises
@@ -117,7 +117,7 @@ class PosteriorMethods(Learned):
         first, last = ends
         along = np.linspace(0, 1, n_steps, dtype=first.dtype)[:, None]
         z = first + along * (last - first)
-        return self.input_.convert(predictor.decode(z).astype(z.dtype))
+        return self.input_.convert(predictor.decode(z).astype(z.dtype), a, has_index=False)
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def elbo(self, X: RowsLike, n_samples: int = N_DRAWS) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from ..data.frames import to_arrow
 from ..data.readers import Table
 from ..data.scaler import MAX_ABS_SCALED
 from ..data.schema import Column, Schema
@@ -48,7 +49,8 @@ Answer = Callable[[Any, RowsLike], Told]
 
 def codes(model: BaseAutoencoder, rows: RowsLike) -> Told:
     """Return the code of each row."""
-    return Table(model.transform(rows), tuple(model.get_feature_names_out()))
+    found = model.transform(rows)
+    return found if isinstance(found, pa.Table) else Table(np.asarray(found), tuple(model.get_feature_names_out()))
 
 
 def rebuilt(model: BaseAutoencoder, rows: RowsLike) -> Told:
@@ -101,10 +103,12 @@ def questions(model: Saveable) -> dict[str, Answer]:
 
 
 def as_table(model: Saveable, rows: Frame) -> Told:
-    """Return rows of the model's features as a table with column names; an Arrow table stays unchanged."""
+    """Return rows of the model's features as a table with column names; a data frame becomes an Arrow table."""
+    if (table := to_arrow(rows)) is not None:
+        return table
     columns = model.input_
     names = [f"x{i}" for i in columns.labels] if columns.names is None else map(str, columns.names)
-    return Table(rows, tuple(names)) if columns.schema is None else rows
+    return Table(rows, tuple(names))
 
 
 def named(model: Saveable, rows: Frame) -> Frame:

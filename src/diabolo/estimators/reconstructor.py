@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from .. import report
 from ..core.corruptions import NoCorruption
 from ..data import writers
+from ..data.frames import collected
 from ..data.schema import Schema
 from ..data.types import Frame, RowsLike
 from ..engine.evaluation import Evaluation
@@ -28,10 +29,12 @@ from ..errors import InvalidData, InvalidParameter, InvalidType
 from ..persistence import reference_outputs
 from ..persistence.serialization import Found, Stored
 from .arguments import Seed, check_arguments, drawing, seed_from
-from .input import FLOATS, InputSpec
+from .input import InputSpec
+from .output import output_library, table_like
 from .posterior import PosteriorMethods, known_recipe
 from .predictor import N_CODES
 from .trainable import TrainableEstimator
+from .validation import FLOATS
 
 __all__ = ["Reconstructor"]
 
@@ -66,7 +69,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
     def _codes(self, Z: RowsLike) -> np.ndarray:
         check_is_fitted(self)
         try:
-            codes: np.ndarray = check_array(Z, dtype=FLOATS, input_name="Z")
+            codes: np.ndarray = check_array(collected(Z), dtype=FLOATS, input_name="Z")
         except TypeError as error:
             raise InvalidType(str(error)) from error
         except ValueError as error:
@@ -77,7 +80,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
             )
         return codes
 
-    def transform(self, X: RowsLike) -> np.ndarray:
+    def transform(self, X: RowsLike) -> Frame:
         """Return the code of each row: activations, or posterior means. Deterministic.
 
         Parameters
@@ -88,10 +91,11 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         Returns
         -------
         array of shape (n, K), of the floating type of X
-            The codes.
+            The codes. If ``X`` is a data frame or an Arrow table, a table of the same library, with the columns
+            `get_feature_names_out` and the index of ``X``.
         """
         codes: np.ndarray = self._mapped(X, self.predictor_.codes)
-        return codes
+        return codes if output_library(self) else table_like(X, codes, self.get_feature_names_out())
 
     def inverse_transform(self, X: RowsLike) -> Frame:
         """Decode codes to rows: E[x | z].
@@ -103,11 +107,11 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
 
         Returns
         -------
-        array of shape (n, d), of the floating type of X; with a schema, an Arrow table
-            The decoded rows, in the units of the training data.
+        array of shape (n, d), of the floating type of X; or a table, of the kind of X
+            The decoded rows, in the units of the training data; with a schema always a table.
         """
         Z = self._codes(X)
-        return self.input_.convert(self.predictor_.decode(Z).astype(Z.dtype))
+        return self.input_.convert_codes(self.predictor_.decode(Z).astype(Z.dtype), X)
 
     def reconstruct(self, X: RowsLike) -> Frame:
         """Reconstruct each row: x̂ = E[x | z(x)]. Missing cells are filled.
@@ -119,9 +123,11 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
 
         Returns
         -------
-        array of shape (n, d), of the floating type of X; with a schema, a table
-            In the units of X. In a table, numbers are within the range of the training data, and each category is the
-            most probable one; it is a pandas or polars data frame if ``X`` is one, otherwise an Arrow table.
+        array of shape (n, d), of the floating type of X; or a table, of the kind of X
+            In the units of X. If ``X`` is a data frame or an Arrow table, a table of the same library, with the index,
+            labels and types of ``X``; for a file of a table, an Arrow table. Columns have the order of `fit`. In a
+            table, columns that held integers in `fit` are integers, within the range of the training data. With a
+            schema, all numbers are within the range, and each category is the most probable one.
         """
         rows = self._mapped(X, self.predictor_.reconstructions)
         return self.input_.convert(rows, X)
@@ -211,8 +217,9 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         Returns
         -------
         array of shape (n, d), of the floating type of X
-            With a schema, the whole table, including the columns that the model does not use. With ``n_draws``, a list
-            of such arrays or tables.
+            If ``X`` is a table, a table of the same library, with its index, labels and types. It has all columns of
+            the table of `fit`, in their order, also those that the model does not use; other columns are left out. With
+            ``n_draws``, a list of such arrays or tables.
 
         Raises
         ------
@@ -248,13 +255,14 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
 
         Returns
         -------
-        array of shape (n, d), or a table, as returned by `reconstruct`
-            The corrupted rows, in the units of X.
+        array of shape (n, d), or a table, of the kind of X
+            The corrupted rows, in the units of X. Without a schema, numbers are not rounded.
         """
         check_arguments(random_state=random_state)
         seed = int(random_state) if isinstance(random_state, numbers.Integral) else seed_from(random_state)
         noisy = self._mapped(X, lambda rows, first: self.predictor_.corrupt(rows, first, seed))
-        return self.input_.convert(noisy, X)
+        is_plain = self.input_.schema is None
+        return table_like(X, noisy, self.input_.user_labels) if is_plain else self.input_.convert(noisy, X)
 
     def report(
         self,

@@ -178,15 +178,14 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
     def _stored(self) -> Stored:
         """Return the content of the saved model."""
         columns = self.input_
-        schema = {} if not hasattr(self, "schema_") else {
-            "schema": None if columns.schema is None else columns.schema.to_json(),
-            "image_shape": columns.image_shape,
-        }  # fmt: skip
+        parts = {"schema": columns.schema, "cells": columns.cells, "container": columns.container}
+        table: dict[str, object] = {name: None if part is None else part.to_json() for name, part in parts.items()}
+        table = table | {"image_shape": columns.image_shape} if hasattr(self, "schema_") else {}
         own = {name: getattr(self, name) for name in ("n_samples_", "data_fingerprint_", *self._fitted_json)}
         return Stored(
             estimator=type(self).__name__,
             parameters=serialization.parameters(self, self.seed_),
-            fitted={"n_features_in_": self.n_features_in_, **own, **schema}
+            fitted={"n_features_in_": self.n_features_in_, **own, **table}
             | {"seed": self.seed_, "missing": columns.allow_missing},
             feature_names=None if columns.names is None else list(columns.names),
             arrays={name: np.asarray(getattr(self, name)) for name in self._fitted_arrays},
@@ -202,6 +201,8 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
             found.schema,
             found.image_shape,
             found.value("missing"),
+            found.cells,
+            found.container,
         )
         learned = {name: found.value(name) for name in self._fitted_json}
         learned |= {name: found.array(name) for name in self._fitted_arrays}

@@ -5,13 +5,14 @@ The packages that use them do not import `estimators`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..core.model import Model
 from ..data.blocks import BlockReader
+from ..data.readers import Table
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..data.types import RowsLike
@@ -52,6 +53,12 @@ class Columns(Protocol):
 
     def open(self, X: RowsLike) -> BlockReader | np.ndarray:
         """Open rows from any source, with the columns of the fit."""
+
+    def source(self, X: RowsLike, *, whole: bool = False) -> BlockReader | Table | None:
+        """Open rows with the columns of the fit; None for an array or a data frame of numbers."""
+
+    def tables(self, X: RowsLike, show_progress: bool = False) -> Iterator[Table]:
+        """Yield checked rows in chunks, with their cells as given, if they are of a table."""
 
     def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:
         """Check that there are no missing cells, unless the model allows them."""

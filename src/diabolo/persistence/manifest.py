@@ -39,7 +39,20 @@ _COLUMN = {
     "missing?": [str],
     "options?": str,
 }
-_TABLE = {"schema?": ([_COLUMN], _NOTHING), "image_shape?": ([int], _NOTHING), "seed": int, "missing": bool}
+_CONTAINER = {
+    "library": frozenset({"pandas", "polars", "arrow"}),
+    "labels": [ANYTHING],
+    "types": [ANYTHING],
+    "levels": [ANYTHING],
+}
+_TABLE = {
+    "schema?": ([_COLUMN], _NOTHING),
+    "cells?": ([_COLUMN], _NOTHING),
+    "container?": (_CONTAINER, _NOTHING),
+    "image_shape?": ([int], _NOTHING),
+    "seed": int,
+    "missing": bool,
+}
 _EVALUATION = {
     "rows": str,
     "n_rows": _COUNT,

@@ -14,6 +14,7 @@ import numpy as np
 from .. import former_names, jax_config
 from ..core import component
 from ..core.model import Model, Recipe
+from ..data.containers import Container
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..errors import ArtifactError, ForkError, InvalidPlacement
@@ -80,6 +81,18 @@ class Found:
         """The kinds of the columns of a table; None if all columns are plain numbers."""
         schema = self.fitted.get("schema")
         return None if schema is None else Schema.from_json(schema)
+
+    @property
+    def cells(self) -> Schema | None:
+        """The columns of a table of plain numbers, for results."""
+        cells = self.fitted.get("cells")
+        return None if cells is None else Schema.from_json(cells)
+
+    @property
+    def container(self) -> Container | None:
+        """The container of the table of the fit."""
+        container = self.fitted.get("container")
+        return None if container is None else Container.from_json(container)
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:

@@ -95,6 +95,8 @@ class RowResults:
     reconstruction: np.ndarray | None = None
     """(n, 2), −log p(x | z) in nats with the corruption of training, for the trained and for the initial weights. None
     if training had held-out rows, since their learning curve is more informative."""
+    given: pa.Table | None = None
+    """The cells of the rows exactly as given, if there is a schema; `rows` are encoded."""
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -234,13 +236,26 @@ class ReportData:
         return self.history.get(name, [])
 
 
-def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return a checked sample of the rows, the positions of its rows, and the number of rows given."""
-    opened = columns.open(X)
-    n_rows = opened.n_rows if isinstance(opened, BlockReader) else len(opened)
-    chosen = sample_positions(n_rows, MOST_ROWS, np.random.default_rng([seed, 9]))
-    rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, BlockReader) else opened[chosen]
-    return rows, chosen, n_rows
+def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int, pa.Table | None]:
+    """Return a checked sample of the rows, their positions, the number of rows given, and their cells as given."""
+    rng = np.random.default_rng([seed, 9])
+    if columns.schema is None:
+        opened = columns.open(X)
+        n_rows = opened.n_rows if isinstance(opened, BlockReader) else len(opened)
+        chosen = sample_positions(n_rows, MOST_ROWS, rng)
+        rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, BlockReader) else opened[chosen]
+        return rows, chosen, n_rows, None
+    source = columns.source(X)
+    n_rows = source.n_rows if isinstance(source, BlockReader) else 0 if source is None else len(source.rows)
+    chosen = sample_positions(n_rows, MOST_ROWS, rng)
+    pieces, given = [], []
+    for piece in columns.tables(X if source is None else source):
+        start, end = np.searchsorted(chosen, [piece.first, piece.first + len(piece.rows)])
+        at = chosen[start:end] - piece.first
+        assert piece.given is not None
+        pieces.append(piece.rows[at])
+        given.append(piece.given.select(list(columns.schema.names)).take(at))
+    return np.concatenate(pieces), chosen, n_rows, pa.concat_tables(given, promote_options="permissive")
 
 
 def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -321,7 +336,7 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
 
 def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
     model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
-    rows, numbers, n = _some(estimator.input_, X, seed)
+    rows, numbers, n, given = _some(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
     codes = inference.map_rows(inference.code, model, scaled)
     stochastic = model.recipe.latent.stochastic
@@ -341,6 +356,7 @@ def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> Ro
         kl=inference.map_rows(inference.kl, model, scaled) if stochastic else None,
         noise=_restored(model, scaled, model.recipe.corruption, seed),
         reconstruction=_reconstructions(estimator, scaled, seed),
+        given=given,
     )
 
 

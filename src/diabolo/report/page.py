@@ -96,6 +96,13 @@ def _cells(e: ReportData, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[
     return names, [[float(value) for value in row[:most]] for row in rows]
 
 
+def _given_cells(e: ReportData, seen: RowResults, at: Any, most: int = _MOST_COLUMNS) -> list[list[Any]]:
+    """Return the cells of some of the report's rows, exactly as given; ``most`` columns at most."""
+    if seen.given is None:
+        return _cells(e, seen.rows[at], most)[1]
+    return [list(row.values())[:most] for row in seen.given.take(at).to_pylist()]
+
+
 def _bounds(e: ReportData) -> tuple[float, float]:
     """Return the values of black and of white."""
     assert e.seen is not None or e.samples is not None
@@ -175,8 +182,8 @@ def _rebuilt(page: _Page, e: ReportData, seen: RowResults) -> None:
             )
             continue
         for i, row in zip(chosen, rebuilt, strict=True):
-            _, (cells, decoded) = _cells(e, np.stack([seen.rows[i], row]))
-            names = _cells(e, seen.rows[i : i + 1])[0]
+            names, (decoded,) = _cells(e, row[None])
+            (cells,) = _given_cells(e, seen, [i])
             texts = {
                 n: f"{n}: {_shown(a)}, reconstructed {_shown(b)}" for n, a, b in zip(names, cells, decoded, strict=True)
             }
@@ -216,7 +223,8 @@ def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
             where[f"component {i + 1} ({shares[i]:.0%} of the codes' variance)"] = _rounded(plane[chosen, i])
     for i in axes:
         where[f"z{i + 1}"] = _rounded(seen.codes[chosen, i])
-    names, cells = _cells(e, seen.rows[chosen], _MOST_COLORS)
+    names = _cells(e, seen.rows[:1], _MOST_COLORS)[0]
+    cells = _given_cells(e, seen, chosen, _MOST_COLORS)
     colors: dict[str, list[Any]] = {}
     if seen.labels is not None:
         numbers = seen.labels.dtype.kind in "fiub"
@@ -397,10 +405,10 @@ def _decoder(e: ReportData) -> dict[str, Any]:
             for i, name in enumerate(e.columns)
         ]
         if e.seen is not None:
-            for column, least, most in zip(
-                columns, np.nanmin(e.seen.rows, axis=0), np.nanmax(e.seen.rows, axis=0), strict=True
-            ):
-                column |= {"low": float(least), "high": float(most)}
+            ends = np.fmin.reduce(e.seen.rows, axis=0), np.fmax.reduce(e.seen.rows, axis=0)
+            for column, least, most in zip(columns, *ends, strict=True):
+                if not np.isnan(least):  # the column has a value
+                    column |= {"low": float(least), "high": float(most)}
     return decoder | {"columns": columns}
 
 

@@ -20,10 +20,12 @@ def extreme_cells(e: ReportData) -> Iterator[Finding]:
         return
     cells = []
     for i, j in seen.extremes:
-        middle = float(np.nanmedian(seen.rows[:, j]))
-        cells.append(
-            f"row {seen.numbers[i] + 1:,}, column {e.column_of_feature[j]}: {seen.rows[i, j]:.6g} (median {middle:.6g})"
-        )
+        name, middle = e.column_of_feature[j], float(np.nanmedian(seen.rows[:, j]))
+        cell, usual = f"{seen.rows[i, j]:.6g}", f"{middle:.6g}"
+        if e.schema is not None and (column := e.schema.column(name)).kind == "date":
+            assert seen.given is not None
+            cell, usual = str(seen.given[name][i].as_py()), str(column.decode(np.array([[middle]]))[0].as_py())
+        cells.append(f"row {seen.numbers[i] + 1:,}, column {name}: {cell} (median {usual})")
     yield Finding(
         "Extreme cells",
         f"{listed(cells)}.",

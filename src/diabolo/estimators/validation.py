@@ -1,0 +1,96 @@
+"""Checks of rows of numbers: scikit-learn's, on a stand-in with the estimator's name, and the range of 32 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from ..data.readers import check_unique_names
+from ..data.types import Name
+from ..errors import InvalidData, InvalidType
+
+__all__ = ["FLOATS", "refuse_huge", "stand_in", "validated"]
+
+FLOATS = [np.float64, np.float32]
+_CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "order": "C"}
+"""Checks of scikit-learn for rows: floating-point numbers, with NaN for missing cells, row by row: sums of columns in
+another order would round differently."""
+
+
+@cache
+def stand_in(owner: str) -> type[BaseEstimator]:
+    """Return a class with this name, on which scikit-learn stores the columns, and which its messages name."""
+    return type(owner, (BaseEstimator,), {})
+
+
+def validated(columns: Any, *given: Any, first: int = 0, **checks: Any) -> tuple[Any, Any]:
+    """Validate rows with scikit-learn's `validate_data`; return the object with the columns, and the valid rows.
+
+    Parameters
+    ----------
+    columns : str or object
+        The name of an estimator, or an object with the columns of a fit.
+    *given
+        The rows, and for a classifier the labels.
+    first : int, default=0
+        The number of the first row, for messages.
+    **checks
+        More options of `validate_data`.
+
+    Raises
+    ------
+    InvalidData
+        If a cell is not a number or not finite in 32 bits, there are too few rows, or the columns differ from the
+        columns of the fit; with scikit-learn's message.
+    """
+    columns = stand_in(columns)() if isinstance(columns, str) else columns
+    X = given[0]
+    names = getattr(X, "column_names", None) or getattr(X, "columns", ())
+    if np.iterable(names) and list(names):
+        check_unique_names(list(names), "X")
+    if np.ma.is_masked(X):
+        raise InvalidData("X is a masked array; its mask would be ignored. Give X.filled(numpy.nan).")
+    if getattr(getattr(X, "dtype", None), "kind", "") in ("M", "m"):
+        raise InvalidData(f"X is an array of {X.dtype}. Give a data frame, which may have date columns, or numbers.")
+    try:
+        found = validate_data(columns, *given, **_CELLS, **checks)
+    except TypeError as error:
+        raise InvalidType(str(error)) from error
+    except ValueError as error:
+        raise InvalidData(str(error) + _in_order(columns, names)) from error
+    rows = found[0] if isinstance(found, tuple) else found
+    labels = getattr(columns, "feature_names_in_", range(rows.shape[1]))
+    refuse_huge(rows, labels.__getitem__, first)
+    return columns, found
+
+
+def _in_order(columns: Any, names: Any) -> str:
+    """Return how to select the columns, if X has all of them, but others as well, or another order."""
+    known = getattr(columns, "feature_names_in_", None)
+    is_there = known is not None and np.iterable(names) and set(known) <= set(names) and list(known) != list(names)
+    return "Give X[list(estimator.feature_names_in_)]." if is_there else ""
+
+
+def refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0) -> np.ndarray:
+    """Return the rows unchanged if all known cells are finite as 32-bit numbers, the type of the networks' input.
+
+    Raises
+    ------
+    InvalidData
+        If a cell is not finite as a 32-bit number.
+    """
+    if rows.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            huge = np.isinf(rows.astype(np.float32))
+        if huge.any():
+            row, column = np.argwhere(huge)[0]
+            raise InvalidData(
+                f"Row {first + row + 1}, column {name_of(column)} holds {rows[row, column]:g}, which is not a finite "
+                "32-bit number. Use another unit for the column, or drop such rows first."
+            )
+    return rows
