@@ -432,7 +432,7 @@ def test_chunks_of_a_file_are_filled_alike(tmp_path, monkeypatch):
     assert filled["height"].null_count == 0
 
 
-@over("table", TABLES)
+@over("table", list(TABLES))
 def test_bounds_show_known_cells_as_given_and_are_not_cut(table):
     model, frame = fitted("AutoencoderImputer", table), TABLES[table].copy()
     frame["age"] = frame["age"].astype("Int64")

@@ -31,7 +31,7 @@ def saved(fitted, tmp_path):
 
 @every_estimator
 def test_a_saved_model_is_verified_by_its_rows(name, fitted, table, tmp_path):
-    fitted[name].save(tmp_path / "m", probe=table)
+    fitted[name].save(tmp_path / "m", reference_data=table)
     loaded = load(tmp_path / "m")
     found = loaded.verify(table)
     n_threads = jax_config.n_threads()
@@ -41,7 +41,7 @@ def test_a_saved_model_is_verified_by_its_rows(name, fitted, table, tmp_path):
 
 
 def test_other_weights_do_not_give_the_stored_bits(fitted, table, tmp_path):
-    fitted["BasicAutoencoder"].save(tmp_path / "m", probe=table)
+    fitted["BasicAutoencoder"].save(tmp_path / "m", reference_data=table)
     manifest, arrays = files.read(tmp_path / "m")
     name = "model.weights.encoder.layers[0].weight"
     arrays[name] = np.nextafter(arrays[name], np.float32(9))
@@ -56,7 +56,7 @@ def test_a_model_is_verified_only_by_the_rows_that_it_was_saved_with(fitted, tab
     model.save(tmp_path / "m")
     with pytest.raises(InvalidData):
         load(tmp_path / "m").verify(table)
-    model.save(tmp_path / "m", probe=table)
+    model.save(tmp_path / "m", reference_data=table)
     with pytest.raises(InvalidData):
         load(tmp_path / "m").verify(table[::-1])
 
@@ -110,7 +110,7 @@ def test_with_one_number_of_threads_the_same_bits_are_fitted_on_any_number_of_co
 
 
 def test_bits_that_differ_by_the_number_of_threads_are_told_so(fitted, table, tmp_path, monkeypatch):
-    fitted["BasicAutoencoder"].save(tmp_path / "m", probe=table)
+    fitted["BasicAutoencoder"].save(tmp_path / "m", reference_data=table)
     manifest, arrays = files.read(tmp_path / "m")
     manifest["probe"]["threads"] = 77
     arrays["probe.scores"] = arrays["probe.scores"] + 1

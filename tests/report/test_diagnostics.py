@@ -116,9 +116,9 @@ def test_without_held_out_rows_a_model_that_generalises_does_not_overfit():
 @pytest.mark.parametrize("make", [diabolo.DenoisingAutoencoder, diabolo.VariationalAutoencoder])
 def test_the_reconstruction_term_of_the_training_rows_is_that_of_the_learning_curve(make):
     model = make(n_latent=2, max_epochs=60, validation_fraction=0, random_state=0).fit(NORMAL)
-    found = collect.collect(model, NORMAL).seen.reconstruction
+    found = collect.collect(model, NORMAL).results.reconstruction
     assert found[:, 0].mean() == pytest.approx(np.mean(model.history_["reconstruction"][-6:]), rel=0.05)
-    assert collect.collect(fitted(), NORMAL).seen.reconstruction is None
+    assert collect.collect(fitted(), NORMAL).results.reconstruction is None
 
 
 def test_overfitting_and_too_short_a_training_exclude_one_another():
@@ -178,7 +178,7 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
         warnings.simplefilter("ignore", LossIncreasedWarning)
         warnings.simplefilter("ignore", NoImprovementWarning)
         model.fit(rows)
-    assert collect.collect(model, rows).seen.explained < -4
+    assert collect.collect(model, rows).results.explained < -4
     model.evaluation_ = evaluation(-4.57, 0.55)
     for found in (examined(model, rows), examined(model), examined(model, rows, evaluation=None)):
         assert found["Divergence"].serious
@@ -189,9 +189,9 @@ def test_divergence_advises_a_lower_rate_and_nothing_else_about_it(validation_fr
 
 def test_divergence_is_seen_in_the_reports_rows_alone():
     found = collect.collect(fitted(), NORMAL)
-    far = dataclasses.replace(found.seen, rebuilt=3 * NORMAL[::-1].astype(np.float32))
-    assert "Divergence" in examined(fitted(), NORMAL, seen=far, untrained=-0.3, evaluation=None)
-    assert "Divergence" not in examined(fitted(), NORMAL, seen=far, untrained=-12.0, evaluation=None)
+    far = dataclasses.replace(found.results, reconstructions=3 * NORMAL[::-1].astype(np.float32))
+    assert "Divergence" in examined(fitted(), NORMAL, results=far, untrained=-0.3, evaluation=None)
+    assert "Divergence" not in examined(fitted(), NORMAL, results=far, untrained=-12.0, evaluation=None)
 
 
 def test_a_loss_that_rose_is_divergence_and_another_beta_is_not():
@@ -322,8 +322,8 @@ def test_columns_of_plain_rows_and_pixels_are_left_alone():
     assert not {"Identifier columns", "Constant columns", "Duplicate columns"} & set(examined(fitted(), NORMAL))
     pixels = np.hstack([NORMAL, np.zeros((300, 3))])
     model = diabolo.BasicAutoencoder(n_latent=2, **FEW).fit(pixels)
-    seen = collect.collect(model, pixels, image_shape=(3, 3))
-    assert not {"Constant columns", "Duplicate columns"} & {finding.title for finding in diagnostics.diagnose(seen)}
+    results = collect.collect(model, pixels, image_shape=(3, 3))
+    assert not {"Constant columns", "Duplicate columns"} & {finding.title for finding in diagnostics.diagnose(results)}
 
 
 def test_rare_flags_that_coincide_are_no_duplicates():
@@ -361,7 +361,9 @@ def test_few_rows_show_nothing_about_how_values_vary(make, n):
 
 
 def test_constant_columns_of_a_code_that_is_the_restored_row_are_no_dead_units():
-    seen = collect.collect(fitted(), NORMAL).seen
+    results = collect.collect(fitted(), NORMAL).results
     codes = NORMAL * [1, 1, 1, 0, 0, 0]
-    assert "Dead units" in examined(fitted(), NORMAL, seen=dataclasses.replace(seen, codes=codes))
-    assert "Dead units" not in examined(fitted(), NORMAL, seen=dataclasses.replace(seen, codes=codes, rebuilt=codes))
+    assert "Dead units" in examined(fitted(), NORMAL, results=dataclasses.replace(results, codes=codes))
+    assert "Dead units" not in examined(
+        fitted(), NORMAL, results=dataclasses.replace(results, codes=codes, reconstructions=codes)
+    )

@@ -118,10 +118,10 @@ def test_rows_in_chunks_are_looked_at_here_and_there(tmp_path, monkeypatch):
     monkeypatch.setattr("diabolo.data.blocks.BLOCK_BYTES", 1 << 12)
     np.save(tmp_path / "rows.npy", many)
     model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(many)
-    seen = collect.collect(model, tmp_path / "rows.npy").seen
-    assert len(seen.rows) == collect.MOST_ROWS
-    assert seen.n_given == len(many)
-    np.testing.assert_array_equal(seen.rows, many[seen.numbers])
+    results = collect.collect(model, tmp_path / "rows.npy").results
+    assert len(results.rows) == collect.MOST_ROWS
+    assert results.n_given == len(many)
+    np.testing.assert_array_equal(results.rows, many[results.numbers])
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -174,17 +174,17 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
 
 def test_the_evidence_is_what_the_estimator_says():
     model = fitted("variational")
-    seen = collect.collect(model, X).seen
-    np.testing.assert_allclose(seen.scores, model.score_samples(X), rtol=1e-5)
-    np.testing.assert_allclose(seen.kl, model.kl(X), rtol=1e-5)
-    np.testing.assert_allclose(seen.codes, model.transform(X), rtol=1e-5)
-    rebuilt = model.reconstruct(X)
-    np.testing.assert_allclose(seen.errors, np.square(X - rebuilt).mean(axis=1), rtol=1e-4)
-    assert seen.explained == pytest.approx(diabolo.metrics.explained_variance(X, rebuilt), abs=1e-5)
+    results = collect.collect(model, X).results
+    np.testing.assert_allclose(results.scores, model.score_samples(X), rtol=1e-5)
+    np.testing.assert_allclose(results.kl, model.kl(X), rtol=1e-5)
+    np.testing.assert_allclose(results.codes, model.transform(X), rtol=1e-5)
+    reconstructions = model.reconstruct(X)
+    np.testing.assert_allclose(results.errors, np.square(X - reconstructions).mean(axis=1), rtol=1e-4)
+    assert results.explained == pytest.approx(diabolo.metrics.explained_variance(X, reconstructions), abs=1e-5)
 
 
 def test_the_error_of_a_denoiser_grows_with_the_noise_and_its_own_level_is_among_them():
-    found = collect.collect(fitted("denoising"), X).seen.noise
+    found = collect.collect(fitted("denoising"), X).results.noise
     assert found.before[0] == 0
     assert list(found.before) == sorted(found.before)
     at = found.factors.index(1.0)

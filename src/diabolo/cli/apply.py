@@ -19,9 +19,9 @@ def transform(
     run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
 ) -> None:
     """Compress rows: write the code of each row."""
-    from ..estimators.predictions import codes
+    from ..estimators.predictions import predict_codes
 
-    _map_rows(run, data, output, force, key, codes, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, predict_codes, file_options, rebuilds=False)
 
 
 @takes_file_options
@@ -29,9 +29,9 @@ def reconstruct(
     run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
 ) -> None:
     """Reconstruct each row from its code. Images are written as images, with the same names."""
-    from ..estimators.predictions import rebuilt
+    from ..estimators.predictions import predict_reconstructions
 
-    _map_rows(run, data, output, force, key, rebuilt, file_options)
+    _map_rows(run, data, output, force, key, predict_reconstructions, file_options)
 
 
 @takes_file_options
@@ -83,7 +83,7 @@ def impute(
         raise UsageError(f"--interval must lie between 0 and 1; got {interval:g}.")
 
     def filled(model: Any, rows: Any) -> Any:
-        whole = _append_unseen(predictions.filled(model, rows), rows.given)
+        whole = _append_unseen(predictions.predict_imputed(model, rows), rows.given)
         if interval is None:
             return whole
         if not hasattr(model, "prediction_intervals"):
@@ -127,9 +127,9 @@ def score(
         score_with_ray(run, data, output)
         return
 
-    from ..estimators.predictions import densities
+    from ..estimators.predictions import predict_log_density
 
-    _map_rows(run, data, output, force, key, densities, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, predict_log_density, file_options, rebuilds=False)
 
 
 @takes_file_options
@@ -158,13 +158,13 @@ def detect(
     """
     import numpy as np
 
-    from ..estimators.predictions import anomaly_scores
+    from ..estimators.predictions import predict_anomaly_scores
 
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
 
     def found(model: Any, rows: Any) -> Any:
-        table = anomaly_scores(model, rows, false_alarm_rate)
+        table = predict_anomaly_scores(model, rows, false_alarm_rate)
         table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
         return table.filter(table["flagged"]) if only_flagged else table
 

@@ -152,7 +152,7 @@ def fit(
             estimator.fit(rows)
         estimator.set_params(verbose=0)
         if current().is_main_process:
-            estimator.save(run, **({"probe": rows} if can_resume else {}))
+            estimator.save(run, **({"reference_data": rows} if can_resume else {}))
             checkpoints.remove(partial)
     if not quiet and current().is_main_process:
         _print_summary(estimator, rows, options, time.perf_counter() - started)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from .cells import arrow_type, unpacked
@@ -190,7 +191,8 @@ def _as_pandas(pandas: Any, cells: Any, kind: Any) -> Any:
         kind = pandas.CategoricalDtype([*kind.categories, *more], kind.ordered)
     is_float = pandas.api.types.is_float_dtype
     try:
-        found = cells.astype(kind)
+        with np.errstate(invalid="ignore"):  # a number that the type cannot hold, which the comparison finds
+            found = cells.astype(kind)
         if _are_floats(is_float(cells.dtype), is_float(kind)):
             return found
         same = found.isna() == cells.isna()

@@ -27,19 +27,19 @@ from .trainable import Learned, Saveable
 
 __all__ = [
     "Answer",
-    "anomaly_scores",
     "as_table",
-    "classes",
-    "codes",
     "counts_only",
-    "densities",
-    "filled",
     "in_order",
     "like_those_seen",
     "named",
+    "predict_anomaly_scores",
+    "predict_classes",
+    "predict_codes",
+    "predict_imputed",
+    "predict_log_density",
+    "predict_reconstructions",
     "questions",
-    "reach",
-    "rebuilt",
+    "valid_input_range",
 ]
 
 Told: TypeAlias = Table | pa.Table
@@ -47,28 +47,28 @@ Answer = Callable[[Any, RowsLike], Told]
 """A function of a fitted model and rows that returns a `Table` or an Arrow table with one row per row."""
 
 
-def codes(model: BaseAutoencoder, rows: RowsLike) -> Told:
+def predict_codes(model: BaseAutoencoder, rows: RowsLike) -> Told:
     """Return the code of each row."""
     found = model.transform(rows)
     return found if isinstance(found, pa.Table) else Table(np.asarray(found), tuple(model.get_feature_names_out()))
 
 
-def rebuilt(model: BaseAutoencoder, rows: RowsLike) -> Told:
+def predict_reconstructions(model: BaseAutoencoder, rows: RowsLike) -> Told:
     """Return the reconstruction of each row."""
     return as_table(model, model.reconstruct(rows))
 
 
-def densities(model: BaseAutoencoder, rows: RowsLike) -> Told:
+def predict_log_density(model: BaseAutoencoder, rows: RowsLike) -> Told:
     """Return the log-density of each row, in nats."""
     return Table(model.score_samples(rows)[:, None], ("log_density",))
 
 
-def filled(model: BaseAutoencoder | AutoencoderImputer, rows: RowsLike) -> Told:
+def predict_imputed(model: BaseAutoencoder | AutoencoderImputer, rows: RowsLike) -> Told:
     """Return the rows with their missing cells filled."""
     return as_table(model, model.impute(rows) if isinstance(model, BaseAutoencoder) else model.transform(rows))
 
 
-def anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: float | None = None) -> pa.Table:
+def predict_anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: float | None = None) -> pa.Table:
     """Return for each row the anomaly score, its p-value, whether it is flagged, and its three leading columns."""
     why = model.explain(rows)
     p_values = model.p_values_from_scores(why.scores)
@@ -83,7 +83,7 @@ def anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_rate: flo
     )
 
 
-def classes(model: AutoencoderClassifier, rows: RowsLike) -> pa.Table:
+def predict_classes(model: AutoencoderClassifier, rows: RowsLike) -> pa.Table:
     """Return the most probable label of each row, and the probability of each label."""
     shares, labels = model.predict_proba(rows), model.classes_
     best = labels[shares.argmax(axis=1)]
@@ -93,13 +93,13 @@ def classes(model: AutoencoderClassifier, rows: RowsLike) -> pa.Table:
 def questions(model: Saveable) -> dict[str, Answer]:
     """Return the kinds of prediction that a fitted model supports, by name; none for a generator."""
     if isinstance(model, BaseAutoencoder):
-        asked = {"transform": codes, "reconstruct": rebuilt, "score": densities}
-        return asked | ({"impute": filled} if model.input_.allow_missing else {})
+        asked = {"transform": predict_codes, "reconstruct": predict_reconstructions, "score": predict_log_density}
+        return asked | ({"impute": predict_imputed} if model.input_.allow_missing else {})
     if isinstance(model, AnomalyDetector):
-        return {"score": anomaly_scores}
+        return {"score": predict_anomaly_scores}
     if isinstance(model, AutoencoderImputer):
-        return {"impute": filled}
-    return {"classify": classes} if isinstance(model, AutoencoderClassifier) else {}
+        return {"impute": predict_imputed}
+    return {"classify": predict_classes} if isinstance(model, AutoencoderClassifier) else {}
 
 
 def as_table(model: Saveable, rows: Frame) -> Told:
@@ -131,7 +131,7 @@ def in_order(schema: Schema) -> Iterator[tuple[Column, slice]]:
     return ((by_name[name], place) for name, place in schema.column_slices.items())
 
 
-def reach(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
+def valid_input_range(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
     """Return the minimum and the maximum of each feature for which the model gives finite results.
 
     The limits are far from the data (see `data.scaler.check_output_range`). The limits of a detector, which clips the

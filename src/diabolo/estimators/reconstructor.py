@@ -26,6 +26,7 @@ from ..data.schema import Schema
 from ..data.types import Frame, RowsLike
 from ..engine.evaluation import Evaluation
 from ..errors import InvalidData, InvalidParameter, InvalidType
+from ..former_names import warn_of_former
 from ..persistence import reference_outputs
 from ..persistence.serialization import Found, Stored
 from .arguments import Seed, check_arguments, drawing, seed_from
@@ -310,16 +311,24 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
             writers.write_page(path, page)
         return page
 
-    def save(self, path: str | os.PathLike[str], *, probe: RowsLike | None = None) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        reference_data: RowsLike | None = None,
+        probe: RowsLike | None = None,
+    ) -> None:
         """Save the model to a folder of JSON and safetensors, for `diabolo.load`; see `diabolo.persistence.files`.
 
         Parameters
         ----------
         path : path
             Folder to write.
-        probe : array-like of shape (n, d), or rows as for `fit`; default=None
+        reference_data : array-like of shape (n, d), or rows as for `fit`; default=None
             Rows for reference outputs: the codes and scores of the first 64 rows are saved, so that `verify` can check
             whether another machine computes the same bits. The rows themselves are not saved, only their hash.
+        probe
+            Former name of ``reference_data``; deprecated.
 
         Raises
         ------
@@ -329,7 +338,10 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         check_is_fitted(self)
         check_arguments(path=path)
         if probe is not None:
-            self._probe = reference_outputs.probed(self, probe)
+            warn_of_former("save", "probe", "reference_data")
+            reference_data = probe
+        if reference_data is not None:
+            self._probe = reference_outputs.probed(self, reference_data)
         super().save(path)
 
     def verify(self, X: RowsLike) -> reference_outputs.Verified:
@@ -338,7 +350,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         Parameters
         ----------
         X : array-like of shape (n, d), or rows as for `fit`
-            The rows passed to ``save`` as ``probe``.
+            The rows passed to ``save`` as ``reference_data``.
 
         Returns
         -------

@@ -98,7 +98,7 @@ def verified(estimator: FittedAutoencoder, X: RowsLike, probe: ReferenceOutputs 
         If there are no reference outputs, or X does not begin with the same rows.
     """
     if probe is None:
-        raise InvalidData("The model was saved without reference outputs. Save it with save(path, probe=X).")
+        raise InvalidData("The model was saved without reference outputs. Save it with save(path, reference_data=X).")
     rows = _first(estimator, X, probe.n_rows)
     if files.fingerprint(rows.astype(np.float64)) != probe.fingerprint:
         raise InvalidData(

@@ -52,10 +52,10 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     return np.divide(total, np.maximum(known.sum(axis=axis), 1))
 
 
-def _explained(scaled: np.ndarray, rebuilt: np.ndarray) -> float:
+def _explained(scaled: np.ndarray, reconstructions: np.ndarray) -> float:
     """Return the share of the total variance that reconstructions keep."""
     spread = _mean(np.square(scaled - _mean(scaled, axis=0)), axis=0)
-    return float(1 - _mean(np.square(scaled - rebuilt), axis=0).sum() / max(spread.sum(), 1e-30))
+    return float(1 - _mean(np.square(scaled - reconstructions), axis=0).sum() / max(spread.sum(), 1e-30))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RowResults:
     """(n, d), in the user's units; rows of a table with a schema are encoded."""
     scaled: np.ndarray
     """(n, d), the rows in the network's units."""
-    rebuilt: np.ndarray
+    reconstructions: np.ndarray
     """(n, d), the reconstructions, in the network's units."""
     codes: np.ndarray
     """(n, K)"""
@@ -101,7 +101,7 @@ class RowResults:
     @cached_property
     def errors(self) -> np.ndarray:
         """(n,), the mean squared error of each row's known cells, in scaled units."""
-        return _mean(np.square(self.scaled - self.rebuilt), axis=1)
+        return _mean(np.square(self.scaled - self.reconstructions), axis=1)
 
     @cached_property
     def spread(self) -> np.ndarray:
@@ -111,13 +111,13 @@ class RowResults:
     @cached_property
     def unexplained(self) -> np.ndarray:
         """(d,), the share of each feature's variance that the reconstruction lacks; 0 for constant features."""
-        lacking = _mean(np.square(self.scaled - self.rebuilt), axis=0)
+        lacking = _mean(np.square(self.scaled - self.reconstructions), axis=0)
         return np.divide(lacking, self.spread, out=np.zeros_like(lacking), where=self.spread > 1e-12)
 
     @cached_property
     def explained(self) -> float:
         """The share of the total variance that the reconstruction keeps."""
-        return _explained(self.scaled, self.rebuilt)
+        return _explained(self.scaled, self.reconstructions)
 
     @cached_property
     def extremes(self) -> list[tuple[int, int]]:
@@ -135,14 +135,14 @@ class RowResults:
         found[[i for i, _ in self.extremes]] = False
         return found
 
-    def explained_by(self, rebuilt: np.ndarray) -> float:
+    def explained_by(self, reconstructions: np.ndarray) -> float:
         """Return the share of the variance that reconstructions keep, over rows without extreme cells."""
-        return _explained(self.scaled[self.usual], rebuilt[self.usual])
+        return _explained(self.scaled[self.usual], reconstructions[self.usual])
 
     @cached_property
     def explained_usual(self) -> float:
         """The share of the variance that the reconstruction keeps, over rows without extreme cells."""
-        return self.explained_by(self.rebuilt)
+        return self.explained_by(self.reconstructions)
 
     @cached_property
     def plane(self) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -182,7 +182,7 @@ class ReportData:
     """(height, width) or (height, width, 3), if rows are images."""
     parameters: dict[str, Any]
     versions: dict[str, str]
-    seen: RowResults | None
+    results: RowResults | None
     """The report's rows and their results; None if no rows were given."""
     samples: np.ndarray | None
     """New rows from the prior, in the user's units: E[x | z] for images, samples of x for other rows; None without a
@@ -334,7 +334,7 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
     return Noise(_FACTORS, tuple(before), tuple(after))
 
 
-def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
+def _results_of(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
     model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
     rows, numbers, n, given = _some(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
@@ -347,7 +347,7 @@ def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> Ro
     return RowResults(
         rows=rows,
         scaled=scaled,
-        rebuilt=inference.map_rows(inference.decode, model, codes),
+        reconstructions=inference.map_rows(inference.decode, model, codes),
         codes=codes,
         scores=estimator.predictor_.in_user_units(rows, log_p),
         numbers=numbers,
@@ -360,18 +360,18 @@ def _seen(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> Ro
     )
 
 
-def _untrained(estimator: FittedAutoencoder, seen: RowResults) -> float | None:
+def _untrained(estimator: FittedAutoencoder, results: RowResults) -> float | None:
     """Return the explained variance with the initial weights, if that of the trained weights is far below 0."""
-    if not estimator.n_epochs_ or len(seen.rows) < LEAST_ROWS or seen.explained_usual >= DIVERGED:
+    if not estimator.n_epochs_ or len(results.rows) < LEAST_ROWS or results.explained_usual >= DIVERGED:
         return None
-    model = _initial(estimator, seen.scaled.shape[1])
-    return seen.explained_by(inference.map_rows(inference.reconstruct, model, seen.scaled))
+    model = _initial(estimator, results.scaled.shape[1])
+    return results.explained_by(inference.map_rows(inference.reconstruct, model, results.scaled))
 
 
-def _between(model: Model, seen: RowResults) -> np.ndarray:
+def _between(model: Model, results: RowResults) -> np.ndarray:
     """Interpolate from the best reconstructed row to the row with the most distant code in the better half of rows."""
-    better = np.argsort(seen.errors, kind="stable")[: max(2, len(seen.errors) // 2)]
-    codes = seen.codes[better]
+    better = np.argsort(results.errors, kind="stable")[: max(2, len(results.errors) // 2)]
+    codes = results.codes[better]
     furthest = np.square(codes - codes[0]).sum(axis=1).argmax()
     along = np.linspace(0, 1, _STEPS, dtype=codes.dtype)[:, None]
     found: np.ndarray = inference.map_rows(inference.decode, model, codes[0] + along * (codes[furthest] - codes[0]))
@@ -418,7 +418,7 @@ def collect(
     model, scaler = predictor.model, predictor.scaler
     columns = tuple(map(str, estimator.input_.labels))
     image = _image_shape(estimator, image_shape, estimator.input_.width)
-    seen = None if X is None else _seen(estimator, X, y, seed)
+    results = None if X is None else _results_of(estimator, X, y, seed)
     samples = None
     if model.recipe.latent.stochastic:
         samples = predictor.decode(predictor.prior_codes(_SAMPLES, seed), seed, noise=image is None)
@@ -439,9 +439,9 @@ def collect(
         image=image,
         parameters=estimator.get_params(deep=False),
         versions=_versions(),
-        seen=seen,
+        results=results,
         samples=samples,
-        between=None if seen is None or len(seen.rows) < 2 else scaler.invert(_between(model, seen)),
+        between=None if results is None or len(results.rows) < 2 else scaler.invert(_between(model, results)),
         evaluation=getattr(estimator, "evaluation_", None),
-        untrained=None if seen is None else _untrained(estimator, seen),
+        untrained=None if results is None else _untrained(estimator, results),
     )

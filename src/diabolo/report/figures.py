@@ -80,9 +80,9 @@ _TERMS = {
 }
 
 
-def features(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
+def features(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
     """Draw the share of each feature's variance that the reconstruction loses; 1 is no better than the mean."""
-    share = seen.unexplained
+    share = results.unexplained
     if e.image is not None:
         grid = share.reshape(e.image)
         grid = grid if grid.ndim == 2 else grid.mean(axis=2)
@@ -117,10 +117,10 @@ def features(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
     )
 
 
-def units(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
+def units(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
     """Draw the KL of each latent unit, the largest first; active units are in colour, others in grey."""
-    assert seen.kl is not None
-    each, active = seen.kl.mean(axis=0), active_units(seen.codes)
+    assert results.kl is not None
+    each, active = results.kl.mean(axis=0), active_units(results.codes)
     order = np.argsort(-each)
     figure = _figure("latent unit", "KL, nats per row")
     figure.add_bar(
@@ -133,13 +133,13 @@ def units(e: ReportData, seen: RowResults) -> tuple[str, go.Figure]:
     return f"KL of each unit: {int(active.sum())} of {len(active)} are active (grey: inactive)", figure
 
 
-def density(e: ReportData, seen: RowResults) -> list[tuple[str, go.Figure]]:
+def density(e: ReportData, results: RowResults) -> list[tuple[str, go.Figure]]:
     """Draw the density of a sparse code's activations, and the mean activation of each unit, both compared with ρ."""
-    heights, edges = np.histogram(seen.codes, bins=60, range=(0, 1), density=True)
+    heights, edges = np.histogram(results.codes, bins=60, range=(0, 1), density=True)
     shown = _figure("activation", "density")
     shown.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=heights, width=np.diff(edges), marker={"color": FIRST})
     shown.update_yaxes(type="log")
-    means = np.sort(seen.codes.mean(axis=0))[::-1]
+    means = np.sort(results.codes.mean(axis=0))[::-1]
     ranked = _figure("unit, by its mean", "mean activation ρ̂")
     ranked.add_scatter(y=means, mode="lines", line={"color": FIRST, "width": 2}, name="ρ̂")
     for rho in e.targets[:1]:
@@ -151,20 +151,20 @@ def density(e: ReportData, seen: RowResults) -> list[tuple[str, go.Figure]]:
     return [("All activations of all rows", shown), ("Mean activation of each unit", ranked)]
 
 
-def noise(seen: RowResults) -> tuple[str, go.Figure]:
+def noise(results: RowResults) -> tuple[str, go.Figure]:
     """Draw the error before and after restoration against the noise level."""
-    assert seen.noise is not None
+    assert results.noise is not None
     figure = _figure("noise level, in multiples of the training level", "mean squared error")
     for values, name, color in (
-        (seen.noise.before, "corrupted rows", SECOND),
-        (seen.noise.after, "restored rows", FIRST),
+        (results.noise.before, "corrupted rows", SECOND),
+        (results.noise.after, "restored rows", FIRST),
     ):
-        figure.add_scatter(x=seen.noise.factors, y=values, name=name, mode="lines+markers", line={"color": color})
+        figure.add_scatter(x=results.noise.factors, y=values, name=name, mode="lines+markers", line={"color": color})
     figure.add_vline(x=1, line={"dash": "dot", "width": 1.5, "color": "#888"})
     return "Error against noise level", figure
 
 
-def profile(e: ReportData, original: np.ndarray, rebuilt: np.ndarray, user: Sequence[str]) -> go.Figure:
+def profile(e: ReportData, original: np.ndarray, reconstructions: np.ndarray, user: Sequence[str]) -> go.Figure:
     """Draw a row and its reconstruction, feature by feature in scaled units; ``user`` holds the hover texts."""
     n = len(original)
     few = e.has_names and n <= _MOST_NAMES
@@ -173,7 +173,7 @@ def profile(e: ReportData, original: np.ndarray, rebuilt: np.ndarray, user: Sequ
     mode = "lines+markers" if few else "lines"
     figure.add_scatter(y=original, name="row", mode=mode, line={"color": FIRST}, text=user, hoverinfo="text")
     figure.add_scatter(
-        y=rebuilt, name="reconstruction", mode=mode, line={"color": SECOND, "dash": "dot"}, hoverinfo="y"
+        y=reconstructions, name="reconstruction", mode=mode, line={"color": SECOND, "dash": "dot"}, hoverinfo="y"
     )
     if few:
         short = [name if len(name) <= 14 else f"{name[:13]}…" for name in map(str, names)]

@@ -96,17 +96,17 @@ def _cells(e: ReportData, rows: np.ndarray, most: int = _MOST_COLUMNS) -> tuple[
     return names, [[float(value) for value in row[:most]] for row in rows]
 
 
-def _given_cells(e: ReportData, seen: RowResults, at: Any, most: int = _MOST_COLUMNS) -> list[list[Any]]:
+def _given_cells(e: ReportData, results: RowResults, at: Any, most: int = _MOST_COLUMNS) -> list[list[Any]]:
     """Return the cells of some of the report's rows, exactly as given; ``most`` columns at most."""
-    if seen.given is None:
-        return _cells(e, seen.rows[at], most)[1]
-    return [list(row.values())[:most] for row in seen.given.take(at).to_pylist()]
+    if results.given is None:
+        return _cells(e, results.rows[at], most)[1]
+    return [list(row.values())[:most] for row in results.given.take(at).to_pylist()]
 
 
 def _bounds(e: ReportData) -> tuple[float, float]:
     """Return the values of black and of white."""
-    assert e.seen is not None or e.samples is not None
-    rows = e.seen.rows if e.seen is not None else e.samples
+    assert e.results is not None or e.samples is not None
+    rows = e.results.rows if e.results is not None else e.samples
     assert rows is not None
     return float(np.nanmin(rows)), float(np.nanmax(rows))
 
@@ -142,7 +142,7 @@ def _findings(page: _Page, e: ReportData) -> None:
         f"<i>{escape(one.action)}</i></li>"
         for one in found
     )
-    checked = "training, code, likelihood, rows and columns" if e.seen else "training only, since no rows were given"
+    checked = "training, code, likelihood, rows and columns" if e.results else "training only, since no rows were given"
     text = f"Checked: {checked}. Each problem is listed with its evidence and the action to take."
     if not found:
         text = f"Checked: {checked}. No problems found."
@@ -153,13 +153,13 @@ def _tiles(e: ReportData) -> str:
     tiles = [("training rows", f"{e.n_samples:,}"), ("latent units", f"{e.recipe.latent.n_latent}")]
     if e.n_epochs:
         tiles.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
-    if e.seen is not None:
-        tiles.append(("explained variance", f"{e.seen.explained:.1%}"))
+    if e.results is not None:
+        tiles.append(("explained variance", f"{e.results.explained:.1%}"))
         if e.evaluation is not None and e.evaluation["pca_explained_variance"] is not None:
             rows = f"{e.evaluation['rows']} rows"
             tiles.append((f"explained variance, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
             tiles.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
-        tiles.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.seen.scores.mean():.5g}"))
+        tiles.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.results.scores.mean():.5g}"))
     return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in tiles)
 
 
@@ -171,38 +171,42 @@ def _learning(page: _Page, e: ReportData) -> None:
     page.section("learning", "Learning", text, _grid(charts))
 
 
-def _rebuilt(page: _Page, e: ReportData, seen: RowResults) -> None:
+def _reconstructions(page: _Page, e: ReportData, results: RowResults) -> None:
     each = 8 if e.image is not None else 2
     blocks = []
-    for (name, _), chosen in zip(_GROUPS, seen.at_rank(tuple(share for _, share in _GROUPS), each), strict=True):
-        rebuilt = e.scaler.invert(seen.rebuilt[chosen])
+    for (name, _), chosen in zip(_GROUPS, results.at_rank(tuple(share for _, share in _GROUPS), each), strict=True):
+        reconstructions = e.scaler.invert(results.reconstructions[chosen])
         if e.image is not None:
             blocks.append(
-                _picture(e, [seen.rows[chosen], rebuilt], f"{name.capitalize()}: rows above, reconstructions below")
+                _picture(
+                    e,
+                    [results.rows[chosen], reconstructions],
+                    f"{name.capitalize()}: rows above, reconstructions below",
+                )
             )
             continue
-        for i, row in zip(chosen, rebuilt, strict=True):
+        for i, row in zip(chosen, reconstructions, strict=True):
             names, (decoded,) = _cells(e, row[None])
-            (cells,) = _given_cells(e, seen, [i])
+            (cells,) = _given_cells(e, results, [i])
             texts = {
                 n: f"{n}: {_shown(a)}, reconstructed {_shown(b)}" for n, a, b in zip(names, cells, decoded, strict=True)
             }
             column_of_feature = e.column_of_feature if e.has_names else [f"x{name}" for name in e.column_of_feature]
             hover = [texts.get(owner, str(owner)) for owner in column_of_feature]
-            figure = figures.profile(e, seen.scaled[i], seen.rebuilt[i], hover)
-            title = f"{name.capitalize()}: row {seen.numbers[i] + 1:,}, mean squared error {seen.errors[i]:.3g}"
+            figure = figures.profile(e, results.scaled[i], results.reconstructions[i], hover)
+            title = f"{name.capitalize()}: row {results.numbers[i] + 1:,}, mean squared error {results.errors[i]:.3g}"
             blocks.append(page.chart(title, figure))
     text = "The rows with the best, the median and the worst reconstructions."
     page.section("rows", "Reconstructions", text, _grid(blocks, "pictures" if e.image is not None else "charts"))
 
 
-def _features(page: _Page, e: ReportData, seen: RowResults) -> None:
+def _features(page: _Page, e: ReportData, results: RowResults) -> None:
     text = "0: exact reconstruction; 1: no better than the mean; above 1: worse than the mean."
     page.section(
         "features",
         "Error by feature",
         text,
-        _grid([page.chart(*figures.features(e, seen))], "charts" if e.image is None else "charts half"),
+        _grid([page.chart(*figures.features(e, results))], "charts" if e.image is None else "charts half"),
     )
 
 
@@ -213,28 +217,28 @@ def _distinct(name: str, columns: Sequence[str]) -> str:
     return name
 
 
-def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
-    chosen = sample_positions(len(seen.rows), _MOST_POINTS, np.random.default_rng(0))
-    axes = _busiest(seen)
+def _latent(page: _Page, e: ReportData, results: RowResults) -> None:
+    chosen = sample_positions(len(results.rows), _MOST_POINTS, np.random.default_rng(0))
+    axes = _busiest(results)
     where: dict[str, list[float | None]] = {}
-    if seen.codes.shape[1] > 2 and len(seen.rows) > 2:
-        plane, shares = seen.plane
+    if results.codes.shape[1] > 2 and len(results.rows) > 2:
+        plane, shares = results.plane
         for i in range(2):
             where[f"component {i + 1} ({shares[i]:.0%} of the codes' variance)"] = _rounded(plane[chosen, i])
     for i in axes:
-        where[f"z{i + 1}"] = _rounded(seen.codes[chosen, i])
-    names = _cells(e, seen.rows[:1], _MOST_COLORS)[0]
-    cells = _given_cells(e, seen, chosen, _MOST_COLORS)
+        where[f"z{i + 1}"] = _rounded(results.codes[chosen, i])
+    names = _cells(e, results.rows[:1], _MOST_COLORS)[0]
+    cells = _given_cells(e, results, chosen, _MOST_COLORS)
     colors: dict[str, list[Any]] = {}
-    if seen.labels is not None:
-        numbers = seen.labels.dtype.kind in "fiub"
-        labels = _rounded(seen.labels[chosen]) if numbers else [str(value) for value in seen.labels[chosen]]
+    if results.labels is not None:
+        numbers = results.labels.dtype.kind in "fiub"
+        labels = _rounded(results.labels[chosen]) if numbers else [str(value) for value in results.labels[chosen]]
         colors[_distinct("label", names)] = labels
-    colors[_distinct("log p", names)] = _rounded(seen.scores[chosen])
-    colors[_distinct("reconstruction error", names)] = _rounded(seen.errors[chosen])
-    content: dict[str, Any] = {"axes": where, "colors": colors, "numbers": (seen.numbers[chosen] + 1).tolist()}
+    colors[_distinct("log p", names)] = _rounded(results.scores[chosen])
+    colors[_distinct("reconstruction error", names)] = _rounded(results.errors[chosen])
+    content: dict[str, Any] = {"axes": where, "colors": colors, "numbers": (results.numbers[chosen] + 1).tolist()}
     if e.image is not None:
-        uri, width, height = images.sheet(seen.rows[chosen], e.image, _bounds(e), _SIDE)
+        uri, width, height = images.sheet(results.rows[chosen], e.image, _bounds(e), _SIDE)
         content["sheet"] = {"uri": uri, "width": width, "height": height}
     else:
         shown = [[_shown(cell) for cell in row[:_MOST_COLUMNS]] for row in cells]
@@ -246,9 +250,9 @@ def _latent(page: _Page, e: ReportData, seen: RowResults) -> None:
                 colors[name] = _rounded([np.nan if cell is None else cell for cell in column])
             else:
                 colors[name] = [_shown(cell) for cell in column]
-    content["codes"] = [_rounded(row) for row in seen.codes[chosen]]
+    content["codes"] = [_rounded(row) for row in results.codes[chosen]]
     page.data["map"] = content
-    some = "" if len(chosen) == seen.n_given else f" The map shows {len(chosen):,} of {seen.n_given:,} rows."
+    some = "" if len(chosen) == results.n_given else f" The map shows {len(chosen):,} of {results.n_given:,} rows."
     text = (
         f"Each point is the code of a row.{some} Hover over a point, or use the slider, to see its row. Click a point "
         "to load its code into the explorer."
@@ -270,42 +274,42 @@ def _rounded(values: Any) -> list[float | None]:
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
 
 
-def _busiest(seen: RowResults) -> list[int]:
+def _busiest(results: RowResults) -> list[int]:
     """Return the units that vary most, in the order of the code."""
-    order = np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_AXES]
+    order = np.argsort(-results.codes.var(axis=0), kind="stable")[:_MOST_AXES]
     return sorted(int(i) for i in order)
 
 
-def _units(page: _Page, e: ReportData, seen: RowResults) -> None:
-    if seen.kl is not None:
+def _units(page: _Page, e: ReportData, results: RowResults) -> None:
+    if results.kl is not None:
         text = (
             "The information about a row in each unit of the posterior. A unit with a KL near 0 is unused. A unit is "
             "active if the variance of its mean over rows is above 0.01."
         )
-        page.section("units", "Latent units", text, page.chart(*figures.units(e, seen)))
+        page.section("units", "Latent units", text, page.chart(*figures.units(e, results)))
     elif e.recipe.latent.in_unit_interval:
-        charts = [page.chart(title, figure) for title, figure in figures.density(e, seen)]
+        charts = [page.chart(title, figure) for title, figure in figures.density(e, results)]
         text = (
             "The activations of the units compared with ρ, and the rows with the highest activation of each unit. "
             "Units that vary most come first."
         )
-        page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, seen))
+        page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, results))
 
 
-def _top_rows(e: ReportData, seen: RowResults) -> str:
+def _top_rows(e: ReportData, results: RowResults) -> str:
     """Return the rows with the highest activation of each unit."""
     blocks, rows = [], []
-    for unit in np.argsort(-seen.codes.var(axis=0), kind="stable")[:_MOST_UNITS]:
-        top = np.argsort(-seen.codes[:, unit], kind="stable")[:6]
-        mean = float(seen.codes[:, unit].mean())
+    for unit in np.argsort(-results.codes.var(axis=0), kind="stable")[:_MOST_UNITS]:
+        top = np.argsort(-results.codes[:, unit], kind="stable")[:6]
+        mean = float(results.codes[:, unit].mean())
         if e.image is not None:
-            blocks.append(_picture(e, [seen.rows[top]], f"unit {unit + 1}, ρ̂ = {mean:.3f}"))
+            blocks.append(_picture(e, [results.rows[top]], f"unit {unit + 1}, ρ̂ = {mean:.3f}"))
             continue
-        spread = np.sqrt(np.maximum(seen.spread, 1e-12))
-        away = (np.nanmean(seen.scaled[top], axis=0) - np.nanmean(seen.scaled, axis=0)) / spread
+        spread = np.sqrt(np.maximum(results.spread, 1e-12))
+        away = (np.nanmean(results.scaled[top], axis=0) - np.nanmean(results.scaled, axis=0)) / spread
         most = np.argsort(-np.abs(np.nan_to_num(away)), kind="stable")[:3]
         why = ", ".join(f"{e.column_of_feature[i]} {'high' if away[i] > 0 else 'low'} ({away[i]:+.1f} σ)" for i in most)
-        rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{seen.numbers[i] + 1:,}" for i in top), why])
+        rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{results.numbers[i] + 1:,}" for i in top), why])
 
     def shown(some: slice) -> str:
         head = ("unit", "ρ̂", "rows with the highest activation", "common properties")
@@ -318,12 +322,12 @@ def _top_rows(e: ReportData, seen: RowResults) -> str:
     return shown(slice(_SHOWN_UNITS)) + rest
 
 
-def _noise(page: _Page, seen: RowResults) -> None:
-    if seen.noise is not None:
+def _noise(page: _Page, results: RowResults) -> None:
+    if results.noise is not None:
         text = (
             "Rows were corrupted at several multiples of the training level, and restored. Errors are in scaled units."
         )
-        page.section("noise", "Noise", text, page.chart(*figures.noise(seen)))
+        page.section("noise", "Noise", text, page.chart(*figures.noise(results)))
 
 
 def _generated(page: _Page, e: ReportData) -> None:
@@ -364,14 +368,14 @@ def _decoder(e: ReportData) -> dict[str, Any]:
         )
     constants = [array.ravel().astype(np.float32) for array in found.constants.values()]
     numbers = np.concatenate(constants) if constants else np.zeros(0, np.float32)
-    codes = e.seen.codes if e.seen is not None else np.asarray(e.model.prior.sample(_key(), (512,)))
+    codes = e.results.codes if e.results is not None else np.asarray(e.model.prior.sample(_key(), (512,)))
     low, high = np.quantile(codes, [0.005, 0.995], axis=0)
     pad = 0.15 * np.maximum(high - low, 1e-3)
     low, high = low - pad, high + pad
     if e.recipe.latent.in_unit_interval:
         low, high = np.zeros(k), np.ones(k)
-    start = np.median(codes, axis=0) if e.seen is None else codes[next(e.seen.at_rank((0.5,), 1))[0]]
-    order = _busiest(e.seen) if e.seen is not None else range(min(k, _MOST_AXES))
+    start = np.median(codes, axis=0) if e.results is None else codes[next(e.results.at_rank((0.5,), 1))[0]]
+    order = _busiest(e.results) if e.results is not None else range(min(k, _MOST_AXES))
     decoder: dict[str, Any] = {
         "program": {
             "steps": found.steps,
@@ -387,7 +391,10 @@ def _decoder(e: ReportData) -> dict[str, Any]:
         "scale": e.scaler.scale.tolist(),
     }
     if e.image is not None:
-        return decoder | {"image": list(e.image), "bounds": _bounds(e) if e.seen or e.samples is not None else (0, 1)}
+        return decoder | {
+            "image": list(e.image),
+            "bounds": _bounds(e) if e.results or e.samples is not None else (0, 1),
+        }
     if e.schema is not None:
         places = e.schema.column_slices
         columns = [
@@ -404,8 +411,8 @@ def _decoder(e: ReportData) -> dict[str, Any]:
             {"name": name if e.has_names else f"x{name}", "kind": "number", "from": i}
             for i, name in enumerate(e.columns)
         ]
-        if e.seen is not None:
-            ends = np.fmin.reduce(e.seen.rows, axis=0), np.fmax.reduce(e.seen.rows, axis=0)
+        if e.results is not None:
+            ends = np.fmin.reduce(e.results.rows, axis=0), np.fmax.reduce(e.results.rows, axis=0)
             for column, least, most in zip(columns, *ends, strict=True):
                 if not np.isnan(least):  # the column has a value
                     column |= {"low": float(least), "high": float(most)}
@@ -437,16 +444,16 @@ _SLOTS = ("corruption", "encoder", "latent", "prior", "decoder", "likelihood", "
 
 
 def _sections(e: ReportData) -> Iterator[Any]:
-    seen = e.seen
+    results = e.results
     yield _findings, ()
     yield _learning, ()
-    if seen is not None:
-        yield _rebuilt, (seen,)
-        yield _features, (seen,)
-        yield _latent, (seen,)
+    if results is not None:
+        yield _reconstructions, (results,)
+        yield _features, (results,)
+        yield _latent, (results,)
     yield _explorer, ()
-    if seen is not None:
-        yield _units, (seen,)
+    if results is not None:
+        yield _units, (results,)
     yield _generated, ()
     yield _reproduced, ()
 
@@ -456,18 +463,18 @@ def render(e: ReportData, title: str = "") -> str:
     page = _Page()
     for section, given in _sections(e):
         section(page, e, *given)
-        if section is _units and e.seen is not None:
-            _noise(page, e.seen)
+        if section is _units and e.results is not None:
+            _noise(page, e.results)
     here = resources.files(__package__)
     code = "\n".join((here / name).read_text(encoding="utf-8") for name in ("runtime.js", "page.js"))
     library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     bundle = {"charts": page.charts, **page.data}
     name = title or e.name
     rows = ""
-    if e.seen is not None:
-        n = len(e.seen.rows)
+    if e.results is not None:
+        n = len(e.results.rows)
         rows = f"Computed on {n:,} row{'s' * (n > 1)}" + (
-            f", a random sample of {e.seen.n_given:,}." if n < e.seen.n_given else "."
+            f", a random sample of {e.results.n_given:,}." if n < e.results.n_given else "."
         )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -23,7 +23,7 @@ import pyarrow as pa
 from ..data.readers import Table, numeric, numeric_columns
 from ..data.schema import Column, arrow_type, is_numeric
 from ..errors import InvalidData, suggest
-from ..estimators.predictions import counts_only, reach
+from ..estimators.predictions import counts_only, valid_input_range
 from ..estimators.trainable import Saveable
 from .bounds import Bounds
 
@@ -178,7 +178,7 @@ class Wire:
         self.bounds, self._width = bounds, columns.width
         used: Sequence[Column | None] = schema.used if schema is not None else [None] * self.n_features
         names = self.names or tuple(map(str, range(self.n_features)))
-        self._least, self._most = low, high = reach(model)
+        self._least, self._most = low, high = valid_input_range(model)
         self._whole = whole = counts_only(model)
         places = range(self.n_features) if schema is None else [schema.column_slices[name].start for name in names]
         self.cells = [

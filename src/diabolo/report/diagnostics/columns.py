@@ -24,14 +24,14 @@ class _Column(NamedTuple):
 
 def _columns(e: ReportData) -> list[_Column]:
     """Return the columns; none for few rows, and none for images, whose pixels may be constant or equal."""
-    seen = enough(e)
-    if seen is None or e.image is not None:
+    results = enough(e)
+    if results is None or e.image is not None:
         return []
     if e.schema is None:
-        return [_Column(name, "number", seen.rows[:, i]) for i, name in enumerate(e.column_of_feature)]
+        return [_Column(name, "number", results.rows[:, i]) for i, name in enumerate(e.column_of_feature)]
     found = []
     for column in e.schema.used:
-        block = seen.rows[:, e.schema.column_slices[column.name]]
+        block = results.rows[:, e.schema.column_slices[column.name]]
         cells = (
             np.where(np.isnan(block[:, 0]), np.nan, block.argmax(axis=1)) if column.kind == "category" else block[:, 0]
         )
@@ -65,8 +65,8 @@ def identifiers(e: ReportData) -> Iterator[Finding]:
             is_one = e.n_samples >= LEAST_ROWS and categories[name] >= 0.8 * e.n_samples
         else:
             known = kind in ("number", "count") and not np.isnan(cells).any()
-            assert e.seen is not None
-            is_one = known and _numbers_rows(cells, e.seen.n_given + e.n_samples)
+            assert e.results is not None
+            is_one = known and _numbers_rows(cells, e.results.n_given + e.n_samples)
         if is_one:
             found.append(name)
     if found:
@@ -82,10 +82,10 @@ def constant(e: ReportData) -> Iterator[Finding]:
     """Find columns with one value in all rows."""
     found = [column.name for column in _columns(e) if _is_constant(column.cells)]
     if found:
-        assert e.seen is not None
+        assert e.results is not None
         yield Finding(
             "Constant columns",
-            f"{listed(found)}: one value in all {len(e.seen.rows):,} rows.",
+            f"{listed(found)}: one value in all {len(e.results.rows):,} rows.",
             "Leave out these columns if they are constant in the training rows as well: they carry no information.",
         )
 

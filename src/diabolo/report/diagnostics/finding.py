@@ -42,4 +42,4 @@ def listed(names: Iterable[Any], most: int = 4) -> str:
 
 def enough(e: ReportData) -> RowResults | None:
     """Return the results of the report's rows; None if there are too few rows to measure variation over rows."""
-    return e.seen if e.seen is not None and len(e.seen.rows) >= LEAST_ROWS else None
+    return e.results if e.results is not None and len(e.results.rows) >= LEAST_ROWS else None

@@ -15,12 +15,12 @@ __all__ = ["dead_units", "off_target", "posterior_collapse"]
 
 def posterior_collapse(e: ReportData) -> Iterator[Finding]:
     """Find posteriors that do not depend on the row (Burda et al. 2016, section 5)."""
-    seen = enough(e)
-    if seen is None or seen.kl is None:
+    results = enough(e)
+    if results is None or results.kl is None:
         return
-    active = active_units(seen.codes)
+    active = active_units(results.codes)
     k, n_active = len(active), int(active.sum())
-    kl = float(seen.kl.sum(axis=1).mean())
+    kl = float(results.kl.sum(axis=1).mean())
     if not n_active:
         yield Finding(
             "Posterior collapse",
@@ -40,11 +40,11 @@ def posterior_collapse(e: ReportData) -> Iterator[Finding]:
 
 def dead_units(e: ReportData) -> Iterator[Finding]:
     """Find units of a deterministic code that are constant over rows, never active, or always active."""
-    seen = enough(e)
-    if seen is None or e.is_stochastic:
+    results = enough(e)
+    if results is None or e.is_stochastic:
         return
-    codes = seen.codes
-    if codes.shape == seen.rebuilt.shape and np.allclose(codes, seen.rebuilt):
+    codes = results.codes
+    if codes.shape == results.reconstructions.shape and np.allclose(codes, results.reconstructions):
         return  # the code is the restored row, whose columns may be constant
     spread, k = codes.std(axis=0), codes.shape[1]
     if e.recipe.latent.in_unit_interval:
@@ -68,10 +68,10 @@ def dead_units(e: ReportData) -> Iterator[Finding]:
 
 def off_target(e: ReportData) -> Iterator[Finding]:
     """Compare the mean activation with the penalty's ρ."""
-    seen = enough(e)
-    if seen is None or not e.targets:
+    results = enough(e)
+    if results is None or not e.targets:
         return
-    rho, found = e.targets[0], float(seen.codes.mean())
+    rho, found = e.targets[0], float(results.codes.mean())
     if not rho / 2 <= found <= 2 * rho:
         yield Finding(
             "Sparsity off target",

@@ -47,10 +47,10 @@ def sigma_at_floor(e: ReportData) -> Iterator[Finding]:
 
 def unscaled(e: ReportData) -> Iterator[Finding]:
     """Find features whose units differ by orders of magnitude."""
-    seen = enough(e)
-    if seen is None or e.scaler.kind != "none" or e.schema is not None:
+    results = enough(e)
+    if results is None or e.scaler.kind != "none" or e.schema is not None:
         return
-    spread = np.sqrt(seen.spread)
+    spread = np.sqrt(results.spread)
     some = spread[spread > 1e-9]
     if len(some) > 1 and some.max() > 100 * np.median(some):
         large = np.flatnonzero(spread > 100 * np.median(some))
@@ -65,11 +65,11 @@ def unscaled(e: ReportData) -> Iterator[Finding]:
 
 def too_noisy(e: ReportData) -> Iterator[Finding]:
     """Find a corruption that is too strong to restore rows."""
-    seen = enough(e)
-    if seen is None or seen.noise is None:
+    results = enough(e)
+    if results is None or results.noise is None:
         return
-    at = seen.noise.factors.index(1.0)
-    left = seen.noise.after[at] / max(float(seen.spread.mean()), 1e-12)
+    at = results.noise.factors.index(1.0)
+    left = results.noise.after[at] / max(float(results.spread.mean()), 1e-12)
     if left > 0.5:
         yield Finding(
             "Noise level too high",
@@ -81,10 +81,10 @@ def too_noisy(e: ReportData) -> Iterator[Finding]:
 
 def wrong_likelihood(e: ReportData) -> Iterator[Finding]:
     """Find a likelihood that does not fit the values of the rows."""
-    seen = enough(e)
-    if seen is None or isinstance(e.recipe.likelihood, ColumnwiseLikelihood):
+    results = enough(e)
+    if results is None or isinstance(e.recipe.likelihood, ColumnwiseLikelihood):
         return
-    likelihood, known = e.recipe.likelihood, seen.scaled[~np.isnan(seen.scaled)]
+    likelihood, known = e.recipe.likelihood, results.scaled[~np.isnan(results.scaled)]
     between = float(((known > 0.02) & (known < 0.98)).mean())
     if likelihood.discrete and likelihood.support == "unit" and between > 0.1:
         yield Finding(
@@ -101,7 +101,7 @@ def wrong_likelihood(e: ReportData) -> Iterator[Finding]:
         )
     sigma = getattr(likelihood, "sigma", None)
     if e.is_stochastic and sigma is not None:
-        error = float(np.sqrt(seen.errors.mean()))
+        error = float(np.sqrt(results.errors.mean()))
         if not 0.5 <= error / sigma <= 2:
             yield Finding(
                 "σ mismatch",

@@ -15,17 +15,17 @@ __all__ = ["extreme_cells", "few_rows", "shifted"]
 
 def extreme_cells(e: ReportData) -> Iterator[Finding]:
     """Find single cells that are far from all other cells of their column."""
-    seen = enough(e)
-    if seen is None or not seen.extremes:
+    results = enough(e)
+    if results is None or not results.extremes:
         return
     cells = []
-    for i, j in seen.extremes:
-        name, middle = e.column_of_feature[j], float(np.nanmedian(seen.rows[:, j]))
-        cell, usual = f"{seen.rows[i, j]:.6g}", f"{middle:.6g}"
+    for i, j in results.extremes:
+        name, middle = e.column_of_feature[j], float(np.nanmedian(results.rows[:, j]))
+        cell, usual = f"{results.rows[i, j]:.6g}", f"{middle:.6g}"
         if e.schema is not None and (column := e.schema.column(name)).kind == "date":
-            assert seen.given is not None
-            cell, usual = str(seen.given[name][i].as_py()), str(column.decode(np.array([[middle]]))[0].as_py())
-        cells.append(f"row {seen.numbers[i] + 1:,}, column {name}: {cell} (median {usual})")
+            assert results.given is not None
+            cell, usual = str(results.given[name][i].as_py()), str(column.decode(np.array([[middle]]))[0].as_py())
+        cells.append(f"row {results.numbers[i] + 1:,}, column {name}: {cell} (median {usual})")
     yield Finding(
         "Extreme cells",
         f"{listed(cells)}.",
@@ -37,10 +37,10 @@ def extreme_cells(e: ReportData) -> Iterator[Finding]:
 
 def shifted(e: ReportData) -> Iterator[Finding]:
     """Find rows that the model reconstructs far worse than held-out rows."""
-    seen, known = enough(e), e.evaluation or {}
-    if seen is None or known.get("rows") != "held-out":
+    results, known = enough(e), e.evaluation or {}
+    if results is None or known.get("rows") != "held-out":
         return
-    kept, found = known["explained_variance"], seen.explained_usual
+    kept, found = known["explained_variance"], results.explained_usual
     if found < DIVERGED and kept - found > 0.5 and not has_diverged(e):
         yield Finding(
             "Distribution shift",
@@ -53,8 +53,8 @@ def shifted(e: ReportData) -> Iterator[Finding]:
 
 def few_rows(e: ReportData) -> Iterator[Finding]:
     """Find a report that has too few rows for most of the rules."""
-    if e.seen is not None and enough(e) is None:
-        n = len(e.seen.rows)
+    if e.results is not None and enough(e) is None:
+        n = len(e.results.rows)
         yield Finding(
             "Few rows",
             f"The report has {n} row{'s' * (n != 1)}: too few to check latent units, likelihood and columns.",

@@ -61,8 +61,8 @@ def _far_below(e: ReportData) -> tuple[float, str] | None:
     the evaluation are reconstructed far better than the report's rows, the report's rows are the cause.
     """
     known = e.evaluation or {}
-    seen, judged = enough(e), known.get("explained_variance")
-    found = seen.explained_usual if seen is not None else None
+    results, judged = enough(e), known.get("explained_variance")
+    found = results.explained_usual if results is not None else None
     before = _UNTRAINED if e.untrained is None else e.untrained
     if judged is not None and judged < min(DIVERGED, before - 0.25):
         return judged, f"the {known['rows']} rows"
@@ -111,10 +111,10 @@ def _new_rows(e: ReportData) -> tuple[float, float, bool] | None:
     Both values are for the final weights, with the corruption of training. The total improvement is the difference to
     the initial weights. The gap must also exceed three standard errors.
     """
-    curve, seen = e.curve("reconstruction"), enough(e)
-    if seen is None or seen.reconstruction is None or len(curve) < 5:
+    curve, results = e.curve("reconstruction"), enough(e)
+    if results is None or results.reconstruction is None or len(curve) < 5:
         return None
-    now, before = seen.reconstruction[seen.usual].astype(np.float64).T
+    now, before = results.reconstruction[results.usual].astype(np.float64).T
     found, end, error = float(now.mean()), _end(curve), float(now.std() / np.sqrt(len(now)))
     learned = max(float(before.mean()), curve[0]) - end
     return found, end, found - end > max(_GAP * learned, 3 * error, _floor(end, 4))
