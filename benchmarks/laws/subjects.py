@@ -96,12 +96,13 @@ def rows_at(rows: Rows, places: Any) -> Rows:
 
 def columns_of(name: str, answer: Any) -> Answers:
     """Return an answer of any type as columns, by names that do not depend on the type."""
+    answer = answer.collect() if hasattr(answer, "collect") else answer  # a lazy frame
     if hasattr(answer, "to_arrow"):  # polars
         answer = answer.to_arrow()
     elif type(answer).__module__.startswith("pandas"):
         answer = pa.Table.from_pandas(answer, preserve_index=False)
     if isinstance(answer, pa.Table):
-        return {f"{name} of {column}": _cells(answer[column]) for column in answer.column_names}
+        return {f"{name} {i}": _cells(column) for i, column in enumerate(answer.columns)}
     rows = np.asarray(answer)
     return {name: rows} if rows.ndim == 1 else {f"{name} {i}": column for i, column in enumerate(rows.T)}
 
@@ -142,8 +143,9 @@ def questions(model: Any) -> dict[str, Callable[[Any], Any]]:
             {name: getattr(model, name) for name in ("score_samples", "predict", "p_values")} | contributions | expected
         )
     if isinstance(model, diabolo.AutoencoderImputer):
-        ends = {"low": lambda rows: model.intervals(rows, 0.8)[0], "high": lambda rows: model.intervals(rows, 0.8)[1]}
-        return {"transform": model.transform} | ends
+        low = {"low": lambda rows: model.prediction_intervals(rows, 0.8)[0]}
+        high = {"high": lambda rows: model.prediction_intervals(rows, 0.8)[1]}
+        return {"transform": model.transform} | low | high
     if isinstance(model, diabolo.AutoencoderClassifier):
         return {"predict": model.predict, "predict_proba": model.predict_proba}
     if isinstance(model, diabolo.AutoencoderGenerator):

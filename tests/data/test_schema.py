@@ -247,9 +247,8 @@ def test_a_table_comes_back_as_a_table_of_its_kind(model, frame, files):
     assert back.index.equals(frame[::-1].index)
     assert back.columns.tolist() == KNOWN
     assert model.reconstruct(arrow).to_pandas().equals(back[::-1])
-    assert model.reconstruct(files / "rows.parquet").equals(
-        model.reconstruct(arrow).cast(model.reconstruct(files / "rows.parquet").schema)
-    )
+    of_file = model.reconstruct(files / "rows.parquet")
+    assert of_file.equals(model.reconstruct(arrow).cast(of_file.schema))
     assert model.inverse_transform(model.transform(arrow)).equals(model.reconstruct(arrow))
 
 
