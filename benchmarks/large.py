@@ -78,9 +78,9 @@ def train(where: str, n_epochs: int) -> dict[str, float]:
     pairs: list[float] = []
     real, program, given = trainer.Trainer.run_epochs, trainer.run_epochs, []
 
-    def remembered(*arguments: Any) -> Any:
+    def remembered(*arguments: Any, **options: Any) -> Any:
         given[:] = arguments
-        return program(*arguments)
+        return program(*arguments, **options)
 
     def stretch(run: Any) -> Any:
         before, started = run.state, time.perf_counter()

@@ -78,11 +78,11 @@ def stop_after(monkeypatch, n_stretches):
     """Let a training be interrupted after so many calls of the program, each of few epochs."""
     real, left = trainer.run_epochs, [n_stretches]
 
-    def stretch(*args):
+    def stretch(*args, **options):
         if left[0] == 0:
             raise Stopped
         left[0] -= 1
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(trainer, "run_epochs", stretch)
     monkeypatch.setattr(trainer, "_STRETCH_SECONDS", 0.0)

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
+import numpy as np
 import pytest
 
-from diabolo import jax_config, program_cache
+from diabolo import program_cache
+from diabolo.engine.programs import Programs
 from diabolo.program_cache import ProgramCache
 
 ROWS = "import numpy as np; X = np.random.default_rng(0).normal(size=(50, 3))"
@@ -248,9 +249,9 @@ def test_whether_stored_programs_are_used_is_tried(rejects, tmp_path):
     assert ran(code)[1].strip() == str(not rejects)
 
 
-def test_programs_in_memory_are_bounded():
-    function = jax.jit(lambda x: x + 1)
+@pytest.mark.parametrize("short", [True, False])
+def test_programs_in_memory_are_bounded(short):
+    function = Programs(lambda x: x + 1)
     for n in range(1, 100):
-        function(jax.numpy.zeros(n))
-        jax_config.limit_programs(function)
-        assert function._cache_size() <= 32
+        assert function(np.zeros(n), short=short).sum() == n
+        assert 1 <= function.n_programs() <= 32

@@ -29,7 +29,6 @@ __all__ = [
     "cache_folder",
     "check_usable",
     "configure",
-    "limit_programs",
     "n_cores",
     "n_threads",
     "seconds_for",
@@ -113,18 +112,6 @@ def _check_devices() -> None:
             f"JAX has no device to compute on (JAX_PLATFORMS is {asked!r}): {reason}. Unset JAX_PLATFORMS, or install "
             "the packages for the device (pip install 'diabolo[cuda]' for NVIDIA GPUs)."
         ) from error
-
-
-_MOST_PROGRAMS = 32
-
-
-def limit_programs(function: Any) -> None:
-    """Drop all programs of a compiled function if it holds more than 32: each takes 1 to 6 MB of memory.
-
-    JAX never drops programs by itself. Those that are needed again are read from the cache on disk.
-    """
-    if function._cache_size() > _MOST_PROGRAMS:
-        function.clear_cache()
 
 
 # -- after a fork -----------------------------------------------------------------------------------------------------

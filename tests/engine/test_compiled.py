@@ -26,7 +26,7 @@ def new_programs(work):
     """How many training programs ``work`` compiles."""
 
     def count():
-        return compiled.run_epochs._cache_size()
+        return compiled.run_epochs.n_programs()
 
     before = count()
     work()

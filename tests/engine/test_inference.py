@@ -40,10 +40,10 @@ def applied(name, model, rows):
 @every_op
 def test_a_hundred_numbers_of_rows_need_eight_programs_at_most(name, model, rows):
     many = np.tile(rows, (30, 1))
-    before = inference._program._cache_size()
+    before = inference.programs.n_programs()
     for n in (*range(1, 101), 257, 300, 2100):
         assert {len(out) for out in applied(name, model, many[:n])} == {n}
-    assert inference._program._cache_size() - before <= len(inference.BATCH_BUCKETS) <= 8
+    assert inference.programs.n_programs() - before <= len(inference.BATCH_BUCKETS) <= 8
 
 
 @every_op
@@ -115,7 +115,7 @@ def test_another_seed_gives_other_noise_and_compiles_nothing(model, rows):
         return inference.map_rows(inference.log_densities, model, rows[:20], 3, seed=seed)
 
     one = estimates(0)
-    before = inference._program._cache_size()
+    before = inference.programs.n_programs()
     assert np.any(one != estimates(1))
     np.testing.assert_array_equal(one, estimates(0))
-    assert inference._program._cache_size() == before
+    assert inference.programs.n_programs() == before

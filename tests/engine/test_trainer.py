@@ -67,7 +67,7 @@ def test_the_step_is_not_searched_for(rows, monkeypatch):
         assert error.step is not None
         return before(run, way, error)
 
-    monkeypatch.setattr(trainer, "run_epochs", lambda *given: calls.append(1) or real(*given))
+    monkeypatch.setattr(trainer, "run_epochs", lambda *given, **options: calls.append(1) or real(*given, **options))
     monkeypatch.setattr(trainer.Trainer, "_sigma_before", sigma_before)
     for step in (0, 30):
         with pytest.raises(TrainingDiverged) as caught:

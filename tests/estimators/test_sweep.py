@@ -207,10 +207,10 @@ def test_a_sweep_over_some_parameters_of_any_system_equals_single_fits(data, fra
 
 
 def test_settings_that_change_numbers_share_a_program(table):
-    before = compiled.run_epochs_vmapped._cache_size(), compiled.run_epochs._cache_size()
+    before = compiled.run_epochs_vmapped.n_programs(), compiled.run_epochs.n_programs()
     grid = {"learning_rate": np.geomspace(1e-4, 1e-2, 5).tolist(), "random_state": [0, 1]}
     sweep(BasicAutoencoder(n_latent=3, **AT_RANDOM), grid, table)
-    after = compiled.run_epochs_vmapped._cache_size(), compiled.run_epochs._cache_size()
+    after = compiled.run_epochs_vmapped.n_programs(), compiled.run_epochs.n_programs()
     assert 1 <= after[0] - before[0] <= 2  # arrays of NumPy's at first, of JAX's from then on
     assert after[1] == before[1]
 

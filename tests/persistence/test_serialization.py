@@ -88,9 +88,9 @@ def test_a_loaded_model_compiles_nothing_new(name, fitted, table, tmp_path):
 
     fitted[name].transform(table)
     fitted[name].save(tmp_path / "m")
-    loaded, before = load(tmp_path / "m"), inference._program._cache_size()
+    loaded, before = load(tmp_path / "m"), inference.programs.n_programs()
     loaded.transform(table)
-    assert inference._program._cache_size() == before
+    assert inference.programs.n_programs() == before
 
 
 @every_estimator

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .. import jax_config
 from ..core.model import Model, Recipe, StaticTree, loss
 from ..core.optimizers import Optimizer
 from ..core.schedules import Schedule
 from .batches import EVAL_BATCH, Chunk
 from .prng import stream_key
+from .programs import Programs
 
 __all__ = [
     "BestParams",
@@ -33,8 +33,6 @@ __all__ = [
     "run_epochs",
     "run_epochs_vmapped",
 ]
-
-jax_config.configure()
 
 Number = Any
 """A NumPy number outside the program, a JAX number inside."""
@@ -159,6 +157,8 @@ def _run_epochs(
 ) -> tuple[Carry, Metrics, Metrics | None, Int[Array, ""]]:
     """Run epochs over one chunk; return the carry, the training sums, the validation means and the epochs run."""
     step = partial(_step, setup=setup, rows=way.rows)
+    # The start is validated as an epoch without steps before the others.
+    first = jnp.zeros((), jnp.int32) if carry.best is None else -jnp.asarray(way.judges_start, jnp.int32)
 
     def validation_means(arrays: Any) -> Metrics:
         assert held_out is not None
@@ -167,12 +167,13 @@ def _run_epochs(
         return _summed(n_blocks, lambda i, nothing: (nothing, validate(i)), None)[1]
 
     def epoch(i: Array, carry: Carry) -> tuple[Carry, Metrics, Metrics | None]:
-        carry, sums = _summed(way.n_steps, lambda j, c: step(c, way.orders[i, j]), carry)
+        carry, sums = _summed(jnp.where(i < 0, 0, way.n_steps), lambda j, c: step(c, way.orders[i, j]), carry)
         if carry.best is None:
             return carry, sums, None
         means = jax.lax.cond(way.closes_epoch, validation_means, partial(_zeros_like, validation_means), carry.arrays)
         number = way.first_epoch + i
-        better = way.closes_epoch & (number >= setup.clock.warmup_end) & (means["loss"] < carry.best.value)
+        counts = (number >= setup.clock.warmup_end) | (i < 0)
+        better = way.closes_epoch & counts & (means["loss"] < carry.best.value)
         now = BestParams(carry.arrays, means["loss"], jnp.asarray(number, jnp.int32))
         best = jax.lax.cond(better, lambda: now, lambda: carry.best)
         return carry._replace(best=best), sums, means
@@ -188,27 +189,23 @@ def _run_epochs(
     def body(state: tuple[Array, Carry, Any]) -> tuple[Array, Carry, Any]:
         i, carry, curves = state
         carry, *reports = epoch(i, carry)
-        return i + 1, carry, jax.tree.map(lambda curve, value: curve.at[i].set(value), curves, tuple(reports))
+        # The report of the start, at -1, is overwritten by that of the first epoch.
+        at = jnp.maximum(i, 0)
+        return i + 1, carry, jax.tree.map(lambda curve, value: curve.at[at].set(value), curves, tuple(reports))
 
-    if (best := carry.best) is not None:
-        value = jax.lax.cond(
-            way.judges_start, lambda a: validation_means(a)["loss"], lambda a: best.value, carry.arrays
-        )
-        carry = carry._replace(best=best._replace(value=value))
     _, *shapes = jax.eval_shape(epoch, 0, carry)
     blank = jax.tree.map(lambda s: jnp.zeros((way.orders.shape[0], *s.shape), s.dtype), tuple(shapes))
-    n_run, carry, (sums, means) = jax.lax.while_loop(keep_training, body, (jnp.zeros((), jnp.int32), carry, blank))
+    n_run, carry, (sums, means) = jax.lax.while_loop(keep_training, body, (first, carry, blank))
     return carry, sums, means, n_run
 
 
-run_epochs = jax.jit(_run_epochs)
+run_epochs = Programs(_run_epochs)
 
 
-@partial(jax.jit, static_argnames=("axes",))
-def run_epochs_vmapped(
+def _run_epochs_vmapped(
     carry: Carry, setup: TrainSpec, way: EpochInputs, held_out: Chunk | None, axes: tuple[int | None, int | None]
 ) -> tuple[Carry, Metrics, Metrics | None, Int[Array, ""]]:
-    """Apply `run_epochs` to many trainings, along the first axis of all arguments.
+    """Apply `_run_epochs` to many trainings, along the first axis of all arguments.
 
     ``axes`` holds the axis of the training rows and of the validation rows: 0, or None if all trainings share the rows.
     All trainings share the number of steps per epoch: in a loop of different lengths, trainings that are done would
@@ -220,6 +217,9 @@ def run_epochs_vmapped(
     )
     mapped: Any = jax.vmap(_run_epochs, in_axes=(0, 0, ways, held_out_axis))
     return mapped(carry, setup, way, held_out)
+
+
+run_epochs_vmapped = Programs(_run_epochs_vmapped, static_argnames=("axes",))
 
 
 def _step(carry: Carry, chosen: Array, setup: TrainSpec, rows: Array) -> tuple[Carry, LossTerms]:

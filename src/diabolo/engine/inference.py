@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +24,7 @@ from ..core.objectives import PosteriorSamples
 from ..data.scaler import Scaler, Single, scaled
 from . import prng
 from .batches import aligned_zeros
+from .programs import Programs
 
 __all__ = [
     "BATCH_BUCKETS",
@@ -46,8 +46,6 @@ __all__ = [
     "map_rows",
     "reconstruct",
 ]
-
-jax_config.configure()
 
 BATCH_BUCKETS = (32, 128, 512, 1024, 2048, 4096, 8192, 16384)
 _MAX_CELLS = 1 << 22
@@ -99,13 +97,15 @@ def _taken_apart(model: Model) -> tuple[list[Any], _Frame]:
     return known
 
 
-@partial(jax.jit, static_argnames=("op", "frame", "static"))
-def _program(
+def _compute(
     op: Op, frame: _Frame, static: tuple[Any, ...], leaves: list[Any], rows: Array, single: Single | None, noise: Noise
 ) -> Any:
     arrays, recipe = jax.tree.unflatten(frame.tree, leaves)
     rows = rows if single is None else scaled(rows, single)
     return op(Model(recipe, frame.skeleton.combine(arrays)), rows, noise, *static)
+
+
+programs = Programs(_compute, static_argnames=("op", "frame", "static"))
 
 
 @jax_config.standard()
@@ -149,10 +149,10 @@ def map_rows(
             padded = aligned_zeros((size, rows.shape[1]))
             padded[:length] = block
             block = padded
-        out = _program(op, frame, static, leaves, block, single, Noise(seed, first_row + start))
+        short = size <= _WORTH_SPLITTING
+        out = programs(op, frame, static, leaves, block, single, Noise(seed, first_row + start), short=short)
         pieces, tree = jax.tree.flatten(out)
         found.append(pieces)
-    jax_config.limit_programs(_program)
     # `np.asarray` and not `device_get`, whose bookkeeping takes as long as a row.
     columns = [[np.asarray(piece) for piece in column] for column in zip(*found, strict=True)]
     return jax.tree.unflatten(tree, [np.concatenate([*column[:-1], column[-1][:length]]) for column in columns])

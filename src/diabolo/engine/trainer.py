@@ -38,6 +38,7 @@ from .batches import ArraySource, Chunk, Source, bucket_size
 from .compiled import BestParams, Carry, EpochInputs, Metrics, RngStreams, StepCounters, TrainSpec, run_epochs
 from .divergence import diverged, first_not_finite, smallest_sigma
 from .prng import stream
+from .programs import is_short
 from .sharding import current
 
 __all__ = [
@@ -244,6 +245,8 @@ class Trainer:
         self.held_out = self.placement.replicate(None if validation is None else next(validation.chunks()))
         self._moved: tuple[Any, Any] = (None, None)
         self.n_steps = self._steps_in(1)
+        n_weights = sum(np.size(leaf) for leaf in jax.tree.leaves(arrays))
+        self.is_short = is_short(n_weights, self.batch, plan.max_epochs * sum(self.n_steps))
         clock = StepCounters(
             steps_per_epoch=np.float32(sum(self.n_steps)),
             n_epochs=np.float32(plan.max_epochs),
@@ -302,8 +305,7 @@ class Trainer:
         started = time.perf_counter()
         way, place = self.way(), self.placement
         on_devices = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
-        carry, *reports = run_epochs(place.replicate(self.state.carry), self.setup, on_devices, self.held_out)
-        jax_config.limit_programs(run_epochs)
+        carry, *reports = self._run(place.replicate(self.state.carry), on_devices)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
         except TrainingDiverged as error:
@@ -340,7 +342,7 @@ class Trainer:
         """Return the weights after ``n_epochs`` epochs of a call and ``n_steps`` steps of the next epoch."""
         carry = self.placement.replicate(self.state.carry)
         if n_epochs:
-            carry, *_ = run_epochs(carry, self.setup, way._replace(n_epochs=np.int32(n_epochs)), self.held_out)
+            carry, *_ = self._run(carry, way._replace(n_epochs=np.int32(n_epochs)))
         rest = way._replace(
             orders=jnp.roll(way.orders, -n_epochs, axis=0),
             n_steps=np.int32(n_steps),
@@ -349,7 +351,10 @@ class Trainer:
             closes_epoch=np.bool_(False),
             judges_start=np.bool_(False),
         )
-        return run_epochs(carry, self.setup, rest, self.held_out)[0].arrays
+        return self._run(carry, rest)[0].arrays
+
+    def _run(self, carry: Any, way: EpochInputs) -> Any:
+        return run_epochs(carry, self.setup, way, self.held_out, short=self.is_short)
 
     def _placed(self, rows: Any) -> Any:
         """Return a chunk's rows on their devices. Rows that stay the same from call to call are moved once."""

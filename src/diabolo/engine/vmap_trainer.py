@@ -144,6 +144,7 @@ class VmappedTrainer:
 
     def __init__(self, runs: Sequence[Trainer], room: int) -> None:
         self._runs, self._room = runs, room
+        self._is_short = all(run.is_short for run in runs)
         ways = [run.way() for run in runs]
         self._rows, self._rows_axis = _shared_or_stacked(self._filled([way.rows for way in ways]))
         self._held_out, self._held_out_axis = _shared_or_stacked(self._filled([run.held_out for run in runs]))
@@ -172,9 +173,8 @@ class VmappedTrainer:
             n_epochs[i], orders[i] = way.n_epochs, way.orders
         way = lead._replace(rows=self._rows, orders=orders, n_epochs=n_epochs)
         self._carry, *reports = run_epochs_vmapped(
-            self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis)
+            self._carry, self._setup, way, self._held_out, (self._rows_axis, self._held_out_axis), short=self._is_short
         )
-        jax_config.limit_programs(run_epochs_vmapped)
         reports = jax.device_get(reports)
         for i in running:
             with suppress(TrainingDiverged):  # the trainer keeps the error, and the others continue
