@@ -36,6 +36,9 @@ def main() -> None:
             continue
         where = str(Path(folders[suite.repository]) / suite.tests) if suite.repository else suite.tests
         found = run(name, where, by_module=not suite.repository)
+        for test, one in found.items():
+            if one["outcome"] == "failed":
+                one["explanation"] = suite.explanation_of(test)
         counts = Counter(one["outcome"] for one in found.values())
         print(f"{name}: {dict(counts)}")
         kept["suites"][name] = {"counts": dict(counts), "tests": found}

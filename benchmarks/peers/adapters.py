@@ -176,8 +176,8 @@ class Synthesizer:
         self._seed: Any = None
 
     def fit(self, train_data: pd.DataFrame, discrete_columns: tuple[str, ...] | list[str] = ()) -> None:
-        """Fit the generator."""
-        schema = dict.fromkeys(discrete_columns, "category") or "auto"
+        """Fit the generator; columns that are not discrete are numbers."""
+        schema = {name: "category" if name in discrete_columns else "number" for name in train_data.columns}
         self.inner = diabolo.AutoencoderGenerator(schema=schema, random_state=0).fit(train_data)
 
     def set_random_state(self, random_state: int) -> None:

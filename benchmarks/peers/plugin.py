@@ -44,10 +44,6 @@ def pytest_runtest_logreport(report: Any) -> None:
             lines = str(getattr(report.longrepr, "reprcrash", None) or report.longrepr).strip().splitlines()
             reason = lines[0].rpartition(": ")[2] if not lines[0].count("Error") else lines[0].partition(": ")[2]
         _FOUND[_id(report.nodeid)] = {"outcome": report.outcome, "reason": reason[:300]}
-        name = report.nodeid.rpartition("::")[2]
-        if report.outcome == "failed":
-            why = next((why for start, why in _SUITE.explained.items() if name.startswith(start)), "not explained")
-            _FOUND[_id(report.nodeid)]["explanation"] = why
 
 
 def pytest_sessionfinish(session: Any) -> None:

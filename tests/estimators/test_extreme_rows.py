@@ -45,10 +45,10 @@ def of_table():
         return diabolo.AnomalyDetector("single", false_alarm_rate=0.1, random_state=0).fit(TABLE)
 
 
-@over(
-    "likelihood, rows",
-    {"bernoulli": ("bernoulli", GREY), "count": ("count", COUNTS), "learned": ("learned_gaussian", GREY)},
-)
+UNSCALED = {"bernoulli": ("bernoulli", GREY), "count": ("count", COUNTS)}
+
+
+@over("likelihood, rows", UNSCALED | {"learned_gaussian": ("learned_gaussian", GREY)})
 def test_a_detector_flags_what_cannot_be_and_gives_no_nan(likelihood, rows):
     fitted = detector(likelihood).fit(rows)
     for value in EXTREMES:
@@ -102,3 +102,13 @@ def test_python_the_command_and_the_server_agree(column, value, of_table, run, t
     found = pyarrow.csv.read_csv(io.BytesIO((tmp_path / "found.csv").read_bytes())).to_pandas()
     np.testing.assert_allclose(found["p_value"], p_values)
     assert found["flagged"][1]
+
+
+def test_rows_that_are_all_predicted_exactly_have_scores_as_well():
+    words = pd.DataFrame({"a": ["x", "y", "z"] * 20, "b": ["u", "v", "w"] * 20})
+    fitted = diabolo.AnomalyDetector("single", false_alarm_rate=0.1, random_state=0).fit(words)
+    strange = pd.DataFrame({"a": ["x", "x"], "b": ["u", "other"]})
+    found = fitted.score_samples(strange)
+    assert np.isfinite(found).all()
+    assert found[1] < found[0]
+    assert np.isfinite(fitted.explain(strange).contributions).all()

@@ -6,6 +6,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import diabolo
 import examples
 from diabolo.errors import InvalidData
 from diabolo.estimators.autoencoders import (
@@ -192,3 +193,35 @@ def test_other_column_names_are_refused(table):
         estimator.transform(frame.rename(columns={"a": "z"}))
     with pytest.raises(ValueError, match="order"):
         estimator.transform(frame[COLUMNS[::-1]])
+
+
+# -- tables without numbers -------------------------------------------------------------------------------------------
+
+WORDS = pd.DataFrame({"a": ["x", "y", "z"] * 20, "b": ["u", "u", "v"] * 20})
+TRUTHS = pd.DataFrame({"a": [True, False, True] * 20, "b": [False, True, True] * 20})
+
+
+@pytest.mark.parametrize("rows", [WORDS, TRUTHS, WORDS.assign(c=TRUTHS["a"])], ids=["words", "truths", "both"])
+@pytest.mark.parametrize("scaling", ["auto", "standard", "global", "minmax", "range", None])
+def test_a_table_of_categories_and_booleans_needs_no_scaling(rows, scaling):
+    model = diabolo.BasicAutoencoder(scaling=scaling, max_epochs=2, random_state=0).fit(rows)
+    assert np.isfinite(model.score_samples(rows)).all()
+    assert (model.scaler_.scale == 1).all()
+    assert (model.scaler_.offset == 0).all()
+
+
+def test_detectors_and_generators_read_tables_of_categories():
+    detector = diabolo.AnomalyDetector("single", false_alarm_rate=0.1, random_state=0).fit(WORDS)
+    assert detector.p_values(WORDS[:1].assign(b="w"))[0] < detector.p_values(WORDS).min() + 1e-9
+    network = diabolo.VariationalAutoencoder(n_latent=2, scaling="standard", max_epochs=2, random_state=0)
+    rng = np.random.default_rng(0)
+    words = pd.DataFrame({name: rng.choice(["x", "y", "z"], 60) for name in "abcd"})
+    drawn = diabolo.AutoencoderGenerator(network, random_state=0).fit(words).sample(20, random_state=0)
+    assert set(drawn["a"].to_pylist()) <= {"x", "y", "z"}
+
+
+@pytest.mark.parametrize("scaling", ["standard", "global", None])
+def test_a_likelihood_on_the_unit_interval_refuses_a_scaling_that_leaves_it(scaling):
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(InvalidData):
+        diabolo.BasicAutoencoder(likelihood="bernoulli", scaling=scaling, max_epochs=2).fit(rows)

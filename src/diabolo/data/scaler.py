@@ -319,6 +319,8 @@ class ScalerStats:
         kind = ("minmax" if not within else None) if self._kind == "auto" else self._kind
         if kind == "found":
             kind = "global" if have_one_unit(self._sample.rows, least, most) else "standard"
+        if self._all == "unit" and kind in ("standard", "global") and within:
+            kind = None  # as in a table that has other columns, too: booleans and categories are in [0, 1] already
         offset, scale = np.zeros(width), np.ones(width)
         if kind == "standard":
             # The mean of a constant feature may differ from its value by rounding.
@@ -332,7 +334,7 @@ class ScalerStats:
             offset, scale = least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0)
         elif kind == "range":
             offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
-        if self._all == "unit" and kind in (None, "standard") and (kind == "standard" or not within):
+        if self._all == "unit" and kind in (None, "standard", "global") and not within:
             raise InvalidData(
                 f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "
                 'leaves them there. Use scaling="minmax" (one map per feature) or "range" (one map for all features).'

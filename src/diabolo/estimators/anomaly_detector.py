@@ -50,6 +50,8 @@ _TIE = 1 + 1e-6
 """Factor on the calibration scores: a row equal to a held-out row must not score higher because of rounding."""
 _NO_ALARM = -2 * scores.LARGEST_SCORE
 """The threshold if there are too few rows to flag any: below every score."""
+_TINY = float(np.finfo(np.float32).tiny)
+"""Smallest unit of deviances and scores. Products of two are numbers of 64 bits, but not of 32."""
 _FLOOR = 0.01
 """Added to each column's scale: this fraction of the mean over all columns."""
 
@@ -433,11 +435,11 @@ def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) ->
             mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
             if given.input.schema is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
                 mean = np.full_like(mean, mean.mean())
-            usual = mean + _FLOOR * mean.mean() + np.finfo(np.float32).tiny
-            typical = max(np.median(scores.anomaly_scores(np, deviance / usual, known)), np.finfo(np.float32).tiny)
+            usual = mean + _FLOOR * mean.mean() + _TINY
+            typical = max(float(np.median(scores.anomaly_scores(np, deviance / usual, known))), _TINY)
             mine.append(Judge(member.predictor_, span, usual, typical))
     held_out = np.concatenate([_mean_score(mine, rows[some]) for (_, some), mine in zip(folds, judges, strict=True)])
-    one = max(float(np.median(held_out)), float(np.finfo(np.float32).tiny))  # the median score of held-out rows
+    one = max(float(np.median(held_out)), _TINY)  # the median score of held-out rows
     every = [judge for mine in judges for judge in mine]
     return {
         "calibration_scores_": np.sort(held_out / one) * _TIE,
