@@ -20,6 +20,8 @@ from helpers import over
 
 ROWS = {"X", "X_val", "X_valid", "Z", "a", "b", "probe"}
 """Arguments that are rows, of any source; what they cannot be is in test_bad_input."""
+OF_SCIKIT_LEARN = {"input_features"}
+"""Checked by scikit-learn, whose conformance tests expect its own error."""
 VALUES = (object(), "nonsense", b"x", 1.5, -1, 0, np.nan, [], {}, (), print, 1j, 2**40, np.ones((2, 3)), type)
 NO_LABELS = (object(), "nonsense", b"x", 1.5, 3, True, print, 1j)
 NO_NUMBERS = (object(), "nonsense", b"x", print, 1j, type, {}, [[1.0], [1.0, 2.0]])
@@ -54,7 +56,11 @@ def arguments(function):
     """(name, annotation, default) of each argument that is neither rows nor any name."""
     hints = typing.get_type_hints(inspect.unwrap(function))
     for name, one in inspect.signature(function).parameters.items():
-        if name != "self" and name not in ROWS and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+        if (
+            name != "self"
+            and name not in ROWS | OF_SCIKIT_LEARN
+            and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+        ):
             yield name, hints[name], one.default
 
 

@@ -49,7 +49,8 @@ def public():
 
 
 def _is_ours(function):
-    return function.__module__.partition(".")[0] == "diabolo"
+    module = inspect.unwrap(function).__module__
+    return module.partition(".")[0] == "diabolo" and module != "diabolo.former_names"
 
 
 def incomplete(name):
