@@ -327,7 +327,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         reference_data : array-like of shape (n, d), or rows as for `fit`; default=None
             Rows for reference outputs: the codes and scores of the first 64 rows are saved, so that `verify` can check
             whether another machine computes the same bits. The rows themselves are not saved, only their hash.
-        probe
+        probe : rows, or None
             Former name of ``reference_data``; deprecated.
 
         Raises
