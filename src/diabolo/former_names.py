@@ -83,6 +83,20 @@ def lookup(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     return find
 
 
+_FORMER_METHOD = """Return the result of `{present}`, whose former name this is; deprecated.
+
+    Parameters
+    ----------
+    *given, **named : object
+        The arguments of `{present}`.
+
+    Returns
+    -------
+    object
+        The result of `{present}`.
+    """
+
+
 def former_method(former: str, present: str) -> Callable[..., Any]:
     """Return a method with the former name of another, which gives a `FutureWarning`."""
 
@@ -90,7 +104,7 @@ def former_method(former: str, present: str) -> Callable[..., Any]:
         warn_of_former(type(self).__name__, former, present)
         return getattr(self, present)(*given, **named)
 
-    call.__name__, call.__doc__ = former, f"Return the result of `{present}`, whose former name this is."
+    call.__name__, call.__doc__ = former, _FORMER_METHOD.format(present=present)
     return call
 
 

@@ -219,17 +219,17 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         return as_configured(self, filled, X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
-        """Return the names of the columns of `transform`: all columns of the table of `fit`, in their order.
+        """Return the names of the columns of `transform`.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            The names of the columns; None: those of `fit`.
+            The names of the columns of `fit`; None: the names that `fit` got, or x0, x1, …
 
         Returns
         -------
         array of shape (n_columns,)
-            The names.
+            The names of all columns of the table of `fit`, in their order.
         """
         names: np.ndarray = super().get_feature_names_out(input_features)
         every = self.input_.all_names
