@@ -544,6 +544,7 @@ def _work(kind: str, seed: int, first: int, last: int, folder: Path) -> None:
         outcome = tried(kind, case, folder)  # all is imported, and compiled, before it is watched
         if outcome.kind not in ("read", "InvalidData"):  # as several arrays are, or a column of lists
             print(json.dumps(["sound", *outcome]), flush=True)
+    print(json.dumps(["ready"]), flush=True)
     watch = _Watch()
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + BYTES, size + BYTES))
@@ -590,21 +591,25 @@ def _outcomes(kind: str, seed: int, n_inputs: int) -> Iterator[tuple[int, Outcom
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
             assert process.stdout is not None
             os.set_blocking(process.stdout.fileno(), False)
-            pending, heard = b"", time.monotonic()
+            pending, heard, is_ready = b"", time.monotonic(), False
             while True:
                 piece = process.stdout.read()
                 if piece:
                     heard = time.monotonic()
                     *lines, pending = (pending + piece).split(b"\n")
                     for line in lines:
-                        at, kind_of, what, *seconds = json.loads(line)
+                        at, *outcome = json.loads(line)
+                        if at == "ready":
+                            is_ready = True
+                            continue
+                        kind_of, what, *seconds = outcome
                         if at == "sound":
                             raise SystemExit(f"{kind}: a sound input is not read: {kind_of} {what}")
                         number = at + 1
                         yield at, Outcome(kind_of, what), seconds[0]
                 elif process.poll() is not None:
                     break
-                elif time.monotonic() - heard > _SILENT and number:
+                elif time.monotonic() - heard > _SILENT and is_ready:
                     process.kill()
                     process.wait()
                     break

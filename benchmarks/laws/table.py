@@ -37,7 +37,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "small and large path",
         ("basic, of a table", "variational, of a table", "imputer, of a table"),
-        ("pandas", "pandas with another index", "pandas with nullable types", "polars"),
+        ("pandas", "pandas with another index", "pandas with nullable types", "polars", "Arrow dictionaries"),
         "chunks with and without missing texts are filled in other types",
     ),
     Known(

@@ -19,7 +19,7 @@ def test_the_page_is_what_the_results_say(monkeypatch):
 def test_what_is_recorded_are_laws_that_there_are():
     found = json.loads((ROOT / page.RESULTS).read_text(encoding="utf-8"))["laws"]
     there_are = {(law.name, subject.name) for subject, law in pairs()}
-    assert {(law, subject) for law, subjects in found.items() for subject in subjects} == there_are
+    assert {(law, subject) for law, subjects in found.items() for subject in subjects} <= there_are
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.tests], ids=lambda line: line.name)
