@@ -1,16 +1,21 @@
-"""Optimizers: the map from gradients to steps. The training loop multiplies the steps by the learning rate."""
+"""Optimizers: the map from gradients to steps. The training loop multiplies the steps by the learning rate.
+
+Optax is imported when a training begins: who only loads and uses a model need not wait for it.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import numpy as np
-import optax
 
 from .component import Component, float_field
+
+if TYPE_CHECKING:
+    import optax
 
 __all__ = ["SGD", "Adam", "Muon", "Optimizer"]
 
@@ -65,12 +70,16 @@ class Adam(Optimizer):
     weight_decay: float = float_field(0.0, "[0, inf)")
 
     def build(self) -> optax.GradientTransformation:
+        import optax
+
         return optax.chain(
             optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps),
             optax.add_decayed_weights(self.weight_decay),
         )
 
     def start(self, arrays: Any) -> optax.OptState:
+        import optax
+
         moments = optax.ScaleByAdamState(np.int32(0), _zeros(arrays), _zeros(arrays))
         return moments, optax.EmptyState()
 
@@ -94,9 +103,13 @@ class SGD(Optimizer):
     momentum: float = float_field(0.9, "[0, 1)")
 
     def build(self) -> optax.GradientTransformation:
+        import optax
+
         return optax.trace(decay=self.momentum)
 
     def start(self, arrays: Any) -> optax.OptState:
+        import optax
+
         return optax.TraceState(_zeros(arrays))
 
 
@@ -131,5 +144,7 @@ class Muon(Optimizer):
     weight_decay: float = float_field(0.0, "[0, inf)")
 
     def build(self) -> optax.GradientTransformation:
+        import optax
+
         muon = optax.contrib.muon(1.0, beta=self.momentum, weight_decay=self.weight_decay, consistent_rms=0.2)
         return optax.chain(muon, optax.scale(-1.0))

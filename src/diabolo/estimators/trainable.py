@@ -23,7 +23,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .. import former_names
+from .. import former_names, jax_config
 from ..core.component import Component, Registered, inner_parameters, register, with_parameter
 from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
@@ -238,7 +238,8 @@ class Learned(Saveable):
         return _with_weights(np.asarray, super().__getstate__())
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        super().__setstate__(_with_weights(jnp.asarray, state))
+        jax_config.check_usable()
+        super().__setstate__(_with_weights(jax.device_put, state))
 
     def _stored(self) -> Stored:
         own = {name: getattr(self, name) for name in ("history_", "best_epoch_", "n_epochs_")}
