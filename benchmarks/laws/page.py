@@ -42,7 +42,7 @@ _FOUND = """## What the laws found
   were taken in another order. Rows are now in one memory order before any sum.
 - **A key of texts that no object of a JSON Lines file has** was read as an empty column; it is an absent column now.
 - **Messages counted rows within a chunk** of a large file. They count in the whole table now.
-- **Large pandas frames with texts could not be imputed** where some chunks had missing texts and others had none; and
+- **Large tables with texts could not be imputed** where some chunks had missing texts and others had none; and
   **a record batch of numbers lost its names**, so that columns in another order were mixed up.
 - Ten spreads away from the rows of the fit, two programs may differ by up to 10 % in an estimate of log p, since the
   search for the mode of p(z | x) takes another step: one such row in 1,000 differed by more than 0.1 %. One spread

@@ -17,28 +17,16 @@ LAWS: dict[str, Law] = {
 
 KNOWN: tuple[Known, ...] = (
     Known(
-        "columns in another order",
-        ("basic, by name",),
-        ("a record batch",),
-        "a record batch of numbers loses its names",
-    ),
-    Known(
-        "one more column",
-        ("basic, by name",),
-        ("a record batch",),
-        "a record batch of numbers loses its names",
-    ),
-    Known(
-        "a renamed column",
-        ("basic, by name",),
-        ("a record batch",),
-        "a record batch of numbers loses its names",
+        "an imputer and the mean",
+        ("imputer",),
+        ("independent",),
+        "on 60 rows of independent columns the error is 1.59, of the mean 1.0",
     ),
     Known(
         "small and large path",
         ("basic, of a table", "variational, of a table", "imputer, of a table"),
-        ("pandas", "pandas with another index", "pandas with nullable types", "polars", "Arrow dictionaries"),
-        "chunks with and without missing texts are filled in other types",
+        ("polars", "Arrow dictionaries"),
+        "chunks with and without missing texts are filled in other types, which Arrow cannot join",
     ),
     Known(
         "other containers",
