@@ -193,7 +193,7 @@ def test_an_exported_and_a_served_imputer_have_the_same_columns(tmp_path):
     imputer = AutoencoderImputer(add_indicator=True, random_state=0).fit(rows)
     found = diabolo.export_onnx(imputer, tmp_path / "onnx", rows)
     assert max(found.differences.values()) < 1e-6
-    answer = predictions.filled(imputer, rows)
+    answer = predictions.predict_imputed(imputer, rows)
     assert answer.names == tuple(imputer.get_feature_names_out())
     np.testing.assert_array_equal(answer.rows, imputer.transform(rows))
     assert predictions.as_table(imputer, imputer.prediction_intervals(rows)[0]).names == ("x0", "x1", "x3", "x4")
