@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from diabolo.engine.gaussian import FactorGaussian
 from diabolo.estimators import scores
+from diabolo.estimators.blend import Blend
 
 RNG = np.random.default_rng(0)
 ROWS = np.where(RNG.random((40, 5)) < 0.2, np.nan, RNG.normal(scale=3.0, size=(40, 5)))
 SPAN = np.array([[-2.0, -1.0, 0.0, -9.0, 1.0], [2.0, 1.0, 0.5, 9.0, 1.0]])
 SCALE = np.array([0.5, 1.0, 2.0, 4.0, 1e-3])
+GAUSSIAN = FactorGaussian(np.ones(5), RNG.normal(size=(3, 5)), np.array([0.1, 1.0, 1e-6, 2.0, 0.5]))
+PARTS = Blend(np.zeros(5), np.ones(5), GAUSSIAN, SPAN, np.linspace(0, 1, 5), np.array([0.0, 0.5, 1.0, 0.2, 0.7]))
 DEVIANCE = np.where(np.isnan(ROWS), 0, np.square(ROWS)).astype(np.float32)
 
 
@@ -17,7 +21,9 @@ def of_rows(xp, rows, deviance):
     read = scores.seen_by(xp, rows, SPAN)
     relative = scores.relative_deviance(xp, deviance, SCALE[None])
     strange = scores.anomaly_scores(xp, relative, rows)
-    return read, scores.mean_score([strange, strange / np.float64(2)]), scores.imputed(xp, [rows, read, read], SPAN)
+    filled = scores.imputed(xp, rows, [rows, read, read], PARTS, SPAN)
+    alone = scores.imputed(xp, rows, [], PARTS, SPAN)
+    return read, scores.mean_score([strange, strange / np.float64(2)]), filled, alone
 
 
 def test_a_row_of_deviances_of_one_unit_is_as_strange_as_one_whatever_is_missing():
@@ -45,10 +51,20 @@ def test_what_a_network_reads_lies_within_the_span_and_missing_cells_stay():
     assert ((read >= SPAN[0]) & (read <= SPAN[1]) | np.isnan(read)).all()
 
 
-def test_the_mean_of_networks_is_their_mean():
+def test_the_parts_of_a_saved_model_of_earlier_versions_are_networks_alone():
     each = [RNG.normal(size=(6, 2)) for _ in range(4)]
     wide = np.array([[-9.0, -9.0], [9.0, 9.0]])
-    np.testing.assert_array_equal(scores.imputed(np, each, wide), np.stack(each).mean(axis=0))
+    found = scores.imputed(np, np.full((6, 2), np.nan), each, Blend.of_networks(wide), wide)
+    np.testing.assert_array_equal(found, np.stack(each).mean(axis=0))
+
+
+@pytest.mark.parametrize(("linear", "network", "expected"), [(0, 0, 3.0), (1, 0, 2.0), (0.5, 0, 2.5), (0.5, 0.5, 1.75)])
+def test_an_imputed_value_is_the_weighted_mean_of_the_parts(linear, network, expected):
+    span = np.array([[0.0], [9.0]])
+    gaussian = FactorGaussian(np.full(1, 2.0), np.zeros((1, 1)), np.ones(1))
+    parts = Blend(np.full(1, 3.0), np.ones(1), gaussian, span, np.full(1, linear), np.full(1, network))
+    networks = [np.full((1, 1), -5.0), np.full((1, 1), 2.0)]  # -5 is clipped to 0
+    assert scores.imputed(np, np.full((1, 1), np.nan), networks, parts, span).item() == expected
 
 
 def test_a_graph_gives_what_numpy_gives():
@@ -59,7 +75,8 @@ def test_a_graph_gives_what_numpy_gives():
     graph = Graph("scores")
     rows, deviance = (Value(graph, graph.input(n, t, ("n", 5))) for n, t in (("X", np.float64), ("D", np.float32)))
     found = of_rows(Arrays(graph), rows, deviance)
-    for name, value, shape in zip(("read", "score", "imputed"), found, (("n", 5), ("n",), ("n", 5)), strict=True):
+    shapes = {"read": ("n", 5), "score": ("n",), "imputed": ("n", 5), "alone": ("n", 5)}
+    for (name, shape), value in zip(shapes.items(), found, strict=True):
         graph.output(name, value.name, np.float64, shape)
     model = graph.model({}).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -67,4 +84,5 @@ def test_a_graph_gives_what_numpy_gives():
     np.testing.assert_array_equal(told[0], of_rows(np, ROWS, DEVIANCE)[0])
     np.testing.assert_allclose(told[1], of_rows(np, ROWS, DEVIANCE)[1], rtol=1e-12)
     known = ~np.isnan(ROWS)
-    np.testing.assert_allclose(told[2][known], of_rows(np, ROWS, DEVIANCE)[2][known], rtol=1e-12)
+    np.testing.assert_allclose(told[2][known], of_rows(np, ROWS, DEVIANCE)[2][known], rtol=1e-8)
+    np.testing.assert_allclose(told[3], of_rows(np, ROWS, DEVIANCE)[3], rtol=1e-8)

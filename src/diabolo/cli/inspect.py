@@ -235,11 +235,9 @@ def describe_manifest(manifest: dict[str, Any]) -> str:
 
     fitted, names = manifest["fitted"], manifest["feature_names"]
     if "members" in manifest:
-        member = manifest["members"][0]
-        training = {
-            "networks": f"{len(manifest['members'])}, each a {member['estimator']} with scaling "
-            f"{member['fitted']['scaling']}",
-        }
+        members = manifest["members"]
+        kinds = {f", each a {one['estimator']} with scaling {one['fitted']['scaling']}" for one in members[:1]}
+        training = {"networks": f"{len(members)}{''.join(kinds)}"}
     else:
         history, best = fitted["history_"], fitted["best_epoch_"]
         curves = [name for name in history if name not in ("beta", "learning_rate")]

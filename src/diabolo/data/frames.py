@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ..errors import InvalidData, InvalidType
 from .containers import is_instance, text_of
 from .tables import check_unique_names
+from .types import Frame
 
-__all__ = ["collected", "is_readable", "to_arrow"]
+__all__ = ["collected", "is_readable", "to_arrow", "with_columns", "without_columns"]
 
 
 def collected(rows: Any) -> Any:
@@ -55,6 +58,39 @@ def is_readable(rows: Any) -> bool:
     if isinstance(rows, pa.RecordBatch | pa.RecordBatchReader) or is_instance(rows, "polars", "LazyFrame"):
         return False
     return not is_instance(rows, "pandas", "DataFrame") or not _sparse(rows)
+
+
+def with_columns(frame: Frame, columns: Mapping[str, np.ndarray]) -> Frame:
+    """Return an array or a table with more columns at its end; in an array they are numbers of its type.
+
+    Raises
+    ------
+    InvalidData
+        If the table has a column of such a name.
+    """
+    if isinstance(frame, np.ndarray):
+        return np.column_stack([frame, *columns.values()]).astype(frame.dtype)
+    table: Any = frame
+    check_unique_names(
+        [*(table.column_names if isinstance(table, pa.Table) else table.columns), *columns], "the result"
+    )
+    if hasattr(table, "assign"):  # pandas
+        return table.assign(**columns)
+    if hasattr(table, "with_columns"):  # polars
+        return table.with_columns(type(table)(dict(columns)).get_columns())
+    for name, cells in columns.items():
+        table = table.append_column(name, pa.array(cells))
+    return table
+
+
+def without_columns(frame: Frame, names: Sequence[str]) -> Frame:
+    """Return a table without some of its columns."""
+    table: Any = frame
+    if isinstance(table, pa.Table):
+        return table.drop_columns(list(names))
+    if hasattr(table, "assign"):
+        return table.loc[:, [text_of(label) not in names for label in table.columns]]
+    return table.drop(list(names))
 
 
 def _sparse(frame: Any) -> dict[Any, Any]:

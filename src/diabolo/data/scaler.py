@@ -225,6 +225,28 @@ def have_one_unit(rows: np.ndarray, least: np.ndarray, most: np.ndarray) -> bool
     return bool(np.median(correlation.max(axis=0)) >= max(_CORRELATED, by_chance))
 
 
+_ROUNDING = 2.0**-44
+"""A range below this fraction of a feature's value is rounding; the feature is constant."""
+_TOLERANCE = 1e-12
+
+
+def _with_constants(
+    scale: np.ndarray, constant: np.ndarray, value: np.ndarray, scaled: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the scales with those of constant features, whose spread is unknown, set by a rule without units.
+
+    The scale is the absolute value: a change is measured as a fraction of the value. For a feature that is always 0, it
+    is the median scale of the other scaled features, or 1 without others. A common factor of all features, or of a
+    constant feature other than 0, therefore changes no scaled number.
+
+    >>> _with_constants(np.array([2.0, 0.0, 0.0]), np.array([False, True, True]), np.array([0.0, -5.0, 0.0])).tolist()
+    [2.0, 5.0, 3.5]
+    """
+    scale = np.where(constant, np.abs(value), scale)
+    known = scale[(scale > 0) & (True if scaled is None else scaled)]
+    return np.where(scale > 0, scale, np.median(known) if len(known) else 1.0)
+
+
 class _Sample:
     """A sample of rows given in chunks: most of them from the first chunk, and a few from each later one."""
 
@@ -258,7 +280,8 @@ class ScalerStats:
         with a mean variance of 1; 0 stays 0 if it is the smallest value, otherwise the mean of all cells becomes 0.
         "minmax": each feature onto [0, 1]. "range": all features onto [0, 1] by one map. None: no scaling. "auto":
         depends on ``support``. For real numbers it is "global" if all features have one unit (see `have_one_unit`),
-        else "standard"; for [0, 1] it is None if all rows are in this range, else "minmax".
+        else "standard"; for [0, 1] it is None if all rows are in this range, else "minmax". The unit of a constant
+        feature is its absolute value, and that of a feature that is always 0 the median unit of the others.
     support : {"real", "unit", "count"}, or a sequence of them
         The domain of the likelihood: one for all features, or one for each feature. Counts are never scaled; if the
         supports differ, only features with real support are scaled.
@@ -322,18 +345,26 @@ class ScalerStats:
         if self._all == "unit" and kind in ("standard", "global") and within:
             kind = None  # as in a table that has other columns, too: booleans and categories are in [0, 1] already
         offset, scale = np.zeros(width), np.ones(width)
+        furthest = np.maximum(np.abs(least), np.abs(most))
+        constant = most - least <= _ROUNDING * furthest
         if kind == "standard":
             # The mean of a constant feature may differ from its value by rounding.
-            offset = np.where(least == most, least, np.nan_to_num(self._moments.mean_))
-            scale = np.maximum(np.nan_to_num(self._moments.scale_, nan=1.0), (most - least) / _MOST_DEVIATIONS)
+            offset = np.where(constant, least, np.nan_to_num(self._moments.mean_))
+            spread = np.sqrt(np.nan_to_num(self._moments.var_))
+            unit = np.maximum(spread, (most - least) / _MOST_DEVIATIONS)
+            scale = _with_constants(unit, constant, offset, scaled)
         elif kind == "global":
             spread = np.sqrt(np.nanmean(self._moments.var_))
             offset = np.full(width, 0.0 if low == 0 else np.nanmean(self._moments.mean_))
-            scale = np.full(width, spread if spread > 0 else 1.0)
+            scale = _with_constants(np.full(width, spread), np.full(width, spread == 0), furthest.max(keepdims=True))
         elif kind == "minmax":
-            offset, scale = least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0)
+            # scikit-learn takes a range below its absolute tolerance for constant
+            unit = np.where(most - least < _TOLERANCE, most - least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0))
+            offset, scale = least, _with_constants(unit, constant, least, scaled)
         elif kind == "range":
-            offset, scale = np.full(width, low), np.full(width, high - low if high > low else 1.0)
+            offset = np.full(width, low)
+            unit = np.full(width, high - low)
+            scale = _with_constants(unit, unit == 0, furthest.max(keepdims=True))
         if self._all == "unit" and kind in (None, "standard", "global") and not within:
             raise InvalidData(
                 f"This likelihood needs features in [0, 1]; the rows span [{low:g}, {high:g}] and scaling={kind!r} "

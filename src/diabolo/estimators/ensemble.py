@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone
@@ -19,7 +19,7 @@ from ..data.scaler import KINDS, NOTHING_KNOWN, check_float64_precision
 from ..data.schema import Schema, SchemaOverrides
 from ..data.types import RowsLike
 from ..engine.progress import Bar
-from ..errors import InvalidData
+from ..errors import ArtifactError, InvalidData
 from ..persistence import files
 from ..persistence.serialization import Found, Stored
 from .arguments import check_arguments
@@ -111,7 +111,11 @@ class Ensemble(Saveable):
         groups = tuple(tuple(map(stored_of, group)) for group in self.estimators_)
         return replace(super()._stored(), groups=groups)
 
+    _needs_networks: ClassVar[bool] = True
+
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
+        if self._needs_networks and not all(found.groups):
+            raise ArtifactError(f"The saved {type(self).__name__} has no networks. Save it again.")
         return {
             "schema_": columns.schema,
             "image_shape_": columns.image_shape,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,13 +17,17 @@ from ..core.corruptions import MaskCells
 from ..core.latents import Deterministic
 from ..core.networks import MLP
 from ..core.optimizers import Adam
+from ..data.frames import with_columns, without_columns
 from ..data.schema import SchemaOverrides
-from ..data.types import Frame, RowsLike
+from ..data.types import Frame, Name, RowsLike
+from ..errors import EmptyColumnWarning
 from ..former_names import former_method
+from ..persistence.serialization import Found, Stored
 from . import scores
 from .arguments import check_arguments
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
+from .blend import Blend, HeldOut, fit_linear, folds, with_networks
 from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, known_range, networks_of
 from .input import InputSpec
 from .output import as_configured
@@ -36,35 +41,52 @@ MEMBERS = {"ensemble": 4, "single": 1}
 _BATCH, _STEPS = 128, (5_000, 40_000)
 """Rows per step; minimum and maximum number of steps, two per row in between."""
 _WIDTHS = (64, 512)
+_FEWEST_ROWS = 4 * _WIDTHS[0]
+"""Smallest number of rows for networks, four per unit of the smallest network: for fewer, the Gaussian is as good."""
 _HIDDEN = 0.3
 """Fraction of the known cells masked in each training step; the network predicts them."""
 _APART, _CELLS_APART = (0.05, 0.1), (200, 10_000)
-"""Calibration cells, masked for all networks: 5 % of the known cells or 200, at most 10 % and at most 10,000."""
+"""Calibration cells of a fold: 5 % of the known cells or 200, at most 10 % and at most 10,000."""
+_MOST_GROUPS = 2
+"""Most folds of calibration cells for networks: each network has not seen those of one fold."""
 _ADAM = Adam(b2=0.99)
 """Columns with long tails have rare, very large gradients; with b2=0.999 the steps after one destroy the network."""
 _JUDGED = 4096
 """Number of training rows used to estimate the typical error of each column."""
+_FEWEST_CELLS = 2
+"""Number of known cells below which the spread of a column is unknown, and its intervals are infinite."""
+_FLAGS = ("is_empty", "has_missing")
 
 
 @dataclass(eq=False, repr=False)
 class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # type: ignore[misc]
     r"""Imputer of missing cells from the known cells of the same row.
 
-    Denoising autoencoders learn to predict masked cells, 30 % at a time, from the other cells (Vincent et al. 2008). A
-    mask of the missing cells is part of their input. Their predictions are clipped to the range of each column's known
-    cells, and averaged. The training rows may have missing cells, but need not.
+    An imputed value is a weighted mean of three parts: the mean of the column; the expectation given the known cells of
+    the row under a Gaussian, which is fitted to the incomplete rows and shrunk towards independent columns (Little &
+    Rubin 2019, section 11.2); and the mean of several networks. Held-out cells choose the shrinkage, and the weights in
+    each column. Independent columns therefore get their means, and columns that are sums of others these sums.
+
+    The networks are denoising autoencoders. They learn to predict masked cells, 30 % at a time, from the other cells
+    (Vincent et al. 2008). A mask of the missing cells is part of their input. Their predictions are clipped to the
+    range of each column's known cells, and averaged. The training rows may have missing cells, but need not.
 
     Parameters
     ----------
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
         "ensemble": four networks, d → w → w/2 → w → d, trained together with Adam for two steps per row, at least 5,000
         and at most 40,000 steps. w is the power of two nearest to the square root of the number of known cells, from 64
-        to 512. "single": one such network. Or any autoencoder; the imputer fits a clone of it. For multiple imputation,
-        use `VariationalAutoencoder.impute`, which can draw samples.
+        to 512. "single": one such network. Fewer than 256 rows have no network. Or any autoencoder; the imputer fits a
+        clone of it. For multiple imputation, use `VariationalAutoencoder.impute`, which can draw samples.
     scaling : {"auto", "standard", "global", "minmax", "range"} or None, default="auto"
         As for an autoencoder. Not used if ``estimator`` is an autoencoder, which has its own scaling.
     schema : "auto", dict or None, default="auto"
         As for an autoencoder: the kinds of the columns of a table.
+    keep_empty_features : bool, default=False
+        Whether to fill columns without any value in `fit` with 0; otherwise `transform` drops them, and `fit` warns.
+    add_indicator : bool, default=False
+        Whether `transform` adds a column for each column with missing cells in `fit`, which is 1 where a cell is
+        missing.
     random_state : int, RandomState or None, default=None
         Seed for the networks and the masked cells. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
@@ -73,10 +95,13 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     Attributes
     ----------
     estimators_ : list of list of BaseAutoencoder
-        The networks, in a list of one list.
+        The networks, in a list of one list, which is empty if no column uses networks.
+    blend_ : Blend
+        The column means, the Gaussian, and the weights of all parts in each column.
     conformal_scores_ : array
-        Absolute errors in the numeric calibration cells, which no network has seen. Each error is divided by the
-        expected error of its cell (the unit of `prediction_intervals`). Sorted.
+        Absolute errors in the numeric held-out cells, which their prediction has not used. Each error is divided by the
+        expected error of its cell (the unit of
+        `prediction_intervals`). Sorted.
     range_ : array of shape (2, d)
         The minimum and the maximum of each column's known cells.
     input_ : InputSpec
@@ -111,16 +136,22 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     _: KW_ONLY
     scaling: str | None = "auto"
     schema: str | SchemaOverrides | None = "auto"
+    keep_empty_features: bool = False
+    add_indicator: bool = False
     random_state: int | np.random.RandomState | None = None
     verbose: int = 0
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(MEMBERS)), BaseAutoencoder],
         **SCALING,
+        "keep_empty_features": ["boolean"],
+        "add_indicator": ["boolean"],
         **CONSTRAINTS,
     }
+    _needs_networks: ClassVar[bool] = False
     _fitted_arrays: ClassVar[tuple[str, ...]] = ("conformal_scores_", "_range", "_usual")
-    _range = _usual = np.empty(0)  # not annotated, so not parameters
+    _range = _usual = _is_empty = _has_missing = np.empty(0)  # not annotated, so not parameters
+    _blend = Blend.of_networks(np.empty((2, 0)))
 
     @property
     def calibration_errors_(self) -> np.ndarray:
@@ -130,7 +161,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         return self.conformal_scores_
 
     def fit(self, X: RowsLike, y: ArrayLike | None = None) -> Self:
-        """Train the networks to predict each cell from the other cells of its row.
+        """Learn to predict each cell from the other cells of its row.
 
         Parameters
         ----------
@@ -151,33 +182,45 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             As an autoencoder's `fit`.
         """
         given = given_to(self, X, y).with_input(allow_missing=True)  # training masks cells, even if none are missing
-        rows, span = given.rows, known_range(given.rows)
+        rows, columns = given.rows, _first_features(given.input)
+        is_empty = np.isnan(rows).all(axis=0)
+        if not self.keep_empty_features:
+            _warn_of_empty(given.input, is_empty)
         rng = np.random.default_rng([given.seed, 9])
         n_known = max(1, int((~np.isnan(rows)).sum()))
         (least, most), (few, many) = _APART, _CELLS_APART
-        is_calibration = _chosen(given.input, rows, min(max(least, few / n_known), most, many / n_known), rng)
-        visible = np.where(is_calibration, np.nan, rows)
+        held_out = folds(rows, columns, min(max(least, few / n_known), most, many / n_known), rng)
+        blend, cells = fit_linear(rows, columns, held_out, given.seed)
+
         own = given.own(self.estimator)
         members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
-        of_fit = given.handed(visible)
-        trained, interrupted = networks_of(self, [(member, of_fit) for member in members])
-
-        networks = _Networks(tuple(member.predictor_ for member in trained), span)
-        judged = visible[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
-        hidden = _chosen(given.input, judged, _HIDDEN, rng)
-        errors = np.square(networks.expected(np.where(hidden, np.nan, judged))[0] - judged)
-        # The column's variance counts as one more squared error; it is the only one if no cell of the column is masked.
-        usual = (np.where(hidden, errors, 0).sum(axis=0) + _variance(visible)) / (1 + hidden.sum(axis=0))
-        mean, unit = networks.judged(visible, usual)
-        errors = np.sort((np.abs(rows - mean) / unit)[is_calibration & given.input.is_ordered])
-        own_of = {"conformal_scores_": errors, "_range": span, "_usual": usual}
-        return store(self, given.fitted({"estimators_": [trained], **own_of}), interrupted)
+        trained, usual, interrupted = list[BaseAutoencoder](), blend.variance, False
+        if members:
+            hidden = held_out[: min(len(members), _MOST_GROUPS)]
+            visible = [np.where(mask, np.nan, rows) for mask in hidden]
+            groups = [given.handed(some) for some in visible]
+            trained, interrupted = networks_of(self, [(one, groups[i % len(groups)]) for i, one in enumerate(members)])
+            usual, blend, cells = _with_networks(trained, visible, cells, blend, columns, rng)
+        errors = np.abs(cells.truth - cells.expected) / np.sqrt(cells.variance)
+        usual = np.where((~np.isnan(rows)).sum(axis=0) < _FEWEST_CELLS, np.inf, usual)
+        learned = {
+            "estimators_": [trained if blend.uses_networks else []],
+            "conformal_scores_": np.sort(errors[given.input.is_ordered[cells.feature]]),
+            "_range": known_range(rows),
+            "_usual": usual,
+            "_blend": blend,
+            "_is_empty": is_empty,
+            "_has_missing": np.isnan(rows).any(axis=0),
+        }
+        return store(self, given.fitted(learned), interrupted)
 
     def _networks(self, n_rows: int, n_known: int, seed: int) -> list[BaseAutoencoder]:
-        """Return unfitted networks whose width is the square root of the number of known cells.
+        """Return unfitted networks whose width is the square root of the number of known cells; none for few rows.
 
         A layer then has about one weight per known cell.
         """
+        if n_rows < _FEWEST_ROWS:
+            return []
         width = 2 ** round(np.log2(np.clip(n_known**0.5, *_WIDTHS)))
         n_steps = int(np.clip(2 * n_rows, *_STEPS))
         return [
@@ -185,7 +228,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
                 encoder=MLP((width,)),
                 latent=Deterministic(width // 2, "silu"),
                 corruption=MaskCells(_HIDDEN),
-                max_epochs=-(-_BATCH * n_steps // n_rows),
+                max_epochs=-(-n_steps // -(-n_rows // _BATCH)),
                 batch_size=_BATCH,
                 learning_rate=3e-3,
                 optimizer=_ADAM,
@@ -211,37 +254,68 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         array of shape (n, d), of the floating type of X
             If ``X`` is a table, a table of the same library, with its index, labels and types, or of the library that
             `set_output` chooses. It has the columns `get_feature_names_out`: all columns of the table of `fit`, in
-            their order, also those that the model does not use. Other columns are left out.
+            their order, also those that the model does not use. Other columns are left out, and those that were empty
+            in `fit`, unless ``keep_empty_features``. With ``add_indicator``, there is one more column for each column
+            that had missing cells in `fit`: 1 for a cell that is missing in X, else 0.
         """
         check_is_fitted(self)
-        networks = self._fitted_networks
-        filled = self.input_.fill(X, lambda rows, _: networks.expected(rows)[0], bool(self.verbose))
-        return as_configured(self, filled, X)
+        filler = self._filler
+        filled = self._kept(self.input_.fill(X, lambda rows, _: filler.expected(rows), bool(self.verbose)))
+        indicated = self.columns_out[1]
+        if not indicated:
+            return as_configured(self, filled, X)
+        missing = self.input_.map(X, lambda rows, _: np.isnan(rows[:, list(indicated.values())]), bool(self.verbose))
+        more = {f"missingindicator_{name}": missing[:, i] for i, name in enumerate(indicated)}
+        return as_configured(self, with_columns(filled, more), X)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
-        """Return the names of the columns of `transform`.
+        """Return the names of the columns of `transform`: those of the table of `fit`, in their order, and indicators.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            The names of the columns of `fit`; None: the names that `fit` got, or x0, x1, …
+            Names of the columns; None: those of `fit`, or x0, x1, …
 
         Returns
         -------
-        array of shape (n_columns,)
-            The names of all columns of the table of `fit`, in their order.
+        array of str
+            The names.
         """
-        names: np.ndarray = super().get_feature_names_out(input_features)
+        names = np.asarray(super().get_feature_names_out(input_features), object)
+        columns, (kept, indicated) = list(self.input_.labels), self.columns_out
+        extra = [f"missingindicator_{names[columns.index(name)]}" for name in indicated]
+        dropped = {names[i] for i, name in enumerate(columns) if name not in kept}
         every = self.input_.all_names
-        return names if self.schema_ is None or every is None else np.array(every, dtype=object)
+        named = names if self.schema_ is None or every is None else every
+        return np.array([*(name for name in named if name not in dropped), *extra], object)
+
+    @property
+    def columns_out(self) -> tuple[dict[Name, int], dict[Name, int]]:
+        """The columns that `transform` keeps, and those with an indicator, each with the place of its first feature."""
+        names = list(self.input_.column_of_feature)
+        first = {name: names.index(name) for name in self.input_.labels}
+        kept = {name: i for name, i in first.items() if self.keep_empty_features or not self._is_empty[i]}
+        return kept, {name: i for name, i in first.items() if self.add_indicator and self._has_missing[i]}
+
+    def _kept(self, rows: Frame) -> Frame:
+        """Return an array or a table of the columns of `fit` without the dropped ones."""
+        kept, columns = self.columns_out[0], self.input_.labels
+        dropped = [i for i, name in enumerate(columns) if name not in kept]
+        if not dropped:
+            return rows
+        if isinstance(rows, np.ndarray):
+            return np.delete(rows, dropped, axis=1)
+        return without_columns(rows, [str(columns[i]) for i in dropped])
 
     def prediction_intervals(self, X: RowsLike, coverage: float = 0.9) -> tuple[Frame, Frame]:
         """Return lower and upper bounds of a prediction interval for each missing cell.
 
-        The width of an interval is the expected error of the cell times a factor. The expected error combines the
-        typical error of the column and the disagreement of the networks. The factor comes from calibration cells that
-        no network has seen (conformal prediction; Vovk, Gammerman & Shafer 2005). Therefore the coverage holds on
-        average over cells missing at random, for networks of any quality, but not for each column separately.
+        The width of an interval is the expected error of the cell times a factor. The expected error is that of a
+        mixture of the parts: the variance of the column, that of the Gaussian given the known cells, and the usual
+        error and the disagreement of the networks. The factor comes from held-out cells that their prediction has not
+        used (conformal prediction; Vovk, Gammerman & Shafer 2005; for few cells cross-conformal, Vovk 2015). Therefore
+        the coverage holds on average over cells missing at random, for parts of any quality, but not for each column
+        separately.
 
         Parameters
         ----------
@@ -274,14 +348,16 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             )
         reach = self.conformal_scores_[rank - 1] if rank <= n else np.inf
 
-        columns, networks, is_ordered = self.input_, self._fitted_networks, self.input_.is_ordered
+        columns, filler, is_ordered = self.input_, self._filler, self.input_.is_ordered
 
         def ends(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
-            mean, unit = networks.judged(rows, self._usual)
-            width = np.where(is_ordered, unit * reach, 0)
+            mean, unit = filler.judged(rows)
+            with np.errstate(invalid="ignore"):
+                width = np.where(is_ordered, np.nan_to_num(unit * reach, nan=np.inf, posinf=np.inf), 0)
             return mean - width, mean + width
 
-        return columns.fill_bounds(X, ends, bool(self.verbose))
+        low, high = columns.fill_bounds(X, ends, bool(self.verbose))
+        return self._kept(low), self._kept(high)
 
     intervals = former_method("intervals", "prediction_intervals")
 
@@ -291,38 +367,97 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         return self._range
 
     @property
-    def _fitted_networks(self) -> _Networks:
-        return _Networks(tuple(member.predictor_ for group in self.estimators_ for member in group), self._range)
+    def blend_(self) -> Blend:
+        """The parts of an imputed value, and their shares in each column."""
+        return self._blend
+
+    @property
+    def _filler(self) -> _Filler:
+        members = [member.predictor_ for group in self.estimators_ for member in group]
+        return _Filler(tuple(members), self._range, self._blend, self._usual)
+
+    def _stored(self) -> Stored:
+        stored = super()._stored()
+        return replace(stored, arrays=stored.arrays | self._blend.arrays() | {
+            "is_empty": self._is_empty, "has_missing": self._has_missing,
+        })  # fmt: skip
+
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
+        own = super()._learned_of(found, columns, learned)
+        none = np.zeros(columns.width, bool)
+        if Blend.is_in(found.arrays):
+            blend, flags = Blend.of_arrays(found.arrays, columns.width), [found.array(name) for name in _FLAGS]
+        else:  # saved before imputers had other parts than networks
+            blend, flags = Blend.of_networks(found.array("_range")), [none, none]
+        return own | {"_blend": blend} | {f"_{name}": flag for name, flag in zip(_FLAGS, flags, strict=True)}
 
 
 @dataclass(frozen=True, eq=False)
-class _Networks:
-    """Combined predictions of several networks, in the user's units."""
+class _Filler:
+    """Imputed values and their expected errors, in the user's units."""
 
     predictors: tuple[Predictor, ...]
     span: np.ndarray
     """(2, d), the minimum and the maximum of each column."""
+    blend: Blend
+    usual: np.ndarray
+    """(d,), the networks' usual squared error in each column; infinite for a column of unknown spread."""
 
-    def expected(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the variance of the networks' predictions."""
-        each = [one.expected(rows) for one in self.predictors]
-        return scores.imputed(np, each, self.span), np.stack([scores.within(np, one, self.span) for one in each]).var(0)
+    def expected(self, rows: np.ndarray) -> np.ndarray:
+        """Return the imputed value of each cell."""
+        return self.blend.expected(rows, [one.expected(rows) for one in self.predictors], self.span)
 
-    def judged(self, rows: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean prediction and the expected error of each cell."""
-        mean, variance = self.expected(rows)
-        return mean, np.sqrt(variance + usual)
+    def judged(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the imputed value and the expected error of each cell; infinite in columns of unknown spread."""
+        each, is_known = [one.expected(rows) for one in self.predictors], np.isfinite(self.usual)
+        error = self.blend.error(rows, each, self.span, np.where(is_known, self.usual, 0))
+        return self.blend.expected(rows, each, self.span), np.where(is_known, error, np.inf)
 
 
-def _chosen(columns: InputSpec, rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Choose a random fraction of the known cells; all features of a categorical cell together."""
+def _with_networks(
+    trained: Sequence[BaseAutoencoder],
+    visible: Sequence[np.ndarray],
+    cells: HeldOut,
+    blend: Blend,
+    columns: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, Blend, HeldOut]:
+    """Return the networks' usual squared errors, and the blend and the held-out cells with the networks.
+
+    Network i has seen the rows of ``visible[i % len(visible)]``, without the cells of the fold of this number.
+    """
+    found, usual = [], []
+    for fold, rows in enumerate(visible):
+        predictors, span = [one.predictor_ for one in trained[fold :: len(visible)]], known_range(rows)
+        judged = rows[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
+        hidden = (rng.random(judged.shape) < _HIDDEN)[:, columns] & ~np.isnan(judged)
+        errors = np.square(_expected(predictors, np.where(hidden, np.nan, judged), span).mean(axis=0) - judged)
+        # The column's variance counts as one more squared error; it is the only one if no cell of the column is masked.
+        usual.append((np.where(hidden, errors, 0).sum(axis=0) + blend.variance) / (1 + hidden.sum(axis=0)))
+        own = cells.only(cells.fold == fold)
+        at, place = np.unique(own.row, return_inverse=True)
+        found.append(_expected(predictors, rows[at], span)[:, place, own.feature])
+    cells, mean = cells.only(cells.fold < len(visible)), np.mean(usual, axis=0)
+    return mean, *with_networks(blend, cells, np.concatenate(found, axis=1), mean, columns)
+
+
+def _expected(predictors: Sequence[Predictor], rows: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Return what each network expects, clipped to the range of the columns, (n_networks, n, d)."""
+    if not len(rows):
+        return np.empty((len(predictors), *rows.shape))
+    return np.stack([scores.within(np, one.expected(rows), span) for one in predictors])
+
+
+def _first_features(columns: InputSpec) -> np.ndarray:
+    """Return for each feature the first feature of its column."""
     names = list(columns.column_of_feature)
-    first = np.array([names.index(name) for name in names])
-    chosen: np.ndarray = (rng.random(rows.shape) < share)[:, first] & ~np.isnan(rows)
-    return chosen
+    return np.array([names.index(name) for name in names])
 
 
-def _variance(rows: np.ndarray) -> np.ndarray:
-    """Return the variance of each column's known cells; never 0, and 1 for a column without known cells."""
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        return np.nan_to_num(np.nanvar(rows, axis=0), nan=1.0) + np.finfo(np.float32).tiny
+def _warn_of_empty(columns: InputSpec, is_empty: np.ndarray) -> None:
+    for name in dict.fromkeys(columns.name_of(int(place)) for place in np.flatnonzero(is_empty)):
+        message = (
+            f"Column {name} has no value in the rows of fit, so transform drops it. "
+            "Set keep_empty_features=True to fill it with 0, or leave the column out."
+        )
+        warnings.warn(EmptyColumnWarning(message, str(name)), stacklevel=3)

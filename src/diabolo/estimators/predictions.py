@@ -108,6 +108,8 @@ def as_table(model: Saveable, rows: Frame) -> Told:
         return table
     columns = model.input_
     names = [f"x{i}" for i in columns.labels] if columns.names is None else map(str, columns.names)
+    if isinstance(model, AutoencoderImputer):
+        names = map(str, model.get_feature_names_out()[: np.shape(rows)[1]])  # without indicators for intervals
     return Table(rows, tuple(names))
 
 
@@ -164,15 +166,12 @@ def like_those_seen(model: Saveable, n_rows: int) -> Frame:
 
     The result is an array, or an Arrow table if there is a schema.
     """
-    schema, inner, rng = model.input_.schema, predictors(model)[0], np.random.default_rng(0)
-    recipe, width = inner.recipe, inner.scaler.offset.size
-    supports = np.broadcast_to(recipe.likelihood.supports(width) if not recipe.n_targets else "real", width)
-    unit = {"real": rng.normal(size=(n_rows, width)), "unit": rng.random((n_rows, width)),
-            "count": rng.poisson(2.0, (n_rows, width)).astype(float)}  # fmt: skip
-    drawn = np.choose([("real", "unit", "count").index(s) for s in supports], list(unit.values()))
-    if inner.scaler.kind in ("minmax", "range"):
-        drawn = np.where(supports == "count", drawn, unit["unit"])
-    rows = inner.scaler.invert(drawn)[:, : model.input_.width]
+    schema, rng, known = model.input_.schema, np.random.default_rng(0), predictors(model)
+    if isinstance(model, AutoencoderImputer) and not known:
+        spread = np.sqrt(model.blend_.variance)
+        rows = model.blend_.mean + spread * rng.normal(size=(n_rows, len(spread)))
+    else:
+        rows = _drawn(known[0], n_rows, rng)[:, : model.input_.width]
     if schema is not None:
         for column, place in in_order(schema):
             if column.kind == "category":
@@ -185,3 +184,15 @@ def like_those_seen(model: Saveable, n_rows: int) -> Frame:
         )
         rows[(rng.random((n_rows, column_of_feature.max() + 1)) < 0.2)[:, column_of_feature]] = np.nan
     return rows if schema is None else schema.decode(rows)
+
+
+def _drawn(predictor: Predictor, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Return random rows with the scaling of a model and the support of its likelihood."""
+    recipe, width = predictor.recipe, predictor.scaler.offset.size
+    supports = np.broadcast_to(recipe.likelihood.supports(width) if not recipe.n_targets else "real", width)
+    unit = {"real": rng.normal(size=(n_rows, width)), "unit": rng.random((n_rows, width)),
+            "count": rng.poisson(2.0, (n_rows, width)).astype(float)}  # fmt: skip
+    drawn = np.choose([("real", "unit", "count").index(s) for s in supports], list(unit.values()))
+    if predictor.scaler.kind in ("minmax", "range"):
+        drawn = np.where(supports == "count", drawn, unit["unit"])
+    return predictor.scaler.invert(drawn)

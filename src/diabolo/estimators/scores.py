@@ -7,14 +7,17 @@ arguments, because NumPy code and exports compute them in different ways.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+
+from ..engine.gaussian import FactorGaussian, conditional_mean
 
 __all__ = [
     "LARGEST_SCORE",
     "ROW_SUM",
     "Array",
+    "Parts",
     "anomaly_scores",
     "imputed",
     "mean_score",
@@ -74,6 +77,46 @@ def mean_score(of_networks: Sequence[Array]) -> Array:
     return total / np.float64(len(of_networks))
 
 
-def imputed(xp: Any, expected: Sequence[Array], span: np.ndarray) -> Array:
-    """Return the mean of the networks' expected rows, each (n, d), clipped to the range of the training rows."""
-    return mean_score([within(xp, one, span) for one in expected])
+class Parts(Protocol):
+    """The parts of an imputed value, and their shares; see `estimators.blend.Blend`."""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(d,)."""
+
+    @property
+    def gaussian(self) -> FactorGaussian:
+        """The Gaussian, in the user's units."""
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """(2, d), to which the Gaussian's expectation is clipped."""
+
+    @property
+    def linear_share(self) -> np.ndarray:
+        """(d,)."""
+
+    @property
+    def network_share(self) -> np.ndarray:
+        """(d,)."""
+
+
+def imputed(xp: Any, rows: Array, networks: Sequence[Array], parts: Parts, span: np.ndarray) -> Array:
+    """Return the imputed value of each cell, (n, d): the weighted mean of the parts' values.
+
+    Parameters
+    ----------
+    rows : (n, d)
+        NaN is a missing cell.
+    networks : sequence of (n, d)
+        The networks' expected rows; empty if no column uses them.
+    parts : Parts
+    span : (2, d)
+        The minimum and the maximum of each column, to which the networks' values are clipped.
+    """
+    linear, of_network = parts.linear_share[None], parts.network_share[None]
+    gaussian = within(xp, conditional_mean(xp, rows, parts.gaussian), parts.bounds)
+    found = gaussian * linear + parts.mean[None] * (1 - linear)
+    if not networks:
+        return found
+    return found * (1 - of_network) + mean_score([within(xp, one, span) for one in networks]) * of_network

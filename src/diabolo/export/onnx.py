@@ -22,6 +22,7 @@ from .. import __version__, outputs
 from ..core import layers
 from ..core.model import Model
 from ..data.blocks import BlockReader, open_store
+from ..data.cells import as_text
 from ..data.types import Frame, RowsLike
 from ..engine import inference, jaxpr
 from ..engine.inference import Noise
@@ -38,7 +39,7 @@ from ..estimators.trainable import Saveable, require_fitted
 from . import precision
 from .onnx_arrays import Arrays, Value
 from .onnx_graph import Graph
-from .onnx_rows import add_outputs, in_units, listed, padded, rows_of, scaled
+from .onnx_rows import add_imputed, add_outputs, in_units, indicators, listed, padded, rows_of, scaled
 
 __all__ = ["Exported", "export_onnx"]
 
@@ -383,9 +384,10 @@ def _impute(model: AutoencoderImputer, real: type) -> _Question:
     for member in predictors(model):
         found = _computed(graph, member, expected, scaled(graph, member.scaler, rows))
         each.append(Value(graph, in_units(graph, member.scaler, found)))
-    mean = scores.imputed(Arrays(graph), each, span).name
-    add_outputs(graph, model, node("Where", node("IsNaN", rows), mean, rows))
-    return _Question(graph, lambda X: _columns(model, model.transform(X)))
+    mean = scores.imputed(Arrays(graph), Value(graph, rows), each, model.blend_, span).name
+    is_missing = node("IsNaN", rows)
+    add_imputed(graph, model, node("Where", is_missing, mean, rows), is_missing)
+    return _Question(graph, lambda X: _columns(model, model.transform(X)) | indicators(model, X))
 
 
 # -- rows in, rows out ------------------------------------------------------------------------------------------------
@@ -427,10 +429,11 @@ def _fed(model: Saveable, rows: Frame) -> dict[str, np.ndarray]:
     if schema is None:
         return {"X": rows}
     given = {}
-    for column in schema.used:
+    for column in (one for one in schema.used if one.name in rows.column_names):
         cells = rows.column(column.name)
         if column.kind == "category":
-            given[column.name] = np.array([text or "" for text in cells.to_pylist()], dtype=object)[:, None]
+            texts = as_text(cells).fill_null("").to_pylist()
+            given[column.name] = np.array(texts, dtype=object)[:, None]
         else:
             given[column.name] = column.encode(cells)
     return given

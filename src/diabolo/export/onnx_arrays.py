@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,20 @@ class Value:
 
     graph: Graph
     name: str
+    size: int = 0
+    """The size of the last axis, after `Arrays.reshape`."""
 
     def __add__(self, other: Value | ArrayLike) -> Value:
         return _made(self.graph, "Add", self, other)
+
+    def __sub__(self, other: Value | ArrayLike) -> Value:
+        return _made(self.graph, "Sub", self, other)
+
+    def __mul__(self, other: Value | ArrayLike) -> Value:
+        return _made(self.graph, "Mul", self, other)
+
+    def __matmul__(self, other: Value | ArrayLike) -> Value:
+        return _made(self.graph, "MatMul", self, other)
 
     def __truediv__(self, other: Value | ArrayLike) -> Value:
         return _made(self.graph, "Div", self, other)
@@ -56,9 +68,40 @@ class Arrays:
         """Return the square root."""
         return _made(self.graph, "Sqrt", x)
 
+    def reshape(self, x: Value, shape: Sequence[int]) -> Value:
+        """Change the shape; -1 is the axis of the rows."""
+        return Value(self.graph, self.graph.node("Reshape", x.name, np.array(shape, np.int64)), shape[-1])
+
+    @property
+    def linalg(self) -> LinearAlgebra:
+        """Functions of NumPy's module of this name."""
+        return LinearAlgebra(self.graph)
+
     def sum(self, x: Value, axis: int) -> Value:
         """Return the sum along an axis."""
         return Value(self.graph, self.graph.node("ReduceSum", x.name, np.array([axis]), keepdims=0))
+
+
+@dataclass(frozen=True)
+class LinearAlgebra:
+    """NumPy's linear algebra for the values of a graph."""
+
+    graph: Graph
+
+    def solve(self, a: Value, b: Value) -> Value:
+        """Solve a·x = b for x, (n, k, 1), with symmetric positive definite matrices a, (n, k, k).
+
+        The method is Gauss-Jordan elimination, each step at once for all rows; such matrices need no pivots.
+        """
+        node = self.graph.node
+        both, k = node("Concat", a.name, b.name, axis=2), a.size
+        for i in range(k):
+            at = np.array([i]), np.array([i + 1])
+            row = node("Slice", both, *at, np.array([1]))
+            row = node("Div", row, node("Slice", row, *at, np.array([2])))
+            column = node("Sub", node("Slice", both, *at, np.array([2])), np.eye(k)[None, :, i : i + 1])
+            both = node("Sub", both, node("MatMul", column, row))
+        return Value(self.graph, node("Slice", both, np.array([k]), np.array([k + 1]), np.array([2])))
 
 
 def _made(graph: Graph, op: str, *given: Value | ArrayLike) -> Value:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 
 from ..data.scaler import Scaler
 from ..data.schema import Column
+from ..data.types import Frame, Name
+from ..estimators.imputer import AutoencoderImputer
 from ..estimators.predictions import in_order
 from ..estimators.trainable import Saveable
 from .onnx_graph import Graph
 
-__all__ = ["add_outputs", "in_units", "listed", "padded", "rows_of", "scaled"]
+__all__ = ["add_imputed", "add_outputs", "in_units", "indicators", "listed", "padded", "rows_of", "scaled"]
 
 _SHOWN = 100
 """Largest number of names in a doc string; the metadata has all."""
@@ -79,14 +81,14 @@ def _encoded(graph: Graph, column: Column, cells: str) -> str:
     return node("Where", unknown, np.float64(np.nan), node("Concat", same, other, axis=1))
 
 
-def add_outputs(graph: Graph, model: Saveable, rows: str) -> None:
+def add_outputs(graph: Graph, model: Saveable, rows: str, only: Container[Name] | None = None) -> None:
     """Decode rows as the graph's outputs: `Schema.decode` in ONNX."""
     schema = model.input_.schema
     if schema is None:
         graph.output("rows", rows, np.float64, ("n", model.n_features_in_), _rows_text(model))
         return
     places = schema.column_slices
-    for column in schema.used:
+    for column in (one for one in schema.used if only is None or one.name in only):
         place = places[column.name]
         ends = [np.array([number]) for number in (place.start, place.stop - (column.kind == "category"), 1)]
         cells = graph.node("Slice", rows, *ends)
@@ -102,3 +104,36 @@ def _decoded(graph: Graph, column: Column, cells: str) -> str:
     if column.low is not None and column.high is not None:
         cells = node("Min", node("Max", cells, np.float64(column.low)), np.float64(column.high))
     return node("Round", cells) if column.kind == "count" or column.whole else cells
+
+
+# -- an imputer's columns ---------------------------------------------------------------------------------------------
+
+
+def add_imputed(graph: Graph, model: AutoencoderImputer, rows: str, is_missing: str) -> None:
+    """Add the columns of `AutoencoderImputer.transform` as outputs, from filled rows."""
+    kept, indicated = model.columns_out
+    missing = [
+        graph.cast(graph.node("Gather", is_missing, np.array([place]), axis=1), np.float64)
+        for place in indicated.values()
+    ]
+    if model.input_.schema is None:
+        pieces = [graph.node("Gather", rows, np.array(list(kept.values())), axis=1), *missing]
+        text = f"columns {listed(model.get_feature_names_out())}"
+        graph.output(
+            "rows", graph.node("Concat", *pieces, axis=1), np.float64, ("n", len(pieces) - 1 + len(kept)), text
+        )
+        return
+    add_outputs(graph, model, rows, kept)
+    for name, cells in zip(indicated, missing, strict=True):
+        graph.output(f"missingindicator_{name}_told", cells, np.float64, ("n", 1), "1 for a missing cell")
+
+
+def indicators(model: AutoencoderImputer, X: Frame) -> dict[str, Frame]:
+    """Return the indicators of a table's missing cells by the names of the graph's outputs."""
+    if model.input_.schema is None:
+        return {}
+    rows = model.input_.rows(X)
+    return {
+        f"missingindicator_{name}_told": np.isnan(rows[:, [place]]).astype(np.float64)
+        for name, place in model.columns_out[1].items()
+    }

@@ -116,7 +116,7 @@ def check(manifest: dict[str, Any]) -> None:
             raise ManifestError(f"best_epoch_ is {fitted['best_epoch_']}, but n_epochs_ is {fitted['n_epochs_']}")
     if "members" in manifest:
         n, groups = len(manifest["members"]), manifest["groups"]
-        if not 0 < groups <= n or n % groups:
+        if not 0 < groups <= max(n, 1) or n % groups:
             raise ManifestError(f"there are {n} networks, which cannot be divided into {groups} groups")
 
 

@@ -230,7 +230,7 @@ def _found(cls: Any, classes: Classes, manifest: Json, arrays: dict[str, np.ndar
     if (members := manifest.get("members")) is not None:
         some = [from_artifact(classes, member, _numbered(arrays, i), restore) for i, member in enumerate(members)]
         each = len(some) // manifest["groups"]
-        groups = tuple(tuple(some[i : i + each]) for i in range(0, len(some), each))
+        groups = tuple(tuple(some[i * each : (i + 1) * each]) for i in range(manifest["groups"]))
     is_former = bool(manifest.get("is_former"))
     return Found(cls.__name__, manifest["fitted"], manifest["feature_names"], arrays, kept, groups, is_former)
 

@@ -1,0 +1,205 @@
+r"""A Gaussian fitted to rows with missing cells, and the expectation of the missing cells given the known ones.
+
+x ~ N(mean, WᵀW + Ψ), with loadings W (k, d) and a diagonal Ψ, the noise. `fit_path` estimates it by expectation
+maximisation (Dempster, Laird & Rubin 1977; Little & Rubin 2019, section 11.2), with the covariance S of each step
+shrunk towards independent columns, (1 − λ)·S + λ·diag(S), for decreasing λ. λ = 1 predicts the column's mean. A small λ
+predicts as the regression on all known cells does, also for columns that are sums of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import linalg
+
+__all__ = [
+    "SHRINKAGES",
+    "FactorGaussian",
+    "conditional_mean",
+    "conditional_variance",
+    "fit_path",
+    "independent",
+    "refined",
+    "row_blocks",
+]
+
+Array: TypeAlias = Any
+"""An array of ``xp``: NumPy, or a namespace with the same functions."""
+
+SHRINKAGES = (1.0, 0.7, 0.5, 0.3, 0.15, 0.07, 0.03, 0.01, 1e-3, 1e-4, 1e-6)
+"""λ, the weight of independent columns, in the order of fitting."""
+_MOST_FACTORS = 64
+_N_STEPS, _CONVERGED = 8, 1e-3
+"""Maximum number of steps for each λ, and the change of a correlation at which they end."""
+_COST, _MOST_COST = 2e8, 2e9
+"""Maximum number of operations of a step on the path, and at its end; for more rows, a sample is used."""
+_FEWEST = 500
+"""Minimum number of rows of a sample."""
+_AT_ONCE = 1 << 21
+"""Number of cells of the factors' covariances that are in memory at once."""
+_RANK = 1e-12
+
+
+class FactorGaussian(NamedTuple):
+    """The distribution N(mean, WᵀW + Ψ) of a row."""
+
+    mean: np.ndarray
+    """(d,)"""
+    loadings: np.ndarray
+    """W, (k, d)"""
+    noise: np.ndarray
+    """The diagonal of Ψ, (d,); positive."""
+
+    def in_units(self, offset: np.ndarray, scale: np.ndarray) -> FactorGaussian:
+        """Return the distribution of scale · x + offset."""
+        return FactorGaussian(self.mean * scale + offset, self.loadings * scale, self.noise * scale**2)
+
+
+def conditional_mean(xp: Any, rows: Array, model: FactorGaussian) -> Array:
+    """Return E[x | known cells of x] for each row, (n, d); NaN is a missing cell.
+
+    The result of a known cell is not its value, but the value that the factors of its row give. For ``xp`` see
+    `estimators.scores`.
+    """
+    precision, weighted = _factors(xp, rows, model)
+    factors = xp.reshape(xp.linalg.solve(precision, weighted), (-1, len(model.loadings)))
+    return factors @ model.loadings + model.mean[None]
+
+
+def _factors(xp: Any, rows: Array, model: FactorGaussian) -> tuple[Array, Array]:
+    """Return the factors' precision given the known cells, (n, k, k), and its product with their mean, (n, k, 1)."""
+    k, d = model.loadings.shape
+    relative = model.loadings / model.noise
+    products = np.einsum("kd,ld->dkl", relative, model.loadings).reshape(d, k * k)
+    is_missing = xp.isnan(rows)
+    known = xp.where(is_missing, np.float64(0), np.float64(1))
+    deviation = xp.where(is_missing, np.float64(0), rows - model.mean[None])
+    precision = xp.reshape(known @ products + np.eye(k).reshape(1, k * k), (-1, k, k))
+    return precision, xp.reshape(deviation @ np.ascontiguousarray(relative.T), (-1, k, 1))
+
+
+def conditional_variance(rows: np.ndarray, model: FactorGaussian) -> np.ndarray:
+    """Return Var[x | known cells of x] for each cell, (n, d), as if the cell itself were missing."""
+    found = np.empty(rows.shape)
+    for some in row_blocks(rows, model):
+        covariance = np.linalg.inv(_factors(np, rows[some], model)[0])
+        found[some] = np.einsum("kd,nkl,ld->nd", model.loadings, covariance, model.loadings, optimize=True)
+    return found + model.noise
+
+
+def independent(n_features: int) -> FactorGaussian:
+    """Return the standard normal distribution of independent columns."""
+    return FactorGaussian(np.zeros(n_features), np.zeros((1, n_features)), np.ones(n_features))
+
+
+def fit_path(rows: np.ndarray, shrinkages: Sequence[float] = SHRINKAGES, seed: int = 0) -> Iterator[FactorGaussian]:
+    """Fit a Gaussian for each λ, each from the one before.
+
+    Parameters
+    ----------
+    rows : (n, d)
+        In units of about 1, with a mean of about 0; NaN is a missing cell.
+    shrinkages : sequence of float in (0, 1]
+        λ, decreasing.
+    seed : int
+        Seed of the sample, for many rows.
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).normal(size=(100, 1)) * [1.0, -1.0]
+    >>> rows[:10, 1] = np.nan
+    >>> *_, close = fit_path(rows)
+    >>> bool(np.abs(conditional_mean(np, rows[:10], close)[:, 1] + rows[:10, 0]).max() < 0.01)
+    True
+    """
+    rows = _sample(rows, _COST, seed)
+    is_known = ~np.isnan(rows)
+    n_known = np.maximum(is_known.sum(axis=0), 1)
+    mean = np.where(is_known, rows, 0).sum(axis=0) / n_known
+    variance = np.square(np.where(is_known, rows - mean, 0)).sum(axis=0) / n_known
+    covariance = np.diag(variance)
+    for shrinkage in shrinkages:
+        mean, covariance = _converged(rows, mean, covariance, shrinkage)
+        yield _model(mean, covariance, shrinkage)
+
+
+def refined(rows: np.ndarray, model: FactorGaussian, shrinkage: float, seed: int = 0) -> FactorGaussian:
+    """Continue the fit of a Gaussian from `fit_path` with more of the rows, if the path used a sample."""
+    some = _sample(rows, _MOST_COST, seed)
+    if shrinkage >= 1 or len(some) == len(_sample(rows, _COST, seed)):
+        return model
+    covariance = model.loadings.T @ model.loadings / (1 - shrinkage)
+    np.fill_diagonal(covariance, np.square(model.loadings).sum(axis=0) + model.noise)
+    return _model(*_converged(some, model.mean, covariance, shrinkage), shrinkage)
+
+
+def _sample(rows: np.ndarray, cost: float, seed: int) -> np.ndarray:
+    """Return as many rows, in their order, as a step may process."""
+    n, d = rows.shape
+    k = min(d, _MOST_FACTORS)
+    n_used = max(_FEWEST, int(cost / (d * k * (k + (d if d <= _MOST_FACTORS else 0)))))
+    return rows if n_used >= n else rows[np.sort(np.random.default_rng([seed, 11]).choice(n, n_used, replace=False))]
+
+
+def _converged(
+    rows: np.ndarray, mean: np.ndarray, covariance: np.ndarray, shrinkage: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the covariance after some steps with one λ."""
+    for _ in range(_N_STEPS if shrinkage < 1 else 0):
+        mean, moved = _step(rows, _model(mean, covariance, shrinkage))
+        change = np.abs(moved - covariance).max(initial=0)
+        covariance = moved
+        if change < _CONVERGED * max(np.diag(covariance).max(initial=0), 1e-300):
+            break
+    return mean, covariance
+
+
+def _model(mean: np.ndarray, covariance: np.ndarray, shrinkage: float) -> FactorGaussian:
+    """Return the shrunk Gaussian in the form of factors; variance beyond the most factors becomes noise."""
+    d = len(mean)
+    variance = np.diag(covariance)
+    unit = np.sqrt(np.where(variance > 0, variance, 1.0))
+    if shrinkage >= 1:
+        return FactorGaussian(mean, np.zeros((1, d)), unit**2)
+    first = max(0, d - _MOST_FACTORS)
+    values, axes = linalg.eigh(covariance / unit / unit[:, None], subset_by_index=(first, d - 1), check_finite=False)
+    chosen = values > _RANK * max(values[-1], 1e-300)
+    chosen[-1] = True  # at least one factor
+    loadings = (axes[:, chosen] * np.sqrt((1 - shrinkage) * np.maximum(values[chosen], 0))).T
+    rest = np.maximum((1 - shrinkage) - np.square(loadings).sum(axis=0), 0) if first else 0.0
+    return FactorGaussian(mean, loadings * unit, (shrinkage + rest) * unit**2)
+
+
+def _step(rows: np.ndarray, model: FactorGaussian) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the covariance of the rows with their missing cells as the model expects them."""
+    n, d = rows.shape
+    is_missing = np.isnan(rows)
+    filled, spread = np.empty((n, d)), np.zeros((d, d))
+    average = np.zeros((len(model.loadings),) * 2)
+    for some in row_blocks(rows, model):
+        precision, weighted = _factors(np, rows[some], model)
+        covariance = np.linalg.inv(precision)
+        factors = (covariance @ weighted)[:, :, 0]
+        filled[some] = np.where(is_missing[some], factors @ model.loadings + model.mean, rows[some])
+        if d <= _MOST_FACTORS:
+            # Σ over rows of the missing cells' covariance, as the product of one tall matrix with itself
+            tall = np.linalg.cholesky(covariance).swapaxes(1, 2) @ model.loadings * is_missing[some, None, :]
+            flat = tall.reshape(-1, d)
+            spread += flat.T @ flat
+        else:
+            average += covariance.sum(axis=0) / n
+    both = is_missing.T.astype(np.float64) @ is_missing
+    if d > _MOST_FACTORS:  # rows of many cells differ little in how well their factors are known
+        spread = both * (model.loadings.T @ average @ model.loadings)
+    mean = filled.mean(axis=0)
+    centred = filled - mean
+    return mean, (centred.T @ centred + spread + np.diag(np.diag(both) * model.noise)) / n
+
+
+def row_blocks(rows: np.ndarray, model: FactorGaussian) -> Iterator[slice]:
+    """Return slices of rows for which the covariances of the factors fit in memory."""
+    k = len(model.loadings)
+    step = max(1, _AT_ONCE // max(1, k * max(k, rows.shape[1])))
+    return (slice(start, start + step) for start in range(0, len(rows), step))

@@ -1,0 +1,348 @@
+"""The parts of an imputed value and their shares: the column's mean, a Gaussian, and networks.
+
+The shares are chosen by the errors in held-out cells, so that no part is used where it does not help: independent
+columns get their mean, few rows a Gaussian that is shrunk towards it, and networks what they predict better than both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engine.gaussian import (
+    SHRINKAGES,
+    FactorGaussian,
+    conditional_mean,
+    conditional_variance,
+    fit_path,
+    independent,
+    refined,
+    row_blocks,
+)
+from ..errors import ArtifactError
+from . import scores
+from .ensemble import known_range
+
+__all__ = ["Blend", "HeldOut", "fit_linear", "folds", "shares", "with_networks"]
+
+_ENOUGH_CELLS = 500
+"""Number of held-out cells that need no further fold."""
+_PATIENCE = 2
+"""Number of λ in a row without an improvement after which smaller λ are not tried."""
+_PRIOR_CELLS = 100
+"""Weight of all columns' common share in the share of one column, as a number of cells."""
+_ROUNDING = 2.0**-40
+"""Smallest standard deviation of a column, relative to its largest value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """The parts of an imputed value without the networks, in the user's units, and the shares of all parts."""
+
+    mean: np.ndarray
+    """(d,), the mean of each column's known cells."""
+    variance: np.ndarray
+    """(d,), their variance."""
+    gaussian: FactorGaussian
+    bounds: np.ndarray
+    """(2, d), to which the Gaussian's expectation is clipped."""
+    linear_share: np.ndarray
+    """(d,), the share of the Gaussian's expectation; the rest is the mean's."""
+    network_share: np.ndarray
+    """(d,), the share of the networks; the rest is that of the other two."""
+
+    @classmethod
+    def of_networks(cls, span: np.ndarray) -> Blend:
+        """Return the blend of networks alone, as in saved models of earlier versions."""
+        none, one = np.zeros(span.shape[1]), np.ones(span.shape[1])
+        return cls(none, one, independent(len(none)), span, none, one)
+
+    @classmethod
+    def is_in(cls, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Return whether the arrays of a saved model hold a blend."""
+        return "blend.shares" in arrays
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], width: int) -> Blend:
+        """Create a blend from the result of `arrays`.
+
+        Raises
+        ------
+        ArtifactError
+            If an array is missing, has a wrong shape or is not finite.
+        """
+        own = {name: arrays.get(f"blend.{name}", np.empty(0)) for name in (*_ARRAYS, *_OF_GAUSSIAN)}
+        k = len(own["loadings"])
+        shapes = {**_ARRAYS, **_OF_GAUSSIAN, "loadings": (k,)}
+        for name, array in own.items():
+            if array.shape != (*shapes[name], width) or not np.isfinite(array).all():
+                raise ArtifactError(
+                    f"The saved blend.{name} has shape {array.shape} or infinite numbers; rows have {width} features."
+                )
+        gaussian = FactorGaussian(own["gaussian_mean"], own["loadings"], own["noise"])
+        return cls(own["mean"], own["variance"], gaussian, own["bounds"], *own["shares"])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all numbers by name, for a saved model."""
+        mean, loadings, noise = self.gaussian
+        own = {"mean": self.mean, "variance": self.variance, "bounds": self.bounds,
+               "shares": np.stack([self.linear_share, self.network_share]),
+               "gaussian_mean": mean, "loadings": loadings, "noise": noise}  # fmt: skip
+        return {f"blend.{name}": array for name, array in own.items()}
+
+    @property
+    def uses_networks(self) -> bool:
+        """Whether any column uses the networks."""
+        return bool((self.network_share > 0).any())
+
+    def expected(self, rows: np.ndarray, networks: Sequence[np.ndarray], span: np.ndarray) -> np.ndarray:
+        """Return the imputed value of each cell, (n, d), from the networks' expected rows; see `scores.imputed`."""
+        found = np.empty(rows.shape)
+        for some in row_blocks(rows, self.gaussian):
+            found[some] = scores.imputed(np, rows[some], [one[some] for one in networks], self, span)
+        return found
+
+    def error(
+        self, rows: np.ndarray, networks: Sequence[np.ndarray], span: np.ndarray, usual: np.ndarray
+    ) -> np.ndarray:
+        """Return the expected error of each cell, (n, d): the standard deviation of a mixture of the parts.
+
+        Parameters
+        ----------
+        rows, networks, span
+            As for `expected`.
+        usual : (d,)
+            The usual squared error of the networks.
+        """
+        own = self.variance + self.linear_share * (conditional_variance(rows, self.gaussian) - self.variance)
+        if not len(networks):
+            return np.sqrt(own)
+        each = np.stack([scores.within(np, one, span) for one in networks])
+        step = each.mean(axis=0) - self.expected(rows, (), span)
+        return np.sqrt(_mixed(self.network_share, own, usual + each.var(axis=0), step))
+
+
+_ARRAYS: dict[str, tuple[int, ...]] = {"mean": (), "variance": (), "bounds": (2,), "shares": (2,)}
+_OF_GAUSSIAN: dict[str, tuple[int, ...]] = {"gaussian_mean": (), "loadings": (), "noise": ()}
+"""The shapes of the arrays of a blend, without the width of a row."""
+
+
+def _mixed(share: np.ndarray, first: np.ndarray, second: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return the variance of a mixture of two distributions whose means differ by ``step``."""
+    found: np.ndarray = (1 - share) * first + share * second + share * (1 - share) * step**2
+    return found
+
+
+class HeldOut(NamedTuple):
+    """Held-out cells, and what is predicted for them without them; each array has one number per cell."""
+
+    row: np.ndarray
+    feature: np.ndarray
+    fold: np.ndarray
+    truth: np.ndarray
+    expected: np.ndarray
+    """The blend of the column's mean and the Gaussian."""
+    variance: np.ndarray
+    """The expected squared error."""
+
+    def only(self, chosen: np.ndarray) -> HeldOut:
+        """Return some of the cells."""
+        return HeldOut(*(array[chosen] for array in self))
+
+
+def folds(rows: np.ndarray, column: np.ndarray, share: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Choose disjoint sets of known cells to hold out, as masks (n, d).
+
+    Each holds ``share`` of the cells; for few cells there are several sets. All features of a cell are held out
+    together, and each column keeps a known cell.
+
+    Parameters
+    ----------
+    rows : (n, d)
+    column : (d,)
+        The first feature of each feature's column.
+    """
+    is_known = ~np.isnan(rows)
+    expected = share * max(1, int(is_known.sum()))
+    n_folds = int(np.clip(np.ceil(_ENOUGH_CELLS / expected), 1, np.floor(1 / share + 1e-9)))
+    place = rng.random(rows.shape)[:, column] / share
+    found = [(place >= fold) & (place < fold + 1) & is_known for fold in range(n_folds)]
+    return [mask & (is_known & ~mask).any(axis=0) for mask in found]
+
+
+def fit_linear(
+    rows: np.ndarray, column: np.ndarray, held_out: Sequence[np.ndarray], seed: int
+) -> tuple[Blend, HeldOut]:
+    """Fit the Gaussian with the shrinkage that is best in the held-out cells, and its share in each column.
+
+    The Gaussian's values are clipped to the range of the column's known cells, unless held-out cells are predicted
+    better beyond the range of the others, as in a column that is a sum of others.
+
+    Parameters
+    ----------
+    rows : (n, d)
+    column : (d,)
+        The first feature of each feature's column; errors of all features of a category count as one.
+    held_out : sequence of (n, d)
+        Masks of known cells, from `folds`.
+    seed : int
+    """
+    parts = [_Fold(rows, mask, seed) for mask in held_out]
+    row, feature, truth, mean, low, high = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("row", "feature", "truth", "mean", "low", "high")
+    )
+    d, variance, n_rows = len(column), _variance(rows), len(np.unique(row))
+    of_column = column[feature]
+    weight = 1 / np.bincount(column, variance, d)[of_column]
+    tried: list[_Tried] = []
+    for _ in SHRINKAGES:
+        each = [part.predicted() for part in parts]
+        value, spread = (np.concatenate([one[at] for one in each]) for at in (0, 1))
+        both = np.clip(value, low, high), np.clip(value, *_widened(low, high))
+        errors = np.stack([np.bincount(of_column, weight * np.square(one - truth), d) for one in both])
+        is_wide = (errors[1] < errors[0])[column]
+        linear = np.where(is_wide[feature], both[1], both[0])
+        tried.append(_Tried(linear, spread, is_wide, weight * np.square(linear - truth)))
+        best = int(np.argmin([one.errors.sum() for one in tried]))
+        if len(tried) > best + _PATIENCE:
+            break
+    chosen = next(i for i, one in enumerate(tried) if _is_close(one.errors - tried[best].errors, n_rows))
+    linear, spread, is_wide, _ = tried[chosen]
+    own = shares(linear - mean, truth - mean, weight, of_column, d)[column]
+    offset, scale = _standard(rows)
+    scaled = (rows - offset) / scale
+    *_, gaussian = islice(fit_path(scaled, SHRINKAGES, seed), chosen + 1)
+    gaussian = refined(scaled, gaussian, SHRINKAGES[chosen], seed)
+    span = known_range(rows)
+    bounds = np.where(is_wide, _widened(*span), span)
+    blend = Blend(offset, variance, gaussian.in_units(offset, scale), bounds, own, np.zeros(d))
+    share = own[feature]
+    cells = HeldOut(
+        row,
+        feature,
+        np.repeat(np.arange(len(parts)), [len(part.row) for part in parts]),
+        truth,
+        mean + share * (linear - mean),
+        variance[feature] + share * (spread - variance[feature]),
+    )
+    return blend, cells
+
+
+def with_networks(
+    blend: Blend, cells: HeldOut, networks: np.ndarray, usual: np.ndarray, column: np.ndarray
+) -> tuple[Blend, HeldOut]:
+    """Return the blend and the held-out cells with the networks, where they predict the cells better.
+
+    Parameters
+    ----------
+    blend : Blend
+    cells : HeldOut
+        Cells that the networks have not seen.
+    networks : (n_networks, n_cells)
+        What the networks expect in them.
+    usual : (d,)
+        The usual squared error of the networks.
+    column : (d,)
+        The first feature of each feature's column.
+    """
+    step, of_column = networks.mean(axis=0) - cells.expected, column[cells.feature]
+    weight = 1 / np.bincount(column, blend.variance, len(column))[of_column]
+    found = shares(step, cells.truth - cells.expected, weight, of_column, len(column))[column]
+    share = found[cells.feature]
+    variance = _mixed(share, cells.variance, usual[cells.feature] + networks.var(axis=0), step)
+    cells = cells._replace(expected=cells.expected + share * step, variance=variance)
+    return replace(blend, network_share=found), cells
+
+
+class _Tried(NamedTuple):
+    """What the Gaussian with one λ predicts for the held-out cells."""
+
+    linear: np.ndarray
+    variance: np.ndarray
+    is_wide: np.ndarray
+    errors: np.ndarray
+
+
+def _is_close(difference: np.ndarray, n_rows: int) -> bool:
+    """Return whether errors in the same cells are larger by at most their standard error (Breiman et al. 1984, 3.4).
+
+    The error of a standard error from few rows is that of Student's t: two rows tell nothing.
+    """
+    if n_rows <= 2:
+        return True
+    return bool(difference.sum() <= np.sqrt(n_rows / (n_rows - 2) * np.square(difference).sum()))
+
+
+def _widened(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds with the same centre and three times the width."""
+    return 2 * low - high, 2 * high - low
+
+
+def shares(step: np.ndarray, residual: np.ndarray, weight: np.ndarray, column: np.ndarray, n: int) -> np.ndarray:
+    """Return for each of n columns the share s in [0, 1] for which s · step is closest to the residual.
+
+    Columns with few cells get nearly the common share of all columns.
+
+    Parameters
+    ----------
+    step, residual, weight, column : (n_cells,)
+    n : int
+
+    Examples
+    --------
+    >>> one, column = np.ones(1000), np.arange(1000) % 2
+    >>> shares(one, np.where(column == 1, 0.2, 0.9), one, column, 2).round(2).tolist()  # the common share is 0.55
+    [0.84, 0.26]
+    """
+    product, square = weight * step * residual, weight * step**2
+    total = max(float(square.sum()), np.finfo(float).tiny)
+    common = float(np.clip(product.sum() / total, 0, 1))
+    prior = _PRIOR_CELLS * total / max(1, len(step))
+    of_column = np.bincount(column, product, n) + prior * common
+    found: np.ndarray = np.clip(of_column / (np.bincount(column, square, n) + prior), 0, 1)
+    return found
+
+
+class _Fold:
+    """The held-out cells of one fold, and the Gaussians fitted without them."""
+
+    def __init__(self, rows: np.ndarray, mask: np.ndarray, seed: int) -> None:
+        visible = np.where(mask, np.nan, rows)
+        self._offset, self._scale = _standard(visible)
+        self._path = fit_path((visible - self._offset) / self._scale, SHRINKAGES, seed)
+        at = np.flatnonzero(mask.any(axis=1))
+        self._seen, self._mask = visible[at], mask[at]
+        within, self.feature = np.nonzero(self._mask)
+        self.row = at[within]
+        self.truth = rows[self.row, self.feature]
+        self.mean = self._offset[self.feature]
+        self.low, self.high = known_range(visible)[:, self.feature]
+
+    def predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the expectation and the variance of the held-out cells, by the Gaussian with the next λ."""
+        model = next(self._path).in_units(self._offset, self._scale)
+        mean, variance = np.empty(self._seen.shape), np.empty(self._seen.shape)
+        for some in row_blocks(self._seen, model):
+            mean[some] = conditional_mean(np, self._seen[some], model)
+            variance[some] = conditional_variance(self._seen[some], model)
+        return mean[self._mask], variance[self._mask]
+
+
+def _standard(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation of each column's known cells; 1 for a column that does not vary."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        mean, std = np.nan_to_num(np.nanmean(rows, axis=0)), np.nan_to_num(np.nanstd(rows, axis=0))
+    return mean, np.where(std > 0, std, 1.0)
+
+
+def _variance(rows: np.ndarray) -> np.ndarray:
+    """Return the variance of each column's known cells, at least that of rounding; 1 if there are none."""
+    rounding = np.square(np.abs(known_range(rows)).max(axis=0) * _ROUNDING) + np.finfo(np.float32).tiny
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        return np.nan_to_num(np.nanvar(rows, axis=0), nan=1.0) + rounding
