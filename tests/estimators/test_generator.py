@@ -203,9 +203,7 @@ def test_rows_larger_than_memory_are_drawn_from(monkeypatch, tmp_path):
 def made(table, n=1000, network=SMALL, **given):
     """New rows of a generator fitted to a table."""
     found = AutoencoderGenerator(network, random_state=0, **given).fit(table).sample(n, random_state=0)
-    if isinstance(found, np.ndarray):
-        return pd.DataFrame(found, columns=getattr(table, "columns", None))
-    return found.to_pandas()
+    return found if isinstance(found, pd.DataFrame) else pd.DataFrame(found)
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])

@@ -392,8 +392,11 @@ def _unique_hashes(rows: np.ndarray) -> np.ndarray:
 
 def _with_ranges_of(columns: InputSpec, rows: np.ndarray, keys: np.ndarray) -> InputSpec:
     """Return columns whose ranges include the keys of the rows."""
-    if columns.schema is None or not keys.any():
+    form = columns.cells if columns.schema is None else columns.schema
+    if form is None or not keys.any():
         return columns
-    most = {columns.name_of(int(i)): float(rows[:, i].max()) for i in np.flatnonzero(keys)}
-    wider = (replace(c, high=most[c.name]) if most.get(c.name, c.high) != c.high else c for c in columns.schema.columns)
-    return replace(columns, schema=Schema(tuple(wider)))
+    places = form.column_slices
+    high = {c.name: rows[:, places[c.name]].max() for c in form.used if keys[places[c.name]].all()}
+    wider = (replace(c, high=float(high[c.name])) if c.name in high and c.high is not None else c for c in form.columns)
+    wide = Schema(tuple(wider))
+    return replace(columns, cells=wide) if columns.schema is None else replace(columns, schema=wide)
