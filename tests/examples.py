@@ -30,6 +30,11 @@ PARTS = {
         parts.RandomChoice(),
         parts.RandomChoice((parts.Masking(0.5), parts.SaltAndPepper(0.3), parts.GaussianNoise(0.2))),
     ),
+    "InDataUnits": (
+        parts.InDataUnits(offset=1.0, scale=2.0),
+        parts.InDataUnits(parts.GaussianNoise(0.5), offset=-3.0, scale=0.5),
+        parts.InDataUnits(parts.Chain((parts.Masking(0.5), parts.SaltAndPepper(0.1))), offset=0.0, scale=10.0),
+    ),
     "MLP": (parts.MLP(), parts.MLP(()), parts.MLP((5, 3), "tanh", "sigmoid")),
     "Convolutional": (
         parts.Convolutional((2, 2, 1)),

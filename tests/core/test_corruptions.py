@@ -9,6 +9,7 @@ import pytest
 
 import examples
 from diabolo import parts
+from diabolo.errors import InvalidPart
 
 N, D = 4000, 8
 CELLS = N * D
@@ -208,6 +209,45 @@ def test_gaussian_noise_may_leave_alone_what_does_not_vary():
 @pytest.mark.parametrize("part", [parts.NoCorruption(), parts.GaussianNoise(), parts.Masking()], ids=repr)
 def test_binding_changes_nothing_where_nothing_is_to_be_learned(part):
     assert part.fit_bounds(*BOUNDS) == part
+
+
+# -- units ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 40.0])
+def test_noise_in_units_of_the_data_has_its_standard_deviation_in_them(scale, x):
+    part = parts.InDataUnits(parts.GaussianNoise(0.5)).fit_units(jnp.full(D, 7.0), jnp.full(D, scale))
+    change = (np.asarray(applied(part, x)) - np.asarray(x)) * scale
+    assert change.std() == pytest.approx(0.5, rel=0.02)
+
+
+def test_cells_are_masked_with_the_data_s_own_zero(x):
+    part = parts.InDataUnits(parts.Masking(0.4)).fit_units(jnp.full(D, 7.0), jnp.full(D, 2.0))
+    noisy = np.asarray(applied(part, x))
+    changed = noisy != np.asarray(x)
+    assert changed.mean() == pytest.approx(0.4, abs=0.02)
+    np.testing.assert_allclose(noisy[changed] * 2 + 7, 0, atol=1e-5)
+
+
+def test_the_salt_of_data_units_is_their_extreme():
+    part = parts.InDataUnits(parts.SaltAndPepper(1.0)).fit_units(jnp.full(D, 7.0), jnp.full(D, 2.0)).fit_bounds(*BOUNDS)
+    noisy = np.asarray(applied(part, jnp.zeros((50, D))))
+    both = np.minimum(np.abs(noisy - np.asarray(BOUNDS[0])), np.abs(noisy - np.asarray(BOUNDS[1])))
+    assert both.max() < 1e-5
+
+
+def test_units_reach_corruptions_within_others_and_given_ones_stay():
+    inner = parts.InDataUnits(parts.GaussianNoise(1.0))
+    for outer in (parts.Chain((inner,)), parts.RandomChoice((inner,))):
+        fitted = outer.fit_units(jnp.zeros(D), jnp.full(D, 4.0))
+        (own,) = fitted.steps if isinstance(outer, parts.Chain) else fitted.options
+        assert float(own.scale[0]) == 4.0
+    assert parts.InDataUnits(offset=1.0, scale=2.0).fit_units(jnp.zeros(D), jnp.ones(D)).scale == 2.0
+
+
+def test_data_units_without_a_scaling_say_what_to_do(x):
+    with pytest.raises(InvalidPart, match="fit_units"):
+        applied(parts.InDataUnits(parts.GaussianNoise()), x)
 
 
 # -- chains -----------------------------------------------------------------------------------------------------------

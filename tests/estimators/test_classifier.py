@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import special
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
@@ -18,15 +20,27 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from diabolo import AutoencoderClassifier, load, parts
 from diabolo.core.model import Model, loss
-from diabolo.errors import CheckpointError, InvalidPart
-from diabolo.estimators.autoencoders import BasicAutoencoder, SparseAutoencoder, VariationalAutoencoder
+from diabolo.errors import CheckpointError, InvalidData, InvalidParameter, InvalidPart
+from diabolo.estimators.autoencoders import (
+    BasicAutoencoder,
+    SparseAutoencoder,
+    StackedAutoencoder,
+    VariationalAutoencoder,
+)
 
 UNTRAINED = BasicAutoencoder(n_latent=4, max_epochs=0)
 QUICK = {"batch_size": 16, "learning_rate": 0.05, "random_state": 0}
 
 
+OTHER_BATCHES = "rows of other numbers are other batches, so a training with weights is not that with repeated rows"
+EXPECTED_FAILURES = {f"check_sample_weight_equivalence_on_{kind}_data": OTHER_BATCHES for kind in ("dense", "sparse")}
+
+
 @pytest.mark.slow
-@parametrize_with_checks([AutoencoderClassifier(UNTRAINED, max_epochs=40, optimizer="sgd", **QUICK)])
+@parametrize_with_checks(
+    [AutoencoderClassifier(UNTRAINED, max_epochs=40, optimizer="sgd", **QUICK)],
+    expected_failed_checks=lambda _: EXPECTED_FAILURES,
+)
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
@@ -157,6 +171,153 @@ def test_a_posterior_is_drawn_from_in_training_and_its_mean_predicts(iris):
     mean = model.model_.code(jnp.asarray(model.scaler_.apply(X)))
     np.testing.assert_allclose(model.model_.decode(mean).mean, model.predict_proba(X), rtol=1e-4, atol=1e-6)
     assert model.score(X, y) > 0.8
+
+
+# -- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rare():
+    """118 rows of one class, and 2 of another that lies apart."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 3)), np.array(["usual"] * 118 + ["rare"] * 2)
+    X[118:, 0] += 3
+    return X, y
+
+
+def test_a_rare_class_is_found_with_balanced_weights(rare):
+    X, y = rare
+    for weights in ({"class_weight": "balanced"}, {"class_weight": {"rare": 59.0}}):
+        model = AutoencoderClassifier(random_state=0, **weights).fit(X, y)
+        assert (model.predict(X[118:]) == "rare").all()
+        assert (model.predict(X[:118]) == "usual").mean() > 0.85
+
+
+def test_weights_of_rows_and_of_classes_are_one_product_and_their_unit_does_not_matter(rare):
+    X, y = rare
+    model = AutoencoderClassifier(UNTRAINED, max_epochs=5, **QUICK)
+    of_class = clone(model).set_params(class_weight={"rare": 8.0}).fit(X, y)
+    of_rows = clone(model).fit(X, y, np.where(y == "rare", 8.0, 1.0))
+    halves = clone(model).set_params(class_weight={"rare": 2.0}).fit(X, y, np.where(y == "rare", 400.0, 100.0))
+    for other in (of_rows, halves):
+        np.testing.assert_array_equal(other.predict_proba(X), of_class.predict_proba(X))
+
+
+def test_equal_weights_change_no_bit(iris):
+    X, y = iris
+    model = AutoencoderClassifier(UNTRAINED, max_epochs=3, **QUICK)
+    plain, weighted = (
+        clone(model).fit(X, y),
+        clone(model).set_params(class_weight="balanced").fit(X, y, np.full(150, 7)),
+    )
+    np.testing.assert_array_equal(weighted.predict_proba(X), plain.predict_proba(X))
+
+
+def test_the_loss_is_that_of_the_weights(iris):
+    X, y = iris
+    weight = {"setosa": 5.0}
+    model = AutoencoderClassifier(UNTRAINED, class_weight=weight, max_epochs=20, **QUICK)
+    model.fit(X, y, X_val=X, y_val=y)
+    expected = log_loss(y, model.predict_proba(X), sample_weight=np.where(y == "setosa", 5.0, 1.0))
+    assert min(model.history_["validation_loss"]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1.0], [1.0, -1.0] * 75, [np.nan] * 150, [0.0] * 150, ["a"] * 150, np.ones((150, 2))], ids=str
+)
+def test_wrong_weights_are_refused(wrong, iris):
+    with pytest.raises(InvalidData):
+        AutoencoderClassifier(UNTRAINED, max_epochs=1, **QUICK).fit(*iris, wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"rose": 2.0}, {"setosa": -1.0}, {"setosa": np.inf}], ids=str)
+def test_wrong_weights_of_classes_are_refused(wrong, iris):
+    with pytest.raises(InvalidParameter):
+        AutoencoderClassifier(UNTRAINED, class_weight=wrong, max_epochs=1, **QUICK).fit(*iris)
+
+
+# -- tables, sparse rows, probabilities -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """A table with text, counts, dates, yes and no and empty cells, and labels that follow from two of them."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "a": rng.normal(size=300),
+        "b": rng.choice(["x", "y", "z"], 300),
+        "n": rng.negative_binomial(1, 0.01, 300),
+        "d": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 999, 300), unit="D"),
+        "ok": rng.random(300) < 0.5,
+    })  # fmt: skip
+    y = np.where((table["b"] == "x") ^ (table["n"] > 80), "p", "q")
+    table.loc[3, "a"] = np.nan
+    table.loc[5, "b"] = None
+    return table, y
+
+
+def test_it_reads_tables_of_all_kinds_of_columns(mixed, tmp_path):
+    table, y = mixed
+    model = AutoencoderClassifier(random_state=0).fit(table[:200], y[:200])
+    assert model.score(table[200:], y[200:]) > 0.85
+    assert model.schema_.names == tuple(table.columns)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").predict_proba(table), model.predict_proba(table))
+    np.testing.assert_array_equal(model.predict_proba(table[table.columns[::-1]]), model.predict_proba(table))
+    table.to_csv(tmp_path / "table.csv", index=False)
+    np.testing.assert_array_equal(model.predict(tmp_path / "table.csv"), model.predict(table))
+    with pytest.raises(InvalidData, match="array|table|frame"):
+        model.predict(np.zeros((2, 5)))
+
+
+def test_a_frozen_autoencoder_of_a_table_keeps_its_schema(mixed):
+    table, y = mixed
+    begun = BasicAutoencoder(n_latent=3, max_epochs=2, random_state=0).fit(table)
+    model = AutoencoderClassifier(FrozenEstimator(begun), max_epochs=2, **QUICK)
+    model.fit(table[:200], y[:200], X_val=table[200:], y_val=y[200:])
+    assert model.schema_ == begun.schema_
+    assert model.autoencoder_ is begun
+
+
+def test_counts_are_read_as_the_autoencoder_reads_them():
+    X = np.random.default_rng(0).poisson(50, (60, 3))
+    begun = BasicAutoencoder(likelihood="count", max_epochs=2, random_state=0).fit(X)
+    model = AutoencoderClassifier(FrozenEstimator(begun), max_epochs=0, **QUICK).fit(X, X[:, 0] > 50)
+    rows = jnp.asarray(X, jnp.float32)
+    np.testing.assert_array_equal(model.model_.code(rows), begun.model_.code(rows))
+    with pytest.raises(InvalidData):
+        model.predict(X - 0.5)
+
+
+def test_sparse_rows_are_dense_rows(iris):
+    X, y = iris
+    model = AutoencoderClassifier(UNTRAINED, max_epochs=3, **QUICK)
+    dense, of_sparse = clone(model).fit(X, y), clone(model).fit(csr_matrix(X), y)
+    np.testing.assert_array_equal(of_sparse.predict_proba(csr_matrix(X)), dense.predict_proba(X))
+
+
+def test_logs_of_probabilities_are_finite_where_probabilities_are_0(iris):
+    X, y = iris
+    model = AutoencoderClassifier(UNTRAINED, max_epochs=400, **QUICK).fit(X, y)
+    far = X.mean(axis=0) + 300 * (X - X.mean(axis=0))
+    found, shares = model.predict_log_proba(far), model.predict_proba(far)
+    assert (shares == 0).any()
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(np.exp(found), shares, atol=1e-6)
+    np.testing.assert_allclose(special.logsumexp(found, axis=1), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("given", "frozen"), [(None, 2), (3, 3)])
+def test_the_default_code_has_no_bottleneck_and_a_frozen_one_stays(given, frozen, iris, tmp_path):
+    X, y = iris
+    for autoencoder, n_codes in (
+        (StackedAutoencoder(n_latent=given, max_epochs=0), given or 4),
+        (FrozenEstimator(StackedAutoencoder(n_latent=given, max_epochs=0).fit(X)), frozen),
+    ):
+        model = AutoencoderClassifier(autoencoder, max_epochs=1, **QUICK).fit(X, y)
+        assert model.predictor_.n_codes == n_codes
+        model.save(tmp_path / "model")
+        np.testing.assert_array_equal(load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
 
 
 # -- kept and gone on with --------------------------------------------------------------------------------------------

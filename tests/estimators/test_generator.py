@@ -1,9 +1,11 @@
 """New rows: of the same columns and dependences as known ones, and none of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, norm, rankdata
 from sklearn.datasets import load_wine
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -12,6 +14,8 @@ import diabolo
 from diabolo import AutoencoderGenerator, BasicAutoencoder, VariationalAutoencoder
 from diabolo.data import blocks
 from diabolo.errors import InvalidData
+from diabolo.estimators.trainable import stored_of
+from diabolo.persistence.serialization import from_artifact, to_artifact
 
 UNTRAINED = VariationalAutoencoder(n_latent=2, max_epochs=0, validation_fraction=None)
 """What holds for any network holds for one that has learned nothing, and such a one is made in no time."""
@@ -191,6 +195,118 @@ def test_rows_larger_than_memory_are_drawn_from(monkeypatch, tmp_path):
     generator = AutoencoderGenerator(UNTRAINED, random_state=0).fit(str(tmp_path / "rows.npy"))
     assert generator.n_samples_ == 3000
     assert ks_2samp(generator.sample(1000, random_state=0)[:, 2], of_two_kinds(3000)[:, 2]).statistic < 0.1
+
+
+# -- relations, keys, large counts, copies ----------------------------------------------------------------------------
+
+
+def made(table, n=1000, network=SMALL, **given):
+    """New rows of a generator fitted to a table."""
+    found = AutoencoderGenerator(network, random_state=0, **given).fit(table).sample(n, random_state=0)
+    return found if isinstance(found, pd.DataFrame) else pd.DataFrame(found)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+def test_sums_are_sums_and_their_terms_stay_independent(unit):
+    rng = np.random.default_rng(1)
+    a, b = rng.gamma(2, 2, 500), rng.normal(0, 3, 500)
+    new = made(unit * np.stack([a, b, a + b], axis=1)).to_numpy()
+    np.testing.assert_allclose(new[:, 0] + new[:, 1], new[:, 2], rtol=1e-6, atol=1e-6 * unit)
+    assert abs(np.corrcoef(new.T)[0, 1] - np.corrcoef(a, b)[0, 1]) < 0.1
+    assert (np.ptp(new, axis=0) > unit).all()
+
+
+def test_sums_of_integers_and_rounded_sums_are_exact():
+    rng = np.random.default_rng(2)
+    net, tax, fee = rng.integers(1, 200, 600), rng.integers(0, 50, 600), rng.gamma(2, 2, 600)
+    table = pd.DataFrame({"net": net, "tax": tax, "total": net + tax, "fee": fee, "all": (net + tax + fee).round(1)})
+    new = made(table)
+    assert (new["net"] + new["tax"] == new["total"]).all()
+    assert (new["all"] - new["total"] - new["fee"]).abs().max() < 0.06
+    assert new["total"].between(table["total"].min(), table["total"].max()).all()
+
+
+def test_given_terms_have_their_sum():
+    rng = np.random.default_rng(1)
+    a, b = rng.gamma(2, 2, 500), rng.normal(0, 3, 500)
+    generator = AutoencoderGenerator(SMALL, random_state=0).fit(np.stack([a, b, a + b], axis=1))
+    np.testing.assert_allclose(generator.sample(20, given={0: 3.0, 1: 1.0}, random_state=0)[:, 2], 4.0)
+    new = generator.sample(200, given={2: 5.0}, random_state=0)
+    np.testing.assert_allclose(new[:, 0] + new[:, 1], 5.0)
+    assert new[:, 0].std() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("curve", "error"),
+    [
+        (lambda t: (t, t**2), lambda x, y: y - x**2),
+        (lambda t: (np.cos(np.pi * t), np.sin(np.pi * t)), lambda x, y: np.hypot(x, y) - 1),
+    ],
+    ids=["parabola", "ring"],
+)
+def test_curves_stay_curves_whatever_the_network_has_learned(curve, error):
+    x, y = curve(np.random.default_rng(3).uniform(-1, 1, 600))
+    new = made(np.stack([x, y], axis=1), network=UNTRAINED).to_numpy()
+    assert np.abs(error(*new.T)).mean() < 0.1 * y.std()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dependence_is_as_good_as_a_copula_s_whatever_the_network_has_learned(seed):
+    rng = np.random.default_rng(seed)
+    rows = np.exp(rng.normal(size=(1500, 3)) @ rng.normal(size=(3, 6)) / 2 + 0.3 * rng.normal(size=(1500, 6)))
+    known, apart = rows[:500], rows[500:]
+    normal = norm.ppf((rankdata(known, axis=0) - 0.5) / len(known))
+    drawn = norm.cdf(rng.multivariate_normal(np.zeros(6), np.corrcoef(normal.T), 1000))
+    new = made(known, network=UNTRAINED).to_numpy()
+    real, ours, theirs = (np.corrcoef(rankdata(some, axis=0).T) for some in (apart, new, drawn))
+    assert np.abs(ours - real).mean() < np.abs(theirs - real).mean() + 0.02
+
+
+def test_keys_are_unique():
+    rng = np.random.default_rng(0)
+    keys = rng.permutation(np.arange(5, 305))
+    table = pd.DataFrame({"key": keys, "x": rng.normal(size=300), "kind": rng.choice(["a", "b"], 300)})
+    for n in (50, 300, 900):
+        new = made(table, n, UNTRAINED, schema={"key": "number"})
+        assert new["key"].is_unique
+        assert new["key"].dtype == table["key"].dtype
+    assert len(np.unique(made(table[["key", "x"]].to_numpy(float), 300, UNTRAINED)[0])) == 300
+
+
+def test_counts_beyond_32_bits_come_out():
+    counts = np.random.default_rng(0).negative_binomial(1, 1e-10, 300)
+    assert counts.max() > 2**31
+    new = made(pd.DataFrame({"n": counts, "kind": ["a", "b", "c"] * 100}), network=UNTRAINED)
+    assert ks_2samp(new["n"], counts).statistic < 0.1
+
+
+@pytest.mark.parametrize("n_values", [2, 50])
+def test_rows_of_categories_alone_keep_their_dependence_and_repeat_no_single_row(n_values):
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, n_values, 400)
+    table = pd.DataFrame({"a": a, "b": (a + (rng.random(400) < 0.1)) % n_values, "c": rng.integers(0, n_values, 400)})
+    table = table.astype(str).map(lambda cell: f"v{cell}")
+    new = made(table, network=VariationalAutoencoder(n_latent=2, max_epochs=0, scaling=None))
+    assert ((new["a"] == new["b"]).mean() - (table["a"] == table["b"]).mean()) > -0.15
+    single = table[~table.duplicated(keep=False)]
+    assert len(new.merge(single, on=["a", "b", "c"])) <= 0.01 * len(new) if n_values == 50 else len(single) == 0
+
+
+def test_a_default_generator_learns_a_table_of_categories_alone(monkeypatch):
+    monkeypatch.setattr("diabolo.estimators.generator._STEPS", 10)
+    monkeypatch.setattr("diabolo.estimators.generator._LEAST_EPOCHS", 1)
+    table = pd.DataFrame({"a": ["x", "y", "z"] * 40, "b": [True, False] * 60})
+    assert set(made(table, network="auto")["a"]) == {"x", "y", "z"}
+
+
+def test_a_generator_saved_with_a_mixture_of_codes_loads(fitted):
+    stored, k = stored_of(fitted), fitted.estimators_[0][0].predictor_.n_codes
+    kept = {name: stored.arrays[name] for name in ("_known", "_found")}
+    mixture = {"weights_": np.ones(1), "means_": np.zeros((1, k)), "covariances_": np.eye(k)[None]}
+    manifest, arrays = to_artifact(replace(stored, arrays=kept | mixture))
+    classes = {cls.__name__: cls for cls in (AutoencoderGenerator, VariationalAutoencoder)}
+    found = from_artifact(classes, manifest, arrays, lambda one, content: one._restore(content))
+    assert ks_2samp(found.sample(500, random_state=0)[:, 0], of_two_kinds()[:, 0]).statistic < 0.15
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5])

@@ -225,3 +225,16 @@ def test_a_likelihood_on_the_unit_interval_refuses_a_scaling_that_leaves_it(scal
     rows = np.random.default_rng(0).normal(size=(40, 3))
     with pytest.raises(InvalidData):
         diabolo.BasicAutoencoder(likelihood="bernoulli", scaling=scaling, max_epochs=2).fit(rows)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "global", "minmax", None])
+def test_a_noise_level_is_in_scaled_units_or_in_the_data_s(scaling, tmp_path):
+    X = np.random.default_rng(0).normal(50, 20, (2000, 3))
+    settings = {"noise_level": 2.0, "max_epochs": 0, "scaling": scaling, "random_state": 0}
+    scaled, in_data = (
+        diabolo.DenoisingAutoencoder(noise_units=units, **settings).fit(X) for units in ("scaled", "data")
+    )
+    assert (scaled.corrupt(X) - X).std() == pytest.approx(2.0 * scaled.scaler_.scale.mean(), rel=0.05)
+    assert (in_data.corrupt(X) - X).std() == pytest.approx(2.0, rel=0.05)
+    in_data.save(tmp_path / "model")
+    np.testing.assert_array_equal(diabolo.load(tmp_path / "model").corrupt(X), in_data.corrupt(X))

@@ -260,7 +260,7 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
         rows = f"held-out rows used for calibration: {threshold}, expected false-alarm rate {model.false_alarm_rate:g}"
     elif options["model"] == "generator":
         what, n_judged = "generator", len(model.weights_)
-        rows = "normal distributions in the mixture of codes"
+        rows = "groups of rows in the mixture"
     else:
         what, n_judged = "imputer", len(model.conformal_scores_)
         rows = "held-out cells used to calibrate the intervals"

@@ -1,7 +1,8 @@
 r"""Corruptions x̃ = g(x | θ), applied to rows before the encoder reads them. The target stays the clean x.
 
 Every corruption maps (n, d) to (n, d). It acts during training only: `transform`, `reconstruct` and `score_samples`
-never corrupt rows. Levels are in the units that the network reads, that is, after the estimator's scaling.
+never corrupt rows. Levels are in the units that the network reads, that is, after the estimator's scaling; those of
+`InDataUnits` are in the units of the user's rows.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..errors import InvalidPart
-from .component import Component, choice_field, component_tuple_field, float_field
+from .component import Component, choice_field, component_field, component_tuple_field, float_field
 
 __all__ = [
     "Chain",
     "Corruption",
     "GaussianNoise",
+    "InDataUnits",
     "MaskCells",
     "Masking",
     "NoCorruption",
@@ -48,6 +50,10 @@ class Corruption(Component, role="corruption"):
         """Return a copy fitted to the training data's bounds: minimum and maximum of each feature, each (d,)."""
         return self
 
+    def fit_units(self, offset: Bound, scale: Bound) -> Self:
+        """Return a copy fitted to the scaling of each feature: the user's number is x·scale + offset, each (d,)."""
+        return self
+
     def scale_level(self, factor: float) -> Corruption | None:
         """Return a copy with its level multiplied by ``factor`` (a probability: at most 1); None if it has no level."""
         return None
@@ -68,7 +74,8 @@ class GaussianNoise(Corruption):
     Parameters
     ----------
     sigma : float in [0, inf), default=0.3
-        σ, the standard deviation of the noise, in scaled units.
+        σ, the standard deviation of the noise, in scaled units: 1 is the standard deviation of a standardised column.
+        In ``InDataUnits(GaussianNoise(sigma))``, σ is in the user's units.
     features : {"all", "varying"}, default="all"
         "all": add noise to every feature. "varying": leave features that are constant in the training data unchanged.
 
@@ -104,7 +111,8 @@ class SaltAndPepper(Corruption):
     p : float in [0, 1], default=0.3
         The probability that a cell is replaced.
     low, high : float or None, default=None
-        v_min and v_max, in scaled units. None: each feature's minimum and maximum in the training data.
+        v_min and v_max, in scaled units, or in the user's units within `InDataUnits`. None: each feature's minimum and
+        maximum in the training data.
 
     References
     ----------
@@ -140,7 +148,8 @@ class Masking(Corruption):
     Parameters
     ----------
     p : float in [0, 1], default=0.3
-        The probability that a cell is set to 0: black in an image, the column's mean in standardised data.
+        The probability that a cell is set to 0 in scaled units: black in an image, the column's mean in standardised
+        data. ``InDataUnits(Masking(p))`` sets cells to 0 in the user's units.
 
     References
     ----------
@@ -226,6 +235,9 @@ class Chain(Corruption):
     def fit_bounds(self, low: Bound, high: Bound) -> Self:
         return self.replace(steps=tuple(step.fit_bounds(low, high) for step in self.steps))
 
+    def fit_units(self, offset: Bound, scale: Bound) -> Self:
+        return self.replace(steps=tuple(step.fit_units(offset, scale) for step in self.steps))
+
     def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(steps=_scale_levels(self.steps, factor))
 
@@ -271,8 +283,66 @@ class RandomChoice(Corruption):
     def fit_bounds(self, low: Bound, high: Bound) -> Self:
         return self.replace(options=tuple(option.fit_bounds(low, high) for option in self.options))
 
+    def fit_units(self, offset: Bound, scale: Bound) -> Self:
+        return self.replace(options=tuple(option.fit_units(offset, scale) for option in self.options))
+
     def scale_level(self, factor: float) -> Corruption | None:
         return self.replace(options=_scale_levels(self.options, factor))
+
+
+@dataclass(frozen=True)
+class InDataUnits(Corruption):
+    r"""A corruption of the user's rows: its levels and values are in the units of the data, not in scaled units.
+
+    x̃ = s⁻¹(g(s(x))), where s maps scaled rows to the user's units. For example, ``InDataUnits(GaussianNoise(2.0))``
+    adds noise with a standard deviation of 2 in the unit of each column, and ``InDataUnits(Masking(0.1))`` sets cells
+    to the user's 0.
+
+    Parameters
+    ----------
+    corruption : Corruption
+        g, the corruption.
+    offset, scale : float or None, default=None
+        The user's number is x·scale + offset. None: the scaling that the estimator has fitted to the training rows.
+
+    Examples
+    --------
+    >>> InDataUnits(Masking(1.0), offset=10.0, scale=2.0)(jax.random.key(0), jnp.ones((1, 2))).tolist()
+    [[-5.0, -5.0]]
+    """
+
+    corruption: Corruption = component_field(Corruption, NoCorruption())
+    offset: float | None = float_field(None)
+    scale: float | None = float_field(None)
+
+    @property
+    def produces_missing(self) -> bool:
+        return self.corruption.produces_missing
+
+    def __call__(self, key: PRNGKeyArray, x: Rows) -> Rows:
+        if self.offset is None or self.scale is None:
+            raise InvalidPart(
+                "InDataUnits has no scaling. Set offset and scale, or call fit_units(offset, scale) first."
+            )
+        given = x * self.scale + self.offset
+        # The change is added to x, so that cells which do not change are not rounded to 32 bits of the user's units.
+        return x + (self.corruption(key, given) - given) / self.scale
+
+    def fit_units(self, offset: Bound, scale: Bound) -> Self:
+        return self.replace(
+            offset=offset if self.offset is None else self.offset, scale=scale if self.scale is None else self.scale
+        )
+
+    def fit_bounds(self, low: Bound, high: Bound) -> Self:
+        if self.offset is None or self.scale is None:
+            return self
+        return self.replace(
+            corruption=self.corruption.fit_bounds(low * self.scale + self.offset, high * self.scale + self.offset)
+        )
+
+    def scale_level(self, factor: float) -> Corruption | None:
+        scaled = self.corruption.scale_level(factor)
+        return None if scaled is None else self.replace(corruption=scaled)
 
 
 def _scale_levels(corruptions: tuple[Corruption, ...], factor: float) -> tuple[Corruption, ...]:

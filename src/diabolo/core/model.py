@@ -61,6 +61,9 @@ class Recipe(Component):
     n_targets : int, default=0
         Number of trailing columns used as prediction targets y instead of inputs. x is the row without these columns,
         and the likelihood is p(y | z). 0: the row itself is the target, with the likelihood p(x | z).
+    inputs : Likelihood, default=Gaussian()
+        The likelihood of rows that have targets, from which the encoder takes how to transform and mask them. By
+        default: real numbers. Rows without targets have ``likelihood``.
     missing : {"error", "mask"}, default="error"
         How missing cells (NaN) are handled. Always "mask" if the corruption produces missing cells. "error": missing
         cells are not allowed. "mask": the encoder reads 0 in each missing cell, and a mask of the missing cells as
@@ -89,6 +92,7 @@ class Recipe(Component):
     objective: Objective = component_field(Objective, Reconstruction())
     penalties: tuple[Penalty, ...] = component_tuple_field(Penalty)
     n_targets: int = int_field(0, "[0, 2147483647]")
+    inputs: Likelihood = component_field(Likelihood, Gaussian())
     missing: str = choice_field("error", ("error", "mask"))
 
     def __post_init__(self) -> None:
@@ -110,6 +114,11 @@ class Recipe(Component):
                 )
 
     @property
+    def input_likelihood(self) -> Likelihood:
+        """The likelihood of the columns that the encoder reads."""
+        return self.inputs if self.n_targets else self.likelihood
+
+    @property
     def for_validation(self) -> Self:
         """The recipe for validation: the recipe itself, but without corruption if it has targets.
 
@@ -128,14 +137,14 @@ class Recipe(Component):
         noisy = self.corruption(key, x)
         if self.missing == "error":
             return noisy
-        if self.corruption.produces_missing and not self.n_targets:
+        if self.corruption.produces_missing:
             hidden = jnp.isnan(noisy)
-            noisy = jnp.where(self.likelihood.expand_mask(hidden), jnp.nan, jnp.where(hidden, x, noisy))
+            noisy = jnp.where(self.input_likelihood.expand_mask(hidden), jnp.nan, jnp.where(hidden, x, noisy))
         return jnp.where(jnp.isnan(x), x, noisy)
 
     def encoder_input(self, x: Float[Array, "n r"]) -> Float[Array, "n i"]:
         """Return the input of the encoder: the transformed rows and, with missing="mask", the mask."""
-        transformed = x if self.n_targets else self.likelihood.transform_input(x)
+        transformed = self.input_likelihood.transform_input(x)
         if self.missing == "error":
             return transformed
         missing = jnp.isnan(x)
@@ -144,6 +153,10 @@ class Recipe(Component):
     def fit_bounds(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """Return a copy whose corruption is fitted to the training data's bounds: minimum and maximum per feature."""
         return self.replace(corruption=self.corruption.fit_bounds(low, high))
+
+    def fit_units(self, offset: Float[Array, " d"], scale: Float[Array, " d"]) -> Self:
+        """Return a copy whose corruption is fitted to the scaling, x·scale + offset, of each feature."""
+        return self.replace(corruption=self.corruption.fit_units(offset, scale))
 
 
 class Weights(eqx.Module):
@@ -258,9 +271,13 @@ class Model(eqx.Module):
         return cls(recipe, weights)
 
     @jax_config.standard()
-    def fit_bounds(self, low: np.ndarray, high: np.ndarray) -> Model:
-        """Return a copy whose corruption is fitted to the training data's bounds: minimum and maximum per feature."""
-        return Model(self.recipe.fit_bounds(jax.device_put(low), jax.device_put(high)), self.weights)
+    def fit_corruption(self, scaling: tuple[np.ndarray, np.ndarray], bounds: tuple[np.ndarray, np.ndarray]) -> Model:
+        """Return a copy whose corruption is fitted to the offset and the scale, and the minimum and the maximum.
+
+        Each has shape (d,). The minimum and the maximum are those of scaled training rows.
+        """
+        offset, scale, low, high = (jax.device_put(np.asarray(some, np.float32)) for some in (*scaling, *bounds))
+        return Model(self.recipe.fit_units(offset, scale).fit_bounds(low, high), self.weights)
 
     @property
     def prior(self) -> Distribution:

@@ -42,6 +42,7 @@ __all__ = [
     "log_densities",
     "log_likelihood",
     "log_likelihood_at",
+    "log_probabilities",
     "losses",
     "map_rows",
     "reconstruct",
@@ -190,6 +191,12 @@ def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "
 def reconstruct(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
     """Return E[x | z] at the deterministic code."""
     return model.reconstruct(x)
+
+
+def log_probabilities(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
+    """Return log p(y | x) of each class, in nats, for a model with a categorical likelihood."""
+    classes = jnp.eye(model.recipe.n_targets)
+    return model.decode(model.code(x)[:, None]).log_prob(classes).sum(-1)
 
 
 def losses(model: Model, x: Float[Array, "n d"], noise: Noise, beta: float) -> Float[Array, " n"]:

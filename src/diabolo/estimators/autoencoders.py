@@ -35,6 +35,7 @@ from .named_parts import (
     SIZE,
     corruptions_of,
     likelihood_of,
+    named_corruption,
     sizes_of,
 )
 from .trainable import load, resolve
@@ -139,8 +140,8 @@ class BasicAutoencoder(BaseAutoencoder):
 
     Parameters
     ----------
-    n_latent : int, default=2
-        K, the number of dimensions of the code.
+    n_latent : int or None, default=None
+        K, the dimensions of the code. None: 2; in an `AutoencoderClassifier`, one per column, at most 256.
     activation : {"identity", "relu", "gelu", "silu", "elu", "softplus", "tanh", "sigmoid"}, default="identity"
         s, the activation of the code.
     {likelihood parameter}
@@ -158,19 +159,19 @@ class BasicAutoencoder(BaseAutoencoder):
     (150, 1)
     """
 
-    n_latent: int = 2
+    n_latent: int | None = None
     activation: str = "identity"
     likelihood: str | Likelihood = "gaussian"
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
-        "n_latent": [SIZE],
+        "n_latent": [SIZE, None],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
 
     def _recipe(self, n_features: int) -> Recipe:
-        return recipes.basic(self.n_latent, activation=self.activation, likelihood=likelihood_of(self.likelihood))
+        return recipes.basic(self.n_latent or 2, activation=self.activation, likelihood=likelihood_of(self.likelihood))
 
 
 @documented
@@ -180,8 +181,8 @@ class StackedAutoencoder(BaseAutoencoder):
 
     Parameters
     ----------
-    n_latent : int, default=2
-        K, the number of dimensions of the code.
+    n_latent : int or None, default=None
+        K, the dimensions of the code. None: 2; in an `AutoencoderClassifier`, one per column, at most 256.
     hidden_layer_sizes : tuple of int, default=(128, 64)
         Sizes of the hidden layers of the encoder, from the input to the code.
     {activation parameter}
@@ -216,7 +217,7 @@ class StackedAutoencoder(BaseAutoencoder):
     (150, 2)
     """
 
-    n_latent: int = 2
+    n_latent: int | None = None
     hidden_layer_sizes: tuple[int, ...] = (128, 64)
     activation: str = "silu"
     latent_activation: str = "identity"
@@ -231,7 +232,7 @@ class StackedAutoencoder(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         **LIKELIHOOD,
         **LAYERS,
-        "n_latent": [SIZE],
+        "n_latent": [SIZE, None],
         "latent_activation": [StrOptions(set(ACTIVATIONS))],
         "skip": ["boolean"],
         "pretrain": [StrOptions({"layerwise"}), None],
@@ -242,7 +243,7 @@ class StackedAutoencoder(BaseAutoencoder):
 
     def _recipe(self, n_features: int) -> Recipe:
         return recipes.stacked(
-            self.n_latent,
+            self.n_latent or 2,
             hidden=sizes_of(self.hidden_layer_sizes),
             activation=self.activation,
             latent_activation=self.latent_activation,
@@ -355,8 +356,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Corruption of the training rows. A name uses ``noise_level``; a `Corruption` has its own level. With "missing",
         cells are masked in training, and the model can fill missing cells: see `impute`.
     noise_level : float, default=0.3
-        σ of "gaussian" in scaled units, or the probability p of the other names. Not used if ``corruption`` is a
-        `Corruption`.
+        σ of "gaussian", or the probability p of the other names. Not used if ``corruption`` is a `Corruption`.
+    noise_units : {"scaled", "data"}, default="scaled"
+        "data": σ, and the 0 of "masking", are in the user's units; see `parts.InDataUnits`. Only for names.
     {skip parameter}
     {likelihood parameter}
     {common parameters}
@@ -379,6 +381,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     activation: str = "silu"
     corruption: str | Corruption = "gaussian"
     noise_level: float = 0.3
+    noise_units: str = "scaled"
     skip: bool = True
     likelihood: str | Likelihood = "gaussian"
 
@@ -394,17 +397,16 @@ class DenoisingAutoencoder(BaseAutoencoder):
         "corruption": [StrOptions(set(CORRUPTIONS)), Corruption],
         "skip": ["boolean"],
         "noise_level": [Interval(numbers.Real, 0, None, closed="left")],
+        "noise_units": [StrOptions({"scaled", "data"})],
     }
 
     def _recipe(self, n_features: int) -> Recipe:
         return self._recipe_over(InputSpec(type(self).__name__, n_features))
 
     def _recipe_over(self, columns: InputSpec) -> Recipe:
-        named = {name: part(self.noise_level) for name, part in CORRUPTIONS.items() if name == self.corruption}
-        corruption, likelihood = (
-            resolve("corruption", self.corruption, named, Corruption),
-            likelihood_of(self.likelihood),
-        )
+        named = named_corruption(self.corruption, self.noise_level, self.noise_units)
+        corruption = resolve("corruption", self.corruption, named, Corruption)
+        likelihood = likelihood_of(self.likelihood)
         given: dict[str, Any] = {
             "corruption": corruption,
             "hidden": sizes_of(self.hidden_layer_sizes),

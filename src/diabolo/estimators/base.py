@@ -164,9 +164,8 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             rows = rows.judged_by(columns.rows(X_val))
         model = Model.build(recipe, width, seed)
         plan = plan_of(self, rows.training.n_rows, model, width, seed)
-        return columns, TrainingJob(
-            model.fit_bounds(*rows.bounds), rows, plan, self._first(), columns.column_of_feature
-        )
+        model = model.fit_corruption((rows.scaler.offset, rows.scaler.scale), rows.bounds)
+        return columns, TrainingJob(model, rows, plan, self._first(), columns.column_of_feature)
 
     def _prepared(self, given: Opened, recipe: Recipe, fraction: float, seed: int, known: Preparations) -> Rows:
         """Scale the rows and hold out a fraction of them; reuse rows already prepared with the same settings."""

@@ -16,30 +16,37 @@ from typing import Any, ClassVar, Self, cast
 import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ..callbacks import Callback, ModelCallback
 from ..core.corruptions import Corruption, NoCorruption
-from ..core.likelihoods import Categorical
+from ..core.likelihoods import Categorical, by_column
 from ..core.model import Model, Recipe
 from ..core.networks import MLP
+from ..data.readers import SchemaSpec
 from ..data.scaler import Scaler, ScalerStats
 from ..data.types import RowsLike
 from ..engine import inference
 from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart, TrainingInterrupted
+from ..persistence.serialization import Found, Stored
 from .arguments import check_arguments, seed_of
-from .base import BaseAutoencoder
+from .base import ESTIMATORS, BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
 from .result import Fitted, store
 from .trainable import TrainableEstimator, identity_of, plan_of, recipe_over, share_held_out
 
 __all__ = ["AutoencoderClassifier"]
+
+_WIDEST_CODE = 256
 
 
 @documented
@@ -54,13 +61,19 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
 
     Parameters
     ----------
-    autoencoder : BaseAutoencoder, or FrozenEstimator around a fitted one
+    autoencoder : BaseAutoencoder, FrozenEstimator around a fitted one, or None, default=None
         An autoencoder is cloned, and the clone is fitted to the rows of `fit`, without labels. To start from an
         autoencoder that is already fitted, possibly to more rows, wrap it in `sklearn.frozen.FrozenEstimator`; it is
-        not changed. The classifier uses the scaling of the autoencoder. A clone without ``random_state`` uses the seed
-        of the classifier.
+        not changed. The classifier uses the scaling and the schema of the autoencoder. A clone without
+        ``random_state`` uses the seed of the classifier. None: ``StackedAutoencoder()``. Its code, and that of a
+        `BasicAutoencoder`, has by default as many dimensions as there are columns, at most 256.
     corruption : Corruption or None, default=None
-        Corruption of the training rows in fine-tuning, before the encoder. Validation rows are not corrupted.
+        Corruption of the training rows in fine-tuning, before the encoder. Levels are in scaled units, see
+        `parts.InDataUnits` for the user's units. Validation rows are not corrupted.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of the cross-entropy of each class, by label; 1 for labels that are not named. "balanced": inversely
+        proportional to the number of rows of the class, for rare classes. The probabilities are then those of classes
+        with these weights.
     {training parameters}
 
     Attributes
@@ -81,25 +94,33 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
     True
     """
 
-    autoencoder: BaseAutoencoder | FrozenEstimator
+    autoencoder: BaseAutoencoder | FrozenEstimator | None = None
     _: KW_ONLY
     corruption: Corruption | None = None
+    class_weight: Mapping[Any, float] | str | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **TrainableEstimator._parameter_constraints,
-        "autoencoder": [BaseAutoencoder, FrozenEstimator],
+        "autoencoder": [BaseAutoencoder, FrozenEstimator, None],
         "corruption": [Corruption, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _fitted_json: ClassVar[tuple[str, ...]] = ("_classes",)
 
-    def _begins_with(self) -> BaseAutoencoder:
-        given = self.autoencoder
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _begins_with(self, width: int) -> BaseAutoencoder:
+        """Return the autoencoder to start from, for rows of ``width`` features."""
+        given = ESTIMATORS["StackedAutoencoder"]() if self.autoencoder is None else self.autoencoder
         inner = given.estimator if isinstance(given, FrozenEstimator) else given
         if not isinstance(inner, BaseAutoencoder):
             raise InvalidParameter(
                 f"The 'autoencoder' parameter must hold one of diabolo's autoencoders; got {inner!r}."
             )
-        return inner
+        return inner if isinstance(given, FrozenEstimator) else _for_labels(inner, width)
 
     def _recipe(self, n_features: int) -> Recipe:
         return self._recipe_over(InputSpec(type(self).__name__, n_features))
@@ -108,7 +129,11 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return self._recipe_of(columns, len(self._classes))
 
     def _recipe_of(self, columns: InputSpec, n_classes: int) -> Recipe:
-        pretrained = recipe_over(self._begins_with(), columns)
+        begun = self._begins_with(columns.width)
+        pretrained = recipe_over(begun, columns)
+        inputs = pretrained.likelihood
+        if columns.schema is not None:
+            inputs = by_column(columns.schema.blocks, inputs)
         return Recipe(
             corruption=self.corruption or NoCorruption(),
             encoder=pretrained.encoder,
@@ -116,6 +141,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             decoder=MLP(()),
             likelihood=Categorical(),
             n_targets=n_classes,
+            inputs=inputs,
             missing="mask" if columns.allow_missing else "error",
         )
 
@@ -128,6 +154,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         self,
         X: RowsLike,
         y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
         X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
@@ -140,10 +167,14 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Training rows.
+        X : array-like of shape (n, d), or a larger source of rows
+            Training rows, as for an autoencoder's `fit`; they are read into memory. Tables may have columns of text,
+            dates and booleans: see ``schema`` of the autoencoder.
         y : array-like of shape (n,)
             Labels.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weight of the cross-entropy of each row, at least 0; multiplied by the weight of its class. Only the ratios
+            of weights matter. The autoencoder, which needs no labels, does not use them. None: 1 for each row.
         X_val, y_val : array-likes of shapes (m, d) and (m,), or None, default=None
             Validation rows and their labels, to choose the best epoch. None: a fraction of ``X``, see
             ``validation_fraction``.
@@ -174,25 +205,38 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         with training(folder, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
             seed = seed_of(self.random_state, trainer.kept_seed)
-            columns, rows, labels = InputSpec.of_labelled(type(self).__name__, X, y)
+            columns, rows, labels = InputSpec.of_labelled(type(self).__name__, X, y, self._wanted())
             classes, positions = _classes_of(labels)
+            of_class = _class_weights(self.class_weight, classes, positions)
+            weights = of_class[positions] * _checked_weights(sample_weight, len(rows))
             if (X_val is None) != (y_val is None):
                 raise InvalidData("One of X_val and y_val is missing. X_val and y_val belong together: give both.")
-            rows_val = None if X_val is None else replace(columns, allow_missing=True).read(X_val)
+            rows_val = None if X_val is None else replace(columns, allow_missing=True).rows(X_val)
             checkpoint_options = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
-            pretrained = self._begun_with(rows, rows_val, seed, checkpoint_every, checkpoint_options)
+            table = (rows, rows_val) if columns.schema is None else (X, X_val)
+            pretrained = self._begun_with(table, columns.width, seed, checkpoint_every, checkpoint_options)
             columns = replace(columns, allow_missing=pretrained.input_.allow_missing)
-            with_classes = _append_classes(pretrained.scaler_, rows, positions, len(classes))
+            columns.refuse_missing(rows)
+            with_classes = _append_classes(pretrained.scaler_, rows, positions, len(classes), weights)
             prepared = from_array(
                 with_classes, ScalerStats(None, "real"), share_held_out(self, rows_val, len(rows)), seed
             )
             if rows_val is not None:
                 assert y_val is not None
                 of_val = _positions(y_val, classes, len(rows_val))
-                prepared = prepared.judged_by(_append_classes(pretrained.scaler_, rows_val, of_val, len(classes)))
+                columns.refuse_missing(rows_val)
+                prepared = prepared.judged_by(
+                    _append_classes(pretrained.scaler_, rows_val, of_val, len(classes), of_class[of_val])
+                )
             job = self._job(columns, pretrained, prepared, len(classes), seed)
             fingerprint = f"{prepared.fingerprint}+{pretrained.data_fingerprint_}"
-            own = {"_classes": classes.tolist(), "autoencoder_": pretrained, "scaler_": pretrained.scaler_}
+            own = {
+                "_classes": classes.tolist(),
+                "autoencoder_": pretrained,
+                "scaler_": pretrained.scaler_,
+                "schema_": columns.schema,
+                "image_shape_": columns.image_shape,
+            }
             outcome = trainer.train(
                 job,
                 identity_of(self, seed, columns, fingerprint),
@@ -203,20 +247,34 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             warnings.warn(warning, stacklevel=2)
         return self
 
+    def _wanted(self) -> SchemaSpec:
+        """Return the schema with which to read the training rows."""
+        begun = self._begins_with(1)
+        if not isinstance(self.autoencoder, FrozenEstimator):
+            return begun.schema
+        check_is_fitted(begun)
+        return begun.schema_
+
     def _begun_with(
-        self, rows: np.ndarray, rows_val: np.ndarray | None, seed: int, every: float, checkpoint_options: dict[str, Any]
+        self,
+        tables: tuple[RowsLike, RowsLike | None],
+        width: int,
+        seed: int,
+        every: float,
+        checkpoint_options: dict[str, Any],
     ) -> BaseAutoencoder:
-        given = self._begins_with()
+        given, (X, X_val) = self._begins_with(width), tables
         if isinstance(self.autoencoder, FrozenEstimator):
-            check_is_fitted(given)
-            for some in (rows,) if rows_val is None else (rows, rows_val):
-                given.input_.read(some)
+            if given.schema_ is None:
+                for some in tables:
+                    if some is not None:
+                        given.input_.read(some)
             return given
         one: BaseAutoencoder = clone(given)
         if one.random_state is None:
             one.set_params(random_state=seed)
         try:
-            return one.fit(rows, X_val=rows_val, checkpoint_every=every, **checkpoint_options)
+            return one.fit(X, X_val=X_val, checkpoint_every=every, **checkpoint_options)
         except TrainingInterrupted:  # the classifier itself has learned nothing yet
             raise KeyboardInterrupt from None
 
@@ -233,9 +291,23 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         model = Model.build(formula, width, seed)
         weights = eqx.tree_at(lambda w: w.encoder, model.weights, pretrained.model_.weights.encoder)
         low, high = prepared.bounds
-        model = Model(model.recipe, weights).fit_bounds(low[:width], high[:width])
+        scaling = pretrained.scaler_.offset, pretrained.scaler_.scale
+        model = Model(model.recipe, weights).fit_corruption(scaling, (low[:width], high[:width]))
         plan = plan_of(self, prepared.training.n_rows, model, width, seed)
         return TrainingJob(model, prepared, plan, GivenStart(), columns.column_of_feature)
+
+    def _stored(self) -> Stored:
+        stored, begun = super()._stored(), self._begins_with(self.input_.width)
+        if self.autoencoder is None or getattr(begun, "n_latent", 0) is not None:
+            return stored
+        # A frozen autoencoder is saved without its wrapper: `load` must not take its code for a default.
+        saved = cast("dict[str, Any]", stored.parameters["autoencoder"])
+        explicit = saved | {"parameters": saved["parameters"] | {"n_latent": self.predictor_.n_codes}}
+        return replace(stored, parameters=stored.parameters | {"autoencoder": explicit})
+
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
+        places = {"schema_": columns.schema, "image_shape_": columns.image_shape}
+        return super()._learned_of(found, columns, learned) | places
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -257,14 +329,12 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         array of shape (n, c), float64
             The probabilities, in the order of ``classes_``; the sum of a row is 1.
         """
-        check_is_fitted(self)
-        scaled_probabilities = self.predictor_.scaled(inference.reconstruct, self.input_.read(X))
-        found = scaled_probabilities.astype(np.float64)
+        found = self._mapped(X, inference.reconstruct)
         shares: np.ndarray = found / found.sum(axis=1, keepdims=True)  # the sum is 1 in 32 bits only
         return shares
 
     def predict_log_proba(self, X: RowsLike) -> np.ndarray:
-        """Return log p(y | x), in nats; see `predict_proba`.
+        """Return log p(y | x), in nats; finite also where `predict_proba` is 0.
 
         Parameters
         ----------
@@ -276,7 +346,15 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         array of shape (n, c), float64
             The logarithms of the probabilities.
         """
-        return np.log(self.predict_proba(X))
+        found = self._mapped(X, inference.log_probabilities)
+        shares: np.ndarray = found - logsumexp(found, axis=1, keepdims=True)
+        return shares
+
+    def _mapped(self, X: RowsLike, op: inference.Op) -> np.ndarray:
+        check_is_fitted(self)
+        predictor = self.predictor_
+        found: np.ndarray = self.input_.map(X, lambda rows, _: predictor.scaled(op, rows).astype(np.float64))
+        return found
 
     def predict(self, X: RowsLike) -> np.ndarray:
         """Return the most probable label of each row.
@@ -296,6 +374,15 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return labels
 
 
+def _for_labels(estimator: BaseAutoencoder, width: int) -> BaseAutoencoder:
+    """Return an autoencoder for a classifier of rows of ``width`` features: without a bottleneck by default."""
+    narrow = ESTIMATORS["BasicAutoencoder"], ESTIMATORS["StackedAutoencoder"]
+    if not isinstance(estimator, narrow) or getattr(estimator, "n_latent", width) is not None:
+        return estimator
+    wide: BaseAutoencoder = clone(estimator)
+    return wide.set_params(n_latent=min(width, _WIDEST_CODE))
+
+
 def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct labels, sorted, and the position of each row's label among them."""
     try:
@@ -306,9 +393,53 @@ def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return classes, positions
 
 
-def _append_classes(scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return scaled rows with the one-hot encoded class of each row appended."""
-    return np.hstack([scaler.apply(rows), np.eye(n_classes, dtype=np.float32)[positions]])
+def _append_classes(
+    scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int, weights: np.ndarray
+) -> np.ndarray:
+    """Return scaled rows with the one-hot encoded class of each row appended.
+
+    The encoded class is multiplied by the row's weight, and so is the cross-entropy, which is linear in it. The mean
+    weight is 1, so that the learning rate does not depend on the unit of the weights.
+    """
+    targets = np.eye(n_classes, dtype=np.float32)[positions]
+    if (weights != weights[0]).any():
+        targets *= (weights / weights.mean())[:, None].astype(np.float32)
+    return np.hstack([scaler.apply(rows), targets])
+
+
+def _checked_weights(weights: ArrayLike | None, n_rows: int) -> np.ndarray:
+    """Return the weights of rows, (n,)."""
+    if weights is None:
+        return np.ones(n_rows)
+    try:
+        found = np.asarray(weights, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"sample_weight must be numbers: {error}.") from error
+    found = np.full(n_rows, found) if found.ndim == 0 else found
+    if found.shape != (n_rows,):
+        raise InvalidData(f"sample_weight has shape {found.shape}, but X has {n_rows} rows: give one weight per row.")
+    if (wrong := ~(np.isfinite(found) & (found >= 0))).any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise InvalidData(f"sample_weight of row {at + 1} is {found[at]:g}. Give finite weights of at least 0.")
+    if not found.any():
+        raise InvalidData("Sample weights must contain at least one non-zero number; all of sample_weight are 0.")
+    return found
+
+
+def _class_weights(given: object, classes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the weight of each class, (c,)."""
+    if given == "balanced":
+        counts = np.bincount(positions, minlength=len(classes))
+        balanced: np.ndarray = len(positions) / (len(classes) * counts)
+        return balanced
+    if not isinstance(given, Mapping):
+        return np.ones(len(classes))
+    if unknown := [label for label in given if label not in classes.tolist()]:
+        raise InvalidParameter(f"class_weight names labels that are not in y: {', '.join(map(repr, unknown))}.")
+    found = np.array([given.get(label, 1.0) for label in classes.tolist()], np.float64)
+    if not (np.isfinite(found) & (found >= 0)).all() or not found.any():
+        raise InvalidParameter(f"class_weight must be finite weights of at least 0, not all 0; got {given!r}.")
+    return found
 
 
 def _positions(labels: ArrayLike, classes: np.ndarray, n_rows: int) -> np.ndarray:

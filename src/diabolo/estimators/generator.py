@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
-from sklearn.mixture import GaussianMixture
-from sklearn.preprocessing import PowerTransformer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..data.sampling import sample_positions
 from ..data.schema import Schema, SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
+from ..engine.factor_analysis import number_of_factors
 from ..errors import InvalidParameter
+from ..persistence.serialization import Found
 from .arguments import Seed, check_arguments, seed_from
 from .autoencoders import VariationalAutoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, networks_of
 from .input import InputSpec
+from .local_gaussians import LocalGaussians, weakest_cut
+from .marginals import Marginals, find_keys, set_apart
+from .predictor import N_DRAWS, Predictor
+from .relations import LinearRelations
 from .result import store
 
 __all__ = ["AutoencoderGenerator"]
@@ -30,15 +34,15 @@ __all__ = ["AutoencoderGenerator"]
 _MOST_CODES = 32
 _STEPS, _LEAST_EPOCHS, _BATCH = 4_000, 100, 128
 """More steps than a density needs: with fewer, samples are easier to tell from real rows (benchmarks.generation)."""
-_PER_COMPONENT, _MOST_COMPONENTS = 12, 100
-"""Rows per component of the mixture, and maximum number of components."""
-_ROWS = 10_000
-"""Maximum number of codes to fit the mixture to, and number of samples whose quantiles are compared with the data."""
-_LEVELS = 501
-_LEAST_VARIANCE = 1e-3
-_DECIMALS = 5
-_CANDIDATES = 4096, 16
-"""Number of candidate codes for conditional samples: the minimum, and the number per row."""
+_ROWS, _ROWS_FOR_CODES = 10_000, 2_000
+"""Maximum number of rows that groups are fitted to, and that the number of latent dimensions is chosen with."""
+_LEAST_VARIANCE, _FARTHEST = 0.01, 4.0
+"""The smallest noise and the largest cell, in standard deviations, when the number of latent dimensions is chosen:
+otherwise a few cells of nearly constant columns decide."""
+_PREFERENCE = 1e3
+"""How much rather a rounded column is computed from others by a relation than a column that is not rounded."""
+_ATTEMPTS = 10
+"""How often a row is drawn again if it equals a training row, or leaves the range of the training rows."""
 
 
 @dataclass(eq=False, repr=False)
@@ -49,21 +53,24 @@ class AutoencoderGenerator(Ensemble):
 
     1. Each number is replaced by a score, the mean of two transforms: a power transform (Yeo & Johnson 2000), which
        shows gaps, and Φ⁻¹ of the fraction of cells below, which is robust to long tails and frequent values.
-    2. A variational autoencoder is trained on the scores.
-    3. A mixture of normal distributions is fitted to its codes, because the distribution of the codes can differ from
-       the prior (Ghosh et al. 2020, section 4).
-    4. To sample, codes are drawn from the mixture and decoded. Each decoded number is replaced by the number of the
-       training data that has the same rank in its column as the decoded number has among the samples.
+    2. A variational autoencoder is trained on the scores s. Each row then has a code z and a residual r = s − E[x | z].
+    3. The rows are divided into groups of 12 to 23 rows that are near each other. One normal distribution
+       of code and residual together is fitted to each group. The mixture of these distributions has the dependences of
+       all rows, whatever the network has learned, and the noise of a new row has the directions of its group.
+    4. To sample, (z, r) is drawn from the mixture, and the new scores are E[x | z] + r. Categories and booleans are
+       those of one row of the group. Each score is replaced by the number of the training data that has the same rank
+       in its column as the score has among generated ones. Exact linear relations between columns then hold again.
 
     Parameters
     ----------
     estimator : "auto" or BaseAutoencoder, default="auto"
-        "auto": a variational autoencoder with one hidden layer of 256 units in encoder and decoder, and half as many
-        latent dimensions as columns, at most 32. Or any variational autoencoder; the generator fits a clone of it.
+        "auto": a variational autoencoder with one hidden layer of 256 units in encoder and decoder. The number of
+        latent dimensions, at most 32, is the number of factors with the highest cross-validated likelihood. Or any
+        variational autoencoder; the generator fits a clone of it.
     schema : "auto", dict or None, default="auto"
         As for an autoencoder: the kinds of the columns of a table. Counts are treated as integers.
     random_state : int, RandomState or None, default=None
-        Seed for the network and the mixture. Two fits with the same int give identical results, bit for bit.
+        Seed for the network and the groups. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
         1: show a progress bar if standard error is a terminal.
 
@@ -71,8 +78,9 @@ class AutoencoderGenerator(Ensemble):
     ----------
     estimators_ : list of list of BaseAutoencoder
         The network, in a list of one list.
-    weights_, means_, covariances_ : arrays of shape (m,), (m, K), (m, K, K)
-        The mixture: one component per twelve rows, at most 100 components.
+    weights_, means_, factors_ : arrays of shape (m,), (m, K + p), (m, q, K + p)
+        The mixture of m groups, for K latent dimensions and p numbers: the share of the rows, the mean of (z, r), and
+        F with the covariance FᵀF. Up to 10,000 rows are used.
     input_ : InputSpec
         The columns: validates rows and converts results to the type of the input.
     seed_ : int
@@ -90,8 +98,16 @@ class AutoencoderGenerator(Ensemble):
 
     Notes
     -----
-    Synthetic rows belong to no real individual, but the method gives no privacy guarantee: the rows may reveal
-    information about the training rows.
+    A row that occurs once in the training data is not repeated: such a row is drawn again, up to ten times. This is no
+    privacy guarantee. New rows may reveal information about the training rows, and so may a saved generator, which has
+    the means and covariances of groups of 12 rows or more, and the categories of each row.
+
+    A column of distinct integers (a key) is distinct in the new rows, too.
+
+    References
+    ----------
+    Silverman (1986), "Density Estimation for Statistics and Data Analysis", section 6.4.1 (smoothed bootstrap);
+    Dasgupta & Freund (2008), "Random Projection Trees and Low Dimensional Manifolds".
 
     Examples
     --------
@@ -114,11 +130,15 @@ class AutoencoderGenerator(Ensemble):
         "estimator": [StrOptions({"auto"}), BaseAutoencoder],
         **CONSTRAINTS,
     }
-    _fitted_arrays: ClassVar[tuple[str, ...]] = ("weights_", "means_", "covariances_", "_found", "_known")
-    _found = _known = np.empty(0)  # not annotated, so not parameters
+    _fitted_arrays: ClassVar[tuple[str, ...]] = (
+        *("weights_", "means_", "factors_", "_starts", "_labels"),
+        *("_parts", "_found", "_known", "_relations", "_keys", "_training_rows"),
+    )
+    # not annotated, so not parameters
+    _starts = _labels = _parts = _found = _known = _relations = _keys = _training_rows = np.empty(0)
 
     def fit(self, X: RowsLike, y: ArrayLike | None = None) -> Self:
-        """Train the network, and fit the mixture to its codes.
+        """Train the network, and fit the mixture to the codes and residuals.
 
         Parameters
         ----------
@@ -139,41 +159,33 @@ class AutoencoderGenerator(Ensemble):
             As an autoencoder's `fit`, or if ``estimator`` has a deterministic code.
         """
         given = _with_counts_as_numbers(given_to(self, X, y))
-        rows, columns, levels = given.rows, given.input, np.linspace(0, 1, _LEVELS)
-        known = np.stack([_quantiles(column, levels) for column in rows.T], axis=1)
-        scores = _put(columns, rows, lambda cells, i: _scores(cells, known[:, i]))
-        trained, interrupted = networks_of(self, [(self._network(given), given.handed(scores))])
-
-        rng, predictor = np.random.default_rng([given.seed, 10]), trained[0].predictor_
-        codes = predictor.codes(scores[sample_positions(len(rows), _ROWS, rng)])
-        mixture = GaussianMixture(
-            int(np.clip(len(codes) // _PER_COMPONENT, 1, _MOST_COMPONENTS)),
-            reg_covar=_LEAST_VARIANCE,
-            random_state=given.seed,
-        ).fit(codes)
-        drawn = _codes(mixture.weights_, mixture.means_, mixture.covariances_, _ROWS, rng)
+        rows, is_ordered = given.rows, given.input.is_ordered
+        marginals = Marginals.fit(rows, is_ordered)
+        scores = marginals.scores(rows)
+        trained, interrupted = networks_of(self, [(self._network(given, scores), given.handed(scores))])
+        rng = np.random.default_rng([given.seed, 10])
+        some = scores[sample_positions(len(rows), _ROWS, rng)]
         learned = {
             "estimators_": [trained],
-            "weights_": mixture.weights_,
-            "means_": mixture.means_,
-            "covariances_": mixture.covariances_,
-            "_known": known,
-            "_found": np.quantile(predictor.decode(drawn, given.seed, noise=True), levels, axis=0),
+            **_mixture(trained[0].predictor_, marginals, some, given.seed, rng),
+            "_relations": LinearRelations.find(rows, is_ordered).table,
+            "_keys": find_keys(rows, is_ordered),
+            "_training_rows": _unique_hashes(rows),
         }
         return store(self, given.with_input(allow_missing=True).fitted(learned), interrupted)
 
-    def _network(self, given: Given) -> BaseAutoencoder:
-        own, (n_rows, width) = given.own(self.estimator), given.rows.shape
+    def _network(self, given: Given, scores: np.ndarray) -> BaseAutoencoder:
+        own = given.own(self.estimator)
         if own is None:
             return VariationalAutoencoder(
-                n_latent=int(np.clip(width // 2, 1, _MOST_CODES)),
+                n_latent=_n_codes(scores),
                 hidden_layer_sizes=(256,),
                 n_samples=1,
-                scaling="standard",
+                scaling="standard" if given.input.is_ordered.any() else None,
                 skip=False,
                 learning_rate=1e-3,
                 validation_fraction=0.1,
-                max_epochs=max(_LEAST_EPOCHS, -(-_STEPS // -(-n_rows // _BATCH))),
+                max_epochs=max(_LEAST_EPOCHS, -(-_STEPS // -(-len(scores) // _BATCH))),
                 batch_size=_BATCH,
                 random_state=given.seed,
             )
@@ -201,10 +213,11 @@ class AutoencoderGenerator(Ensemble):
         n_samples : int, default=1
             Number of rows.
         given : mapping or None, default=None
-            Fixed values of all rows, by column name, or by column number if there are no names. Candidate codes from
-            the mixture (4,096, or 16 per row if that is more) are then weighted by the likelihood of the values.
+            Fixed values of all rows, by column name, or by column number if there are no names, in the units of the
+            training data. The other cells are drawn from the conditional distribution of the mixture. If no training
+            row has all the given categories, those with most of them are used.
         noise : bool, default=True
-            False: use E[x | z] instead of a sample of p(x | z), as is usual for images.
+            False: use E[x | z] without the residual, as is usual for images.
         random_state : int, RandomState or None, default=None
             Seed of the samples.
 
@@ -222,27 +235,57 @@ class AutoencoderGenerator(Ensemble):
         """
         check_is_fitted(self)
         check_arguments(n_samples=n_samples, given=given, noise=noise)
-        seed = seed_from(random_state)
-        rng = np.random.default_rng([seed, 11])
-        columns, predictor = self.input_, self.estimators_[0][0].predictor_
-        mixture = self.weights_, self.means_, self.covariances_
-        if not given:
-            codes, row = _codes(*mixture, n_samples, rng), None
-        else:
-            row = columns.row_of(given)
-            at_least, for_each = _CANDIDATES
-            given_scores = _put(
-                columns, row, lambda cells, i: _at(self._found[:, i], _levels(cells, self._known[:, i]))
+        rng = np.random.default_rng([seed_from(random_state), 11])
+        columns = self.input_
+        row = columns.row_of(given) if given else np.full((1, columns.width), np.nan)
+        rows = self._draw(np.zeros(n_samples, bool), row, noise, rng)
+        marginals, is_free = self._marginals, np.isnan(row)
+        for _ in range(_ATTEMPTS):
+            is_copy = np.isin(_hashes(rows), self._training_rows)
+            again = np.flatnonzero(is_copy | marginals.is_outside(np.where(is_free, rows, np.nan)))
+            if not len(again):
+                break
+            rows[again] = self._draw(is_copy[again], row, noise, rng)
+        for i in np.flatnonzero(self._keys & is_free[0]):
+            rows[:, i] = set_apart(rows[:, i], *self._known[[0, -1], i])
+        return _with_ranges_of(columns, rows, self._keys).convert(rows, given=row)
+
+    @property
+    def _marginals(self) -> Marginals:
+        return Marginals(self._known, self._found, self.input_.is_ordered)
+
+    def _draw(self, is_mixed: np.ndarray, row: np.ndarray, noise: bool, rng: np.random.Generator) -> np.ndarray:
+        """Draw rows in the user's units, given the known cells of ``row``; mixed rows have labels of two rows."""
+        predictor, is_ordered, marginals = self.estimators_[0][0].predictor_, self.input_.is_ordered, self._marginals
+        gaussians = LocalGaussians(self.means_, self.factors_, self._starts, self._labels)
+        n, is_given = len(is_mixed), ~np.isnan(row[0])
+        same = (self._labels == row[:, ~is_ordered])[:, is_given[~is_ordered]].sum(axis=1)
+        allowed = np.flatnonzero(same == same.max())
+        numbers = np.flatnonzero(is_given & is_ordered)
+        if len(numbers):
+            to_scores = marginals.scores_of_given(row)[0, numbers]
+            means, factors = _scores_of_groups(predictor, gaussians, is_ordered)
+            positions, errors = gaussians.condition(
+                means[..., numbers], factors[..., numbers], to_scores, allowed, n, rng
             )
-            drawn = _codes(*mixture, max(at_least, for_each * n_samples), rng)
-            codes = predictor.select_codes(drawn, given_scores, n_samples, seed)
+        else:
+            positions, errors = gaussians.draw_positions(n, allowed, rng), gaussians.noise(n, rng)
+        joint = gaussians.rows_at(gaussians.group_of(positions), errors)
+        scores = _decoded(predictor, joint, is_ordered, noise)
+        if noise:
+            labels = self._labels[positions]
+            labels[is_mixed] = gaussians.mixed_labels(positions[is_mixed], self._parts, rng)
+            scores[:, ~is_ordered] = labels
+        rows = np.where(is_given, row, marginals.values(scores))
+        # A sum of rounded and other numbers is a rounded number if the rounded number is computed.
+        scale = self._known.std(axis=0) * np.where(marginals.steps > 0, _PREFERENCE, 1)
+        related = LinearRelations(self._relations).enforce(rows, is_given, scale)
+        return np.where(is_given, row, marginals.rounded(related))
 
-        def known(cells: np.ndarray, i: int) -> np.ndarray:
-            found = _at(self._known[:, i], _levels(cells, self._found[:, i]))
-            return _rounded_as(self._known[:, i], found)
-
-        rows = _put(columns, predictor.decode(codes, seed, noise=noise), known)
-        return columns.convert(rows, given=row)
+    def _restore(self, found: Found) -> None:
+        if "covariances_" in found.arrays:  # saved before the mixture had residuals
+            found = replace(found, arrays={**found.arrays, **_of_former(found)})
+        super()._restore(found)
 
 
 def _with_counts_as_numbers(given: Given) -> Given:
@@ -258,57 +301,102 @@ def _with_counts_as_numbers(given: Given) -> Given:
     return replace(given, rows=rows, input=replace(given.input, schema=numbers))
 
 
-def _codes(
-    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, n: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Sample n codes from the mixture, (n, K)."""
-    of = rng.choice(len(weights), n, p=weights)
-    z = rng.standard_normal((n, means.shape[1]))
-    for i, (mean, root) in enumerate(zip(means, np.linalg.cholesky(covariances), strict=True)):
-        z[of == i] = mean + z[of == i] @ root.T
-    return z.astype(np.float32)
+def _n_codes(scores: np.ndarray) -> int:
+    """Return the number of factors of the scores, by cross-validation; at most 32, and fewer than rows."""
+    some, most = scores[:_ROWS_FOR_CODES], int(np.clip(min(scores.shape[1], len(scores) - 1), 1, _MOST_CODES))
+    if scores.shape[1] > _ROWS_FOR_CODES // 4:
+        return most
+    is_known = ~np.isnan(some)
+    count = np.maximum(is_known.sum(axis=0), 1)
+    centred = np.where(is_known, some - np.nansum(some, axis=0) / count, 0)
+    scale = np.sqrt(np.square(centred).sum(axis=0) / count)
+    standard = np.clip(centred / np.where(scale > 0, scale, 1), -_FARTHEST, _FARTHEST)
+    return number_of_factors(standard, most, np.full(scores.shape[1], _LEAST_VARIANCE))
 
 
-def _put(columns: InputSpec, rows: np.ndarray, where: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-    """Transform the known numbers of each ordered column; booleans and categories stay unchanged."""
-    moved = rows.astype(np.float64)
-    for i in np.flatnonzero(columns.is_ordered & ~np.isnan(rows).all(axis=0)):
-        known = ~np.isnan(rows[:, i])
-        moved[known, i] = where(moved[known, i], int(i))
-    return moved
+def _mixture(
+    predictor: Predictor, marginals: Marginals, scores: np.ndarray, seed: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Fit groups to scores, (n, d), and return the fitted arrays by name."""
+    is_ordered, is_missing = marginals.is_ordered, np.isnan(scores)
+    if is_missing.any():
+        scores = np.where(is_missing, predictor.sample_given(scores, 0, N_DRAWS, seed), scores)
+    codes = predictor.codes(scores)
+    residuals = (scores - predictor.decode(codes))[:, is_ordered]
+    spread = scores.std(axis=0)
+    # Two rows with different categories are as far from each other as two independent numbers are on average.
+    features = scores / np.where(is_ordered, np.where(spread > 0, spread, 1), np.sqrt(2))
+    gaussians = LocalGaussians.fit(np.hstack([codes, residuals]), features, scores[:, ~is_ordered], rng)
+    positions = gaussians.draw_positions(_ROWS, np.arange(len(scores)), rng)
+    drawn = gaussians.rows_at(gaussians.group_of(positions), gaussians.noise(_ROWS, rng))
+    return {
+        "weights_": gaussians.weights,
+        "means_": gaussians.means,
+        "factors_": gaussians.factors,
+        "_starts": gaussians.starts,
+        "_labels": gaussians.labels,
+        "_parts": weakest_cut(gaussians.labels, np.array(predictor.input.column_of_feature, object)[~is_ordered]),
+        "_known": marginals.known,
+        "_found": marginals.with_generated(_decoded(predictor, drawn, is_ordered)).found,
+    }
 
 
-def _quantiles(column: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Return quantiles of a column's known values; zeros if no value is known."""
-    known = column[~np.isnan(column)]
-    return np.quantile(known, levels, method="inverted_cdf") if len(known) else np.zeros(len(levels))
-
-
-def _scores(column: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Return the score of each known cell of a column: the mean of a power transform and a normal score."""
-    standard = (column - column.mean()) / (column.std() or 1.0)
-    power = PowerTransformer().fit_transform(standard[:, None])[:, 0]
-    normal = norm.ppf((_levels(column, quantiles) + 0.5) / len(quantiles))
-    scores: np.ndarray = (power + normal) / 2
+def _decoded(predictor: Predictor, joint: np.ndarray, is_ordered: np.ndarray, noise: bool = True) -> np.ndarray:
+    """Return scores of codes and residuals: E[x | z], plus the residual with ``noise``."""
+    codes, residuals = np.split(joint, [predictor.n_codes], axis=1)
+    scores = predictor.decode(codes.astype(np.float32))
+    if noise:
+        scores[:, is_ordered] += residuals
     return scores
 
 
-def _levels(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Return the ranks of values among quantiles; the middle rank for a value equal to several quantiles."""
-    first, after = np.searchsorted(quantiles, values, "left"), np.searchsorted(quantiles, values, "right")
-    between = np.interp(values, quantiles, np.arange(len(quantiles)))
-    return np.where(after > first, (first + after - 1) / 2, between)
+def _scores_of_groups(
+    predictor: Predictor, gaussians: LocalGaussians, is_ordered: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means and the factors of the groups in scores, (m, d) and (m, q, d)."""
+    means, factors = gaussians.means, gaussians.factors
+    centres = _decoded(predictor, means, is_ordered)
+    ends = _decoded(predictor, (means[:, None] + factors).reshape(-1, means.shape[1]), is_ordered)
+    return centres, ends.reshape(*factors.shape[:2], -1) - centres[:, None]
 
 
-def _at(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Return the values at the given ranks among quantiles."""
-    return np.interp(levels, np.arange(len(quantiles)), quantiles)
+def _of_former(found: Found) -> dict[str, np.ndarray]:
+    """Return the arrays of a generator saved with a mixture of codes, fitted to scores drawn as it drew them."""
+    predictor, rng = found.groups[0][0].predictor_, np.random.default_rng(0)
+    weights, means, covariances = (found.array(name) for name in ("weights_", "means_", "covariances_"))
+    of = rng.choice(len(weights), _ROWS, p=weights / weights.sum())
+    noise = rng.standard_normal((_ROWS, means.shape[1]))
+    codes = means[of] + np.einsum("nij,nj->ni", np.linalg.cholesky(covariances)[of], noise)
+    drawn = predictor.decode(codes.astype(np.float32), noise=True)
+    marginals = Marginals(found.array("_known"), np.empty(0), predictor.input.is_ordered)
+    return {
+        **_mixture(predictor, marginals, drawn, 0, rng),
+        "_relations": np.empty((0, drawn.shape[1] + 1)),
+        "_keys": np.zeros(drawn.shape[1], bool),
+        "_training_rows": np.empty(0, np.uint64),
+    }
 
 
-def _rounded_as(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Round values to the number of decimals of the known values, if that is at most four."""
-    rounding = 1e-12 * np.abs(known).max()
-    for n_decimals in range(_DECIMALS):
-        if np.allclose(known, np.round(known, n_decimals), rtol=0, atol=rounding):
-            return np.round(values, n_decimals)
-    return values
+def _hashes(rows: np.ndarray) -> np.ndarray:
+    """Return a hash of each row, (n,), uint64."""
+    same = np.ascontiguousarray(rows + 0.0)  # -0 is 0
+    return np.array([int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest()) for row in same], np.uint64)
+
+
+def _unique_hashes(rows: np.ndarray) -> np.ndarray:
+    """Return the hashes of rows that occur once: others describe several individuals."""
+    hashes, counts = np.unique(_hashes(rows), return_counts=True)
+    unique: np.ndarray = hashes[counts == 1]
+    return unique
+
+
+def _with_ranges_of(columns: InputSpec, rows: np.ndarray, keys: np.ndarray) -> InputSpec:
+    """Return columns whose ranges include the keys of the rows."""
+    form = columns.cells if columns.schema is None else columns.schema
+    if form is None or not keys.any():
+        return columns
+    places = form.column_slices
+    high = {c.name: rows[:, places[c.name]].max() for c in form.used if keys[places[c.name]].all()}
+    wider = (replace(c, high=float(high[c.name])) if c.name in high and c.high is not None else c for c in form.columns)
+    wide = Schema(tuple(wider))
+    return replace(columns, cells=wide) if columns.schema is None else replace(columns, schema=wide)

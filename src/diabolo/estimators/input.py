@@ -26,7 +26,7 @@ from ..data.schema import Schema
 from ..data.types import Frame, Name, RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData, InvalidType
-from .validation import FLOATS, refuse_huge, stand_in, validated
+from .validation import FLOATS, refuse_huge, stand_in, valid_labels, validated
 
 __all__ = ["InputSpec", "Opened"]
 
@@ -123,8 +123,8 @@ class InputSpec:
         return self if names is None else replace(self, cells=Schema.of_numbers(names, pieces), container=container)
 
     @classmethod
-    def of_labelled(cls, owner: str, X: RowsLike, y: object) -> tuple[InputSpec, np.ndarray, np.ndarray]:
-        """Read labelled rows in memory; return the columns, the rows and the labels.
+    def of_labelled(cls, owner: str, X: RowsLike, y: object, wanted: SchemaSpec = None) -> tuple[Any, ...]:
+        """Read labelled rows into memory; return the columns, the rows and the labels.
 
         Raises
         ------
@@ -133,8 +133,9 @@ class InputSpec:
         """
         if y is None:
             raise InvalidData(f"{owner} requires y to be passed, but the target y is None. Give one label per row.")
-        columns, (rows, labels) = validated(owner, X, y, ensure_min_samples=2)
-        return cls._of(columns, rows, None), rows, labels
+        opened = cls.learn(owner, X, wanted)
+        rows = opened.rows.table().rows if isinstance(opened.rows, BlockReader) else opened.rows
+        return opened.input, refuse_huge(rows, opened.input.name_of), valid_labels(y, rows)
 
     @classmethod
     def _of(cls, columns: Any, rows: np.ndarray, shape: tuple[int, ...] | None) -> InputSpec:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..core.activations import ACTIVATIONS
-from ..core.corruptions import Corruption, GaussianNoise, MaskCells, Masking, NoCorruption, SaltAndPepper
+from ..core.corruptions import Corruption, GaussianNoise, InDataUnits, MaskCells, Masking, NoCorruption, SaltAndPepper
 from ..core.likelihoods import (
     Bernoulli,
     Gaussian,
@@ -36,6 +36,7 @@ __all__ = [
     "SIZE",
     "corruptions_of",
     "likelihood_of",
+    "named_corruption",
     "sizes_of",
 ]
 
@@ -95,3 +96,9 @@ def corruptions_of(given: Corruption | Sequence[Corruption] | None, hidden: Arra
             f"got {given!r}. Use Masking(), which sets cells to 0."
         )
     return each
+
+
+def named_corruption(name: object, level: float, units: str) -> dict[str, Corruption]:
+    """Return the corruption with a name, by this name; empty if there is none."""
+    found = {known: part(level) for known, part in CORRUPTIONS.items() if known == name}
+    return {known: InDataUnits(part) for known, part in found.items()} if units == "data" else dict(found)

@@ -57,7 +57,8 @@ class PosteriorMethods(Learned):
             p(z | given): candidates from the prior (4,096, or 16 per row if that is more) are weighted by the
             likelihood of the values.
         noise : bool, default=True
-            False: return E[x | z] instead of a sample of p(x | z), as is usual for images.
+            False: return E[x | z] instead of a sample of p(x | z), as is usual for images. The noise has the standard
+            deviation that the likelihood has learned for each column.
         random_state : int, RandomState or None, default=None
             Seed of the samples.
 

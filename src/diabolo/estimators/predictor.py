@@ -77,13 +77,12 @@ class Predictor:
     def natural_supports(self) -> np.ndarray:
         """The support of each feature, (d,), in the user's units: "real", or "unit" or "count" if it is not scaled."""
         is_plain = (self.scaler.scale == 1) & (self.scaler.offset == 0)
-        likelihood = self.recipe.likelihood
-        supports = "real" if self.recipe.n_targets else np.array(likelihood.supports(self.input.width))
+        supports = np.array(self.recipe.input_likelihood.supports(self.input.width))
         return np.where(is_plain, supports, "real")
 
     def _check_support(self, rows: np.ndarray, first: int) -> None:
         """Check that the cells of unscaled columns are in the support of the likelihood."""
-        if set(self.recipe.likelihood.supports(self.input.width)) == {"real"}:
+        if set(self.recipe.input_likelihood.supports(self.input.width)) == {"real"}:
             return  # one row takes less time than the arrays below
         supports = self.natural_supports
         for support, what in (("unit", "numbers in [0, 1]"), ("count", "counts 0, 1, 2, …")):

@@ -138,17 +138,18 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         """Remove noise from rows.
 
         The same as `reconstruct`, but defined only for models trained with a corruption. The model removes noise of the
-        kind and level of this corruption.
+        kind and level of this corruption. A level is in scaled units (see ``scaler_``), unless the corruption is in the
+        units of the data (``noise_units="data"``, `parts.InDataUnits`).
 
         Parameters
         ----------
         X : array-like of shape (n, d), or a larger source of rows as for `fit`
-            Noisy rows.
+            Noisy rows, in the units of the training data.
 
         Returns
         -------
         array of shape (n, d), or a table, as returned by `reconstruct`
-            The restored rows.
+            The restored rows, in the same units.
         """
         return self.reconstruct(X)
 
@@ -246,6 +247,9 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
 
     def corrupt(self, X: RowsLike, random_state: Seed = 0) -> Frame:
         """Corrupt rows as training does before the encoder: x̃ = g(x).
+
+        The level of the noise is that of the corruption: σ in scaled units is σ·``scaler_.scale`` in the units of X. A
+        corruption in the units of the data (``noise_units="data"``, `parts.InDataUnits`) has σ in the units of X.
 
         Parameters
         ----------

@@ -335,11 +335,12 @@ class TrainableEstimator(Learned, ABC):
         return self._recipe(columns.width)
 
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
-        scaler, bounds = found.scaler(columns.width), jnp.zeros(columns.width)
+        scaler, zeros = found.scaler(columns.width), jnp.zeros(columns.width)
+        recipe = self._formula_of_saved(columns, learned).fit_units(zeros, zeros).fit_bounds(zeros, zeros)
         return {
             **{name: found.value(name) for name in ("history_", "best_epoch_", "n_epochs_")},
             "scaler_": scaler,
-            "model_": found.model(self._formula_of_saved(columns, learned).fit_bounds(bounds, bounds), columns.width),
+            "model_": found.model(recipe, columns.width),
         }
 
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:

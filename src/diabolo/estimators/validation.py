@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d, validate_data
 
 from ..data.readers import check_unique_names
 from ..data.types import Name
 from ..errors import InvalidData, InvalidType
 
-__all__ = ["FLOATS", "refuse_huge", "stand_in", "validated"]
+__all__ = ["FLOATS", "refuse_huge", "stand_in", "valid_labels", "validated"]
 
 FLOATS = [np.float64, np.float32]
 _CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "order": "C"}
@@ -94,3 +94,20 @@ def refuse_huge(rows: np.ndarray, name_of: Callable[[int], Name], first: int = 0
                 "32-bit number. Use another unit for the column, or drop such rows first."
             )
     return rows
+
+
+def valid_labels(y: object, rows: np.ndarray) -> np.ndarray:
+    """Return the labels of rows, (n,).
+
+    Raises
+    ------
+    InvalidData
+        If there is not one label per row, or labels are missing.
+    """
+    try:
+        labels: np.ndarray = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
+        check_consistent_length(rows, labels)
+    except (ValueError, TypeError) as error:
+        raise InvalidData(str(error)) from error
+    return labels
