@@ -17,28 +17,10 @@ LAWS: dict[str, Law] = {
 
 KNOWN: tuple[Known, ...] = (
     Known(
-        "an imputer and the mean",
-        ("imputer",),
-        ("independent",),
-        "on 60 rows of independent columns the error is 1.59, of the mean 1.0",
-    ),
-    Known(
         "small and large path",
         ("basic, of a table", "variational, of a table", "imputer, of a table"),
         ("polars", "Arrow dictionaries"),
         "chunks with and without missing texts are filled in other types, which Arrow cannot join",
-    ),
-    Known(
-        "other containers",
-        ("classifier",),
-        (".npy", ".npz", "sparse", "chunks"),
-        "a classifier reads rows in memory only",
-    ),
-    Known(
-        "small and large path",
-        ("classifier",),
-        (".npy", ".npz", "sparse", "chunks"),
-        "a classifier reads rows in memory only",
     ),
 )
 """Failures that are known; whoever mends one takes it out."""

@@ -201,7 +201,6 @@ SOME = {
     ),
     "a sparse matrix of complex numbers": (lambda request: basic().fit(sparse(GOOD.astype(complex))), None),
     "a sparse matrix without columns": (lambda request: basic().fit(sparse((4, 0))), None),
-    "sparse rows for a classifier": classified(sparse(GOOD), LABELS),
     "sparse codes": codes(sparse(GOOD[:, :2])),
     "codes of another width": codes(GOOD),
     "labels of another number": classified(GOOD, LABELS[:10]),

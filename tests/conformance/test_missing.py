@@ -274,10 +274,12 @@ def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
     with pytest.raises(ValueError, match="pretrain_corruption"):
         stacked.fit(table)
     labels = np.arange(len(table)) % 2
-    hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), parts.MaskCells(0.2), **SMALL)
+    hiding = AutoencoderClassifier(BasicAutoencoder(**SMALL), corruption=parts.MaskCells(0.2), **SMALL)
     with pytest.raises(InvalidPart, match="corruption"):
         hiding.fit(table, labels)
-    told = AutoencoderClassifier(Autoencoder(corruption=parts.MaskCells(0.2), **SMALL), parts.MaskCells(0.2), **SMALL)
+    told = AutoencoderClassifier(
+        Autoencoder(corruption=parts.MaskCells(0.2), **SMALL), corruption=parts.MaskCells(0.2), **SMALL
+    )
     assert np.isfinite(told.fit(table, labels).predict_proba(np.where(table > 1, np.nan, table))).all()
 
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import diabolo
-from diabolo import AutoencoderClassifier, BasicAutoencoder, StackedAutoencoder, VariationalAutoencoder, sweep
+from diabolo import BasicAutoencoder, StackedAutoencoder, VariationalAutoencoder, sweep
 from diabolo.data import blocks
 from diabolo.data.schema import MOST_CATEGORIES, Schema
 from diabolo.errors import InvalidData
@@ -290,10 +290,10 @@ def test_the_empty_cells_of_a_table_are_filled_and_the_rest_is_as_it_was(model, 
 def test_new_rows_have_the_users_types_ranges_and_categories(model, frame):
     drawn = model.sample(2_000, random_state=0)
     wanted = pa.Table.from_pandas(frame, preserve_index=False).select(KNOWN)
+    new, drawn = drawn, pa.Table.from_pandas(drawn)
     for name in KNOWN:
-        assert drawn[name].type in (wanted[name].type, pa.string())
+        assert drawn[name].type in (wanted[name].type, pa.string(), pa.large_string())
         assert drawn[name].null_count == 0
-    new = drawn.to_pandas()
     for name in ("age", "income", "visits", "since"):
         assert frame[name].min() <= new[name].min() <= new[name].max() <= frame[name].max()
     assert set(new["plan"]) == {"free", "plus", "pro"}
@@ -305,12 +305,12 @@ def test_new_rows_can_be_asked_to_have_certain_values(model, frame):
     incomes = []
     for plan in ("free", "pro"):
         drawn = model.sample(300, given={"plan": plan}, random_state=0)
-        assert set(drawn["plan"].to_pylist()) == {plan}
-        incomes.append(drawn["income"].to_numpy().mean())
+        assert set(drawn["plan"]) == {plan}
+        incomes.append(drawn["income"].mean())
     assert incomes[0] < 0.7 * frame["income"].mean() < frame["income"].mean() < 0.8 * incomes[1]
     day = dt.datetime(2020, 3, 1)
     drawn = model.sample(3, given={"since": day, "active": True})
-    assert drawn.select(["since", "active"]).to_pylist() == [{"since": day, "active": True}] * 3
+    assert drawn[["since", "active"]].to_dict("records") == [{"since": day, "active": True}] * 3
 
 
 BAD_WISHES = {
@@ -331,9 +331,9 @@ def test_rows_that_cannot_be_are_not_drawn(name, model):
 def test_one_row_becomes_another_step_by_step(model, frame):
     a, b = frame[:1], frame[1:2]
     steps = model.interpolate(a, b, 5)
-    assert steps.num_rows == 5
-    whole = pa.concat_tables([steps[:1], steps[4:]]).to_pandas()
-    assert whole["plan"].equals(model.reconstruct(frame[:2])["plan"])
+    assert len(steps) == 5
+    whole = steps.iloc[[0, 4]]
+    assert list(whole["plan"]) == list(model.reconstruct(frame[:2])["plan"])
     np.testing.assert_allclose(whole["income"], model.reconstruct(frame[:2])["income"], rtol=1e-4)
     with pytest.raises(InvalidData, match="2 .*1 "):
         model.interpolate(frame[:2], b)
@@ -412,7 +412,7 @@ def test_a_table_of_numbers_is_taken_as_it_is_unless_a_schema_is_asked_for(frame
     numbers = frame[["age", "visits"]]
     plain = VariationalAutoencoder(max_epochs=0).fit(numbers)
     assert plain.schema_ is None
-    assert isinstance(plain.reconstruct(numbers), np.ndarray)
+    assert plain.reconstruct(numbers).dtypes.equals(numbers.dtypes)
     asked = VariationalAutoencoder(schema={}, max_epochs=0).fit(numbers)
     assert [column.kind for column in asked.schema_.columns] == ["number", "count"]
 
@@ -429,8 +429,3 @@ def test_a_table_and_a_model_that_do_not_suit_are_refused(model, frame):
     whole = VariationalAutoencoder(**SMALL).fit(frame.dropna())
     with pytest.raises(ValueError, match=r"row \d+, column (income|plan)"):
         whole.transform(frame)
-
-
-def test_a_classifier_reads_numbers_only(frame):
-    with pytest.raises(ValueError, match="could not convert"):
-        AutoencoderClassifier(BasicAutoencoder(**SMALL), **SMALL).fit(frame, frame["active"])

@@ -253,7 +253,7 @@ def test_the_cell_that_was_changed_is_named_and_what_was_expected_is_near_what_i
     changed[:, column] = value
     why = trained.explain(changed)
     assert (why.top_features()[:, 0] == column).all()
-    np.testing.assert_array_equal(why.seen, changed)
+    np.testing.assert_array_equal(why.observed, changed)
     others = [i for i in range(4) if i != column]
     assert np.abs(why.expected[:, others] - rows[:, others]).max() < 4 * rows.std()
     assert abs(why.expected[:, column]).max() < abs(value)

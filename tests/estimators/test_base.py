@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.datasets import load_iris
 
@@ -116,7 +117,7 @@ def counted(monkeypatch, module, name):
 def test_a_detector_opens_and_hashes_its_rows_once(monkeypatch):
     opened = counted(monkeypatch, input, "open_store")
     hashed = counted(monkeypatch, ensemble.files, "fingerprint")
-    diabolo.AnomalyDetector(random_state=0).fit(IRIS)
+    diabolo.AnomalyDetector(random_state=0).fit(pa.table(dict(zip("abcd", IRIS.T, strict=True))))
     assert (len(opened), len(hashed)) == (1, 1)
 
 

@@ -33,6 +33,7 @@ ENSEMBLES = {
 @pytest.fixture
 def interrupted(monkeypatch):
     """Send this process Ctrl-C's signal after so many calls of the compiled program, each of few epochs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
 
     def after(n_calls):
         monkeypatch.setattr(trainer, "epochs_within", lambda seconds, n: 3)
@@ -49,7 +50,8 @@ def interrupted(monkeypatch):
 
             monkeypatch.setattr(cls, "run_epochs", run_epochs)
 
-    return after
+    yield after
+    signal.signal(signal.SIGINT, before)
 
 
 REAL = {cls: cls.run_epochs for cls in (trainer.Trainer, vmap_trainer.VmappedTrainer)}

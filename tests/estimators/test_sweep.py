@@ -110,6 +110,7 @@ VALUES = {
     "batch_size": [16, 32],
     "beta": [0.5, parts.LinearWarmup(2)],
     "corruption": [parts.Masking(0.3), parts.GaussianNoise(0.2)],
+    "noise_units": ["scaled", "data"],
     "decoder": [parts.MLP(()), parts.MLP((4,))],
     "early_stopping": [False, True],
     "encoder": [parts.MLP(()), parts.MLP((4,))],

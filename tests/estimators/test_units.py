@@ -217,7 +217,7 @@ def test_detectors_and_generators_read_tables_of_categories():
     rng = np.random.default_rng(0)
     words = pd.DataFrame({name: rng.choice(["x", "y", "z"], 60) for name in "abcd"})
     drawn = diabolo.AutoencoderGenerator(network, random_state=0).fit(words).sample(20, random_state=0)
-    assert set(drawn["a"].to_pylist()) <= {"x", "y", "z"}
+    assert set(drawn["a"]) <= {"x", "y", "z"}
 
 
 @pytest.mark.parametrize("scaling", ["standard", "global", None])

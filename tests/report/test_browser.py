@@ -175,7 +175,7 @@ def test_the_map_shows_rows_by_keyboard_and_takes_the_explorer_there(chromium, t
     slider.send_keys(Keys.ARROW_RIGHT)
     assert chromium.find_element(By.CSS_SELECTOR, "#map-shown td").text == "2"
     code = chromium.execute_script("return window.diabolo.code()")
-    np.testing.assert_allclose(code, fitted("wine").transform(load_wine(as_frame=True).data)[1], rtol=1e-3)
+    np.testing.assert_allclose(code, np.asarray(fitted("wine").transform(load_wine(as_frame=True).data))[1], rtol=1e-3)
 
 
 @needs_a_browser

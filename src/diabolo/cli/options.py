@@ -290,9 +290,10 @@ def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
     """Create the estimator with this command-line name and these parameters."""
     import diabolo
 
-    estimator = getattr(diabolo, MODELS[model])()
+    kind = MODELS[model_name(model)]
+    estimator = getattr(diabolo, kind)()
     known = sorted(estimator.get_params())
-    require_known([name for name in parameters if "__" not in name], known, f"{MODELS[model]}: parameter")
+    require_known([name for name in parameters if "__" not in name], known, f"{kind}: parameter")
     with one_line():
         return estimator.set_params(**parameters)
 

@@ -69,7 +69,8 @@ class How:
             known = set(self.columns)
         if known is not None and (unseen := tuple(name for name in names if name and name not in known)):
             shown = ", ".join(unseen[:8]) + (", …" if len(unseen) > 8 else "")
-            message = f"{len(unseen)} column(s) are not used, since they were not in the rows of the fit: {shown}."
+            many = "column is" if len(unseen) == 1 else "columns are"
+            message = f"{len(unseen)} {many} not used by this model: {shown}."
             warnings.warn(UnseenColumnsWarning(message, unseen), stacklevel=2)
 
 

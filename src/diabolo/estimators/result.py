@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import jax
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 
 from ..engine.jobs import Outcome
 from ..errors import TrainingInterrupted
 from .input import InputSpec
 
-__all__ = ["Fitted", "store"]
+__all__ = ["Fitted", "store", "with_weights"]
 
 E = TypeVar("E", bound=BaseEstimator)
 
@@ -68,3 +70,12 @@ def store(estimator: E, fitted: Fitted, interrupted: bool = False) -> E:
     if interrupted:
         raise TrainingInterrupted.of(kept, is_copy=kept is not estimator)
     return kept
+
+
+def with_weights(convert: Callable[[ArrayLike], object], state: dict[str, object]) -> dict[str, object]:
+    """Return a state of an estimator with the weights of its model, if it has one, converted."""
+    if "model_" not in state:
+        return state
+    return state | {
+        "model_": jax.tree.map(lambda a: convert(a) if isinstance(a, np.ndarray | jax.Array) else a, state["model_"])
+    }

@@ -10,14 +10,13 @@ import numbers
 import os
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
@@ -38,7 +37,7 @@ from ..persistence.serialization import Found, Stored
 from .arguments import MAX_INT, Refused, check_arguments
 from .input import InputSpec
 from .predictor import Predictor
-from .result import Fitted, store
+from .result import Fitted, store, with_weights
 
 __all__ = [
     "ESTIMATOR_REGISTRY",
@@ -231,15 +230,16 @@ class Learned(Saveable):
     @property
     def predictor_(self) -> Predictor:
         """Predictions for arrays of rows in the user's units, without input checks."""
+        check_is_fitted(self)
         return Predictor(self.model_, self.scaler_, self.input_)
 
     def __getstate__(self) -> dict[str, object]:
         """Return the state for pickle and skops; the weights are NumPy arrays, since skops cannot restore JAX's."""
-        return _with_weights(np.asarray, super().__getstate__())
+        return with_weights(np.asarray, super().__getstate__())
 
     def __setstate__(self, state: dict[str, object]) -> None:
         jax_config.check_usable()
-        super().__setstate__(_with_weights(jax.device_put, state))
+        super().__setstate__(with_weights(jax.device_put, state))
 
     def _stored(self) -> Stored:
         own = {name: getattr(self, name) for name in ("history_", "best_epoch_", "n_epochs_")}
@@ -346,15 +346,6 @@ class TrainableEstimator(Learned, ABC):
     def _formula_of_saved(self, columns: InputSpec, learned: Mapping[str, object]) -> Recipe:
         """Return the recipe of a saved model; ``learned`` holds its fitted attributes."""
         return self._formula(columns)
-
-
-def _with_weights(convert: Callable[[ArrayLike], object], state: dict[str, object]) -> dict[str, object]:
-    """Return a state of an estimator with the weights of its model, if it has one, converted."""
-    if "model_" not in state:
-        return state
-    return state | {
-        "model_": jax.tree.map(lambda a: convert(a) if isinstance(a, np.ndarray | jax.Array) else a, state["model_"])
-    }
 
 
 def is_shown(estimator: TrainableEstimator) -> bool:
