@@ -178,7 +178,7 @@ def _artifact() -> list[Case]:
     cases = []
     with tempfile.TemporaryDirectory() as folder:
         for i, model in enumerate(models):
-            model.save(f"{folder}/{i}", **({"probe": rows} if i in (1, 2) else {}))
+            model.save(f"{folder}/{i}", **({"reference_data": rows} if i in (1, 2) else {}))
             cases.append({file.name: file.read_bytes() for file in sorted(Path(folder, str(i)).iterdir())})
     return cases
 
