@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from ..core import layers
 from ..core.model import Model
 from ..data.blocks import BlockReader, open_store
 from ..data.cells import as_text
+from ..data.frames import to_arrow
 from ..data.types import Frame, RowsLike
 from ..engine import inference, jaxpr
 from ..engine.inference import Noise
@@ -194,8 +196,11 @@ def _compared(estimator: Saveable, rows: Frame, real: type, *, rounded: bool = F
 
     found = _Compared({}, {}, {})
     fed = {name: _as_real(values, real) for name, values in _fed(estimator, rows).items()}
-    given_rows = named(estimator, _as_real(rows, real) if rounded and isinstance(rows, np.ndarray) else rows)
-    codes = estimator.transform(given_rows) if isinstance(estimator, BaseAutoencoder) else None
+    # Files of numbers give the means, as Python does for arrays; for tables it rounds columns of integers.
+    given_rows = _as_real(rows, real) if rounded and isinstance(rows, np.ndarray) else rows
+    codes = None
+    if isinstance(estimator, BaseAutoencoder):
+        codes = np.asarray(estimator.transform(named(estimator, given_rows)), np.float64)
     for name, question in _questions(estimator, real).items():
         file = f"{name}.onnx"
         found.contents[file] = question.graph.model(_metadata(estimator, name)).SerializeToString()
@@ -203,7 +208,9 @@ def _compared(estimator: Saveable, rows: Frame, real: type, *, rounded: bool = F
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(found.contents[file], options, ["CPUExecutionProvider"])
         results = _run(session, {"Z": np.asarray(codes, real)} if question.of_codes else fed)
-        for output, expected in question.asked(codes if question.of_codes else given_rows).items():
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # arrays have no names of columns
+            asked = question.asked(codes if question.of_codes else given_rows)
+        for output, expected in asked.items():
             found.differences[f"{file} {output}"] = _far(results[output], expected)
         found.described[file] = {
             "inputs": [{"name": one.name, "type": one.type, "shape": one.shape} for one in session.get_inputs()],
@@ -444,7 +451,8 @@ def _columns(model: Saveable, found: Frame) -> dict[str, Frame]:
     schema = model.input_.schema
     if schema is None:
         return {"rows": found}
-    return {f"{name}_told": cells for name, cells in _fed(model, found).items()}
+    table = to_arrow(found)  # codes of a data frame's model become a data frame
+    return {f"{name}_told": cells for name, cells in _fed(model, found if table is None else table).items()}
 
 
 def _run(session: Any, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
