@@ -1,5 +1,6 @@
 """Few programs: changing a number compiles nothing, changing structure compiles once; optimisers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,6 +21,12 @@ from training import (
 )
 
 # -- few programs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs_in_memory():
+    """Start with none: at more than 32, those of other tests, all are dropped, and known ones would count as new."""
+    jax.clear_caches()
 
 
 def new_programs(work):
