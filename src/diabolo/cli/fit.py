@@ -266,6 +266,6 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
         rows = "held-out cells used to calibrate the intervals"
     return (
         f"{what} on {options['data']}: {model.n_samples_:,} rows × {model.n_features_in_:,} columns\n"
-        f"  {n_networks} network{'s' * (n_networks != 1)} in {seconds:.1f} s\n"
+        f"  {n_networks or 'no'} network{'s' * (n_networks != 1)} in {seconds:.1f} s\n"
         f"  {n_judged:,} {rows}"
     )
