@@ -76,8 +76,7 @@ def lookup(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        message = f"{module}.{name} is deprecated and will be removed in the next release: use {names[name]}."
-        warnings.warn(message, FutureWarning, stacklevel=2)
+        warn_of_former(module, name, names[name])
         return getattr(sys.modules[module], names[name])
 
     return find

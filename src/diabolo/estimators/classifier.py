@@ -351,7 +351,6 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         return shares
 
     def _mapped(self, X: RowsLike, op: inference.Op) -> np.ndarray:
-        check_is_fitted(self)
         predictor = self.predictor_
         found: np.ndarray = self.input_.map(X, lambda rows, _: predictor.scaled(op, rows).astype(np.float64))
         return found

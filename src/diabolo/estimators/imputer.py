@@ -21,7 +21,7 @@ from ..data.frames import with_columns, without_columns
 from ..data.schema import SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
 from ..errors import EmptyColumnWarning
-from ..former_names import former_method
+from ..former_names import former_method, warn_of_former
 from ..persistence.serialization import Found, Stored
 from . import scores
 from .arguments import check_arguments
@@ -156,8 +156,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     @property
     def calibration_errors_(self) -> np.ndarray:
         """Return `conformal_scores_` under its former name."""
-        message = "calibration_errors_ is deprecated and will be removed in the next release: use conformal_scores_."
-        warnings.warn(message, FutureWarning, stacklevel=2)
+        warn_of_former(type(self).__name__, "calibration_errors_", "conformal_scores_")
         return self.conformal_scores_
 
     def fit(self, X: RowsLike, y: ArrayLike | None = None) -> Self:

@@ -23,6 +23,7 @@ from ..errors import (
     InvalidParameter,
     TrainingInterrupted,
 )
+from ..former_names import warn_of_former
 from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
 
@@ -125,7 +126,7 @@ def sweep(
     if X_valid is not None:
         if X_val is not None:
             raise InvalidParameter("X_val and X_valid are both given. X_valid is the former name of X_val: give X_val.")
-        warnings.warn("X_valid is deprecated and will be removed in the next release: use X_val.", FutureWarning, 2)
+        warn_of_former("sweep", "X_valid", "X_val")
         X_val = X_valid
     unfitted = [clone(estimator).set_params(**setting) for setting in settings]
     with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
