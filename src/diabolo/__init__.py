@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import callbacks, metrics, parts
+    from . import callbacks, datasets, metrics, parts
     from .engine.sharding import use_devices
     from .estimators.anomaly_detector import AnomalyDetector
     from .estimators.autoencoders import (
@@ -42,6 +42,7 @@ __all__ = [
     "VariationalAutoencoder",
     "__version__",
     "callbacks",
+    "datasets",
     "export_onnx",
     "load",
     "metrics",
@@ -50,7 +51,7 @@ __all__ = [
     "use_devices",
 ]
 
-_MODULES = ("callbacks", "metrics", "parts")
+_MODULES = ("callbacks", "datasets", "metrics", "parts")
 _ELSEWHERE = {
     "export_onnx": ".export.onnx",
     "sweep": ".estimators.sweep",

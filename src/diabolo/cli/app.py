@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import DiaboloError
-from . import apply, deploy, fit, inspect
+from . import apply, datasets, deploy, fit, inspect
 
 __all__ = ["app", "main"]
 
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 for _command in (
-    *(fit.demo, fit.fit),
+    *(fit.demo, datasets.datasets, fit.fit),
     *(apply.transform, apply.reconstruct, apply.denoise, apply.impute, apply.score, apply.detect),
     *(inspect.report, apply.sample, deploy.export, deploy.serve, inspect.info, inspect.models),
 ):
