@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import callbacks, datasets, metrics, parts
+    from .displays.anomaly import AnomalyDisplay
+    from .displays.latent_map import LatentMapDisplay
+    from .displays.learning_curve import LearningCurveDisplay
+    from .displays.reconstruction import ReconstructionDisplay
     from .engine.sharding import use_devices
     from .estimators.anomaly_detector import AnomalyDetector
     from .estimators.autoencoders import (
@@ -31,12 +35,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AnomalyDetector",
+    "AnomalyDisplay",
     "Autoencoder",
     "AutoencoderClassifier",
     "AutoencoderGenerator",
     "AutoencoderImputer",
     "BasicAutoencoder",
     "DenoisingAutoencoder",
+    "LatentMapDisplay",
+    "LearningCurveDisplay",
+    "ReconstructionDisplay",
     "SparseAutoencoder",
     "StackedAutoencoder",
     "VariationalAutoencoder",
@@ -53,6 +61,10 @@ __all__ = [
 
 _MODULES = ("callbacks", "datasets", "metrics", "parts")
 _ELSEWHERE = {
+    "AnomalyDisplay": ".displays.anomaly",
+    "LatentMapDisplay": ".displays.latent_map",
+    "LearningCurveDisplay": ".displays.learning_curve",
+    "ReconstructionDisplay": ".displays.reconstruction",
     "export_onnx": ".export.onnx",
     "sweep": ".estimators.sweep",
     "use_devices": ".engine.sharding",

@@ -13,7 +13,7 @@ from sklearn.datasets import load_wine
 import diabolo
 from diabolo import parts
 from diabolo.errors import LossIncreasedWarning, NoImprovementWarning
-from diabolo.report import collect, diagnostics, reported
+from diabolo.report import collect, diagnostics, page
 from diabolo.report.diagnostics import columns
 
 RNG = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def test_behind_pca_compares_the_evaluations_figures_and_without_them_is_silent(
     assert "30 held-out rows" in figure
     assert "10.1%" in figure
     assert "50.3%" in figure
-    assert "PCA of the training rows, held-out rows" in reported(model, NORMAL)[0]
+    assert "PCA of the training rows, held-out rows" in page.render(collect.collect(model, NORMAL))
     assert "Behind PCA" not in examined(model, NORMAL, evaluation=None)
     assert "Behind PCA" not in examined(model, NORMAL, evaluation=evaluation(0.1, None))
 

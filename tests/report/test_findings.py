@@ -8,7 +8,7 @@ import pytest
 
 import diabolo
 from diabolo import parts
-from diabolo.report import collect, diagnostics, reported
+from diabolo.report import collect, diagnostics
 from reported_models import FEW, X, fitted
 
 # -- the findings -----------------------------------------------------------------------------------------------------
@@ -128,4 +128,4 @@ def test_a_good_model_is_left_in_peace():
     rows = RNG.normal(size=(600, 2)) @ RNG.normal(size=(2, 8)) + 0.1 * RNG.normal(size=(600, 8))
     good = diabolo.BasicAutoencoder(n_latent=2, max_epochs=300, learning_rate=1e-2, random_state=0).fit(rows)
     assert not said(good, rows)
-    assert reported(good, rows)[1] == []
+    assert diagnostics.diagnose(collect.collect(good, rows)) == []

@@ -48,11 +48,10 @@ def report(
     The report is one HTML page that works offline: learning curves, reconstructions, a map of the latent space,
     samples, a decoder that runs in the page, and findings, which are printed as well.
     """
-    from ..data import writers
     from ..data.file_options import FileOptions
     from ..data.readers import labels
+    from ..displays.report import Report
     from ..estimators.trainable import load
-    from ..report import reported
 
     model = load(run)
     if not hasattr(model, "report"):
@@ -65,11 +64,11 @@ def report(
         labelled = None if color is None else labels(data, color)
         rows = model.input_.source(data, key, FileOptions.of(file_options))
     with one_line():
-        page, findings = reported(model, rows, labelled, image_shape=shape, title=run.name)
-    writers.write_page(output, page)
-    for finding in findings:
+        made = Report.from_estimator(model, rows, labelled, image_shape=shape, title=run.name)
+    made.save(output)
+    for finding in made.findings:
         typer.echo(f"{finding.title}: {finding.evidence}\n  {finding.action}")
-    typer.echo(f"{'no findings; ' if not findings else ''}the report is {output}")
+    typer.echo(f"{'no findings; ' if not made.findings else ''}the report is {output}")
 
 
 @takes_file_options

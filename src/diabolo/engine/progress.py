@@ -1,9 +1,11 @@
-"""Progress bars on a terminal, removed when the work is done. Elsewhere nothing is shown."""
+"""Progress bars on a terminal and in notebooks, removed when the work is done. Elsewhere nothing is shown."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
+from html import escape
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,7 @@ _NO_TERMS = ("loss", "beta", "learning_rate")
 
 
 class Bar:
-    """A progress bar on stderr.
+    """A progress bar, on stderr or in the output of a notebook's cell.
 
     Parameters
     ----------
@@ -21,14 +23,18 @@ class Bar:
     total : float
         The amount of work.
     enabled : bool
-        False: never shown. True: shown if stderr is a terminal.
+        False: never shown. True: shown if stderr is a terminal, or in a notebook.
     text : str
         The text until the first update.
     """
 
     def __init__(self, label: str, total: float, enabled: bool, text: str = "") -> None:
         self._label, self._total, self._text = label, total, text
-        self._bar: Any = _bar() if enabled and sys.stderr.isatty() else None
+        self._bar: Any = None
+        if enabled and sys.stderr.isatty():
+            self._bar = _bar()
+        elif enabled and _in_notebook():
+            self._bar = _NotebookBar()
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -88,6 +94,44 @@ def _bar() -> Any:
         transient=True,
         expand=True,
     )
+
+
+def _in_notebook() -> bool:
+    """Return whether the code runs in a kernel of Jupyter, which only a notebook's program has imported."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+class _NotebookBar:
+    """A bar in the output of a cell, with the methods of rich's ``Progress`` that `Bar` uses."""
+
+    _PERIOD = 0.2
+    """Seconds between two updates: each is a message to the browser."""
+
+    def start(self) -> None:
+        from IPython.display import display
+
+        self._next = 0.0
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def add_task(self, label: str, *, total: float | None, text: str) -> int:
+        self._label = label
+        self._show("<progress></progress>", text)
+        return 0
+
+    def update(self, task: int, *, completed: float, total: float, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._next or completed >= total:
+            self._next = now + self._PERIOD
+            self._show(f'<progress value="{completed:g}" max="{total:g}"></progress>', text)
+
+    def stop(self) -> None:
+        self._handle.update({"text/html": "", "text/plain": ""}, raw=True)
+
+    def _show(self, bar: str, text: str) -> None:
+        line = f"{self._label} {text}"
+        html = f'<div style="font-family: monospace">{bar} {escape(line)}</div>'
+        self._handle.update({"text/html": html, "text/plain": line}, raw=True)
 
 
 def in_words(seconds: float) -> str:

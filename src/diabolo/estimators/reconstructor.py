@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,9 +18,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from .. import report
 from ..core.corruptions import NoCorruption
-from ..data import writers
 from ..data.frames import collected
 from ..data.schema import Schema
 from ..data.types import Frame, RowsLike
@@ -36,6 +34,10 @@ from .posterior import PosteriorMethods, known_recipe
 from .predictor import N_CODES
 from .trainable import TrainableEstimator
 from .validation import FLOATS
+
+if TYPE_CHECKING:
+    from ..displays.network import NetworkSummary
+    from ..displays.report import Report
 
 __all__ = ["Reconstructor"]
 
@@ -276,8 +278,10 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         *,
         path: str | os.PathLike[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
-    ) -> str:
+    ) -> Report:
         """Return an HTML report on the training and the quality of the model.
+
+        In a notebook, the result shows its figures of merit, findings and pictures; ``save`` writes the page.
 
         The page shows learning curves by term, reconstructions, the error of each feature, a map of the latent space,
         the effect of each latent unit, samples, and problems with their remedies. A decoder runs in the page: change
@@ -298,8 +302,8 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
 
         Returns
         -------
-        str
-            The HTML page.
+        Report
+            The HTML page: a str with the attribute ``findings`` and the method ``save``.
 
         Raises
         ------
@@ -310,10 +314,35 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         check_arguments(y=y, image_shape=image_shape)
         if path is not None:
             check_arguments(path=path)
-        page, _ = report.reported(self, X, y, image_shape=image_shape)
+        from ..displays.report import Report
+
+        made = Report.from_estimator(self, X, y, image_shape=image_shape)
         if path is not None:
-            writers.write_page(path, page)
-        return page
+            made.save(path)
+        return made
+
+    def summary(self) -> NetworkSummary:
+        """Return the layers of the network, the shapes of their arrays, and how many numbers were trained.
+
+        Returns
+        -------
+        NetworkSummary
+            A table, shown by ``print`` and by a notebook.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from diabolo import BasicAutoencoder
+        >>> BasicAutoencoder(n_latent=2).fit(load_iris().data).summary()
+        BasicAutoencoder: row 4 → encoder 2 → code 2 → decoder 4; 22 trained numbers
+        <BLANKLINE>
+        part     layer      class  arrays              trained  fixed
+        encoder  layers[0]  Dense  weight 4 × 2, bias 2      10
+        decoder  layers[0]  Dense  weight 2 × 4, bias 4      12
+        """
+        from ..displays.network import NetworkSummary
+
+        return NetworkSummary.from_estimator(self)
 
     def save(
         self,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,18 @@ from ..engine import inference
 from ..errors import InvalidData
 from ..persistence.fitted import Columns, FittedAutoencoder
 
-__all__ = ["DIVERGED", "LEAST_ROWS", "MOST_ROWS", "Noise", "ReportData", "RowResults", "collect"]
+__all__ = [
+    "DIVERGED",
+    "LEAST_ROWS",
+    "MOST_ROWS",
+    "Noise",
+    "Reconstructed",
+    "ReportData",
+    "RowResults",
+    "collect",
+    "image_shape_of",
+    "reconstruct_rows",
+]
 
 MOST_ROWS = 5_000
 """The report samples at most this many of the rows given."""
@@ -70,9 +81,9 @@ class Noise:
     """Mean squared error per feature of the restored rows, in scaled units."""
 
 
-@dataclass(frozen=True)
-class RowResults:
-    """The report's rows, and the model's outputs for them."""
+@dataclass(frozen=True, kw_only=True)
+class Reconstructed:
+    """Rows, their codes and their reconstructions."""
 
     rows: np.ndarray
     """(n, d), in the user's units; rows of a table with a schema are encoded."""
@@ -82,19 +93,11 @@ class RowResults:
     """(n, d), the reconstructions, in the network's units."""
     codes: np.ndarray
     """(n, K)"""
-    scores: np.ndarray
-    """(n,), the log-density in nats and the user's units."""
     numbers: np.ndarray
     """(n,), the position of each row among the rows given, from 0."""
     n_given: int
     labels: np.ndarray | None
     """(n,), the user's label of each row."""
-    kl: np.ndarray | None
-    """(n, K), in nats; None without a posterior."""
-    noise: Noise | None
-    reconstruction: np.ndarray | None = None
-    """(n, 2), −log p(x | z) in nats with the corruption of training, for the trained and for the initial weights. None
-    if training had held-out rows, since their learning curve is more informative."""
     given: pa.Table | None = None
     """The cells of the rows exactly as given, if there is a schema; `rows` are encoded."""
 
@@ -113,6 +116,40 @@ class RowResults:
         """(d,), the share of each feature's variance that the reconstruction lacks; 0 for constant features."""
         lacking = _mean(np.square(self.scaled - self.reconstructions), axis=0)
         return np.divide(lacking, self.spread, out=np.zeros_like(lacking), where=self.spread > 1e-12)
+
+    def unexplained_by_column(self, column_of_feature: Sequence[str]) -> dict[str, float]:
+        """Return the mean of `unexplained` over the features of each column."""
+        shares: dict[str, list[float]] = {}
+        for name, value in zip(column_of_feature, self.unexplained, strict=True):
+            shares.setdefault(name, []).append(float(value))
+        return {name: float(np.mean(values)) for name, values in shares.items()}
+
+    @cached_property
+    def plane(self) -> tuple[np.ndarray, tuple[float, ...]]:
+        """(n, 2), the codes' first two principal components, and the share of variance of each."""
+        found = PCA(2, random_state=0).fit(self.codes)
+        return found.transform(self.codes), tuple(float(share) for share in found.explained_variance_ratio_)
+
+    def at_rank(self, shares: tuple[float, ...], each: int) -> Iterator[np.ndarray]:
+        """Yield ``each`` rows around each quantile of the reconstruction error."""
+        order = np.argsort(self.errors, kind="stable")
+        for share in shares:
+            middle = max(0, round(share * (len(order) - each)))
+            yield order[middle : middle + each]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowResults(Reconstructed):
+    """The report's rows, and all outputs of the model for them."""
+
+    scores: np.ndarray
+    """(n,), the log-density in nats and the user's units."""
+    kl: np.ndarray | None
+    """(n, K), in nats; None without a posterior."""
+    noise: Noise | None
+    reconstruction: np.ndarray | None = None
+    """(n, 2), −log p(x | z) in nats with the corruption of training, for the trained and for the initial weights. None
+    if training had held-out rows, since their learning curve is more informative."""
 
     @cached_property
     def explained(self) -> float:
@@ -143,19 +180,6 @@ class RowResults:
     def explained_usual(self) -> float:
         """The share of the variance that the reconstruction keeps, over rows without extreme cells."""
         return self.explained_by(self.reconstructions)
-
-    @cached_property
-    def plane(self) -> tuple[np.ndarray, tuple[float, ...]]:
-        """(n, 2), the codes' first two principal components, and the share of variance of each."""
-        found = PCA(2, random_state=0).fit(self.codes)
-        return found.transform(self.codes), tuple(float(share) for share in found.explained_variance_ratio_)
-
-    def at_rank(self, shares: tuple[float, ...], each: int) -> Iterator[np.ndarray]:
-        """Yield ``each`` rows around each quantile of the reconstruction error."""
-        order = np.argsort(self.errors, kind="stable")
-        for share in shares:
-            middle = max(0, round(share * (len(order) - each)))
-            yield order[middle : middle + each]
 
 
 @dataclass(frozen=True)
@@ -334,29 +358,43 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
     return Noise(_FACTORS, tuple(before), tuple(after))
 
 
-def _results_of(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
+def reconstruct_rows(estimator: FittedAutoencoder, X: RowsLike, y: object = None, *, seed: int = 0) -> Reconstructed:
+    """Return a sample of the rows, at most `MOST_ROWS`, with their codes and reconstructions.
+
+    Raises
+    ------
+    InvalidData
+        If ``y`` does not have one value for each row.
+    """
     model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
     rows, numbers, n, given = _some(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
     codes = inference.map_rows(inference.code, model, scaled)
-    stochastic = model.recipe.latent.stochastic
-    if stochastic:
-        log_p = inference.map_rows(inference.log_densities, model, scaled, _DRAWS)
-    else:
-        log_p = inference.map_rows(inference.log_likelihood, model, scaled)
-    return RowResults(
+    return Reconstructed(
         rows=rows,
         scaled=scaled,
         reconstructions=inference.map_rows(inference.decode, model, codes),
         codes=codes,
-        scores=estimator.predictor_.in_user_units(rows, log_p),
         numbers=numbers,
         n_given=n,
         labels=_labels(y, numbers, n),
-        kl=inference.map_rows(inference.kl, model, scaled) if stochastic else None,
-        noise=_restored(model, scaled, model.recipe.corruption, seed),
-        reconstruction=_reconstructions(estimator, scaled, seed),
         given=given,
+    )
+
+
+def _results_of(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
+    model, found = estimator.predictor_.model, reconstruct_rows(estimator, X, y, seed=seed)
+    stochastic = model.recipe.latent.stochastic
+    if stochastic:
+        log_p = inference.map_rows(inference.log_densities, model, found.scaled, _DRAWS)
+    else:
+        log_p = inference.map_rows(inference.log_likelihood, model, found.scaled)
+    return RowResults(
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+        scores=estimator.predictor_.in_user_units(found.rows, log_p),
+        kl=inference.map_rows(inference.kl, model, found.scaled) if stochastic else None,
+        noise=_restored(model, found.scaled, model.recipe.corruption, seed),
+        reconstruction=_reconstructions(estimator, found.scaled, seed),
     )
 
 
@@ -383,7 +421,15 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
-def _image_shape(estimator: FittedAutoencoder, given: tuple[int, ...] | None, width: int) -> tuple[int, ...] | None:
+def image_shape_of(estimator: FittedAutoencoder, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return (height, width) or (height, width, 3) if the model's rows are images.
+
+    Raises
+    ------
+    InvalidData
+        If the given shape does not fit the rows.
+    """
+    width = estimator.input_.width
     encoder = getattr(estimator.predictor_.model.recipe.encoder, "shape", None)
     shape = given or estimator.input_.image_shape or encoder
     if shape is None:
@@ -417,7 +463,7 @@ def collect(
     predictor, schema = estimator.predictor_, estimator.input_.schema
     model, scaler = predictor.model, predictor.scaler
     columns = tuple(map(str, estimator.input_.labels))
-    image = _image_shape(estimator, image_shape, estimator.input_.width)
+    image = image_shape_of(estimator, image_shape)
     results = None if X is None else _results_of(estimator, X, y, seed)
     samples = None
     if model.recipe.latent.stochastic:

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from ..metrics import active_units
 from .collect import ReportData, RowResults
+from .style import FIRST, SECOND, TERMS, THIRD
 
 __all__ = ["curves", "density", "features", "lines", "noise", "profile", "units"]
 
-FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"  # Okabe & Ito: safe for colour blindness
 _MOST_BARS, _MOST_NAMES = 40, 20
 _OUTSIDE = ("learning_rate", "beta")
 
@@ -36,7 +36,7 @@ def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
     """Draw a chart of each term of the loss, on training and held-out rows; β gets its own axis in the chart of KL."""
     found = []
     known = [name for name in e.history if name not in _OUTSIDE and not name.startswith("validation_")]
-    terms = sorted(known, key=lambda name: list(_TERMS).index(name) if name in _TERMS else len(_TERMS))
+    terms = sorted(known, key=lambda name: list(TERMS).index(name) if name in TERMS else len(TERMS))
     beta = e.curve("beta") if e.anneals else []
     for name in terms:
         figure = _figure("epoch", "nats per row")
@@ -68,16 +68,8 @@ def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
                 },
                 margin={"r": 56},
             )
-        found.append((_TERMS.get(name, name), figure))
+        found.append((TERMS.get(name, name), figure))
     return found
-
-
-_TERMS = {
-    "loss": "Loss",
-    "reconstruction": "Reconstruction, −log p(x | z)",
-    "kl": "KL(q(z | x) ‖ π)",
-    "KLSparsity": "Sparsity penalty, β·Σ KL(ρ‖ρ̂)",
-}
 
 
 def features(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
@@ -91,10 +83,7 @@ def features(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
         figure.update_yaxes(autorange="reversed", scaleanchor="x", showticklabels=False)
         figure.update_xaxes(showticklabels=False, constrain="domain")
         return "Share of each pixel's variance that is lost", figure
-    column_of_feature: dict[str, list[float]] = {}
-    for name, value in zip(e.column_of_feature, share, strict=True):
-        column_of_feature.setdefault(name, []).append(float(value))
-    by_column = {name: float(np.mean(values)) for name, values in column_of_feature.items()}
+    by_column = results.unexplained_by_column(e.column_of_feature)
     if not e.has_names and len(by_column) > _MOST_BARS:
         figure = _figure("feature", "share lost")
         figure.add_scatter(y=list(by_column.values()), mode="lines", line={"color": FIRST})

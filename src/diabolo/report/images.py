@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-__all__ = ["encoded", "sheet"]
+__all__ = ["encoded", "grid", "sheet"]
 
 _GAP = 1
 
@@ -25,8 +25,8 @@ def _uri(pixels: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def encoded(lines: Sequence[np.ndarray], shape: tuple[int, ...], bounds: tuple[float, float]) -> str:
-    """Return lines of images as one PNG data URI.
+def grid(lines: Sequence[np.ndarray], shape: tuple[int, ...], bounds: tuple[float, float]) -> np.ndarray:
+    """Return lines of images as one image of red, green, blue and opacity.
 
     Parameters
     ----------
@@ -46,7 +46,12 @@ def encoded(lines: Sequence[np.ndarray], shape: tuple[int, ...], bounds: tuple[f
             top, left = i * (height + _GAP), j * (width + _GAP)
             here = canvas[top : top + height, left : left + width]
             here[..., :3], here[..., 3] = pixels if pixels.ndim == 3 else pixels[..., None], 255
-    return _uri(canvas)
+    return canvas
+
+
+def encoded(lines: Sequence[np.ndarray], shape: tuple[int, ...], bounds: tuple[float, float]) -> str:
+    """Return lines of images, as arranged by `grid`, as one PNG data URI."""
+    return _uri(grid(lines, shape, bounds))
 
 
 def sheet(rows: np.ndarray, shape: tuple[int, ...], bounds: tuple[float, float], most: int) -> tuple[str, int, int]:

@@ -22,7 +22,7 @@ from ..errors import UnsupportedOperationError
 from . import diagnostics, figures, images
 from .collect import ReportData, RowResults
 
-__all__ = ["render"]
+__all__ = ["render", "tiles"]
 
 _MOST_POINTS = 1_500
 _MOST_AXES = 16
@@ -149,18 +149,19 @@ def _findings(page: _Page, e: ReportData) -> None:
     page.section("findings", "Findings", text, f'<ul class="findings">{items}</ul>' if items else "")
 
 
-def _tiles(e: ReportData) -> str:
-    tiles = [("training rows", f"{e.n_samples:,}"), ("latent units", f"{e.recipe.latent.n_latent}")]
+def tiles(e: ReportData) -> str:
+    """Return the figures of merit as the entries of a definition list."""
+    shown = [("training rows", f"{e.n_samples:,}"), ("latent units", f"{e.recipe.latent.n_latent}")]
     if e.n_epochs:
-        tiles.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
+        shown.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
     if e.results is not None:
-        tiles.append(("explained variance", f"{e.results.explained:.1%}"))
+        shown.append(("explained variance", f"{e.results.explained:.1%}"))
         if e.evaluation is not None and e.evaluation["pca_explained_variance"] is not None:
             rows = f"{e.evaluation['rows']} rows"
-            tiles.append((f"explained variance, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
-            tiles.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
-        tiles.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.results.scores.mean():.5g}"))
-    return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in tiles)
+            shown.append((f"explained variance, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
+            shown.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
+        shown.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.results.scores.mean():.5g}"))
+    return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in shown)
 
 
 def _learning(page: _Page, e: ReportData) -> None:
@@ -482,7 +483,7 @@ def render(e: ReportData, title: str = "") -> str:
 <body><a class="skip" href="#findings">skip to the findings</a><main>
 <header><h1>{escape(name)}</h1><button id="theme" type="button" aria-pressed="false">light or dark</button>
 <p>{rows} <noscript>Charts, map and explorer need JavaScript.</noscript></p>
-<dl class="tiles">{_tiles(e)}</dl></header>
+<dl class="tiles">{tiles(e)}</dl></header>
 {page.html()}
 <footer>diabolo {escape(e.versions["diabolo"])}</footer></main>
 <script type="text/plain" id="library">{_packed(library.read_bytes())}</script>

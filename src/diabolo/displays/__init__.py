@@ -1,0 +1,1 @@
+"""Pictures of fitted estimators in scikit-learn's manner, and results that show themselves in a notebook."""

@@ -1,0 +1,146 @@
+"""The report as a value: the page, what it found, and a short form that a notebook shows."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..data import writers
+from ..data.types import RowsLike
+from ..persistence.fitted import FittedAutoencoder
+from ..report import collect, diagnostics, page
+from ..report.collect import ReportData
+from ..report.diagnostics import Finding
+from .latent_map import LatentMapDisplay
+from .learning_curve import LearningCurveDisplay
+from .reconstruction import ReconstructionDisplay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Report"]
+
+_HEIGHT = 640
+"""Of the frame in a notebook, in pixels; longer contents scroll."""
+_DPI = 80
+_STYLE = """
+:root { color-scheme: light }
+body { margin: 12px; font: 14px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff }
+h1 { font-size: 18px; margin: 0 0 8px } ul { padding-left: 1.2em; margin: 8px 0 } .serious b { color: #b00020 }
+dl { display: flex; flex-wrap: wrap; gap: 8px; margin: 0 } dl div { border: 1px solid #ddd; border-radius: 6px;
+padding: 4px 10px } dd { margin: 0; font-weight: 600; font-size: 16px } dt { color: #555; font-size: 12px }
+.pictures { display: flex; flex-wrap: wrap; gap: 8px } img { max-width: 100% }
+"""
+
+
+class Report(str):
+    """The report of a fitted autoencoder: the text of an HTML page, which a notebook shows in a short form.
+
+    The value is the page, two to three megabytes that need no network. In a notebook it shows the figures of merit, the
+    findings, and pictures of the training, the reconstructions and the codes, in an isolated frame.
+
+    Parameters
+    ----------
+    page : str
+        The page.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        The problems found, each with its title, its evidence and the action to take; serious ones first.
+    data : ReportData
+        The numbers that the page shows.
+    """
+
+    findings: tuple[Finding, ...]
+    data: ReportData
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: FittedAutoencoder,
+        X: RowsLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        title: str = "",
+    ) -> Self:
+        """Compute the report of a fitted autoencoder; see its method ``report``."""
+        data = collect.collect(estimator, X, y, image_shape=image_shape)
+        report = cls(page.render(data, title))
+        report.data, report.findings = data, tuple(diagnostics.diagnose(data))
+        return report
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page to a file, and replace an older page.
+
+        Parameters
+        ----------
+        path : path
+            The file to write.
+
+        Raises
+        ------
+        InvalidData
+            If the folder does not exist, or another kind of file exists there.
+        """
+        writers.write_page(path, str(self))
+
+    def __repr__(self) -> str:
+        n = len(self.findings)
+        size = f"{len(self) / 1e6:.1f} MB"
+        return f"<Report of {self.data.name}: {n} finding{'s' * (n != 1)}, {size}; save it with .save(path)>"
+
+    def _repr_html_(self) -> str:
+        pictures = "".join(
+            f'<img src="{_drawn(draw, *size)}" alt="{name}">' for name, draw, size in _pictures(self.data)
+        )
+        found = "".join(
+            f'<li class="{"serious" if one.serious else ""}"><b>{escape(one.title)}.</b> {escape(one.evidence)} '
+            f"<i>{escape(one.action)}</i></li>"
+            for one in self.findings
+        )
+        short = (
+            f"<!doctype html><meta charset='utf-8'><style>{_STYLE}</style><h1>{escape(self.data.name)}</h1>"
+            f"<dl>{page.tiles(self.data)}</dl>{f'<ul>{found}</ul>' if found else '<p>No problems found.</p>'}"
+            f"<div class='pictures'>{pictures}</div>"
+            "<p>The whole report, with the map, sliders and all tables: <code>report.save('report.html')</code></p>"
+        )
+        return (
+            f'<iframe srcdoc="{escape(short)}" sandbox="" title="report" '
+            f'style="width:100%;height:{_HEIGHT}px;border:1px solid #ccc"></iframe>'
+        )
+
+
+def _pictures(data: ReportData) -> Iterator[tuple[str, Callable[[Axes], object], tuple[float, float]]]:
+    """Yield the name of each picture, the function that draws it, and its size in inches."""
+    if loss := data.curve("loss"):
+        held_out = data.curve("validation_loss")
+        curve = LearningCurveDisplay(
+            training=np.asarray(loss), validation=np.asarray(held_out) if held_out else None, best_epoch=data.best_epoch
+        )
+        yield "learning curve", curve.plot, (5.2, 3.4)
+    if (results := data.results) is None:
+        return
+    yield "latent map", LatentMapDisplay.from_results(results).plot, (5.8, 3.4)
+    rows = ReconstructionDisplay.from_results(
+        results, data.scaler, data.column_of_feature, has_names=data.has_names, image_shape=data.image
+    )
+    yield "reconstructions", rows.plot, (8, 2.2) if data.image is not None else (5.8, 4.2)
+
+
+def _drawn(draw: Callable[[Axes], object], width: float, height: float) -> str:
+    """Draw a picture, without pyplot's state, as a PNG data URI."""
+    from matplotlib.figure import Figure
+
+    figure, file = Figure((width, height), dpi=_DPI, layout="constrained"), io.BytesIO()
+    draw(figure.subplots())
+    figure.savefig(file, format="png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
