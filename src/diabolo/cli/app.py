@@ -15,7 +15,7 @@ import typer
 
 from .. import __version__
 from ..errors import DiaboloError
-from . import apply, datasets, deploy, fit, inspect
+from . import apply, compare, datasets, deploy, fit, inspect
 
 __all__ = ["app", "main"]
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 for _command in (
     *(fit.demo, datasets.datasets, fit.fit),
     *(apply.transform, apply.reconstruct, apply.denoise, apply.impute, apply.score, apply.detect),
-    *(inspect.report, apply.sample, deploy.export, deploy.serve, inspect.info, inspect.models),
+    *(inspect.report, compare.compare, apply.sample, deploy.export, deploy.serve, inspect.info, inspect.models),
 ):
     app.command()(_command)
 

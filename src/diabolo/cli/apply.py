@@ -2,41 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from ..errors import UsageError
-from .options import MADE_FOR, Data, Force, Key, Out, Run, one_line, parse_cells, require_known, takes_file_options
+from ..errors import UnseenColumnsWarning, UsageError
+from .options import (
+    MADE_FOR,
+    Data,
+    Force,
+    Keep,
+    Key,
+    Out,
+    Run,
+    one_line,
+    parse_cells,
+    require_known,
+    split_names,
+    takes_file_options,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..data.tables import Table
+
+    Rows: TypeAlias = Table | pa.Table
 
 __all__ = ["denoise", "detect", "impute", "reconstruct", "sample", "score", "transform"]
 
 
 @takes_file_options
 def transform(
-    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+    run: Run,
+    data: Data,
+    output: Out = None,
+    force: Force = False,
+    key: Key = None,
+    keep: Keep = None,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """Compress rows: write the code of each row."""
     from ..estimators.predictions import predict_codes
 
-    _map_rows(run, data, output, force, key, predict_codes, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, predict_codes, file_options, keep, rebuilds=False)
 
 
 @takes_file_options
 def reconstruct(
-    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+    run: Run,
+    data: Data,
+    output: Out = None,
+    force: Force = False,
+    key: Key = None,
+    keep: Keep = None,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """Reconstruct each row from its code. Images are written as images, with the same names."""
     from ..estimators.predictions import predict_reconstructions
 
-    _map_rows(run, data, output, force, key, predict_reconstructions, file_options)
+    _map_rows(run, data, output, force, key, predict_reconstructions, file_options, keep)
 
 
 @takes_file_options
 def denoise(
-    run: Run, data: Data, output: Out = None, force: Force = False, key: Key = None, *, file_options: dict[str, Any]
+    run: Run,
+    data: Data,
+    output: Out = None,
+    force: Force = False,
+    key: Key = None,
+    keep: Keep = None,
+    *,
+    file_options: dict[str, Any],
 ) -> None:
     """Remove the noise from each row.
 
@@ -50,7 +93,7 @@ def denoise(
             raise UsageError(f"{run} was trained without noise, so it cannot denoise. Fit it with --model denoising.")
         return as_table(model, model.denoise(rows))
 
-    _map_rows(run, data, output, force, key, cleaned, file_options)
+    _map_rows(run, data, output, force, key, cleaned, file_options, keep)
 
 
 @takes_file_options
@@ -60,6 +103,7 @@ def impute(
     output: Out = None,
     force: Force = False,
     key: Key = None,
+    keep: Keep = None,
     interval: Annotated[
         float | None,
         typer.Option(
@@ -92,7 +136,17 @@ def impute(
         return _append_bounds(model, whole, *ends)
 
     _map_rows(
-        run, data, output, force, key, filled, file_options, rebuilds=interval is None, whole=True, command="impute"
+        run,
+        data,
+        output,
+        force,
+        key,
+        filled,
+        file_options,
+        keep,
+        rebuilds=interval is None,
+        whole=True,
+        command="impute",
     )
 
 
@@ -103,6 +157,7 @@ def score(
     output: Out = None,
     force: Force = False,
     key: Key = None,
+    keep: Keep = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -124,12 +179,14 @@ def score(
 
         if output is None:
             raise UsageError("score --engine ray needs an output folder. Name it with -o OUT.")
+        if keep is not None:
+            raise UsageError("score --engine ray writes scores only, in the order of the rows. Omit --keep.")
         score_with_ray(run, data, output)
         return
 
     from ..estimators.predictions import predict_log_density
 
-    _map_rows(run, data, output, force, key, predict_log_density, file_options, rebuilds=False)
+    _map_rows(run, data, output, force, key, predict_log_density, file_options, keep, rebuilds=False)
 
 
 @takes_file_options
@@ -139,6 +196,7 @@ def detect(
     output: Out = None,
     force: Force = False,
     key: Key = None,
+    keep: Keep = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(
@@ -165,10 +223,15 @@ def detect(
 
     def found(model: Any, rows: Any) -> Any:
         table = predict_anomaly_scores(model, rows, false_alarm_rate)
-        table = table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
-        return table.filter(table["flagged"]) if only_flagged else table
+        return table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
 
-    _map_rows(run, data, output, force, key, found, file_options, rebuilds=False, command="detect")
+    def chosen(table: pa.Table) -> pa.Table:
+        return table.filter(table["flagged"])
+
+    _map_rows(
+        run, data, output, force, key, found, file_options, keep, rebuilds=False, command="detect",
+        select=chosen if only_flagged else None,
+    )  # fmt: skip
 
 
 def sample(
@@ -213,12 +276,17 @@ def _map_rows(
     key: str | None,
     op: Callable[[Any, Any], Any],
     file_options: dict[str, Any],
+    keep: str | None,
     *,
     rebuilds: bool = True,
     whole: bool = False,
     command: str = "",
+    select: Callable[[pa.Table], pa.Table] | None = None,
 ) -> None:
-    """Read rows, apply ``op`` and write the results, a chunk at a time."""
+    """Read rows, apply ``op``, put the columns of ``keep`` before the result, and write it, a chunk at a time.
+
+    ``select``, if any, chooses the rows to write. Results that are no images get the names of images that were read.
+    """
     from ..data import writers
     from ..data.blocks import BlockReader
     from ..data.file_options import FileOptions
@@ -232,31 +300,76 @@ def _map_rows(
         raise UsageError(f"{run} holds an {name}. Use it with  diabolo {made_for}.")
     if command == "detect" and name not in MADE_FOR:
         raise UsageError(f"{run} holds a {name}, which has no false-alarm rate. Fit with --model anomaly.")
-    inputs = input_files(data) if force else ()
+    inputs, kept = input_files(data) if force else (), split_names(keep) or ()
     writers.check_output(output, images=rebuilds and model.image_shape_ is not None, force=force, inputs=inputs)
-    opened: Any = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)
+    whole = whole or bool(kept)
+    with _aware_of(kept):
+        opened: Any = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)
+    if kept and opened.images is not None:
+        raise UsageError("--keep names columns of a table, but DATA are images.")
     is_large, images = isinstance(opened, BlockReader), opened.images if rebuilds else None
+    files = None if rebuilds or (output or "").endswith(".npy") else opened.images
     n_rows = opened.n_rows if is_large else len(opened.rows)
     sink = writers.open_sink(output, images, force=force, inputs=inputs)
     with one_line(), sink as writer, Bar("rows", n_rows, True) as bar:
         for piece in opened.tables(whole=whole) if is_large else (opened,):
-            writer.add(op(model, piece))
+            found = op(model, piece)
+            if kept:
+                found = _with_kept(found, piece, kept, command)
+            elif files is not None:
+                names = [str(name) for name in files.names[piece.first : piece.first + len(piece.rows)]]
+                found = _as_arrow(found).add_column(0, "file", [names])
+            writer.add(found if select is None else select(found))
             bar.show(piece.first + len(piece.rows))
 
 
-def _append_unseen(filled: Any, given: Any) -> Any:
+@contextmanager
+def _aware_of(kept: Sequence[str]) -> Iterator[None]:
+    """Leave out the warning of columns that the model does not use, if all of them are kept."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for one in caught:
+        if not (isinstance(one.message, UnseenColumnsWarning) and set(one.message.columns) <= set(kept)):
+            warnings.warn(one.message, stacklevel=3)
+
+
+def _as_arrow(rows: Rows) -> pa.Table:
+    return rows if hasattr(rows, "append_column") else rows.as_arrow()
+
+
+def _with_kept(found: Rows, piece: Table, kept: Sequence[str], command: str) -> pa.Table:
+    """Return a result with columns of its rows as they were given, in front."""
+    from ..data.readers import require_columns
+
+    table = _as_arrow(found)
+    given = piece.given if piece.given is not None else piece.as_arrow()
+    require_columns(kept, given.column_names)
+    for name in reversed(kept):
+        if command == "impute":  # whose output has all columns, with their empty cells filled
+            table = table.select([name, *(other for other in table.column_names if other != name)])
+        elif name in table.column_names:
+            raise UsageError(f"--keep {name}: the output has a column of this name already. Rename it in DATA.")
+        else:
+            table = table.add_column(0, given.schema.field(name).with_metadata(None), given[name])
+    return table
+
+
+def _append_unseen(filled: Rows, given: pa.Table | None) -> Rows:
     """Return the filled table with the columns of DATA that were not in the table of the fit, unchanged."""
-    for name in () if given is None else given.column_names:
+    if given is None:
+        return filled
+    filled = _as_arrow(filled)
+    for name in given.column_names:
         if name not in filled.column_names:
             filled = filled.append_column(name, given[name])
     return filled
 
 
-def _append_bounds(model: Any, whole: Any, low: Any, high: Any) -> Any:
+def _append_bounds(model: Any, whole: Rows, low: Rows, high: Rows) -> pa.Table:
     """Return the table with two more columns, the bounds, for each column that has an order."""
     import pyarrow as pa
 
-    table, low, high = (rows if hasattr(rows, "append_column") else rows.as_arrow() for rows in (whole, low, high))
+    table, low, high = map(_as_arrow, (whole, low, high))
     names = low.column_names if model.schema_ is None else [c.name for c in model.schema_.used if c.has_order]
     for name in names:
         for end, cells in (("low", low[name]), ("high", high[name])):

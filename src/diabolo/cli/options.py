@@ -21,6 +21,7 @@ __all__ = [
     "SYNONYMS",
     "Data",
     "Force",
+    "Keep",
     "Key",
     "Out",
     "Run",
@@ -113,6 +114,12 @@ Out = Annotated[
 
 
 Force = Annotated[bool, typer.Option("-f", "--force", help="Replace OUT if it is an existing file, but never DATA.")]
+
+
+Keep = Annotated[
+    str | None,
+    typer.Option("--keep", metavar="A,B,…", help="Columns of DATA to copy to the output, e.g. an id; they come first."),
+]
 
 
 Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="The name of the array in an .npz file.")]

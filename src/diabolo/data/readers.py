@@ -51,6 +51,7 @@ __all__ = [
     "numeric_columns",
     "read",
     "read_arrow",
+    "require_columns",
     "rows_of",
     "suffix_of",
 ]
