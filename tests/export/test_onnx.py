@@ -84,6 +84,12 @@ CASES = {
     "labels": lambda: classifier().fit(X, np.array(["a", "bb", "c"])[Y]),
     "numbers for labels": lambda: classifier().fit(X, Y),
     "a detector": lambda: diabolo.AnomalyDetector("single", false_alarm_rate=0.1, random_state=0).fit(X),
+    "a detector of rows that may hold anomalies": lambda: diabolo.AnomalyDetector(
+        "single", contaminated=True, false_alarm_rate=0.1, random_state=0
+    ).fit(HOLES),
+    "a detector with all views in a table": lambda: diabolo.AnomalyDetector(
+        "single", false_alarm_rate=0.1, random_state=0
+    ).fit(table(holes=True)),
     "a detector in a table": lambda: diabolo.AnomalyDetector(
         diabolo.DenoisingAutoencoder(**FEW), false_alarm_rate=0.1, random_state=0
     ).fit(table(holes=True)),

@@ -21,7 +21,7 @@ def folder(tmp_path):
 
 
 def test_the_sets_are_split_and_standardised_by_their_training_rows(folder):
-    sets = {name: (train, test, y) for name, train, test, y in anomaly.tables(folder)}
+    sets = {name: (train, test, y) for name, train, test, y in anomaly.tables(folder, "split", 0)}
     assert list(sets) == ["far", "near"]
     for train, test, y in sets.values():
         assert (train.shape, test.shape, y.sum()) == ((180, 3), (40, 3), 20)
@@ -29,11 +29,28 @@ def test_the_sets_are_split_and_standardised_by_their_training_rows(folder):
         np.testing.assert_allclose(train.std(axis=0), 1)
 
 
-@pytest.mark.parametrize("detector", [anomaly.RIVAL, "isolation forest", "PCA", anomaly.FAST])
-def test_every_detector_finds_what_is_far_and_not_what_is_not_there(detector, folder):
-    found = anomaly.run_one(detector, folder, 0)
-    assert found["auroc"]["far"] > 99
+def test_half_of_the_normal_rows_are_learned_from_or_all_rows(folder):
+    for _, train, test, y in anomaly.tables(folder, "half", 0):
+        assert (len(train), len(test), y.sum()) == (100, 120, 20)
+    for _, train, test, y in anomaly.tables(folder, "mixed", 0):
+        assert train is test
+        assert (len(train), y.sum()) == (220, 20)
+
+
+@pytest.mark.parametrize(
+    ("detector", "protocol"),
+    [
+        *((one, "split") for one in (anomaly.RIVAL, "isolation forest", "PCA", "local outlier factor", anomaly.FAST)),
+        (anomaly.OURS, "half"),
+        (anomaly.ROBUST, "mixed"),
+        (anomaly.MIXED, "mixed"),
+    ],
+)
+def test_every_detector_finds_what_is_far_and_not_what_is_not_there(detector, protocol, folder):
+    found = anomaly.run_one(detector, folder, protocol, 0)
+    assert found["auroc"]["far"] > 98
     assert 25 < found["auroc"]["near"] < 75
+    assert found["precision"]["far"] > 70
     assert found["seconds"] > 0
 
 
@@ -41,11 +58,12 @@ def test_the_report_claims_no_more_than_the_sets_allow():
     sets = {f"set {i}": [90.0 + i % 3] for i in range(12)}
     found = {
         "auroc": {anomaly.OURS: {s: [v[0] + 0.5] for s, v in sets.items()}, anomaly.RIVAL: sets},
-        "seconds": {anomaly.OURS: [8.0], anomaly.RIVAL: [1.0], anomaly.TIMED: [16.0]},
+        "mean average precision": {one: [50.0] for one in (anomaly.OURS, anomaly.RIVAL, anomaly.TIMED, anomaly.MIXED)},
+        "seconds": {anomaly.OURS: [8.0], anomaly.RIVAL: [1.0], anomaly.TIMED: [16.0], anomaly.MIXED: [9.0]},
         "seconds, programs compiled before": [2.0],
         "ECG5000": [0.99, 0.97],
     }
-    found["auroc"][anomaly.TIMED] = sets
+    found["auroc"] |= {anomaly.TIMED: sets, anomaly.MIXED: sets}
     text = anomaly.report(found)
     assert "+0.50 points, 95 % interval +0.50 to +0.50 over sets, better on 12 of 12" in text
     assert "(0.50 of it), 2.0 with compiled programs at hand (0.12)" in text

@@ -210,7 +210,7 @@ def detect(
     """Find anomalies: rows that differ from the rows RUN was trained on.
 
     RUN is an anomaly detector, from  diabolo fit NORMAL --model anomaly. The output has one line for each row: its
-    number; its anomaly score (the higher, the more unusual; 1 is the median of normal rows); its p-value, the
+    number; its anomaly score, in nats (about one normal row in exp(score) has at least this); its p-value, the
     probability that a normal row scores at least as high; whether it is flagged; and the three columns that
     contribute most to the score.
     """

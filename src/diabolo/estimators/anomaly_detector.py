@@ -2,58 +2,41 @@
 
 A denoising autoencoder trained on normal rows reconstructs a normal row and moves an anomalous row towards the normal
 rows. With noise of variance σ², the residual of the optimal one is −σ²·∇ log p_σ(x) (Alain & Bengio 2014, theorem 1).
-Different σ are sensitive to anomalies at different distances.
+Different σ are sensitive to anomalies at different distances. The slope of the density is also small in the middle of a
+gap, so distances and a covariance are combined with the networks; see `views`.
 """
 
 from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import OutlierMixin
-from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, KFold, ShuffleSplit
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.corruptions import GaussianNoise
 from ..data.schema import SchemaOverrides
 from ..data.types import Frame, Name, RowsLike
-from ..errors import InvalidData
 from ..former_names import warn_of_former
+from ..persistence.serialization import Found, Stored
 from . import scores
 from .arguments import check_arguments
-from .autoencoders import DenoisingAutoencoder
 from .base import BaseAutoencoder
-from .ensemble import CONSTRAINTS, SCALING, Ensemble, Given, given_to, known_range, networks_of
-from .input import Opened
-from .predictor import Predictor
+from .detector_fit import NOISE_LEVELS, SHARE, Judge, Scorer, folds_of, learned_of, members_of
+from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, networks_of
+from .input import InputSpec
 from .result import store
+from .views import Tail, Views
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation", "Judge"]
 
-Folds = list[tuple[np.ndarray, np.ndarray]]
-"""The training rows and the held-out rows of each fold."""
-
-NOISE_LEVELS: dict[str, tuple[float, ...]] = {"ensemble": (0.1, 0.4), "single": (0.25,)}
-"""σ of the denoising autoencoders, in standard deviations of a column."""
-_BATCH, _STEPS = 128, 300
-_SHARE, _FOLDS = 0.2, 3
-_WIDTHS = (16, 64, 256, 1024)
-_JUDGED = 4096
-"""Number of training rows used to estimate the column scales of a network."""
-_TIE = 1 + 1e-6
-"""Factor on the calibration scores: a row equal to a held-out row must not score higher because of rounding."""
 _NO_ALARM = -2 * scores.LARGEST_SCORE
 """The threshold if there are too few rows to flag any: below every score."""
-_TINY = float(np.finfo(np.float32).tiny)
-"""Smallest unit of deviances and scores. Products of two are numbers of 64 bits, but not of 32."""
-_FLOOR = 0.01
-"""Added to each column's scale: this fraction of the mean over all columns."""
 
 
 class Explanation(NamedTuple):
@@ -84,41 +67,18 @@ class Explanation(NamedTuple):
         return labels[order]
 
 
-@dataclass(frozen=True, eq=False)
-class Judge:
-    """One network of a detector, with its column scales and the scale of its scores."""
-
-    predictor: Predictor
-    span: np.ndarray
-    """(2, d), the minimum and the maximum of each column in the training rows."""
-    column_scale: np.ndarray
-    """(d,), the typical deviance of each column."""
-    scale: float = 1.0
-    """The unit of the scores."""
-
-    def deviances(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the expected rows in the user's units, and the deviance of each cell from them; both (n, d).
-
-        The deviance is in units of the column's typical deviance.
-        """
-        mean, deviance = self.predictor.deviances(scores.seen_by(np, rows, self.span), rows)
-        return mean, scores.relative_deviance(np, deviance, self.column_scale)
-
-    def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Return the anomaly score of each row, (n,)."""
-        found: np.ndarray = scores.network_scores(np, self.deviances(rows)[1], rows, self.scale)
-        return found
-
-
 @dataclass(eq=False, repr=False)
 class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     r"""Anomaly detector with a calibrated false-alarm rate.
 
-    The detector is trained on normal rows. For each network, the score of a row is the square root of the mean deviance
-    of its cells from the values that the network expects, divided by the network's median score on normal rows. The
-    score of a row is the mean over all networks. The deviance of each column is in units of the column's typical
-    deviance, unless the scaling leaves all columns in one common unit. The input of the networks is clipped to the
-    range of the training rows. A score of 1 is the median score of held-out rows.
+    A row is compared with the training rows in several views: the deviance of its cells from the values that denoising
+    networks expect, its distance to the nearest training row and to the nearest of 8 and of 32 random ones, its
+    Mahalanobis distance, the deviance of one cell from a linear prediction by the others, and the distance of one cell
+    to other values of its column. Rows that the views have not learned from show how often each deviance is reached.
+    The score of a row is −log of the weighted harmonic mean of these frequencies (Wilson 2019), in nats: about one
+    normal row in exp(score) has at least this score. A row that is rare in one view is thus rare, whatever the others
+    are. The deviance of each column is in units of the column's typical deviance, unless the scaling leaves all columns
+    in one common unit. The input of the networks is clipped to the range of the training rows.
 
     Held-out rows calibrate the threshold. The p-value of a new row is the fraction of rows with at least its score,
     among the held-out rows and the row itself. The detector flags the row if its p-value is at most
@@ -129,9 +89,17 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
         "ensemble": two denoising autoencoders d → 128 → 64 → 128 → d, for Gaussian noise of 0.1 and 0.4 standard
         deviations, trained together with 300 steps of Adam for any number of rows. "single": one network, for noise of
-        0.25. Or any autoencoder; the detector fits clones of it.
+        0.25. Or any autoencoder; the detector fits clones of it, and the score is of
+        this view only.
+    contaminated : bool, default=False
+        Whether the training rows may hold anomalies like those that are sought, for example if `fit` and `predict` get
+        the same table. False: all training rows are normal, also a few that are far from the others. True: a minority
+        may be anomalies; the networks and the covariance learn from the most usual 60 % of the rows only, and the
+        distances to few random rows count most, so that a small group of similar anomalies is found. The rows cannot
+        tell which of the two is right.
     false_alarm_rate : float in (0, 1), default=0.01
-        α, the maximum expected fraction of normal rows that are flagged. It can be changed after `fit`.
+        α, the maximum expected fraction of normal rows that are flagged. It can be changed after `fit`. If the training
+        rows hold anomalies, it is the fraction of rows like all training rows, so at most that of normal rows.
     calibration : int, float or None, default=None
         Choice of the calibration rows. A fraction in (0, 1): this fraction of the rows is held out; for new rows from
         the same distribution, the false-alarm rate is at most α, exactly (Vovk, Gammerman & Shafer 2005, proposition
@@ -155,6 +123,12 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         The networks of each fold. They may have additional input columns of zeros.
     judges_ : tuple of Judge
         The networks, each with its column scales and the scale of its scores.
+    views_ : tuple of Views
+        The other views of each fold; empty if ``estimator`` is an autoencoder.
+    tails_ : tuple of Tail
+        How often each view's deviances are reached, in the order of `views.VIEWS`.
+    weights_ : tuple of float
+        The weight of each view.
     calibration_scores_ : array
         The scores of the held-out rows, sorted.
     offset_ : float
@@ -190,6 +164,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
 
     estimator: str | BaseAutoencoder = "ensemble"
     _: KW_ONLY
+    contaminated: bool = False
     false_alarm_rate: float = 0.01
     calibration: int | float | None = None
     scaling: str | None = "auto"
@@ -200,6 +175,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     _ranges = _usual = _typical = np.empty(0)  # not annotated, so not parameters
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "estimator": [StrOptions(set(NOISE_LEVELS)), BaseAutoencoder],
+        "contaminated": ["boolean"],
         "false_alarm_rate": [Interval(numbers.Real, 0, 1, closed="neither")],
         "calibration": [
             Interval(numbers.Integral, 2, None, closed="left"),
@@ -236,12 +212,16 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         """
         given = given_to(self, X, y)
         given = given.with_input(allow_missing=bool(np.isnan(given.rows).any()))
-        folds = list(self._folds(len(given.rows), given.seed))
-        pairs = [pair for i, (training, _) in enumerate(folds) for pair in self._members(given, training, i)]
+        enough = self._n_flagged(int(np.ceil(SHARE * len(given.rows)))) > 0
+        folds = folds_of(given, self.calibration, self.scaling, enough=enough, contaminated=self.contaminated)
+        groups = [members_of(given, fold, i, self.estimator, self.scaling) for i, fold in enumerate(folds)]
+        pairs = [pair for group in groups for pair in group]
         trained, interrupted = networks_of(self, pairs)
         each = len(trained) // len(folds)
         members = [trained[i * each : (i + 1) * each] for i in range(len(folds))]
-        store(self, given.fitted({"estimators_": members, **_judged(given, folds, members)}), interrupted)
+        with_views = isinstance(self.estimator, str)
+        learned = learned_of(given, folds, members, self.scaling, with_views=with_views, contaminated=self.contaminated)
+        store(self, given.fitted({"estimators_": members, **learned}), interrupted)
         if not self.can_flag_:
             least = int(np.ceil(1 / self.false_alarm_rate)) - 1
             warnings.warn(
@@ -252,36 +232,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             )
         return self
 
-    def _folds(self, n_rows: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        wanted = self.calibration
-        if wanted is None:
-            wanted = _SHARE if self._n_flagged(int(np.ceil(_SHARE * n_rows))) else _FOLDS
-        splitter: BaseShuffleSplit | BaseCrossValidator = ShuffleSplit(1, test_size=wanted, random_state=seed)
-        if wanted >= 1:
-            splitter = KFold(int(wanted), shuffle=True, random_state=seed)
-        try:
-            yield from splitter.split(np.empty((n_rows, 0)))
-        except ValueError as error:
-            raise InvalidData(
-                f"{n_rows} rows are too few for calibration={wanted!r}: {error} Give more rows."
-            ) from error
-
     def _n_flagged(self, n: int) -> int:
         """Return k: the threshold is the k-th largest of n calibration scores; 0: no row can be flagged."""
         return int(np.floor(self.false_alarm_rate * (n + 1) + 1e-9))
-
-    def _members(self, given: Given, training: np.ndarray, fold: int) -> list[tuple[BaseAutoencoder, Opened]]:
-        """Return the unfitted networks of a fold, each with its training rows."""
-        known = given.rows[training]
-        if (own := given.own(self.estimator, fold)) is not None:
-            return [(own, given.handed(known))]
-        rng = np.random.default_rng([given.seed, 7, fold])
-        rounds = -(-_BATCH * _STEPS // len(known))
-        drawn = np.concatenate([rng.permutation(len(known)) for _ in range(rounds)])[: _BATCH * _STEPS]
-        rows = given.handed((known if given.input.schema is not None else _padded(known))[drawn])
-        levels, scaling = NOISE_LEVELS[str(self.estimator)], "standard" if self.scaling == "auto" else self.scaling
-        seeds = range(given.seed + fold * len(levels), given.seed + (fold + 1) * len(levels))
-        return [(_denoiser(sigma, scaling, seed), rows) for sigma, seed in zip(levels, seeds, strict=True)]
 
     # -- using --------------------------------------------------------------------------------------------------------
 
@@ -297,7 +250,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         return -float(self.calibration_scores_[-k]) if k else _NO_ALARM
 
     def score_samples(self, X: RowsLike) -> np.ndarray:
-        """Return the negative anomaly score of each row: at most 0, and −1 for the median normal row.
+        """Return the negative anomaly score of each row, at most 0, in nats.
+
+        About one normal row in exp(score) has at least the anomaly score.
 
         The result is deterministic. For a row with missing cells, only the known cells are scored; the rows of `fit`
         must have had missing cells as well.
@@ -313,7 +268,8 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             The scores, never NaN; lower is more unusual.
         """
         check_is_fitted(self)
-        found: np.ndarray = -self.input_.map(X, lambda rows, _: _mean_score(self.judges_, rows), bool(self.verbose))
+        scorer = self._scorer()
+        found: np.ndarray = -self.input_.map(X, lambda rows, _: scorer.scores(rows), bool(self.verbose))
         return found
 
     def decision_function(self, X: RowsLike) -> np.ndarray:
@@ -394,16 +350,11 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             Scores, contributions, and the expected rows.
         """
         check_is_fitted(self)
-        judges, columns = self.judges_, self.input_
+        scorer, columns = self._scorer(), self.input_
 
         def why(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
-            expected, shares = np.zeros(rows.shape), np.zeros(rows.shape)
-            for judge in judges:
-                mean, relative = judge.deviances(rows)
-                total = np.maximum(relative.sum(axis=1), np.finfo(np.float64).tiny)
-                shares += (scores.network_scores(np, relative, rows, judge.scale) / total)[:, None] * relative
-                expected += mean
-            return shares / len(judges), (expected / len(judges)).astype(rows.dtype)
+            shares, expected = scorer.explained(rows)
+            return shares, expected.astype(rows.dtype)
 
         (shares, expected), observed = columns.map_cells(X, why, bool(self.verbose))
         by_column = shares
@@ -423,54 +374,24 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             for member, *usual in zip(members, spans, self._usual, self._typical, strict=True)
         )
 
+    def _scorer(self) -> Scorer:
+        return Scorer(self.judges_, self.views_, self.tails_, self.weights_)
 
-def _judged(given: Given, folds: Folds, members: list[list[BaseAutoencoder]]) -> dict[str, np.ndarray]:
-    """Estimate each network's scales from training rows, and the calibration scores from held-out rows."""
-    rows, judges = given.rows, [list[Judge]() for _ in folds]
-    for (training, _), group, mine in zip(folds, members, judges, strict=True):
-        span = known_range(rows[training])
-        known = rows[training[np.linspace(0, len(training) - 1, min(_JUDGED, len(training))).astype(int)]]
-        for member in group:
-            deviance = Judge(member.predictor_, span, np.ones(rows.shape[1])).deviances(known)[1]
-            mean = deviance.sum(axis=0) / np.maximum(1, (~np.isnan(known)).sum(axis=0))
-            if given.input.schema is None and member.scaler_.kind in ("none", "range", "global"):  # columns of one unit
-                mean = np.full_like(mean, mean.mean())
-            usual = mean + _FLOOR * mean.mean() + _TINY
-            typical = max(float(np.median(scores.anomaly_scores(np, deviance / usual, known))), _TINY)
-            mine.append(Judge(member.predictor_, span, usual, typical))
-    held_out = np.concatenate([_mean_score(mine, rows[some]) for (_, some), mine in zip(folds, judges, strict=True)])
-    one = max(float(np.median(held_out)), _TINY)  # the median score of held-out rows
-    every = [judge for mine in judges for judge in mine]
-    return {
-        "calibration_scores_": np.sort(held_out / one) * _TIE,
-        "_ranges": np.stack([mine[0].span for mine in judges]),
-        "_usual": np.stack([judge.column_scale for judge in every]),
-        "_typical": np.array([judge.scale for judge in every]) * one,
-    }
+    def _stored(self) -> Stored:
+        stored = super()._stored()
+        arrays = {"weights_": np.array(self.weights_)}
+        for i, view in enumerate(self.views_):
+            arrays |= view.arrays(f"views.{i}.")
+        for i, tail in enumerate(self.tails_):
+            arrays |= tail.arrays(f"tails.{i}.")
+        return replace(stored, arrays=stored.arrays | arrays)
 
-
-def _mean_score(judges: Iterable[Judge], rows: np.ndarray) -> np.ndarray:
-    """Return the mean anomaly score over several networks, (n,)."""
-    found: np.ndarray = scores.mean_score([judge.scores(rows) for judge in judges])
-    return found
-
-
-def _padded(rows: np.ndarray) -> np.ndarray:
-    """Append columns of zeros, so that tables of similar width share compiled programs."""
-    width = next((width for width in _WIDTHS if width >= rows.shape[1]), rows.shape[1])
-    return np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
-
-
-def _denoiser(sigma: float, scaling: str | None, seed: int) -> DenoisingAutoencoder:
-    return DenoisingAutoencoder(
-        n_latent=64,
-        hidden_layer_sizes=(128,),
-        skip=False,
-        corruption=GaussianNoise(sigma, features="varying"),
-        max_epochs=1,
-        batch_size=_BATCH,
-        learning_rate=1e-2,
-        validation_fraction=None,
-        scaling=scaling,
-        random_state=seed,
-    )
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
+        own = super()._learned_of(found, columns, learned)
+        weights = found.arrays.get("weights_", np.empty(0))  # absent from models saved before 0.2
+        n_folds = len(found.groups) if len(weights) > 1 else 0
+        return own | {
+            "weights_": tuple(map(float, weights)),
+            "views_": tuple(Views.of(found.arrays, f"views.{i}.") for i in range(n_folds)),
+            "tails_": tuple(Tail.of(found.arrays, f"tails.{i}.") for i in range(len(weights))),
+        }

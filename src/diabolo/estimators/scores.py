@@ -7,23 +7,35 @@ arguments, because NumPy code and exports compute them in different ways.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..engine.gaussian import FactorGaussian, conditional_mean
 
+if TYPE_CHECKING:
+    from .views import Tail, Views
+
 __all__ = [
+    "EQUAL",
     "LARGEST_SCORE",
     "ROW_SUM",
     "Array",
     "Parts",
     "anomaly_scores",
+    "asinh",
+    "cell_deviances",
+    "combined",
     "imputed",
+    "log_score",
     "mean_score",
     "network_scores",
+    "quantile_distances",
     "relative_deviance",
     "seen_by",
+    "standardised",
+    "strangeness",
+    "surprise",
     "within",
 ]
 
@@ -36,6 +48,12 @@ LARGEST_SCORE = 1e9
 that differences from it keep the digits of the scores."""
 ROW_SUM = 1
 """The axis of a row's cells."""
+EQUAL = 1e-11
+"""Rows whose squared distance is at most this fraction of their squared length are equal but for rounding."""
+_FARTHEST = 1e9
+"""Largest standardised value."""
+_LEAST_SQUARE, _FINEST = 1e-12, 1e-3
+"""Smallest squared distance of rows, and smallest distance within a column, before the logarithm."""
 
 
 def within(xp: Any, values: Array, span: np.ndarray) -> Array:
@@ -75,6 +93,121 @@ def mean_score(of_networks: Sequence[Array]) -> Array:
     for one in of_networks[1:]:
         total = total + one
     return total / np.float64(len(of_networks))
+
+
+# -- views of a detector besides its networks --------------------------------------------------------------------------
+
+
+def standardised(xp: Any, rows: Array, center: np.ndarray, unit: np.ndarray) -> Array:
+    """Return rows in units of their columns, (n, d), 64 bits; NaN stays NaN."""
+    found = (rows.astype(np.float64) - center[None]) / unit[None]
+    within_bounds = xp.maximum(xp.minimum(found, np.float64(_FARTHEST)), np.float64(-_FARTHEST))
+    return xp.where(xp.isnan(rows), np.float64(np.nan), within_bounds)
+
+
+def strangeness(xp: Any, rows: Array, views: Views) -> list[Array]:
+    """Return the logarithm of each row's deviance in each view, in the order of `views.VIEWS`, each (n,)."""
+    standard = standardised(xp, rows, views.center, views.unit)
+    is_missing = xp.isnan(standard)
+    filled = xp.where(is_missing, np.float64(0), standard)
+    known = xp.where(is_missing, np.float64(0), np.float64(1))
+    compressed = asinh(xp, filled)
+    squared = _squared_distances(xp, compressed, known, views.memory)
+    least = (xp.sum(compressed * compressed, ROW_SUM) + np.float64(1)) * np.float64(EQUAL)
+    found = [_log_root(xp, _nearest(xp, squared, xp.reshape(least, (-1, 1))))]
+    for places in (views.among_8, views.among_32):
+        among = xp.take(squared, places, axis=1)
+        distances = xp.sqrt(_nearest(xp, among, xp.reshape(least, (-1, 1, 1))))
+        found.append(xp.log(xp.sum(distances, 1) / np.float64(len(places)) + np.float64(_LEAST_SQUARE**0.5)))
+    components = (filled - views.mean[None]) @ views.whitening
+    found.append(_log_root(xp, xp.sum(components * components, ROW_SUM)))
+    cells = cell_deviances(xp, filled, views) * known
+    found.append(xp.log(xp.max(cells, ROW_SUM) + np.float64(_LEAST_SQUARE**0.5)))
+    if not len(views.columns):
+        return [*found, found[0] * np.float64(0)]
+    chosen = xp.take(standard, views.columns, axis=1)
+    distances = quantile_distances(xp, chosen, views.quantiles) - views.typical[None]
+    least_log = np.float64(np.log(_FINEST))
+    return [*found, xp.max(xp.where(xp.isnan(chosen), least_log, distances), ROW_SUM)]
+
+
+def asinh(xp: Any, values: Array) -> Array:
+    """Return the inverse hyperbolic sine: linear near 0, logarithmic beyond 1."""
+    size = xp.maximum(values, values * np.float64(-1))
+    found = xp.log(size + xp.sqrt(size * size + np.float64(1)))
+    return xp.where(xp.less_equal(values, np.float64(0)), found * np.float64(-1), found)
+
+
+def _squared_distances(xp: Any, filled: Array, known: Array, memory: np.ndarray) -> Array:
+    """Return squared distances to the rows of the memory, (n, m), scaled up for missing cells."""
+    is_known = ~np.isnan(memory)
+    held = np.where(is_known, memory, 0).astype(np.float64)
+    products, lengths = filled @ held.T, known @ (held**2).T
+    if is_known.all():
+        total = xp.reshape(xp.sum(filled * filled, ROW_SUM), (-1, 1)) - products * np.float64(2) + lengths
+        both = xp.reshape(xp.sum(known, ROW_SUM), (-1, 1))
+    else:
+        has = is_known.astype(np.float64).T
+        total, both = (filled * filled) @ has - products * np.float64(2) + lengths, known @ has
+    return xp.maximum(total, np.float64(0)) * np.float64(memory.shape[1]) / xp.maximum(both, np.float64(1))
+
+
+def _nearest(xp: Any, squared: Array, least: Array) -> Array:
+    """Return the smallest squared distance along the last axis, without one row that is equal: the row itself."""
+    equal = xp.less_equal(squared, least)
+    n_equal = xp.sum(xp.where(equal, np.float64(1), np.float64(0)), -1)
+    others = xp.min(xp.where(equal, np.float64(_FARTHEST**2), squared), -1)
+    return xp.where(xp.less_equal(n_equal, np.float64(1)), others, np.float64(0))
+
+
+def _log_root(xp: Any, squared: Array) -> Array:
+    return xp.log(squared + np.float64(_LEAST_SQUARE)) * np.float64(0.5)
+
+
+def cell_deviances(xp: Any, filled: Array, views: Views) -> Array:
+    """Return |x − E[x | the other cells]| of each cell, (n, d), in units of its typical value.
+
+    The expectation is that of a normal distribution with covariance C: the cell j of C⁻¹(x − mean), divided by
+    (C⁻¹)ⱼⱼ, is its difference from the expectation, with the variance 1 / (C⁻¹)ⱼⱼ.
+    """
+    centered = filled - views.mean[None]
+    components = (centered @ views.axes) * views.loads[None]
+    found = (centered * views.precision[None] - components @ views.axes.T.copy()) / views.cell_unit[None]
+    return xp.maximum(found, found * np.float64(-1))
+
+
+def quantile_distances(xp: Any, standard: Array, quantiles: np.ndarray) -> Array:
+    """Return the logarithm of the distance of each cell to the second nearest quantile of its column, (n, c)."""
+    cells = xp.reshape(standard, (-1, len(quantiles), 1))
+    below, above = cells - quantiles[None, :, :-1], cells - quantiles[None, :, 1:]
+    farther = xp.maximum(xp.maximum(below, below * np.float64(-1)), xp.maximum(above, above * np.float64(-1)))
+    return xp.log(xp.maximum(xp.min(farther, -1), np.float64(_FINEST)))
+
+
+def log_score(xp: Any, score: Array) -> Array:
+    """Return the logarithm of the networks' score, (n,)."""
+    return xp.log(score + np.float64(_LEAST_SQUARE**0.5))
+
+
+def surprise(xp: Any, values: Array, tail: Tail) -> Array:
+    """Return −log of how often rows have at least these values in a view, (n,) → (n,), in nats."""
+    steps = xp.minimum(xp.maximum(xp.reshape(values, (-1, 1)) - tail.knots[None], np.float64(0)), tail.widths[None])
+    return xp.sum(steps * tail.slopes[None], 1) + tail.surprises[:1]
+
+
+def combined(xp: Any, surprises: Sequence[Array], weights: Sequence[float]) -> Array:
+    """Return −log of the weighted harmonic mean of the views' frequencies (Wilson 2019), (n,) each, in nats.
+
+    A row that is rare in one view is rare, whatever the others are. The views need not be independent.
+    """
+    top = surprises[0]
+    for one in surprises[1:]:
+        top = xp.maximum(top, one)
+    parts = [xp.exp(one - top) * np.float64(w / sum(weights)) for one, w in zip(surprises, weights, strict=True)]
+    return xp.minimum(top + xp.log(mean_score(parts) * np.float64(len(parts))), np.float64(LARGEST_SCORE))
+
+
+# -- imputers ---------------------------------------------------------------------------------------------------------
 
 
 class Parts(Protocol):

@@ -91,11 +91,11 @@ def export_onnx(
     """Write a folder of ONNX files that compute what ``estimator`` does, for any number of rows.
 
     The files of an autoencoder are ``encoder.onnx``, ``decoder.onnx``, ``reconstruct.onnx`` and ``score.onnx``; of a
-    classifier ``classify.onnx``; of an anomaly detector ``score.onnx`` (the higher, the more unusual the row; 1 is the
-    median of normal rows); of an imputer ``impute.onnx``. The input is ``X``, (n, d), NaN for a missing cell. For a
-    table with a schema there is one input (n, 1) for each column, with the column's name: strings for categories, ""
-    for a missing cell; and numbers for all other kinds, dates as days since 1970 (UTC). ``export.json``, the metadata
-    and the doc strings of the files describe all inputs and outputs, with their types.
+    classifier ``classify.onnx``; of an anomaly detector ``score.onnx`` (the higher, the more unusual the row); of an
+    imputer ``impute.onnx``. The input is ``X``, (n, d), NaN for a missing cell. For a table with a schema there is one
+    input (n, 1) for each column, with the column's name: strings for categories, "" for a missing cell; and numbers for
+    all other kinds, dates as days since 1970 (UTC). ``export.json``, the metadata and the doc strings of the files
+    describe all inputs and outputs, with their types.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def _classify(model: AutoencoderClassifier, real: type) -> _Question:
 
 
 def _anomaly_score(model: AnomalyDetector, real: type) -> _Question:
-    graph = Graph("score", real, "The anomaly score of each row; 1 is the median score of normal rows.")
+    graph = Graph("score", real, "The anomaly score of each row, in nats: about one normal row in exp(score) has it.")
     node, xp, rows = graph.node, Arrays(graph), Value(graph, rows_of(graph, model))
     width, of_networks = model.input_.width, []
 
@@ -361,7 +361,13 @@ def _anomaly_score(model: AnomalyDetector, real: type) -> _Question:
         deviance = Value(graph, _computed(graph, judge.predictor, off, both, 2 * n_read))
         relative = scores.relative_deviance(xp, deviance, judge.column_scale[None])
         of_networks.append(scores.network_scores(xp, relative, rows, judge.scale))
-    score, ordinary = scores.mean_score(of_networks).name, model.calibration_scores_
+    mean = scores.mean_score(of_networks)
+    if model.tails_:
+        each = [scores.strangeness(xp, rows, view) for view in model.views_]
+        by_view = [scores.log_score(xp, mean), *map(scores.mean_score, zip(*each, strict=True))]
+        surprises = [scores.surprise(xp, one, tail) for one, tail in zip(by_view, model.tails_, strict=True)]
+        mean = scores.combined(xp, surprises, model.weights_)
+    score, ordinary = mean.name, model.calibration_scores_
     below = graph.cast(
         node("Less", ordinary[None].astype(np.float64), node("Unsqueeze", score, np.array([1]))), np.float64
     )

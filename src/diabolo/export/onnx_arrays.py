@@ -68,6 +68,30 @@ class Arrays:
         """Return the square root."""
         return _made(self.graph, "Sqrt", x)
 
+    def exp(self, x: Value) -> Value:
+        """Return the exponential."""
+        return _made(self.graph, "Exp", x)
+
+    def log(self, x: Value) -> Value:
+        """Return the natural logarithm."""
+        return _made(self.graph, "Log", x)
+
+    def less_equal(self, a: Value, b: Value | ArrayLike) -> Value:
+        """Return whether a ≤ b, element by element."""
+        return _made(self.graph, "LessOrEqual", a, b)
+
+    def take(self, x: Value, places: np.ndarray, axis: int) -> Value:
+        """Return the elements at these places of an axis."""
+        return Value(self.graph, self.graph.node("Gather", x.name, places.astype(np.int64), axis=axis))
+
+    def min(self, x: Value, axis: int) -> Value:
+        """Return the minimum along an axis."""
+        return Value(self.graph, self.graph.node("ReduceMin", x.name, np.array([axis]), keepdims=0))
+
+    def max(self, x: Value, axis: int) -> Value:
+        """Return the maximum along an axis."""
+        return Value(self.graph, self.graph.node("ReduceMax", x.name, np.array([axis]), keepdims=0))
+
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """Change the shape; -1 is the axis of the rows."""
         return Value(self.graph, self.graph.node("Reshape", x.name, np.array(shape, np.int64)), shape[-1])

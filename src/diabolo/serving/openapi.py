@@ -23,7 +23,7 @@ _DESCRIPTIONS = {
     "classify": ("Classify rows", "The most likely label of each row, and the probability of each label."),
 }
 _ANOMALY = (
-    "The anomaly score of each row (the higher, the more unusual; 1 is the median of normal rows); its p-value, the "
+    "The anomaly score of each row (the higher, the more unusual), in nats; its p-value, the "
     "probability that a normal row scores at least as high; whether it is flagged; and the three columns that "
     "contribute most to the score."
 )
