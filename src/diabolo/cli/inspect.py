@@ -46,16 +46,21 @@ def report(
     """Write a report about RUN: did it learn, what did it learn, can it be trusted?
 
     The report is one HTML page that works offline: learning curves, reconstructions, a map of the latent space,
-    samples, a decoder that runs in the page, and findings, which are printed as well.
+    samples, a decoder that runs in the page, and findings, which are printed as well. For an anomaly detector: scores,
+    threshold, calibration, the columns behind the alarms, and the most unusual rows with reasons.
     """
     from ..data.file_options import FileOptions
     from ..data.readers import labels
     from ..displays.report import Report
+    from ..estimators.anomaly_detector import AnomalyDetector
     from ..estimators.trainable import load
 
     model = load(run)
     if not hasattr(model, "report"):
-        raise UsageError(f"{run} holds an {type(model).__name__}. A report needs an autoencoder.")
+        raise UsageError(f"{run} holds an {type(model).__name__}. A report needs an autoencoder or a detector.")
+    is_detector = isinstance(model, AnomalyDetector)
+    if is_detector and (color or image_shape):
+        raise UsageError("--color and --image-shape are for the report of an autoencoder. Omit them.")
     if color is not None and data is None:
         raise UsageError("--color names a column of DATA, but DATA is missing. Add it after RUN.")
     shape = None if image_shape is None else parse_shape(image_shape)
@@ -64,7 +69,10 @@ def report(
         labelled = None if color is None else labels(data, color)
         rows = model.input_.source(data, key, FileOptions.of(file_options))
     with one_line():
-        made = Report.from_estimator(model, rows, labelled, image_shape=shape, title=run.name)
+        if is_detector:
+            made = Report.from_detector(model, rows, title=run.name)
+        else:
+            made = Report.from_estimator(model, rows, labelled, image_shape=shape, title=run.name)
     made.save(output)
     for finding in made.findings:
         typer.echo(f"{finding.title}: {finding.evidence}\n  {finding.action}")

@@ -60,7 +60,7 @@ class AnomalyDisplay:
     Parameters
     ----------
     scores : array of shape (n,)
-        The anomaly scores; 1 is the median of normal rows.
+        The anomaly scores, in nats.
     threshold : float or None
         Rows with a higher score are flagged. None: there are too few calibration rows to flag any.
     false_alarm_rate : float
@@ -85,7 +85,7 @@ class AnomalyDisplay:
     >>> detector = AnomalyDetector("single", random_state=0).fit(load_pump().data)
     >>> display = AnomalyDisplay.from_estimator(detector, load_pump(subset="new").data)
     >>> display.ax_.get_ylabel()
-    'anomaly score (1: median of normal rows)'
+    'anomaly score, nats'
     """
 
     ax_: Axes
@@ -210,7 +210,7 @@ class AnomalyDisplay:
         positive = self.scores[self.scores > 0]
         if len(positive) == len(self.scores) and positive.max() > _LOG_RATIO * positive.min():
             ax.set_yscale("log")
-        ax.set(xlabel="row", ylabel="anomaly score (1: median of normal rows)", title="Anomalies")
+        ax.set(xlabel="row", ylabel="anomaly score, nats", title="Anomalies")
         ax.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         return self
 

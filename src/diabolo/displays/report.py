@@ -15,9 +15,11 @@ from numpy.typing import ArrayLike
 from ..data import writers
 from ..data.types import RowsLike
 from ..persistence.fitted import FittedAutoencoder
-from ..report import collect, diagnostics, page
+from ..report import collect, detectors, diagnostics, page
 from ..report.collect import ReportData
+from ..report.detectors import DetectorData, FittedDetector
 from ..report.diagnostics import Finding
+from .anomaly import AnomalyDisplay
 from .latent_map import LatentMapDisplay
 from .learning_curve import LearningCurveDisplay
 from .reconstruction import ReconstructionDisplay
@@ -41,7 +43,7 @@ padding: 4px 10px } dd { margin: 0; font-weight: 600; font-size: 16px } dt { col
 
 
 class Report(str):
-    """The report of a fitted autoencoder: the text of an HTML page, which a notebook shows in a short form.
+    """The report of a fitted autoencoder or detector: the text of an HTML page, which a notebook shows in a short form.
 
     The value is the page, two to three megabytes that need no network. In a notebook it shows the figures of merit, the
     findings, and pictures of the training, the reconstructions and the codes, in an isolated frame.
@@ -55,12 +57,12 @@ class Report(str):
     ----------
     findings : tuple of Finding
         The problems found, each with its title, its evidence and the action to take; serious ones first.
-    data : ReportData
+    data : ReportData or DetectorData
         The numbers that the page shows.
     """
 
     findings: tuple[Finding, ...]
-    data: ReportData
+    data: ReportData | DetectorData
 
     @classmethod
     def from_estimator(
@@ -76,6 +78,14 @@ class Report(str):
         data = collect.collect(estimator, X, y, image_shape=image_shape)
         report = cls(page.render(data, title))
         report.data, report.findings = data, tuple(diagnostics.diagnose(data))
+        return report
+
+    @classmethod
+    def from_detector(cls, detector: FittedDetector, X: RowsLike | None = None, *, title: str = "") -> Self:
+        """Compute the report of a fitted detector; see its method ``report``."""
+        data = detectors.collect(detector, X)
+        report = cls(detectors.render(data, title))
+        report.data, report.findings = data, tuple(detectors.diagnose(data))
         return report
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -109,9 +119,9 @@ class Report(str):
         )
         short = (
             f"<!doctype html><meta charset='utf-8'><style>{_STYLE}</style><h1>{escape(self.data.name)}</h1>"
-            f"<dl>{page.tiles(self.data)}</dl>{f'<ul>{found}</ul>' if found else '<p>No problems found.</p>'}"
+            f"<dl>{_tiles(self.data)}</dl>{f'<ul>{found}</ul>' if found else '<p>No problems found.</p>'}"
             f"<div class='pictures'>{pictures}</div>"
-            "<p>The whole report, with the map, sliders and all tables: <code>report.save('report.html')</code></p>"
+            "<p>The whole report, with all charts and tables: <code>report.save('report.html')</code></p>"
         )
         return (
             f'<iframe srcdoc="{escape(short)}" sandbox="" title="report" '
@@ -119,8 +129,17 @@ class Report(str):
         )
 
 
-def _pictures(data: ReportData) -> Iterator[tuple[str, Callable[[Axes], object], tuple[float, float]]]:
+def _tiles(data: ReportData | DetectorData) -> str:
+    return detectors.tiles(data) if isinstance(data, DetectorData) else page.tiles(data)
+
+
+def _pictures(data: ReportData | DetectorData) -> Iterator[tuple[str, Callable[[Axes], object], tuple[float, float]]]:
     """Yield the name of each picture, the function that draws it, and its size in inches."""
+    if isinstance(data, DetectorData):
+        if data.scores is not None:
+            shown = AnomalyDisplay(scores=data.scores, threshold=data.threshold, false_alarm_rate=data.false_alarm_rate)
+            yield "anomaly scores", shown.plot, (8, 3.8)
+        return
     if loss := data.curve("loss"):
         held_out = data.curve("validation_loss")
         curve = LearningCurveDisplay(

@@ -9,10 +9,11 @@ gap, so distances and a covariance are combined with the networks; see `views`.
 from __future__ import annotations
 
 import numbers
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,6 +33,9 @@ from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, networks_of
 from .input import InputSpec
 from .result import store
 from .views import Tail, Views
+
+if TYPE_CHECKING:
+    from ..displays.report import Report
 
 __all__ = ["NOISE_LEVELS", "AnomalyDetector", "Explanation", "Judge"]
 
@@ -363,6 +367,33 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             by_column = np.stack([shares[:, places[name]].sum(axis=1) for name in columns.schema.names], axis=1)
         total = shares.sum(axis=1)
         return Explanation(total, by_column, columns.labels_in(X), observed, columns.convert(expected, X))
+
+    def report(self, X: RowsLike | None = None, *, path: str | os.PathLike[str] | None = None) -> Report:
+        """Return an HTML report: scores, threshold, calibration, columns, and the most unusual rows with reasons.
+
+        In a notebook, the result shows its figures of merit and the scores; ``save`` writes the page.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`; default=None
+            Rows to score, preferably rows not used in `fit`. None: the page shows the calibration scores only.
+        path : path or None, default=None
+            File to write the page to.
+
+        Returns
+        -------
+        Report
+            The HTML page: a str with the attribute ``findings`` and the method ``save``.
+        """
+        check_is_fitted(self)
+        if path is not None:
+            check_arguments(path=path)
+        from ..displays.report import Report
+
+        made = Report.from_detector(self, X)
+        if path is not None:
+            made.save(path)
+        return made
 
     @property
     def judges_(self) -> tuple[Judge, ...]:

@@ -12,13 +12,14 @@ from ..metrics import active_units
 from .collect import ReportData, RowResults
 from .style import FIRST, SECOND, TERMS, THIRD
 
-__all__ = ["curves", "density", "features", "lines", "noise", "profile", "units"]
+__all__ = ["blank", "curves", "density", "features", "lines", "noise", "profile", "units"]
 
 _MOST_BARS, _MOST_NAMES = 40, 20
 _OUTSIDE = ("learning_rate", "beta")
 
 
-def _figure(x: str, y: str, height: int = 260, **layout: Any) -> go.Figure:
+def blank(x: str, y: str, height: int = 260, **layout: Any) -> go.Figure:
+    """Return a figure without curves."""
     return go.Figure(
         layout={
             "height": height,
@@ -39,7 +40,7 @@ def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
     terms = sorted(known, key=lambda name: list(TERMS).index(name) if name in TERMS else len(TERMS))
     beta = e.curve("beta") if e.anneals else []
     for name in terms:
-        figure = _figure("epoch", "nats per row")
+        figure = blank("epoch", "nats per row")
         for values, label, color in (
             (e.curve(name), "training", FIRST),
             (e.curve(f"validation_{name}"), "held out", SECOND),
@@ -78,18 +79,18 @@ def features(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
     if e.image is not None:
         grid = share.reshape(e.image)
         grid = grid if grid.ndim == 2 else grid.mean(axis=2)
-        figure = _figure("", "", height=340)
+        figure = blank("", "", height=340)
         figure.add_heatmap(z=grid, colorscale="Viridis", zmin=0, zmax=1)
         figure.update_yaxes(autorange="reversed", scaleanchor="x", showticklabels=False)
         figure.update_xaxes(showticklabels=False, constrain="domain")
         return "Share of each pixel's variance that is lost", figure
     by_column = results.unexplained_by_column(e.column_of_feature)
     if not e.has_names and len(by_column) > _MOST_BARS:
-        figure = _figure("feature", "share lost")
+        figure = blank("feature", "share lost")
         figure.add_scatter(y=list(by_column.values()), mode="lines", line={"color": FIRST})
         return "Share of each feature's variance that is lost", figure
     order = sorted(by_column, key=by_column.__getitem__)[-_MOST_BARS:]
-    figure = _figure("share of variance lost", "", height=90 + 20 * len(order))
+    figure = blank("share of variance lost", "", height=90 + 20 * len(order))
     figure.add_bar(
         x=[by_column[name] for name in order],
         y=[name if e.has_names else f"feature {name}" for name in order],
@@ -111,7 +112,7 @@ def units(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
     assert results.kl is not None
     each, active = results.kl.mean(axis=0), active_units(results.codes)
     order = np.argsort(-each)
-    figure = _figure("latent unit", "KL, nats per row")
+    figure = blank("latent unit", "KL, nats per row")
     figure.add_bar(
         x=[f"z{i + 1}" for i in order],
         y=each[order],
@@ -125,11 +126,11 @@ def units(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
 def density(e: ReportData, results: RowResults) -> list[tuple[str, go.Figure]]:
     """Draw the density of a sparse code's activations, and the mean activation of each unit, both compared with ρ."""
     heights, edges = np.histogram(results.codes, bins=60, range=(0, 1), density=True)
-    shown = _figure("activation", "density")
+    shown = blank("activation", "density")
     shown.add_bar(x=(edges[:-1] + edges[1:]) / 2, y=heights, width=np.diff(edges), marker={"color": FIRST})
     shown.update_yaxes(type="log")
     means = np.sort(results.codes.mean(axis=0))[::-1]
-    ranked = _figure("unit, by its mean", "mean activation ρ̂")
+    ranked = blank("unit, by its mean", "mean activation ρ̂")
     ranked.add_scatter(y=means, mode="lines", line={"color": FIRST, "width": 2}, name="ρ̂")
     for rho in e.targets[:1]:
         shown.add_vline(x=rho, line={"color": SECOND, "dash": "dash"})
@@ -143,7 +144,7 @@ def density(e: ReportData, results: RowResults) -> list[tuple[str, go.Figure]]:
 def noise(results: RowResults) -> tuple[str, go.Figure]:
     """Draw the error before and after restoration against the noise level."""
     assert results.noise is not None
-    figure = _figure("noise level, in multiples of the training level", "mean squared error")
+    figure = blank("noise level, in multiples of the training level", "mean squared error")
     for values, name, color in (
         (results.noise.before, "corrupted rows", SECOND),
         (results.noise.after, "restored rows", FIRST),
@@ -158,7 +159,7 @@ def profile(e: ReportData, original: np.ndarray, reconstructions: np.ndarray, us
     n = len(original)
     few = e.has_names and n <= _MOST_NAMES
     names = list(e.labels) if few else list(range(n))
-    figure = _figure("" if few else "feature", "scaled units", height=250)
+    figure = blank("" if few else "feature", "scaled units", height=250)
     mode = "lines+markers" if few else "lines"
     figure.add_scatter(y=original, name="row", mode=mode, line={"color": FIRST}, text=user, hoverinfo="text")
     figure.add_scatter(
@@ -172,7 +173,7 @@ def profile(e: ReportData, original: np.ndarray, reconstructions: np.ndarray, us
 
 def lines(rows: np.ndarray) -> go.Figure:
     """Draw long rows without column names as lines."""
-    figure = _figure("feature", "")
+    figure = blank("feature", "")
     for i, row in enumerate(rows):
         figure.add_scatter(y=row, mode="lines", name=str(i + 1), line={"width": 1.5})
     return figure

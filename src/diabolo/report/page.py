@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import base64
-import gzip
-import json
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly
-import plotly.io
 
 from ..data.sampling import sample_positions
-from ..data.writers import PAGE_MARK
 from ..engine.jaxpr import Program, program
 from ..errors import UnsupportedOperationError
 from . import diagnostics, figures, images
 from .collect import ReportData, RowResults
+from .layout import Page, cell_text, document, findings_list, grid, table, tile_list
 
 __all__ = ["render", "tiles"]
 
@@ -32,54 +26,6 @@ _MOST_CONSTANTS = 2_000_000
 """The largest number of weights of a decoder in the page: 8 MB."""
 _SIDE = 48
 _GROUPS = (("best", 0.0), ("median", 0.5), ("worst", 1.0))
-
-
-class _Page:
-    """The sections of the page, and the charts that the browser draws."""
-
-    def __init__(self) -> None:
-        self._sections: list[tuple[str, str, str]] = []
-        self.charts: list[dict[str, Any]] = []
-        self.data: dict[str, Any] = {}
-
-    def chart(self, title: str, figure: Any) -> str:
-        self.charts.append(json.loads(plotly.io.to_json(figure)))
-        return (
-            f"<figure><figcaption>{escape(title)}</figcaption>"
-            f'<div class="chart" data-chart="{len(self.charts) - 1}" role="img" aria-label="{escape(title)}"></div>'
-            "</figure>"
-        )
-
-    def section(self, key: str, title: str, text: str, *blocks: str) -> None:
-        lead = f"<p>{text}</p>" if text else ""
-        self._sections.append((key, title, f"<h2>{escape(title)}</h2>{lead}{''.join(blocks)}"))
-
-    def html(self) -> str:
-        links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in self._sections)
-        body = "".join(f'<section id="{key}" tabindex="-1">{text}</section>' for key, _, text in self._sections)
-        return f'<nav aria-label="Sections">{links}</nav>{body}'
-
-
-def _grid(blocks: Sequence[str], kind: str = "charts") -> str:
-    return f'<div class="{kind}">{"".join(blocks)}</div>'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_shown(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _shown(cell: Any) -> str:
-    """Format a cell for the page."""
-    if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
-        return "–"
-    if isinstance(cell, bool | str):
-        return str(cell)
-    if isinstance(cell, int | float | np.number):
-        return f"{float(cell):.5g}" if abs(float(cell)) < 1e6 else f"{float(cell):,.0f}"
-    return str(cell)
 
 
 # -- rows as text and pictures ----------------------------------------------------------------------------------------
@@ -121,7 +67,7 @@ def _picture(e: ReportData, lines: Sequence[np.ndarray], what: str) -> str:
     )
 
 
-def _rows_shown(page: _Page, e: ReportData, rows: np.ndarray, what: str) -> str:
+def _rows_shown(page: Page, e: ReportData, rows: np.ndarray, what: str) -> str:
     """Return rows as pictures, as lines, or as a table."""
     if e.image is not None:
         per_line = 12 if len(rows) > 12 else len(rows)
@@ -129,50 +75,46 @@ def _rows_shown(page: _Page, e: ReportData, rows: np.ndarray, what: str) -> str:
     if not e.has_names and len(e.columns) > _MOST_COLUMNS:
         figure = figures.lines(rows[:9])
         return page.chart(what, figure)
-    return _table(*_cells(e, rows[:9]), caption=what)
+    return table(*_cells(e, rows[:9]), caption=what)
 
 
 # -- sections ---------------------------------------------------------------------------------------------------------
 
 
-def _findings(page: _Page, e: ReportData) -> None:
+def _findings(page: Page, e: ReportData) -> None:
     found = diagnostics.diagnose(e)
-    items = "".join(
-        f'<li class="{"serious" if one.serious else "mild"}"><b>{escape(one.title)}.</b> {escape(one.evidence)} '
-        f"<i>{escape(one.action)}</i></li>"
-        for one in found
-    )
     checked = "training, code, likelihood, rows and columns" if e.results else "training only, since no rows were given"
     text = f"Checked: {checked}. Each problem is listed with its evidence and the action to take."
     if not found:
         text = f"Checked: {checked}. No problems found."
-    page.section("findings", "Findings", text, f'<ul class="findings">{items}</ul>' if items else "")
+    page.section("findings", "Findings", text, findings_list(found))
 
 
 def tiles(e: ReportData) -> str:
     """Return the figures of merit as the entries of a definition list."""
-    shown = [("training rows", f"{e.n_samples:,}"), ("latent units", f"{e.recipe.latent.n_latent}")]
+    entries = [("training rows", f"{e.n_samples:,}"), ("latent units", f"{e.recipe.latent.n_latent}")]
     if e.n_epochs:
-        shown.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
+        entries.append(("best epoch", f"{e.best_epoch} of {e.n_epochs}"))
     if e.results is not None:
-        shown.append(("explained variance", f"{e.results.explained:.1%}"))
+        entries.append(("explained variance", f"{e.results.explained:.1%}"))
         if e.evaluation is not None and e.evaluation["pca_explained_variance"] is not None:
             rows = f"{e.evaluation['rows']} rows"
-            shown.append((f"explained variance, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
-            shown.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
-        shown.append(("log p(x), nats" if e.is_stochastic else "log p(x | z), nats", f"{e.results.scores.mean():.5g}"))
-    return "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in shown)
+            entries.append((f"explained variance, {rows}", f"{e.evaluation['explained_variance']:.1%}"))
+            entries.append((f"PCA of the training rows, {rows}", f"{e.evaluation['pca_explained_variance']:.1%}"))
+        density = "log p(x), nats" if e.is_stochastic else "log p(x | z), nats"
+        entries.append((density, f"{e.results.scores.mean():.5g}"))
+    return tile_list(entries)
 
 
-def _learning(page: _Page, e: ReportData) -> None:
+def _learning(page: Page, e: ReportData) -> None:
     if not e.curve("loss"):
         return
     charts = [page.chart(title, figure) for title, figure in figures.curves(e)]
     text = "Each term of the loss, in nats per row and scaled units. The loss of held-out rows uses the final β."
-    page.section("learning", "Learning", text, _grid(charts))
+    page.section("learning", "Learning", text, grid(charts))
 
 
-def _reconstructions(page: _Page, e: ReportData, results: RowResults) -> None:
+def _reconstructions(page: Page, e: ReportData, results: RowResults) -> None:
     each = 8 if e.image is not None else 2
     blocks = []
     for (name, _), chosen in zip(_GROUPS, results.at_rank(tuple(share for _, share in _GROUPS), each), strict=True):
@@ -190,7 +132,8 @@ def _reconstructions(page: _Page, e: ReportData, results: RowResults) -> None:
             names, (decoded,) = _cells(e, row[None])
             (cells,) = _given_cells(e, results, [i])
             texts = {
-                n: f"{n}: {_shown(a)}, reconstructed {_shown(b)}" for n, a, b in zip(names, cells, decoded, strict=True)
+                n: f"{n}: {cell_text(a)}, reconstructed {cell_text(b)}"
+                for n, a, b in zip(names, cells, decoded, strict=True)
             }
             column_of_feature = e.column_of_feature if e.has_names else [f"x{name}" for name in e.column_of_feature]
             hover = [texts.get(owner, str(owner)) for owner in column_of_feature]
@@ -198,16 +141,16 @@ def _reconstructions(page: _Page, e: ReportData, results: RowResults) -> None:
             title = f"{name.capitalize()}: row {results.numbers[i] + 1:,}, mean squared error {results.errors[i]:.3g}"
             blocks.append(page.chart(title, figure))
     text = "The rows with the best, the median and the worst reconstructions."
-    page.section("rows", "Reconstructions", text, _grid(blocks, "pictures" if e.image is not None else "charts"))
+    page.section("rows", "Reconstructions", text, grid(blocks, "pictures" if e.image is not None else "charts"))
 
 
-def _features(page: _Page, e: ReportData, results: RowResults) -> None:
+def _features(page: Page, e: ReportData, results: RowResults) -> None:
     text = "0: exact reconstruction; 1: no better than the mean; above 1: worse than the mean."
     page.section(
         "features",
         "Error by feature",
         text,
-        _grid([page.chart(*figures.features(e, results))], "charts" if e.image is None else "charts half"),
+        grid([page.chart(*figures.features(e, results))], "charts" if e.image is None else "charts half"),
     )
 
 
@@ -218,7 +161,7 @@ def _distinct(name: str, columns: Sequence[str]) -> str:
     return name
 
 
-def _latent(page: _Page, e: ReportData, results: RowResults) -> None:
+def _latent(page: Page, e: ReportData, results: RowResults) -> None:
     chosen = sample_positions(len(results.rows), _MOST_POINTS, np.random.default_rng(0))
     axes = _busiest(results)
     where: dict[str, list[float | None]] = {}
@@ -242,7 +185,7 @@ def _latent(page: _Page, e: ReportData, results: RowResults) -> None:
         uri, width, height = images.sheet(results.rows[chosen], e.image, _bounds(e), _SIDE)
         content["sheet"] = {"uri": uri, "width": width, "height": height}
     else:
-        shown = [[_shown(cell) for cell in row[:_MOST_COLUMNS]] for row in cells]
+        shown = [[cell_text(cell) for cell in row[:_MOST_COLUMNS]] for row in cells]
         content |= {"names": names[:_MOST_COLUMNS], "columns": names, "rows": shown}
         for i, name in enumerate(names):
             column = [row[i] for row in cells]
@@ -250,7 +193,7 @@ def _latent(page: _Page, e: ReportData, results: RowResults) -> None:
             if numbers:
                 colors[name] = _rounded([np.nan if cell is None else cell for cell in column])
             else:
-                colors[name] = [_shown(cell) for cell in column]
+                colors[name] = [cell_text(cell) for cell in column]
     content["codes"] = [_rounded(row) for row in results.codes[chosen]]
     page.data["map"] = content
     some = "" if len(chosen) == results.n_given else f" The map shows {len(chosen):,} of {results.n_given:,} rows."
@@ -281,7 +224,7 @@ def _busiest(results: RowResults) -> list[int]:
     return sorted(int(i) for i in order)
 
 
-def _units(page: _Page, e: ReportData, results: RowResults) -> None:
+def _units(page: Page, e: ReportData, results: RowResults) -> None:
     if results.kl is not None:
         text = (
             "The information about a row in each unit of the posterior. A unit with a KL near 0 is unused. A unit is "
@@ -294,7 +237,7 @@ def _units(page: _Page, e: ReportData, results: RowResults) -> None:
             "The activations of the units compared with ρ, and the rows with the highest activation of each unit. "
             "Units that vary most come first."
         )
-        page.section("units", "Sparse units", text, _grid(charts), _top_rows(e, results))
+        page.section("units", "Sparse units", text, grid(charts), _top_rows(e, results))
 
 
 def _top_rows(e: ReportData, results: RowResults) -> str:
@@ -312,18 +255,20 @@ def _top_rows(e: ReportData, results: RowResults) -> str:
         why = ", ".join(f"{e.column_of_feature[i]} {'high' if away[i] > 0 else 'low'} ({away[i]:+.1f} σ)" for i in most)
         rows.append([f"{unit + 1}", f"{mean:.3f}", ", ".join(f"{results.numbers[i] + 1:,}" for i in top), why])
 
-    def shown(some: slice) -> str:
+    def listed(some: slice) -> str:
         head = ("unit", "ρ̂", "rows with the highest activation", "common properties")
-        return _grid(blocks[some], "units") if blocks else _table(head, rows[some])
+        return grid(blocks[some], "units") if blocks else table(head, rows[some])
 
     n = len(blocks or rows)
     if n <= _SHOWN_UNITS:
-        return shown(slice(None))
-    rest = f"<details><summary>the other {n - _SHOWN_UNITS} units</summary>{shown(slice(_SHOWN_UNITS, None))}</details>"
-    return shown(slice(_SHOWN_UNITS)) + rest
+        return listed(slice(None))
+    rest = (
+        f"<details><summary>the other {n - _SHOWN_UNITS} units</summary>{listed(slice(_SHOWN_UNITS, None))}</details>"
+    )
+    return listed(slice(_SHOWN_UNITS)) + rest
 
 
-def _noise(page: _Page, results: RowResults) -> None:
+def _noise(page: Page, results: RowResults) -> None:
     if results.noise is not None:
         text = (
             "Rows were corrupted at several multiples of the training level, and restored. Errors are in scaled units."
@@ -331,7 +276,7 @@ def _noise(page: _Page, results: RowResults) -> None:
         page.section("noise", "Noise", text, page.chart(*figures.noise(results)))
 
 
-def _generated(page: _Page, e: ReportData) -> None:
+def _generated(page: Page, e: ReportData) -> None:
     blocks = []
     if e.samples is not None:
         blocks.append(_rows_shown(page, e, e.samples, "New rows, sampled from the model"))
@@ -341,7 +286,7 @@ def _generated(page: _Page, e: ReportData) -> None:
         page.section("new", "Samples and interpolation" if e.samples is not None else "Interpolation", "", *blocks)
 
 
-def _explorer(page: _Page, e: ReportData) -> None:
+def _explorer(page: Page, e: ReportData) -> None:
     controls = (
         '<div class="beside"><div><div id="sliders"></div><div class="controls">'
         '<button id="explore-reset" type="button">reset</button></div></div>'
@@ -426,7 +371,7 @@ def _key() -> Any:
     return key(0)
 
 
-def _reproduced(page: _Page, e: ReportData) -> None:
+def _reproduced(page: Page, e: ReportData) -> None:
     parameters = [(name, repr(value)) for name, value in e.parameters.items()]
     about = [
         ("training rows", f"{e.n_samples:,}"),
@@ -436,7 +381,7 @@ def _reproduced(page: _Page, e: ReportData) -> None:
     ]
     recipe = "\n".join(f"{name:<11} {getattr(e.recipe, name)!r}" for name in _SLOTS)
     text = "Parameters, parts, data and versions. With all of these equal, training gives the same model to the bit."
-    blocks = _grid([_table(("parameter", "value"), parameters), _table(("property", "value"), about)], "charts")
+    blocks = grid([table(("parameter", "value"), parameters), table(("property", "value"), about)], "charts")
     formula = f'<div class="scroll"><pre>{escape(recipe)}</pre></div>'
     page.section("again", "Reproducibility", text, formula, blocks)
 
@@ -461,37 +406,15 @@ def _sections(e: ReportData) -> Iterator[Any]:
 
 def render(e: ReportData, title: str = "") -> str:
     """Return the page as HTML."""
-    page = _Page()
+    page = Page()
     for section, given in _sections(e):
         section(page, e, *given)
         if section is _units and e.results is not None:
             _noise(page, e.results)
-    here = resources.files(__package__)
-    code = "\n".join((here / name).read_text(encoding="utf-8") for name in ("runtime.js", "page.js"))
-    library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    bundle = {"charts": page.charts, **page.data}
-    name = title or e.name
     rows = ""
     if e.results is not None:
         n = len(e.results.rows)
         rows = f"Computed on {n:,} row{'s' * (n > 1)}" + (
             f", a random sample of {e.results.n_given:,}." if n < e.results.n_given else "."
         )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-{PAGE_MARK}<title>{escape(name)}: report</title><style>{(here / "page.css").read_text(encoding="utf-8")}</style></head>
-<body><a class="skip" href="#findings">skip to the findings</a><main>
-<header><h1>{escape(name)}</h1><button id="theme" type="button" aria-pressed="false">light or dark</button>
-<p>{rows} <noscript>Charts, map and explorer need JavaScript.</noscript></p>
-<dl class="tiles">{tiles(e)}</dl></header>
-{page.html()}
-<footer>diabolo {escape(e.versions["diabolo"])}</footer></main>
-<script type="text/plain" id="library">{_packed(library.read_bytes())}</script>
-<script type="text/plain" id="bundle">{_packed(json.dumps(bundle, allow_nan=False).encode())}</script>
-<script>{code}</script></body></html>
-"""
-
-
-def _packed(content: bytes) -> str:
-    """Return content as gzip and base64 text, the same bits for the same content."""
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+    return document(page, title or e.name, rows, tiles(e), e.versions["diabolo"])
