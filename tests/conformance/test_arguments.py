@@ -5,6 +5,7 @@ The cases follow from the signatures, so a new method or argument is tried witho
 
 import inspect
 import typing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,7 +55,9 @@ def methods(cls):
 
 def arguments(function):
     """(name, annotation, default) of each argument that is neither rows nor any name."""
-    hints = typing.get_type_hints(inspect.unwrap(function))
+    function = inspect.unwrap(function)
+    given = {name: value for name, value in function.__annotations__.items() if name != "return"}
+    hints = typing.get_type_hints(SimpleNamespace(__annotations__=given), function.__globals__)
     for name, one in inspect.signature(function).parameters.items():
         if (
             name != "self"

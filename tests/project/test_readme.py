@@ -1,9 +1,15 @@
-"""README.md and its Korean translation stay in step: headings, code, links, tables and names are the same."""
+"""README.md is true: its commands run, its figures are those recorded; and its Korean translation stays in step."""
 
+import json
 import re
+import shlex
 from pathlib import Path
+from statistics import fmean, median
 
 import pytest
+
+from diabolo import datasets
+from diabolo.estimators import autoencoders, generator, imputer, trainable
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, KOREAN = (ROOT / name for name in ("README.md", "README.ko.md"))
@@ -44,3 +50,96 @@ def test_each_leads_to_the_other():
 def test_the_translation_is_korean():
     prose = without_code(KOREAN)
     assert len(re.findall(r"[가-힣]", prose)) > 800
+
+
+# -- what it says is true ---------------------------------------------------------------------------------------------
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", text(ENGLISH), flags=re.DOTALL)
+
+
+def test_the_first_example_finds_what_it_says():
+    scope = {}
+    exec(compile(blocks("python")[0], "README", "exec"), scope)
+    faulty = datasets.load_pump(subset="new").target > 0
+    flagged = scope["flagged"]
+    found = [len(faulty), faulty.sum(), flagged[faulty].sum(), flagged[~faulty].sum(), (~faulty).sum()]
+    said = re.search(r"of the (\d+) faults in (\d+) rows (\d+), and (\d+) of the (\d+) others", blocks("python")[0])
+    faults, rows, hits, alarms, others = map(int, said.groups())
+    assert [rows, faults, hits, alarms, others] == found
+    assert scope["columns"].shape == (hits + alarms, 3)
+
+
+@pytest.mark.slow
+def test_every_command_runs_in_an_empty_directory(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for owner, name, few in (
+        (trainable.TrainableEstimator, "_steps", 100),
+        (autoencoders.DenoisingAutoencoder, "_steps", 100),
+        (trainable, "_LEAST_EPOCHS", 1),
+        (imputer, "_STEPS", (100, 100)),
+        (generator, "_STEPS", 100),
+        (generator, "_LEAST_EPOCHS", 1),
+    ):
+        monkeypatch.setattr(owner, name, few)
+    install, commands = blocks("sh")
+    assert install == "pip install .\n"
+    lines = [shlex.split(line, comments=True) for line in commands.splitlines() if line]
+    assert len(lines) > 10
+    for program, *words in lines:
+        assert program == "diabolo"
+        status, out, err = run(*words)
+        assert status == 0, (words, err)
+        assert out or "-o" in words
+    assert (tmp_path / "filled.csv").exists()
+    assert len(list((tmp_path / "cleaned").iterdir())) == 60
+
+
+def recorded(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def figures():
+    """The figures of each row of the table of measurements, as recorded: diabolo's, and the others' in order."""
+    found = recorded("anomaly")
+    auroc = {name: fmean(fmean(seeds) for seeds in sets.values()) for name, sets in found["auroc"].items()}
+    seconds = {name: median(some) for name, some in found["seconds"].items()}
+    peers = ("KNN, k = 5", "PyOD AutoEncoder", "PCA", "PyOD VAE", "isolation forest")
+    timed = ("KNN, k = 5", "PyOD AutoEncoder", "PyOD VAE")
+    yield "anomaly", [auroc["diabolo"], seconds["diabolo"]], [
+        value for name in peers for value in (auroc[name], *([seconds[name]] if name in timed else []))
+    ]  # fmt: skip
+    errors = {
+        name: fmean(one["error"] for one in runs)
+        for name, runs in recorded("imputation")["found"]["breast_wdbc"].items()
+    }
+    yield "imputation", [errors["diabolo"]], [errors[name] for name in ("IterativeImputer", "forests", "KNN", "mean")]
+    digits = recorded("generation")["found"]["digits"]
+    accuracy = {name: fmean(one["accuracy"] for one in runs) for name, runs in digits.items()}
+    yield "generation", [accuracy["diabolo"]], [accuracy[name] for name in ("copula", "TVAE", "CTGAN")]
+    fashion = recorded("retrieval")["found"]["Fashion-MNIST"]
+    codes = {name: fmean(one["precision"] for one in sizes["16"]) for name, sizes in fashion["codes"].items()}
+    yield "retrieval", [codes["diabolo"]], [fashion["pixels"], codes["PCA"], codes["UMAP"]]
+    lines = recorded("speed")["lines"]
+    for line, names in (("vae", ("PyTorch compiled", "PyOD", "pythae")), ("deep", ("PyTorch compiled",))):
+        rows = {name: lines[line]["figures"][f"{name}, steady"]["median"] / 1000 for name in ("diabolo", *names)}
+        yield f"speed --only {line}", [rows["diabolo"]], [rows[name] for name in names]
+    nets = {name: one["median"] for name, one in lines["sweep"]["figures"].items()}
+    yield "speed --only sweep", [nets["diabolo"]], [nets["PyTorch"]]
+
+
+def test_the_figures_are_those_recorded():
+    rows = [line.split("|") for line in text(ENGLISH).splitlines() if "python -m benchmarks." in line]
+    assert len(rows) == len(list(figures()))
+    for (_, _, ours, others, command, _), (name, own, peers) in zip(rows, figures(), strict=True):
+        assert f"benchmarks.{name}" in command
+        for cell, values in ((ours, own), (others, peers)):
+            said = re.findall(r"(?<![\d-])\d+\.\d+", cell)
+            assert said == [f"{value:.{len(one.split('.')[1])}f}" for one, value in zip(said, values, strict=True)], (
+                name
+            )
+    table = recorded("imputation")["found"]["spam"]
+    ours, forests = (fmean(one["error"] for one in table[name]) for name in ("diabolo", "forests"))
+    assert f"{100 * (ours / forests - 1):.0f} %" in text(ENGLISH)
+    assert f"p = {recorded('anomaly')['against KNN']['p']:.2f}" in text(ENGLISH)

@@ -157,7 +157,7 @@ class Views:
             cell_unit=cell_unit,
             columns=columns,
             quantiles=quantiles,
-            typical=_typical(scores.quantile_distances(np, some, quantiles)),
+            typical=_typical(scores.quantile_distances(np, some, quantiles)) if len(columns) else np.zeros(0),
         )
         cells = np.median(found.cells(kept), axis=0)
         return replace(found, cell_unit=found.cell_unit * (cells + _LEAST_CELL * np.median(cells) + _SMALL))
