@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from .estimators.generator import AutoencoderGenerator
     from .estimators.imputer import AutoencoderImputer
+    from .estimators.series_detector import SeriesDetector
     from .estimators.sweep import sweep
     from .estimators.trainable import load
     from .export.onnx import export_onnx
@@ -37,6 +38,7 @@ __all__ = [
     "AutoencoderImputer",
     "BasicAutoencoder",
     "DenoisingAutoencoder",
+    "SeriesDetector",
     "SparseAutoencoder",
     "StackedAutoencoder",
     "VariationalAutoencoder",
