@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from .estimators.generator import AutoencoderGenerator
     from .estimators.imputer import AutoencoderImputer
+    from .estimators.series_detector import SeriesDetector
     from .estimators.sweep import sweep
     from .estimators.trainable import load
     from .export.onnx import export_onnx
@@ -45,6 +46,7 @@ __all__ = [
     "LatentMapDisplay",
     "LearningCurveDisplay",
     "ReconstructionDisplay",
+    "SeriesDetector",
     "SparseAutoencoder",
     "StackedAutoencoder",
     "VariationalAutoencoder",

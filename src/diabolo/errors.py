@@ -29,6 +29,7 @@ DataWarning                    rows were read, but some of the data is read or u
 │   ├── UniqueTextsWarning     it has too many different texts
 │   ├── EmptyColumnWarning     it has no value
 │   └── UnsupportedColumnWarning  its type is not numbers, texts or dates
+├── UnscoredRowsWarning        rows of a series have too few known rows around them to be scored
 └── NotationWarning            the format of a text file was detected from its content, and may be wrong
 DamagedCheckpointWarning       a checkpoint could not be read; an older one was used                   (UserWarning)
 TrainingWarning                a training ended with a poor result                                     (UserWarning)
@@ -203,6 +204,20 @@ class UnseenColumnsWarning(DataWarning):
     def __init__(self, message: str, columns: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.columns = columns
+
+
+class UnscoredRowsWarning(DataWarning):
+    """Rows of a series are not scored, since there are too few known rows around them.
+
+    Attributes
+    ----------
+    n_rows : int
+        The number of these rows.
+    """
+
+    def __init__(self, message: str, n_rows: int = 0) -> None:
+        super().__init__(message)
+        self.n_rows = n_rows
 
 
 class UnsupportedColumnWarning(ColumnLeftOutWarning):

@@ -36,6 +36,7 @@ ESTIMATORS = {
     **{name: clone(one).set_params(**SMALL) for name, one in examples.ESTIMATORS.items()},
     "AutoencoderClassifier": diabolo.AutoencoderClassifier(NETWORK, **SMALL),
     "AnomalyDetector": diabolo.AnomalyDetector(NETWORK, false_alarm_rate=0.2, random_state=0),
+    "SeriesDetector": diabolo.SeriesDetector(window=4),
     "AutoencoderImputer": diabolo.AutoencoderImputer(NETWORK, random_state=0),
     "AutoencoderGenerator": diabolo.AutoencoderGenerator(NETWORK, random_state=0),
 }

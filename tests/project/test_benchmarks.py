@@ -1,8 +1,12 @@
 """The benchmarks of jobs: they read what they say they read, and their tables say what was found."""
 
+import json
+
 import numpy as np
 import pytest
 from benchmarks import anomaly, generation, imputation, retrieval
+from benchmarks.series import __main__ as series
+from benchmarks.series import vus
 
 
 @pytest.fixture
@@ -191,3 +195,37 @@ def test_the_report_of_generators_begins_with_what_real_rows_are_worth():
     lines = generation.report({"tumours": {generation.OURS: [run], "copula": [run]}}).splitlines()
     assert lines[1].split() == ["tumours:", "real", "rows", "95.00", "50.00", "1.00"]
     assert len(lines) == 4
+
+
+def test_vus_pr_of_a_perfect_and_of_a_useless_score():
+    is_anomaly = np.zeros(1000, int)
+    is_anomaly[[*range(200, 240), *range(700, 720)]] = 1
+    assert vus.vus_pr(is_anomaly, is_anomaly + np.linspace(0, 1e-3, 1000), 0) > 0.95
+    assert vus.vus_pr(is_anomaly, np.random.default_rng(0).normal(size=1000), 20) < 0.2
+    assert vus.buffer_of(np.sin(np.arange(1000) * 2 * np.pi / 40)) == 40
+
+
+def test_series_are_read_with_their_labels_and_halves(tmp_path):
+    for name in "abc":
+        rows = "\n".join(f"2020-01-01 {i:02d}:00:00,{i}" for i in range(24))
+        (tmp_path / f"{name}.csv").write_text(f"timestamp,value\n{rows}\n")
+    (tmp_path / series.LABELS).write_text(
+        json.dumps(
+            {
+                "a.csv": [["2020-01-01 03:00:00", "2020-01-01 05:00:00"]],
+                "b.csv": [],
+                "c.csv": [["2020-01-01 20:00:00", "2020-01-02"]],
+            }
+        )
+    )
+    found = list(series.series(tmp_path))
+    assert [(name, chose, labels.sum()) for name, chose, _, labels in found] == [("a", True, 3), ("c", True, 4)]
+
+
+def test_planted_events_are_where_they_are_said_to_be():
+    values, events = series.rides(0)
+    assert len(values) == series.DAY * series.DAYS
+    assert min(low for low, _ in events.values()) >= series.QUIET * series.DAY
+    low, high = events["a storm"]
+    week = 7 * series.DAY
+    assert values[low : high + 1].mean() < 0.5 * values[low - week : high + 1 - week].mean()

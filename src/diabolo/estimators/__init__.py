@@ -1,4 +1,4 @@
-"""Estimators: the autoencoders, the anomaly detector, the imputer, the generator, and their base classes."""
+"""Estimators: autoencoders, detectors of anomalies in rows and in series, the imputer, the generator, base classes."""
 
 from .anomaly_detector import AnomalyDetector, Explanation
 from .autoencoders import (
@@ -13,6 +13,7 @@ from .autoencoders import (
 )
 from .generator import AutoencoderGenerator
 from .imputer import AutoencoderImputer
+from .series_detector import SeriesDetector
 from .trainable import load
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "BasicAutoencoder",
     "DenoisingAutoencoder",
     "Explanation",
+    "SeriesDetector",
     "SparseAutoencoder",
     "StackedAutoencoder",
     "VariationalAutoencoder",

@@ -1,0 +1,251 @@
+"""Anomalies in series: VUS-PR on NAB's series, false alarms on series without anomalies, and five planted events.
+
+    python -m benchmarks.series [--data $DIABOLO_DATA/nab] [--seeds 0,1,2] [--out benchmarks/results/series.json]
+
+Every detector reads the whole of a series without labels and scores each of its points, as TSB-AD's "unsupervised"
+detectors do. Series are in the order of their names; the even ones (0, 2, …) chose the defaults of `SeriesDetector`,
+the odd ones are reported. Series without labelled anomalies have no VUS-PR. Everything runs in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from diabolo import SeriesDetector
+
+from ..told import aligned, keep
+from .peers import PEERS, STOCHASTIC, peer, published_volume
+from .vus import buffer_of, vus_pr
+
+OURS, RIVAL = "diabolo", "Sub_PCA"
+LABELS = "anomaly_windows.json"
+RATES = (0.01, 0.05)
+Scores = Callable[[np.ndarray, int], np.ndarray]
+
+
+# -- public series ----------------------------------------------------------------------------------------------------
+
+
+def series(folder: Path) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray]]:
+    """(name, whether it chose the defaults, values, whether each is in a labelled window), of those with labels."""
+    labels = json.loads((folder / LABELS).read_text())
+    for i, file in enumerate(sorted(folder.glob("*.csv"), key=lambda file: file.name)):
+        if not labels.get(file.name):
+            continue
+        table = pd.read_csv(file)
+        at, values = pd.to_datetime(table["timestamp"]), table["value"].to_numpy(np.float64)
+        inside = [(at >= pd.Timestamp(low)) & (at <= pd.Timestamp(high)) for low, high in labels[file.name]]
+        yield file.stem, i % 2 == 0, values, np.any(inside, axis=0)
+
+
+def _ours(values: np.ndarray, seed: int) -> np.ndarray:
+    return -SeriesDetector(random_state=seed).fit(values).score_samples(values)
+
+
+def measure(folder: Path, seeds: list[int]) -> dict[str, Any]:
+    """VUS-PR of all detectors on each series, and the seconds of all series."""
+    detectors: dict[str, Scores] = {OURS: _ours}
+    detectors |= {name: found for name in PEERS if (found := peer(name)) is not None}
+    volumes: dict[str, dict[str, list[float]]] = {name: {} for name in detectors}
+    seconds = dict.fromkeys(detectors, 0.0)
+    chose, checked, volume = {}, {}, published_volume()
+    for name, is_choosing, values, is_anomaly in series(folder):
+        chose[name], buffer = is_choosing, buffer_of(values)
+        for detector, scores in detectors.items():
+            for seed in seeds if detector in STOCHASTIC else seeds[:1]:
+                started = time.perf_counter()
+                found = scores(values, seed)
+                seconds[detector] += time.perf_counter() - started
+                volumes[detector].setdefault(name, []).append(vus_pr(is_anomaly, found, buffer))
+            if detector == RIVAL and volume is not None and len(values) * buffer < 1e5:
+                checked[name] = abs(volume(is_anomaly, found, buffer) - volumes[detector][name][-1])
+        shown = ", ".join(f"{detector} {fmean(volumes[detector][name]):.3f}" for detector in detectors)
+        print(f"{name}: {shown}", file=sys.stderr, flush=True)
+    return {
+        "VUS-PR": volumes,
+        "seconds, one seed": {k: s / (len(seeds) if k in STOCHASTIC else 1) for k, s in seconds.items()},
+        "chose the defaults": chose,
+        "largest difference from TSB-AD's VUS-PR": max(checked.values(), default=None),
+        "series on which it was compared": sorted(checked),
+    }
+
+
+# -- series without anomalies -----------------------------------------------------------------------------------------
+
+
+def _autoregressive(n: int, rng: np.random.Generator, weight: float) -> np.ndarray:
+    noise = rng.normal(size=n + 500)
+    for i in range(1, len(noise)):
+        noise[i] += weight * noise[i - 1]
+    return noise[500:]
+
+
+def _seasonal(n: int, period: float) -> np.ndarray:
+    return np.sin(np.arange(n) * 2 * np.pi / period)
+
+
+STATIONARY: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+    "white noise": lambda n, rng: rng.normal(size=n),
+    "AR(1), 0.5": lambda n, rng: _autoregressive(n, rng, 0.5),
+    "AR(1), 0.9": lambda n, rng: _autoregressive(n, rng, 0.9),
+    "AR(1), 0.97": lambda n, rng: _autoregressive(n, rng, 0.97),
+    "seasons + noise": lambda n, rng: _seasonal(n, 48) + 0.5 * _seasonal(n, 336) + 0.3 * rng.normal(size=n),
+    "season + AR(1), 0.7": lambda n, rng: 2 * _seasonal(n, 48) + _autoregressive(n, rng, 0.7),
+    "noise of Student's t, 3": lambda n, rng: rng.standard_t(3, size=n),
+    "exp of AR(1), 0.8": lambda n, rng: np.exp(0.5 * _autoregressive(n, rng, 0.8)),
+}
+
+
+def false_alarms(n: int, repeats: int) -> dict[str, Any]:
+    """The share of points and of blocks that are flagged in ``n`` new steps of the same process, by the rate asked."""
+    found = {}
+    for name, draw in STATIONARY.items():
+        points, blocks = [], []
+        for repeat in range(repeats):
+            values = draw(2 * n, np.random.default_rng([repeat, 13]))
+            detector = SeriesDetector().fit(values[:n])
+            p = detector.p_values(values[n:])
+            length = detector.window_
+            lowest = [p[i : i + length].min() for i in range(0, n - length + 1, length)]
+            points.append([float((p <= rate).mean()) for rate in RATES])
+            blocks.append([float((np.array(lowest) <= rate).mean()) for rate in RATES])
+        errors = np.std(points, axis=0, ddof=1) / np.sqrt(repeats)
+        found[name] = {
+            f"asked {rate}": {
+                "points": float(np.mean(points, axis=0)[i]),
+                "standard error": float(errors[i]),
+                "blocks": float(np.mean(blocks, axis=0)[i]),
+            }
+            for i, rate in enumerate(RATES)
+        }
+        print(name, found[name], file=sys.stderr, flush=True)
+    return {"steps of a series": n, "series of each process": repeats, "flagged": found}
+
+
+# -- five planted events ----------------------------------------------------------------------------------------------
+
+DAY, DAYS, QUIET = 48, 215, 123
+"""Half hours of a day, days, and days before the first event: those of NAB's taxi series."""
+EVENTS = {
+    "a marathon": (124, 16, 36, 1.6),
+    "a holiday": (149, 0, DAY, 0.6),
+    "two holidays": (177, 0, 2 * DAY, 0.5),
+    "a festive night": (184, 0, 10, 3.5),
+    "a storm": (209, 20, 2 * DAY, 0.3),
+}
+"""The day of each event, its first half hour of that day and the one after its last, and the factor of the counts."""
+
+
+def rides(seed: int) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
+    """Half-hourly counts of rides with daily and weekly patterns, and the first and last step of each event."""
+    rng, day = np.random.default_rng([seed, 17]), np.arange(DAY) / DAY * 24
+    bump = lambda hour, width: np.exp(-0.5 * ((day - hour + 12) % 24 - 12) ** 2 / width**2)  # noqa: E731
+    work = 4 + 9 * bump(8.5, 1.5) + 12 * bump(18.5, 2.5) + 4 * bump(13, 3)
+    weekend = 5 + 8 * bump(0.5, 2) + 9 * bump(15, 4) + 8 * bump(20, 3)
+    level = 1 + 0.03 * np.repeat(_autoregressive(DAYS, rng, 0.6), DAY)
+    mean = np.concatenate([weekend if i % 7 > 4 else work for i in range(DAYS)]) * level
+    mean *= 1 + 0.03 * _autoregressive(len(mean), rng, 0.8)
+    where = {}
+    for name, (first, low, high, factor) in EVENTS.items():
+        where[name] = (first * DAY + low, first * DAY + high - 1)
+        mean[first * DAY + low : first * DAY + high] *= factor
+    return rng.poisson(np.maximum(mean, 0.1) * 60).astype(np.float64), where
+
+
+def planted(seeds: list[int]) -> dict[str, Any]:
+    """Which of five events are found at a false-alarm rate of 1 %, learned from the quiet first hundred days."""
+    found = {}
+    for seed in seeds:
+        values, events = rides(seed)
+        detector = SeriesDetector(random_state=seed).fit(values[: QUIET * DAY])
+        alarms = detector.alarms(values[QUIET * DAY :]).to_pylist()
+        spans = [(QUIET * DAY + alarm["start"], QUIET * DAY + alarm["end"], alarm["p_value"]) for alarm in alarms]
+        is_found = {name: any(a <= high and b >= low for a, b, _ in spans) for name, (low, high) in events.items()}
+        false = [span for span in spans if not any(span[0] <= high and span[1] >= low for low, high in events.values())]
+        found[seed] = {
+            "found": is_found,
+            "alarms": len(spans),
+            "false alarms": len(false),
+            "window": detector.window_,
+            "alarms, start, end, p": spans,
+        }
+        print(seed, found[seed], file=sys.stderr, flush=True)
+    return found
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def halves(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The mean VUS-PR of each detector on the series that chose the defaults, and on the others."""
+    volumes, chose = found["VUS-PR"], found["chose the defaults"]
+    return {
+        name: {
+            which: fmean(fmean(values) for one, values in of.items() if chose[one] == is_choosing)
+            for which, is_choosing in (("choosing half", True), ("reported half", False))
+        }
+        for name, of in volumes.items()
+    }
+
+
+def against(found: dict[str, Any], one: str, other: str) -> dict[str, float]:
+    """The mean difference on the reported half, on how many series it is positive, and a signed-rank test."""
+    volumes, chose = found["VUS-PR"], found["chose the defaults"]
+    gaps = np.array([fmean(volumes[one][name]) - fmean(volumes[other][name]) for name in chose if not chose[name]])
+    return {
+        "mean": float(gaps.mean()),
+        "series": len(gaps),
+        "wins": int((gaps > 0).sum()),
+        "p": float(stats.wilcoxon(gaps).pvalue),
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The mean VUS-PR of both halves, and the seconds."""
+    lines = [["", "reported half", "choosing half", "seconds"]]
+    for name, means in halves(found).items():
+        seconds = found["seconds, one seed"][name]
+        lines.append([name, f"{means['reported half']:.3f}", f"{means['choosing half']:.3f}", f"{seconds:.1f}"])
+    return aligned(lines)
+
+
+def main() -> None:
+    """The command."""
+    options = argparse.ArgumentParser("benchmarks.series", description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--data", type=Path, default=Path(os.environ.get("DIABOLO_DATA", ".")) / "nab")
+    options.add_argument("--seeds", default="0,1,2")
+    options.add_argument("--steps", type=int, default=2000, help="steps of a series without anomalies")
+    options.add_argument("--repeats", type=int, default=100, help="series of each process without anomalies")
+    options.add_argument("--out", type=Path)
+    given = options.parse_args()
+    warnings.simplefilter("ignore")
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    if not (given.data / LABELS).exists():
+        sys.exit(f"benchmarks.series: there is no {LABELS} in {given.data}.")
+    found = measure(given.data, seeds)
+    print(table(found))
+    found["mean VUS-PR"] = halves(found)
+    found["against"] = {name: against(found, OURS, name) for name in found["VUS-PR"] if name != OURS}
+    for name, gap in found["against"].items():
+        print(f"{OURS} − {name}: {gap['mean']:+.3f}, better on {gap['wins']} of {gap['series']}, p = {gap['p']:.2g}")
+    found["five planted events"] = planted(seeds)
+    found["no anomalies"] = false_alarms(given.steps, given.repeats)
+    if given.out:
+        keep(given.out, found)
+
+
+if __name__ == "__main__":
+    main()

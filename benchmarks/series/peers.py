@@ -1,0 +1,69 @@
+"""Detectors of TSB-AD (Liu & Paparrizos 2024), with the settings that its authors found best on their tuning series."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import sys
+import types
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["PEERS", "STOCHASTIC", "peer", "published_volume"]
+
+PEERS = ("Sub_PCA", "POLY", "KMeansAD_U", "Sub_IForest", "IForest", "MatrixProfile")
+STOCHASTIC = ("KMeansAD_U", "Sub_IForest", "IForest")
+"""Those whose scores depend on a seed."""
+_TORCH = ("torch", "torch.nn", "torch.nn.functional", "torch.utils", "torch.utils.data", "torch.optim")
+
+
+def _prepared() -> None:
+    """Let the package be imported: it imports torch, and a class that statsmodels has removed, for other detectors."""
+    if "torch" not in sys.modules and importlib.util.find_spec("torch") is None:
+        for name in _TORCH:
+            module = types.ModuleType(name)
+            module.__path__ = []
+            module.__getattr__ = _placeholder  # type: ignore[method-assign]
+            sys.modules[name] = module
+    models = importlib.import_module("statsmodels.tsa.ar_model")
+    models.AR = getattr(models, "AR", None)
+
+
+def _placeholder(name: str) -> type:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return type(name, (), {})
+
+
+def peer(name: str) -> Callable[[np.ndarray, int], np.ndarray] | None:
+    """Scores of a whole series, (n,) and a seed to (n,); None, if the package is not installed."""
+    try:
+        _prepared()
+        from TSB_AD import model_wrapper
+        from TSB_AD.HP_list import Optimal_Uni_algo_HP_dict
+        from TSB_AD.models import POLY, MatrixProfile  # noqa: F401  their own dependencies
+    except ImportError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return None
+
+    def scores(values: np.ndarray, seed: int) -> np.ndarray:
+        np.random.seed(seed)  # noqa: NPY002  the package draws from the global state
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = model_wrapper.run_Unsupervise_AD(name, values[:, None], **Optimal_Uni_algo_HP_dict[name])
+        if isinstance(found, str):
+            raise RuntimeError(f"{name}: {found}")
+        return np.nan_to_num(np.asarray(found, np.float64))
+
+    return scores
+
+
+def published_volume() -> Callable[[np.ndarray, np.ndarray, int], float] | None:
+    """TSB-AD's own VUS-PR; None, if the package is not installed."""
+    try:
+        _prepared()
+        from TSB_AD.evaluation.basic_metrics import generate_curve
+    except ImportError:
+        return None
+    return lambda labels, scores, buffer: float(generate_curve(labels.astype(int), scores, buffer)[-1])
