@@ -26,7 +26,8 @@ os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 # users do, and so do all where this is set.
 if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+    quickly = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quickly}".strip()
 
 from jaxtyping import install_import_hook  # noqa: E402
 
