@@ -53,6 +53,11 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
+from diabolo.engine import programs  # noqa: E402
+
+# Thousands of fits meet more structures than a user's process does, and the same ones again and again.
+programs._MOST_PROGRAMS = 256
+
 MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000
 """Each compiled program is a few memory maps; Linux gives a process 65,530, and XLA crashes when it gets none."""
