@@ -10,12 +10,13 @@ JOBS ?= auto
 LOWEST := .venv-lowest
 TESTED_LOWEST := tests/persistence/test_serialization.py tests/data/test_readers.py tests/export tests/serving/test_app.py
 
-.PHONY: help docs test slow lint types demo bench format clean dist lowest audit
+.PHONY: help docs test slow large lint types demo bench format clean dist lowest audit
 
 help:
 	@echo "make demo     train all five systems on handwritten digits; pictures in diabolo-demo/index.html"
 	@echo "make test     style, types and tests, in less than eight minutes on two cores"
 	@echo "make slow     the tests that take longest: every page of the documentation, the demo, examples, published results"
+	@echo "make large    what CI leaves out, before a release: tests that differ from others in degree only, 8 GB on disk"
 	@echo "make docs     the documentation site, in docs/_build/html; a warning is an error"
 	@echo "make dist     sdist and wheel, in dist/"
 	@echo "make lowest   the wheel with the lowest versions that it allows of all it needs: some tests, and the command"
@@ -72,6 +73,9 @@ test: lint types
 
 slow: $(VENV)/ready
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'slow and not large' tests
+
+large: $(VENV)/ready
+	$(BIN)/python -m pytest -m large tests
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

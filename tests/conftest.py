@@ -26,7 +26,8 @@ os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 # users do, and so do all where this is set.
 if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+    quickly = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quickly}".strip()
 
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -51,6 +52,11 @@ install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
+
+from diabolo.engine import programs  # noqa: E402
+
+# Thousands of fits meet more structures than a user's process does, and the same ones again and again.
+programs._MOST_PROGRAMS = 256
 
 MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000

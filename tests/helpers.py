@@ -21,21 +21,25 @@ from diabolo.engine.checkpoints import Checkpoints
 from diabolo.errors import CheckpointError
 
 
-def over(names, cases):
+def over(names, cases, slow=None):
     """Try all cases in one test: `pytest.mark.parametrize` for thousands of cases of one mechanism.
 
     Every case is tried, and the failure names each one that does not hold. Fixtures are shared by all cases, so they
-    must be only read, or made anew by the test itself.
+    must be only read, or made anew by the test itself. Cases of which ``slow(label)`` is true are a second test, which
+    is slow.
     """
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     labelled = list(cases.items() if isinstance(cases, dict) else ((repr(case), case) for case in cases))
-    assert labelled, "there is no case to try"
+    groups = {"quick": [(label, case) for label, case in labelled if slow is None or not slow(label)]}
+    if slow is not None:
+        groups["slow"] = [(label, case) for label, case in labelled if slow(label)]
+    assert all(groups.values()), "there is no case to try"
 
     def decorate(test):
         @functools.wraps(test)
-        def tried(**fixtures):
+        def tried(speed="quick", **fixtures):
             failures = []
-            for label, case in labelled:
+            for label, case in groups[speed]:
                 values = (case,) if len(names) == 1 else case
                 try:
                     test(**fixtures, **dict(zip(names, values, strict=True)))
@@ -46,12 +50,16 @@ def over(names, cases):
                 raise failures[0]
             if failures:
                 labels = "; ".join(str(failure.__notes__[-1]) for failure in failures)
-                raise BaseExceptionGroup(f"{len(failures)} of {len(labelled)} cases: {labels}", failures)
+                raise BaseExceptionGroup(f"{len(failures)} of {len(groups[speed])} cases: {labels}", failures)
 
         signature = inspect.signature(test)
         others = [parameter for name, parameter in signature.parameters.items() if name not in names]
+        if slow is None:
+            tried.__signature__ = signature.replace(parameters=others)
+            return tried
+        others.insert(0, inspect.Parameter("speed", inspect.Parameter.POSITIONAL_OR_KEYWORD))
         tried.__signature__ = signature.replace(parameters=others)
-        return tried
+        return pytest.mark.parametrize("speed", ["quick", pytest.param("slow", marks=pytest.mark.slow)])(tried)
 
     return decorate
 

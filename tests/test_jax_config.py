@@ -1,14 +1,18 @@
 """The process that JAX works in: forks, settings of JAX by the environment, and the cache of compiled programs."""
 
+import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from diabolo import program_cache
+from diabolo.engine import programs
 from diabolo.engine.programs import Programs
 from diabolo.program_cache import ProgramCache
 
@@ -123,10 +127,31 @@ print(json.dumps(np.concatenate([np.ravel(one) for one in found]).tolist()))
 """
 
 
-def test_whatever_jax_is_set_to_elsewhere_the_answers_are_the_same():
+SETTINGS = ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEBUG_NANS")
+
+
+def test_whatever_jax_is_set_to_elsewhere_the_answers_are_the_same(capsys):
+    def answers():
+        with warnings.catch_warnings(action="ignore"):
+            exec(FITTED, {})
+        return capsys.readouterr().out
+
+    plain = answers()
+    assert len(json.loads(plain)) > 500
+    for setting in SETTINGS:
+        name = setting.lower()
+        jax.config.update(name, True)
+        try:
+            assert answers() == plain, setting
+        finally:
+            jax.config.update(name, False)
+
+
+@pytest.mark.slow
+def test_whatever_jax_is_set_to_by_the_environment_the_answers_are_the_same():
     plain = ran(FITTED, timeout=600)
     assert plain[0] == 0, plain[2][-800:]
-    for setting in ("JAX_ENABLE_X64", "JAX_DISABLE_JIT", "JAX_DEBUG_NANS"):
+    for setting in SETTINGS:
         status, out, err = ran(FITTED, timeout=600, **{setting: "1"})
         assert status == 0, (setting, err[-800:])
         assert out == plain[1], setting
@@ -250,10 +275,11 @@ def test_whether_stored_programs_are_used_is_tried(rejects, tmp_path):
 
 
 @pytest.mark.parametrize("short", [True, False])
-def test_programs_in_memory_are_bounded(short):
+def test_programs_in_memory_are_bounded(short, monkeypatch):
+    monkeypatch.setattr(programs, "_MOST_PROGRAMS", 32)  # conftest.py holds more of them
     function = Programs(lambda x: x + 1)
     held = []
-    for n in range(1, 100):
+    for n in range(1, 40):
         assert function(np.zeros(n), short=short).sum() == n
         held.append(function.n_programs())
     assert held[0] == 1

@@ -52,7 +52,15 @@ def drawn(shape, c, o, size, stride, n=3):
 
 def assert_same(one, two):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-6 * float(1 + jnp.abs(b).max(initial=0)))
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-6 * float(1 + np.abs(b).max(initial=0)))
+
+
+def values(convolution, transposed, x, kernel, y, stride):
+    """Both convolutions, in one program."""
+    shape = x.shape[1:3]
+    return jax.jit(lambda *given: (convolution(*given[:2], stride), transposed(*given[2:], stride, shape)))(
+        x, kernel, y, kernel
+    )
 
 
 def weighed(f, probe):
@@ -94,8 +102,8 @@ def test_a_convolution_is_a_matrix_and_the_transposed_one_its_transpose(size):
         if 0 <= row < shape[0] and 0 <= column < shape[1]:
             matrix[p, q, :, row, column] += np.asarray(kernel[i, j]).T
     matrix = matrix.reshape(h * w * 3, -1)
-    assert_same(convolve(x, kernel, stride).reshape(3, -1), np.asarray(x).reshape(3, -1) @ matrix.T)
-    back = convolve_transposed(y, kernel, stride, shape)
+    there, back = map(np.asarray, values(convolve, convolve_transposed, x, kernel, y, stride))
+    assert_same(there.reshape(3, -1), np.asarray(x).reshape(3, -1) @ matrix.T)
     assert_same(back.reshape(3, -1), np.asarray(y).reshape(3, -1) @ matrix)
 
 
@@ -113,24 +121,26 @@ few_cases = pytest.mark.parametrize(("shape", "c", "o", "size", "stride"), FEW)
 @few_cases
 def test_the_transposed_convolution_is_the_adjoint(shape, c, o, size, stride):
     x, kernel, y = drawn(shape, c, o, size, stride)
-    there = float(jnp.vdot(convolve(x, kernel, stride), y))
-    assert there == pytest.approx(float(jnp.vdot(x, convolve_transposed(y, kernel, stride, shape))), rel=1e-4, abs=1e-4)
+    there, back = map(np.asarray, values(convolve, convolve_transposed, x, kernel, y, stride))
+    assert np.vdot(there, y) == pytest.approx(np.vdot(x, back), rel=1e-4, abs=1e-4)
 
 
 @few_cases
 @pytest.mark.parametrize("n", [0, 1])
 def test_of_no_image_or_one(shape, c, o, size, stride, n):
     x, kernel, y = drawn(shape, c, o, size, stride, n)
-    assert_same(convolve(x, kernel, stride), plain(x, kernel, stride) if n else y)
-    assert_same(convolve_transposed(y, kernel, stride, shape), plain_transposed(y, kernel, stride, shape) if n else x)
+    expected = values(plain, plain_transposed, x, kernel, y, stride) if n else (y, x)
+    assert_same(values(convolve, convolve_transposed, x, kernel, y, stride), expected)
 
 
 @few_cases
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
 def test_mapped_over_images_kernels_or_both(shape, c, o, size, stride, axes):
     x, kernel, y = drawn(shape, c, o, size, stride)
-    several = [a if axis is None else jnp.stack([a, -2 * a], axis) for a, axis in zip((x, kernel), axes, strict=True)]
-
+    several = [
+        a if axis is None else np.stack([a, np.float32(-2) * a], axis)
+        for a, axis in zip((x, kernel), axes, strict=True)
+    ]
     ours, theirs = (
         jax.jit(jax.vmap(jax.value_and_grad(weighed(partial(f, stride=stride), y), (0, 1)), axes))
         for f in (convolve, plain)

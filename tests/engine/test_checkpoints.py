@@ -184,10 +184,11 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["helpers", "diabolo.estimators"])
 
 
-def test_killed_twenty_times_at_random_moments_it_ends_to_the_bit(table, unbroken, tmp_path):
-    chance = random.Random(0)
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_to_the_bit(times, table, unbroken, tmp_path):
+    chance = random.Random(times)
     arguments = (table, tmp_path / "kept", tmp_path / "model")
-    for _ in range(20):
+    for _ in range(times):
         begun = PROCESSES.Event()
         process = PROCESSES.Process(target=train_slowly, args=(*arguments, begun))
         process.start()

@@ -100,6 +100,16 @@ def test_beta_as_a_number_is_swept_without_compiling(rows):
         assert new_programs(lambda recipe=recipe: trained(rows, recipe)) == 0
 
 
+def test_a_program_is_traced_once(rows, monkeypatch):
+    """Tracing takes about as long as compilation, and a program in the cache on disk is traced as well."""
+    traced = []
+    for name in ("_step", "_validate_block"):
+        real = getattr(compiled, name)
+        monkeypatch.setattr(compiled, name, lambda *args, name=name, real=real: traced.append(name) or real(*args))
+    trained(rows, EVERYTHING.replace(encoder__hidden=(7,)))
+    assert sorted(traced) == ["_step", "_validate_block"]
+
+
 # -- optimisers -------------------------------------------------------------------------------------------------------
 
 

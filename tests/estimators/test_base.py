@@ -34,6 +34,8 @@ MAKERS = {
 }
 TOLD_OF_EPOCHS = ("free", "basic", "stacked", "sparse", "denoising", "variational", "classifier")
 OTHER = IRIS[::-1] * np.array([10.0, 1000.0, 0.1, 1.0]) + 5.0
+OF_THE_SAME_FIT = ("free", "sparse", "denoising")
+"""Estimators whose `fit` is that of "basic" and "variational" to the last function."""
 every_estimator = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -165,7 +167,9 @@ def interrupted(name, estimator, rows, n):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where a generator is being closed
-@every_estimator
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in OF_THE_SAME_FIT else ()) for name in MAKERS]
+)
 def test_a_fit_that_is_interrupted_anywhere_leaves_the_former_one_whole(name, tmp_path):
     estimator = fit(name, MAKERS[name](), IRIS)
     fit(name, MAKERS[name](), OTHER)  # what is compiled once takes more calls

@@ -16,6 +16,8 @@ from benchmarks.published.study import Study, written
 from diabolo import AutoencoderClassifier, BasicAutoencoder, parts
 
 ROOT = Path(__file__).parents[2]
+BY_HAND = ("annealing", "iwae", "denoise-digits")
+"""The rows that take longest, only with `-m large`: they are run whole when they are recorded."""
 DATA = os.environ.get("DIABOLO_DATA")
 
 
@@ -37,8 +39,9 @@ def test_whatever_is_recorded_was_run_whole_and_for_a_row_that_there_is():
 
 
 @pytest.mark.filterwarnings("ignore:lbfgs failed", "ignore:β reaches its final value")
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.large if name in BY_HAND else pytest.mark.slow) for name in ROWS]
+)
 def test_every_row_runs(name, tmp_path, capsys):
     if ROWS[name].needs_data and DATA is None:
         pytest.skip("DIABOLO_DATA is not set")

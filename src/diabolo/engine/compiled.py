@@ -135,9 +135,10 @@ class Metrics:
     names: tuple[str, ...] = field(metadata={"static": True})
 
     @classmethod
-    def zeros(cls, names: tuple[str, ...]) -> Metrics:
-        """Return sums of zero."""
-        return cls(jnp.zeros(len(names), jnp.float32), jnp.zeros(len(names), jnp.float32), names)
+    def zeros(cls, names: tuple[str, ...], *sizes: int) -> Metrics:
+        """Return sums of zero, with leading axes of these sizes."""
+        shape = (*sizes, len(names))
+        return cls(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32), names)
 
     def plus(self, terms: LossTerms) -> Metrics:
         """Add one more value to each sum."""
@@ -156,21 +157,25 @@ def _run_epochs(
     carry: Carry, setup: TrainSpec, way: EpochInputs, held_out: Chunk | None
 ) -> tuple[Carry, Metrics, Metrics | None, Int[Array, ""]]:
     """Run epochs over one chunk; return the carry, the training sums, the validation means and the epochs run."""
-    step = partial(_step, setup=setup, rows=way.rows)
+    # Inlined functions of this call only: JAX traces each once, for its names and for the loops.
+    step, validate = jax.jit(partial(_step), inline=True), jax.jit(partial(_validate_block), inline=True)
+    chosen = jax.eval_shape(lambda orders: orders[0, 0], way.orders)
+    step_names = jax.eval_shape(step, carry, chosen, setup, way.rows)[1].names
+    names = () if held_out is None else jax.eval_shape(validate, 0, carry.arrays, setup, held_out).names
     # The start is validated as an epoch without steps before the others.
     first = jnp.zeros((), jnp.int32) if carry.best is None else -jnp.asarray(way.judges_start, jnp.int32)
 
     def validation_means(arrays: Any) -> Metrics:
         assert held_out is not None
-        validate = partial(_validate_block, arrays=arrays, setup=setup, held_out=held_out)
         n_blocks = -(-held_out.n_rows // min(EVAL_BATCH, held_out.rows.shape[0]))
-        return _summed(n_blocks, lambda i, nothing: (nothing, validate(i)), None)[1]
+        return _summed(n_blocks, lambda i, nothing: (nothing, validate(i, arrays, setup, held_out)), None, names)[1]
 
     def epoch(i: Array, carry: Carry) -> tuple[Carry, Metrics, Metrics | None]:
-        carry, sums = _summed(jnp.where(i < 0, 0, way.n_steps), lambda j, c: step(c, way.orders[i, j]), carry)
+        n_steps = jnp.where(i < 0, 0, way.n_steps)
+        carry, sums = _summed(n_steps, lambda j, c: step(c, way.orders[i, j], setup, way.rows), carry, step_names)
         if carry.best is None:
             return carry, sums, None
-        means = jax.lax.cond(way.closes_epoch, validation_means, partial(_zeros_like, validation_means), carry.arrays)
+        means = jax.lax.cond(way.closes_epoch, validation_means, lambda _: Metrics.zeros(names), carry.arrays)
         number = way.first_epoch + i
         counts = (number >= setup.clock.warmup_end) | (i < 0)
         better = way.closes_epoch & counts & (means["loss"] < carry.best.value)
@@ -193,8 +198,8 @@ def _run_epochs(
         at = jnp.maximum(i, 0)
         return i + 1, carry, jax.tree.map(lambda curve, value: curve.at[at].set(value), curves, tuple(reports))
 
-    _, *shapes = jax.eval_shape(epoch, 0, carry)
-    blank = jax.tree.map(lambda s: jnp.zeros((way.orders.shape[0], *s.shape), s.dtype), tuple(shapes))
+    n_epochs = way.orders.shape[0]
+    blank = Metrics.zeros(step_names, n_epochs), None if carry.best is None else Metrics.zeros(names, n_epochs)
     n_run, carry, (sums, means) = jax.lax.while_loop(keep_training, body, (first, carry, blank))
     return carry, sums, means, n_run
 
@@ -250,18 +255,14 @@ def _validate_block(i: Array, arrays: Any, setup: TrainSpec, held_out: Chunk) ->
     return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, LossTerms.of(terms))
 
 
-def _summed(n: Any, step: Callable[[Array, Any], tuple[Any, LossTerms]], carry: Any) -> tuple[Any, Metrics]:
-    """Call ``step`` n times and sum the terms that it returns; n may be a traced number."""
+def _summed(
+    n: Any, step: Callable[[Array, Any], tuple[Any, LossTerms]], carry: Any, names: tuple[str, ...]
+) -> tuple[Any, Metrics]:
+    """Call ``step`` n times and sum the terms that it returns, of these names; n may be a traced number."""
 
     def body(i: Array, state: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
         carry, sums = state
         carry, terms = step(i, carry)
         return carry, sums.plus(terms)
 
-    reported = jax.eval_shape(lambda c: step(jnp.zeros((), jnp.int32), c)[1], carry)
-    return jax.lax.fori_loop(0, n, body, (carry, Metrics.zeros(reported.names)))
-
-
-def _zeros_like(report: Callable[..., Metrics], *args: Any) -> Metrics:
-    """Return zeros in the shape of the result of ``report``."""
-    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(report, *args))
+    return jax.lax.fori_loop(0, n, body, (carry, Metrics.zeros(names)))
