@@ -57,7 +57,7 @@ def test_every_report_shows_itself(name):
         assert len(report._repr_html_()) < MOST
 
 
-@over("name", ["basic", "denoising", "table", "u-shaped"])
+@over("name", ["denoising", "u-shaped"])
 def test_a_summary_counts_every_number(name):
     import jax
 
