@@ -31,7 +31,7 @@ def images(ax: Axes, lines: list[np.ndarray], captions: list[str]) -> None:
     ax.imshow(np.vstack([piece for line in drawn for piece in (line, wide)][:-1]), cmap="gray", vmin=0, vmax=1)
     ax.set_xticks([])
     ax.set_yticks([(height + gap) * i + height / 2 for i in range(len(lines))], captions)
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, labelsize=8)
     ax.spines[:].set_visible(False)
 
 
@@ -43,7 +43,7 @@ def anomalies(ax: Axes) -> str:
     ax.plot(new.data[flagged][:3].T, color=ORANGE, lw=1.6)
     ax.set(xticks=[], yticks=[])
     hits, alarms = flagged[new.target == 1].sum(), flagged[new.target == 0].sum()
-    return f"{hits} of 30 irregular heartbeats flagged,\n{alarms} of 270 regular ones"
+    return f"{hits} of 30 irregular heartbeats\nflagged, {alarms} of 270 regular ones"
 
 
 def gaps(ax: Axes) -> str:
@@ -59,13 +59,13 @@ def gaps(ax: Axes) -> str:
     colors = [[(0, 0.62, 0.45, 0.35) if empty[name].iloc[i] else "white" for name in columns] for i in rows]
     table = ax.table(texts, cellColours=colors, colLabels=columns, loc="center", cellLoc="center", edges="closed")
     table.auto_set_font_size(False)
-    table.set_fontsize(8)
-    table.scale(1.0, 1.5)
+    table.set_fontsize(7)
+    table.scale(1.05, 1.45)
     ax.axis("off")
     was = homes.data["price"].isna()
     errors = (filled["price"] - homes.target["price"])[was].abs().mean()
     by_mean = (homes.data["price"].mean() - homes.target["price"])[was].abs().mean()
-    return f"green cells were empty; mean error of a\nprice {errors:.0f}, of the mean price {by_mean:.0f}"
+    return f"green cells were empty; error of\na price {errors:.0f}, of the mean price {by_mean:.0f}"
 
 
 def noise(ax: Axes) -> str:
@@ -110,10 +110,10 @@ JOBS = {
 }
 
 if __name__ == "__main__":
-    figure = plt.figure(figsize=(15, 3.6), layout="constrained")
+    figure = plt.figure(figsize=(12, 3.3), layout="constrained")
     for part, (title, draw) in zip(figure.subfigures(1, len(JOBS)), JOBS.items(), strict=True):
         text = draw(part.subplots())
         print(f"{title}: {' '.join(text.split())}")
-        part.suptitle(title, fontsize=14, fontweight="bold")
-        part.supxlabel(text, fontsize=9.5)
-    figure.savefig(Path(__file__).with_name("jobs.png"), dpi=110, facecolor="white")
+        part.suptitle(title, fontsize=12, fontweight="bold")
+        part.supxlabel(text, fontsize=9)
+    figure.savefig(Path(__file__).with_name("jobs.png"), dpi=140, facecolor="white")

@@ -47,7 +47,7 @@ _TRAINING_PARAMETERS = """
         Seed for the initial weights, the choice of validation rows, the order of the rows and all noise. Two fits with
         the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: show a progress bar if standard error is a terminal.
+        1: show a progress bar on a terminal or in a notebook.
 """
 
 _TRAINING_ATTRIBUTES = """

@@ -90,7 +90,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     random_state : int, RandomState or None, default=None
         Seed for the networks and the masked cells. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: show a progress bar if standard error is a terminal.
+        1: show a progress bar on a terminal or in a notebook.
 
     Attributes
     ----------
