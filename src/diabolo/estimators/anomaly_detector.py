@@ -119,7 +119,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     random_state : int, RandomState or None, default=None
         Seed for the folds and the networks. Two fits with the same int give identical results, bit for bit.
     verbose : int, default=0
-        1: show a progress bar if standard error is a terminal.
+        1: show a progress bar on a terminal or in a notebook.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     random_state : int, RandomState or None, default=None
         Seed for the network. The linear model has no randomness.
     verbose : int, default=0
-        1: show a progress bar if standard error is a terminal.
+        1: show a progress bar on a terminal or in a notebook.
 
     Attributes
     ----------
