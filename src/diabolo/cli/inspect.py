@@ -56,7 +56,9 @@ def report(
 
     model = load(run)
     if not hasattr(model, "report"):
-        raise UsageError(f"{run} holds an {type(model).__name__}. A report needs an autoencoder.")
+        from ..serving.openapi import with_article
+
+        raise UsageError(f"{run} holds {with_article(type(model).__name__)}. A report needs an autoencoder.")
     if color is not None and data is None:
         raise UsageError("--color names a column of DATA, but DATA is missing. Add it after RUN.")
     shape = None if image_shape is None else parse_shape(image_shape)
