@@ -27,7 +27,7 @@ from scipy import stats
 from diabolo import SeriesDetector
 
 from ..told import aligned, keep
-from .peers import PEERS, STOCHASTIC, peer, published_volume
+from .peers import PEERS, STOCHASTIC, peer, published_volume, versions
 from .vus import buffer_of, vus_pr
 
 OURS, RIVAL = "diabolo", "Sub_PCA"
@@ -75,6 +75,7 @@ def measure(folder: Path, seeds: list[int]) -> dict[str, Any]:
         shown = ", ".join(f"{detector} {fmean(volumes[detector][name]):.3f}" for detector in detectors)
         print(f"{name}: {shown}", file=sys.stderr, flush=True)
     return {
+        "peers": versions(),
         "VUS-PR": volumes,
         "seconds, one seed": {k: s / (len(seeds) if k in STOCHASTIC else 1) for k, s in seconds.items()},
         "chose the defaults": chose,

@@ -7,11 +7,12 @@ import importlib.util
 import io
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import metadata
 
 import numpy as np
 
-__all__ = ["PEERS", "STOCHASTIC", "peer", "published_volume"]
+__all__ = ["PEERS", "STOCHASTIC", "peer", "published_volume", "versions"]
 
 PEERS = ("Sub_PCA", "POLY", "KMeansAD_U", "Sub_IForest", "IForest", "MatrixProfile")
 STOCHASTIC = ("KMeansAD_U", "Sub_IForest", "IForest")
@@ -19,16 +20,22 @@ STOCHASTIC = ("KMeansAD_U", "Sub_IForest", "IForest")
 _TORCH = ("torch", "torch.nn", "torch.nn.functional", "torch.utils", "torch.utils.data", "torch.optim")
 
 
-def _prepared() -> None:
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
     """Let the package be imported: it imports torch, and a class that statsmodels has removed, for other detectors."""
-    if "torch" not in sys.modules and importlib.util.find_spec("torch") is None:
-        for name in _TORCH:
-            module = types.ModuleType(name)
-            module.__path__ = []
-            module.__getattr__ = _placeholder  # type: ignore[method-assign]
-            sys.modules[name] = module
     models = importlib.import_module("statsmodels.tsa.ar_model")
     models.AR = getattr(models, "AR", None)
+    absent = _TORCH if importlib.util.find_spec("torch") is None else ()
+    for name in absent:
+        module = types.ModuleType(name)
+        module.__path__ = []
+        module.__getattr__ = _placeholder  # type: ignore[method-assign]
+        sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def _placeholder(name: str) -> type:
@@ -40,10 +47,10 @@ def _placeholder(name: str) -> type:
 def peer(name: str) -> Callable[[np.ndarray, int], np.ndarray] | None:
     """Scores of a whole series, (n,) and a seed to (n,); None, if the package is not installed."""
     try:
-        _prepared()
-        from TSB_AD import model_wrapper
-        from TSB_AD.HP_list import Optimal_Uni_algo_HP_dict
-        from TSB_AD.models import POLY, MatrixProfile  # noqa: F401  their own dependencies
+        with _importable():
+            from TSB_AD import model_wrapper
+            from TSB_AD.HP_list import Optimal_Uni_algo_HP_dict
+            from TSB_AD.models import PCA, POLY, IForest, KMeansAD, MatrixProfile  # noqa: F401
     except ImportError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return None
@@ -62,8 +69,15 @@ def peer(name: str) -> Callable[[np.ndarray, int], np.ndarray] | None:
 def published_volume() -> Callable[[np.ndarray, np.ndarray, int], float] | None:
     """TSB-AD's own VUS-PR; None, if the package is not installed."""
     try:
-        _prepared()
-        from TSB_AD.evaluation.basic_metrics import generate_curve
+        with _importable():
+            from TSB_AD.evaluation.basic_metrics import generate_curve
     except ImportError:
         return None
     return lambda labels, scores, buffer: float(generate_curve(labels.astype(int), scores, buffer)[-1])
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages whose detectors were run."""
+    names = ("TSB_AD", "stumpy", "arch", "statsmodels", "scikit-learn")
+    known = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in metadata.distributions()}
+    return {name: known[key] for name in names if (key := name.lower().replace("_", "-")) in known}

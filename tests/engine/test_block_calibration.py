@@ -30,11 +30,13 @@ def test_maxima_are_of_whole_blocks_with_half_of_their_steps_scored():
 
 
 @pytest.mark.parametrize("n", [2, 3, 12, 40, 400])
-@pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("rate", [1e-12, 0.001, 0.01, 0.05, 0.2, 0.5, 0.9])
 def test_the_threshold_is_where_the_p_value_falls_to_the_rate(n, rate):
     tail = MaximaTail(np.random.default_rng(n).lognormal(size=n))
     threshold = tail.threshold(rate)
     around = threshold * np.array([0.5, 1 - 1e-9, 1, 1 + 1e-9, 2])
+    if threshold > 1e300:  # no score is as high
+        return
     np.testing.assert_array_equal(tail.p_values(around) <= rate, around >= threshold)
 
 

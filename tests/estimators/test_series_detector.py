@@ -205,6 +205,36 @@ def test_the_window_is_chosen_from_the_period():
     assert SeriesDetector().fit(wave(n=400)).window_ == 50
 
 
+def test_a_stream_gives_the_scores_of_the_whole_series(detector, plain):
+    values = wave(n=500, seed=5)
+    values[300:310] += 3
+    for sizes in ([1] * 500, [7, 200, 3, 290], [500]):
+        stream, found, seen = plain.stream(), [], 0
+        for size in sizes:
+            found.append(stream.update(values[seen : seen + size]))
+            seen += size
+            assert sum(len(one.rows) for one in found) == max(0, seen - 47)  # the delay
+        found.append(stream.finish())
+        rows, scores, p_values, flagged = (np.concatenate(some) for some in zip(*found, strict=True))
+        np.testing.assert_array_equal(rows, np.arange(500))
+        np.testing.assert_allclose(scores, -plain.score_samples(values), rtol=1e-9)
+        np.testing.assert_allclose(p_values, plain.p_values(values), rtol=1e-6)
+        np.testing.assert_array_equal(flagged, plain.predict(values) == -1)
+
+
+def test_a_stream_of_a_table_follows_its_times(detector):
+    rows = frame(spoilt()).drop(index=[*range(100, 110), *range(300, 320)]).reset_index(drop=True)
+    stream = detector.stream()
+    found = [stream.update(rows.iloc[start : start + 90]) for start in range(0, len(rows), 90)]
+    found.append(stream.finish())
+    scores = np.concatenate([one.scores for one in found])
+    np.testing.assert_allclose(scores, -detector.score_samples(rows), rtol=1e-9)
+    stream = detector.stream()
+    stream.update(rows.iloc[:50])
+    with pytest.raises(InvalidData):
+        stream.update(rows.iloc[20:60])
+
+
 def test_a_saved_detector_gives_the_same_bits(detector, tmp_path):
     detector.save(tmp_path / "run")
     again = diabolo.load(tmp_path / "run")

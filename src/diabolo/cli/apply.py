@@ -20,6 +20,7 @@ from .options import (
     Out,
     Run,
     one_line,
+    open_series,
     parse_cells,
     require_known,
     split_names,
@@ -209,19 +210,23 @@ def detect(
 ) -> None:
     """Find anomalies: rows that differ from the rows RUN was trained on.
 
-    RUN is an anomaly detector, from  diabolo fit NORMAL --model anomaly. The output has one line for each row: its
-    number; its anomaly score, in nats (about one normal row in exp(score) has at least this); its p-value, the
-    probability that a normal row scores at least as high; whether it is flagged; and the three columns that
-    contribute most to the score.
+    RUN is an anomaly detector, from  diabolo fit NORMAL --model anomaly  or  --model series. Of rows, the output has
+    one line for each row: its number; its anomaly score, in nats (about one normal row in exp(score) has at least
+    this); its p-value, the probability that a normal row scores at least as high; whether it is flagged; and the three
+    columns that contribute most to the score. Of series, it has one line for each alarm: its start, end and peak, as
+    times or numbers of rows; its score; its p-value, the probability that normal data has a score as high in a window's
+    time; and the channel that contributes most.
     """
     import numpy as np
 
-    from ..estimators.predictions import predict_anomaly_scores
+    from ..estimators.predictions import predict_alarms, predict_anomaly_scores
 
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
 
     def found(model: Any, rows: Any) -> Any:
+        if hasattr(model, "alarms"):
+            return predict_alarms(model, rows, false_alarm_rate)
         table = predict_anomaly_scores(model, rows, false_alarm_rate)
         return table.add_column(0, "row", [rows.first + np.arange(1, len(table) + 1)])
 
@@ -297,11 +302,19 @@ def _map_rows(
     model = load(run)
     name = type(model).__name__
     if (made_for := MADE_FOR.get(name, command)) != command:
-        raise UsageError(f"{run} holds an {name}. Use it with  diabolo {made_for}.")
+        from ..serving.openapi import with_article
+
+        raise UsageError(f"{run} holds {with_article(name)}. Use it with  diabolo {made_for}.")
     if command == "detect" and name not in MADE_FOR:
-        raise UsageError(f"{run} holds a {name}, which has no false-alarm rate. Fit with --model anomaly.")
+        raise UsageError(f"{run} holds a {name}, which has no false-alarm rate. Fit with --model anomaly or series.")
     inputs, kept = input_files(data) if force else (), split_names(keep) or ()
     writers.check_output(output, images=rebuilds and model.image_shape_ is not None, force=force, inputs=inputs)
+    if hasattr(model, "alarms"):
+        if kept:
+            raise UsageError("--keep copies cells of rows, but an alarm of a series is a stretch of time. Omit --keep.")
+        with one_line():
+            writers.write(output, op(model, open_series(data, (), (), (), file_options)), force=force)
+        return
     whole = whole or bool(kept)
     with _aware_of(kept):
         opened: Any = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)

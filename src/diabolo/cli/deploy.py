@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UnsupportedOperationError, UsageError
 from .options import Run
 
 __all__ = ["export", "serve"]
@@ -44,7 +44,10 @@ def export(
     from ..estimators.trainable import load
     from ..export.onnx import export_onnx
 
-    typer.echo(str(export_onnx(load(run), onnx, check, dtype=dtype, force=force)))
+    model = load(run)
+    if hasattr(model, "alarms"):
+        raise UnsupportedOperationError(f"{run} holds a {type(model).__name__}, which cannot be written as ONNX.")
+    typer.echo(str(export_onnx(model, onnx, check, dtype=dtype, force=force)))
     typer.echo(f"written to {onnx}")
 
 

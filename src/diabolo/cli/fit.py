@@ -20,6 +20,7 @@ from .options import (
     make_estimator,
     model_name,
     one_line,
+    open_series,
     parse_setting,
     read_config,
     read_toml,
@@ -64,6 +65,9 @@ def fit(
     columns: Annotated[str | None, typer.Option("--columns", metavar="A,B,…", help="Use only these columns.")] = None,
     exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Do not use these columns.")] = None,
     key: Key = None,
+    time_column: Annotated[
+        str | None, typer.Option("--time", metavar="NAME", help="The column of times of a table of series.")
+    ] = None,
     schema: Annotated[
         Path | None,
         typer.Option("--schema", metavar="TOML", help="Kinds of columns, where the inferred kind is wrong."),
@@ -102,23 +106,19 @@ def fit(
         from ..engine.sharding import connect
 
         connect()
-    from ..data.blocks import open_store
+    from ..data.schema import Schema
     from ..engine import checkpoints
     from ..engine.sharding import current
     from ..persistence.files import check_is_model_dir
 
-    options = read_config(config) | {
+    options = _complete(read_config(config) | {
         name: value
         for name, value in {
             "data": data, "model": model, "out": out, "columns": split_names(columns), "exclude": split_names(exclude),
-            "key": key, "schema": None if schema is None else read_toml(schema), "seed": seed,
+            "key": key, "time": time_column, "schema": None if schema is None else read_toml(schema), "seed": seed,
         }.items()
         if value is not None
-    }  # fmt: skip
-    for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
-        if needed not in options:
-            raise UsageError(f"fit needs {how}. Add it to the command, or to the --config file.")
-    options["model"] = model_name(options["model"])
+    })  # fmt: skip
     run = Path(options["out"])
     if run.exists() or run.is_symlink():
         if not force:
@@ -126,18 +126,15 @@ def fit(
         check_is_model_dir(run)
 
     parameters = options.get("parameters", {}) | dict(parse_setting(text) for text in settings or ())
-    columns_and_file = _with_file_options(options.get("schema", "auto"), file_options)
-    given = {"random_state": options.get("seed", 0), "schema": columns_and_file}
+    given = {"random_state": options.get("seed", 0), **_columns_of(options, file_options)}
     estimator = make_estimator(options["model"], given | parameters)
     estimator.set_params(verbose=int(not quiet))
     can_resume = MODELS[options["model"]] not in MADE_FOR
     if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no checkpoints, so it cannot --resume. Omit the option.")
     _check_log(log, options["model"])
-    rows = open_store(
-        options["data"], options.get("columns", ()), options.get("exclude", ()), options.get("key"), estimator.schema
-    )
-    if not quiet and current().is_main_process and (found := getattr(rows, "schema", None)) is not None:
+    rows = _opened(options, estimator, file_options)
+    if not quiet and current().is_main_process and isinstance(found := getattr(rows, "schema", None), Schema):
         typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
     if force and not resume:
@@ -156,6 +153,39 @@ def fit(
             checkpoints.remove(partial)
     if not quiet and current().is_main_process:
         _print_summary(estimator, rows, options, time.perf_counter() - started)
+
+
+def _complete(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the model's name, after a check that none is missing."""
+    for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
+        if needed not in options:
+            raise UsageError(f"fit needs {how}. Add it to the command, or to the --config file.")
+    return options | {"model": model_name(options["model"])}
+
+
+def _opened(options: dict[str, Any], estimator: Any, file_options: dict[str, Any]) -> Any:
+    """Open DATA with the selected columns."""
+    from ..data.blocks import open_store
+
+    selected = (options.get("columns", ()), options.get("exclude", ()))
+    if options["model"] == "series":
+        return open_series(options["data"], *selected, (options.get("time"), *_keys(options)), file_options)
+    return open_store(options["data"], *selected, options.get("key"), estimator.schema)
+
+
+def _keys(options: dict[str, Any]) -> tuple[str, ...]:
+    return split_names(options.get("key")) or ()
+
+
+def _columns_of(options: dict[str, Any], file_options: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the estimator that describe the columns of DATA."""
+    if options["model"] != "series":
+        if "time" in options:
+            raise UsageError(f"--time is for --model series; --model {options['model']} finds dates by itself.")
+        return {"schema": _with_file_options(options.get("schema", "auto"), file_options)}
+    if "schema" in options:
+        raise UsageError("--model series has no --schema: its columns are numbers. Select them with --columns.")
+    return {"time": options.get("time"), "key": _keys(options) or None}
 
 
 def _with_file_options(schema: Any, options: dict[str, Any]) -> Any:
@@ -229,7 +259,8 @@ def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: 
     from ..metrics import explained_variance
 
     if not hasattr(estimator, "history_"):
-        typer.echo(f"{_describe_job(estimator, options, seconds)}\nsaved as {options['out']}")
+        what = _describe_series(estimator, rows, options, seconds) if options["model"] == "series" else None
+        typer.echo(f"{what or _describe_job(estimator, options, seconds)}\nsaved as {options['out']}")
         return
     history, best = estimator.history_, estimator.best_epoch_
     which = "held-out" if "validation_loss" in history else "training"
@@ -268,4 +299,20 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
         f"{what} on {options['data']}: {model.n_samples_:,} rows × {model.n_features_in_:,} columns\n"
         f"  {n_networks or 'no'} network{'s' * (n_networks != 1)} in {seconds:.1f} s\n"
         f"  {n_judged:,} {rows}"
+    )
+
+
+def _describe_series(model: Any, rows: Any, options: dict[str, Any], seconds: float) -> str:
+    import pyarrow as pa
+
+    n_channels, step = model.n_features_in_, ""
+    if (time_column := options.get("time")) is not None:
+        unit = "" if pa.types.is_integer(kind := rows[time_column].type) or pa.types.is_floating(kind) else " s"
+        step = f" of {model.step_:g}{unit}"
+    return (
+        f"series detector on {options['data']}: {model.n_samples_:,} rows × {n_channels:,} "
+        f"channel{'s' * (n_channels != 1)} in {seconds:.1f} s\n"
+        f"  windows of {model.window_} steps{step}\n"
+        f"  {len(model.calibration_maxima_):,} held-out blocks of a window's length used for calibration: threshold "
+        f"{-model.offset_:.4g}, expected share of such blocks with a false alarm {model.false_alarm_rate:g}"
     )

@@ -57,7 +57,11 @@ def report(
 
     model = load(run)
     if not hasattr(model, "report"):
-        raise UsageError(f"{run} holds an {type(model).__name__}. A report needs an autoencoder or a detector.")
+        from ..serving.openapi import with_article
+
+        raise UsageError(
+            f"{run} holds {with_article(type(model).__name__)}. A report needs an autoencoder or a detector of rows."
+        )
     is_detector = isinstance(model, AnomalyDetector)
     if is_detector and (color or image_shape):
         raise UsageError("--color and --image-shape are for the report of an autoencoder. Omit them.")

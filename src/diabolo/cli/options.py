@@ -28,6 +28,7 @@ __all__ = [
     "make_estimator",
     "model_name",
     "one_line",
+    "open_series",
     "parse_cells",
     "parse_setting",
     "parse_shape",
@@ -47,6 +48,7 @@ MODELS = {
     "variational": "VariationalAutoencoder",
     "autoencoder": "Autoencoder",
     "anomaly": "AnomalyDetector",
+    "series": "SeriesDetector",
     "imputer": "AutoencoderImputer",
     "generator": "AutoencoderGenerator",
 }
@@ -62,18 +64,24 @@ SYNONYMS = {
     "vae": "variational",
     "detector": "anomaly",
     "anomalies": "anomaly",
+    "timeseries": "series",
     "impute": "imputer",
     "generate": "generator",
 }
 """Other names of models that users type. Class names are understood as well."""
 
 
-MADE_FOR = {"AnomalyDetector": "detect", "AutoencoderImputer": "impute", "AutoencoderGenerator": "sample"}
+MADE_FOR = {
+    "AnomalyDetector": "detect",
+    "SeriesDetector": "detect",
+    "AutoencoderImputer": "impute",
+    "AutoencoderGenerator": "sample",
+}
 """The only command that an estimator supports, if it is not an autoencoder."""
 
 
 CONFIG: dict[str, tuple[type, str]] = {
-    **dict.fromkeys(("data", "model", "out", "key"), (str, "a text")),
+    **dict.fromkeys(("data", "model", "out", "key", "time"), (str, "a text")),
     **dict.fromkeys(("columns", "exclude"), (list, "a list of names")),
     **dict.fromkeys(("schema", "parameters"), (dict, "a table")),
     "seed": (int, "a whole number"),
@@ -122,7 +130,10 @@ Keep = Annotated[
 ]
 
 
-Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="The name of the array in an .npz file.")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="NAME", help="The array in an .npz file; series: the columns that tell them apart."),
+]
 
 
 _FILE_OPTIONS = {
@@ -169,6 +180,21 @@ def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
     wrapped.__signature__ = own.replace(parameters=[*keyword_only, *parameters])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {one.name: one.annotation for one in (*kept, *parameters)}
     return wrapped
+
+
+def open_series(
+    data: str, columns: Sequence[str], exclude: Sequence[str], special: Sequence[str | None], options: dict[str, Any]
+) -> Any:
+    """Read DATA as a table with the selected columns and those of times and keys; the path of a file of an array."""
+    from ..data.file_options import FileOptions
+    from ..data.series import read_table
+
+    table = read_table(data, FileOptions.of(options))
+    if table is None or not (columns or exclude):
+        return data if table is None else table
+    require_known([*columns, *exclude], table.column_names, "column")
+    wanted = set(columns or table.column_names) - set(exclude) | {name for name in special if name}
+    return table.select([name for name in table.column_names if name in wanted])
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

@@ -18,15 +18,15 @@ import pyarrow.compute as pc
 
 from ..errors import InvalidData, InvalidType, UnseenColumnsWarning
 from . import sql
+from .arrays import load_array
 from .cells import is_date, is_numeric, is_text, unpacked
-from .file_options import FileOptions, split_options
+from .file_options import FileOptions
 from .frames import to_arrow
 from .readers import files_in, kind_of, read, read_arrow
-from .tables import SchemaSpec
 from .text import open_text
 from .types import RowsLike
 
-__all__ = ["SeriesColumns", "SeriesRows", "read_series"]
+__all__ = ["SeriesColumns", "SeriesRows", "read_series", "read_table"]
 
 _LONGEST_GAP = 2048
 """A longer gap, in steps, divides a series instead of being filled with missing cells."""
@@ -95,9 +95,7 @@ class SeriesRows:
         return np.argsort(self.place, kind="stable")
 
 
-def read_series(
-    X: RowsLike, columns: SeriesColumns, owner: str, wanted: SchemaSpec = None, options: FileOptions | None = None
-) -> SeriesRows:
+def read_series(X: RowsLike, columns: SeriesColumns, owner: str) -> SeriesRows:
     """Read series from an array, a list of arrays, a table or a file.
 
     Raises
@@ -108,7 +106,7 @@ def read_series(
     InvalidType
         If the rows are of no such kind.
     """
-    table = _as_table(X, wanted, options)
+    table = read_table(X)
     if table is not None:
         return _of_table(table, columns, owner)
     if columns.time is not None or columns.keys:
@@ -122,8 +120,14 @@ def read_series(
 # -- sources ----------------------------------------------------------------------------------------------------------
 
 
-def _as_table(X: RowsLike, wanted: SchemaSpec, options: FileOptions | None) -> pa.Table | None:
-    """Return a table with the cells as given; None if X is an array."""
+def read_table(X: RowsLike, options: FileOptions | None = None) -> pa.Table | None:
+    """Read a table, a file of one, or a query, with its cells as given; None if X is an array or a file of one.
+
+    Raises
+    ------
+    InvalidData
+        If there is no such file, or it cannot be read.
+    """
     if not isinstance(X, str | os.PathLike):
         return to_arrow(X)
     where = os.fspath(X)
@@ -133,16 +137,17 @@ def _as_table(X: RowsLike, wanted: SchemaSpec, options: FileOptions | None) -> p
     kinds = {kind_of(file) for file in files}
     if len(kinds) > 1:
         raise InvalidData(f"{where} holds files of several kinds ({', '.join(sorted(kinds))}). Name files of one kind.")
-    _, in_schema = split_options(wanted)
     if kinds == {".csv"}:
-        return open_text(files, options=in_schema.updated(options or FileOptions())).table()
+        return open_text(files, options=options).table()
     return read_arrow(files, None)
 
 
 def _as_arrays(X: RowsLike) -> list[np.ndarray]:
     """Return the series of an array, (n,), (n, channels) or (series, n, channels), or of a list of arrays."""
     if isinstance(X, str | os.PathLike):
-        return [read(X).rows]
+        files = files_in(os.fspath(X))
+        is_array = {kind_of(file) for file in files} == {".npy"}
+        return [_as_array(load_array(file)) for file in files] if is_array else [read(X).rows]
     is_list = isinstance(X, list | tuple) and len(X) > 0 and all(np.ndim(one) > 0 for one in X)
     if is_list and isinstance(X, list | tuple) and any(isinstance(one, np.ndarray) for one in X):
         return [_as_array(one) for one in X]

@@ -28,6 +28,8 @@ _TAIL, _FEWEST_TAIL, _MOST_TAIL = 0.2, 3, 20
 """The share of the maxima that makes the tail, and the minimum and maximum number."""
 _ROUNDED = 2048
 """How many steps of rounding the threshold may be off."""
+_MOST_LOG = 700.0
+"""Largest logarithm of a threshold."""
 _RESOLUTION = 0.02
 """Smallest mean excess of the tail: scores that differ by less than 2 % are equal."""
 
@@ -108,7 +110,7 @@ class MaximaTail:
             found = float(np.sort(self.maxima)[n - int(rate * (n + 1) + 1e-9)])
         else:
             excess = (rate * (n + 1) / (k + 1)) ** (-1 / k) - 1
-            found = float(np.exp(start + total * max(excess, 0)))
+            found = float(np.exp(min(start + total * max(excess, 0), _MOST_LOG)))
         near = found * (1 + np.arange(-_ROUNDED, _ROUNDED + 1) * np.finfo(np.float64).eps)
         is_low = self.p_values(near) <= rate
         return float(near[np.argmax(is_low)]) if is_low.any() else found

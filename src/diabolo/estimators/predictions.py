@@ -7,22 +7,26 @@ any source; it returns one result row per row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..data.frames import to_arrow
 from ..data.readers import Table
 from ..data.scaler import MAX_ABS_SCALED
 from ..data.schema import Column, Schema
 from ..data.types import Frame, RowsLike
+from ..errors import UnsupportedOperationError
 from .anomaly_detector import AnomalyDetector
 from .base import BaseAutoencoder
 from .classifier import AutoencoderClassifier
 from .ensemble import Ensemble
 from .imputer import AutoencoderImputer
 from .predictor import Predictor
+from .series_detector import SeriesDetector
 from .trainable import Learned, Saveable
 
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "in_order",
     "like_those_seen",
     "named",
+    "predict_alarms",
     "predict_anomaly_scores",
     "predict_classes",
     "predict_codes",
@@ -81,6 +86,25 @@ def predict_anomaly_scores(model: AnomalyDetector, rows: RowsLike, false_alarm_r
             **{f"column_{i}": names for i, names in enumerate(leading, start=1)},
         }
     )
+
+
+def predict_alarms(model: SeriesDetector, rows: RowsLike, false_alarm_rate: float | None = None) -> pa.Table:
+    """Return the alarms of series; without a column of times, rows are counted from 1, and so are series."""
+    asked = {} if false_alarm_rate is None else {"false_alarm_rate": false_alarm_rate}
+    before = model.false_alarm_rate
+    try:
+        table = to_arrow(model.set_params(**asked).alarms(rows))
+    finally:
+        model.set_params(false_alarm_rate=before)
+    assert table is not None
+    for name in ("series", "start", "end", "peak"):
+        if name in table.column_names and pa.types.is_integer(table[name].type) and model.time is None:
+            table = table.set_column(table.column_names.index(name), name, pc.add(table[name], 1))
+        elif name in table.column_names and pa.types.is_timestamp(kind := table[name].type):
+            with suppress(pa.ArrowInvalid):  # fractions of a second
+                cells = table[name].cast(pa.timestamp("s", kind.tz))
+                table = table.set_column(table.column_names.index(name), name, cells)
+    return table
 
 
 def predict_classes(model: AutoencoderClassifier, rows: RowsLike) -> pa.Table:
@@ -167,6 +191,8 @@ def like_those_seen(model: Saveable, n_rows: int) -> Frame:
     The result is an array, or an Arrow table if there is a schema.
     """
     schema, rng, known = model.input_.schema, np.random.default_rng(0), predictors(model)
+    if isinstance(model, SeriesDetector):
+        raise UnsupportedOperationError("A SeriesDetector reads series, not single rows, so it cannot be exported.")
     if isinstance(model, AutoencoderImputer) and not known:
         spread = np.sqrt(model.blend_.variance)
         rows = model.blend_.mean + spread * rng.normal(size=(n_rows, len(spread)))

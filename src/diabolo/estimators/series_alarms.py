@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from ..data.containers import Container
 from ..data.series import SeriesRows
 from ..data.types import Frame, Name, RowsLike
 from .output import table_like
+from .series_model import SeriesModel
 
 __all__ = ["alarm_table", "table_of"]
 
@@ -18,63 +21,67 @@ _EXPECTED = 2.0
 """What is subtracted from each row's deviation, whose usual mean is 1: usual rows shorten an alarm."""
 _REFINED = 2
 """How often the unusual part of an alarm is hidden, so that it does not shift its own expectation."""
-_FARTHEST = 1e6
-"""Largest deviation that counts, so that sums keep their digits."""
+_FARTHEST = 10.0
+"""Largest deviation that counts: one row outweighs at most this many usual ones between two unusual parts."""
+_MOST_PASSES = 20
 
 
-def alarm_table(
-    rows: SeriesRows,
-    length: int,
-    scores: np.ndarray,
-    is_flagged: np.ndarray,
-    deviate: Callable[[list[np.ndarray]], np.ndarray],
-    of_channels: np.ndarray,
-) -> pa.Table:
+class Alarm(NamedTuple):
+    """An alarm: rows of the input."""
+
+    start: int
+    end: int
+    peak: int
+    score: float
+    channel: int
+
+
+def alarm_table(rows: SeriesRows, model: SeriesModel, threshold: float) -> pa.Table:
     """Return the alarms of series, most unusual first, without their p-values.
 
-    Parameters
-    ----------
-    rows : SeriesRows
-    length : int
-        Flagged rows fewer steps than this apart are one alarm.
-    scores, is_flagged : arrays of shape (n,)
-        The score of each row, and whether it is flagged.
-    deviate : function
-        From segments, with some cells hidden (NaN), the squared distance of each row's true values from what the cells
-        that are not hidden let expect, (n,), in units of its mean in the training rows; NaN where nothing is expected.
-    of_channels : array of shape (n, channels)
-        What each channel contributes to the score of each row.
+    The unusual part of each stretch of rows whose scores are at least the threshold is an alarm. It is then hidden, and
+    the others are scored again, until no score reaches the threshold: a second cause near the first is an alarm of its
+    own.
     """
-    found = list(_stretches(rows, length, is_flagged))
-    deviations = np.nan_to_num(deviate(rows.segments)) if found else np.zeros(len(rows.place))
-    for _ in range(_REFINED if found else 0):
-        hidden = [segment.copy() for segment in rows.segments]
-        _hide(hidden, rows.place[np.concatenate([_core(one, deviations) for one in found])])
-        again = deviate(hidden)
-        deviations = np.where(np.isnan(again), deviations, again)
-    top = [stretch[np.argmax(scores[stretch])] for stretch in found]
-    order = np.argsort([-scores[row] for row in top], kind="stable")
-    cores = [_core(found[i], deviations) for i in order]
-    ends = {
-        "start": [core[0] for core in cores],
-        "end": [core[-1] for core in cores],
-        "peak": [core[np.argmax(deviations[core])] for core in cores],
-    }
-    first = np.array(ends["start"], np.int64)
+    length, hidden = model.scorer.length, [segment.copy() for segment in rows.segments]
+    alarms: list[Alarm] = []
+    for _ in range(_MOST_PASSES):
+        energies = model.energies(replace(rows, segments=hidden))
+        scores = model.scores(energies)
+        stretches = list(_stretches(rows, length, scores >= threshold))
+        if not stretches:
+            break
+        deviations = np.nan_to_num(model.deviations(rows, hidden))
+        deviations[np.isnan(np.concatenate(hidden)[rows.place]).all(axis=1)] = 0  # in an alarm already, or missing
+        for _ in range(_REFINED):
+            without = [segment.copy() for segment in hidden]
+            _hide(without, rows.place[np.concatenate([_core(one, deviations, length) for one in stretches])])
+            again = model.deviations(rows, without)
+            deviations = np.where(np.isnan(again) | (deviations == 0), deviations, again)
+        cores = [_core(one, deviations, length) for one in stretches]
+        for stretch, core in zip(stretches, cores, strict=True):
+            top = stretch[np.argmax(scores[stretch])]
+            channel = int(np.argmax(np.nan_to_num(energies[top])))
+            peak = core[np.argmax(deviations[core])]
+            alarms.append(Alarm(int(core[0]), int(core[-1]), int(peak), float(scores[top]), channel))
+        _hide(hidden, rows.place[np.concatenate(cores)])
+    return _as_table(rows, sorted(alarms, key=lambda alarm: -alarm.score))
+
+
+def _as_table(rows: SeriesRows, alarms: list[Alarm]) -> pa.Table:
+    first = pa.array([alarm.start for alarm in alarms], pa.int64())
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     if rows.keys is not None:
-        columns = {name: cells.take(pa.array(first)) for name, cells in rows.keys.items()}
+        columns = {name: cells.take(first) for name, cells in rows.keys.items()}
     elif rows.series is not None:
-        columns = {"series": pa.array(rows.series[first])}
-    for name, places in ends.items():
-        at = pa.array(np.array(places, np.int64))
+        columns = {"series": pa.array(rows.series).take(first)}
+    for name in ("start", "end", "peak"):
+        at = pa.array([getattr(alarm, name) for alarm in alarms], pa.int64())
         columns[name] = at if rows.times is None else rows.times.take(at)
-    at_top = np.array([top[i] for i in order], np.int64)
-    columns["score"] = pa.array(scores[at_top])
+    columns["score"] = pa.array([alarm.score for alarm in alarms], pa.float64())
     names: Sequence[Name] = rows.names or range(rows.n_channels)
-    leading = np.argmax(np.nan_to_num(of_channels[at_top]), axis=1) if len(at_top) else np.empty(0, np.int64)
     kind = pa.string() if rows.names is not None else pa.int64()
-    columns["channel"] = pa.array([names[i] for i in leading], kind)
+    columns["channel"] = pa.array([names[alarm.channel] for alarm in alarms], kind)
     return pa.table(columns)
 
 
@@ -99,16 +106,25 @@ def _hide(segments: list[np.ndarray], places: np.ndarray) -> None:
         segment[places[(places >= first) & (places < end)] - first] = np.nan
 
 
-def _core(stretch: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-    """Return the part of a stretch of rows with the largest total excess of deviations over twice their usual mean.
+def _core(stretch: np.ndarray, deviations: np.ndarray, length: int) -> np.ndarray:
+    """Return the unusual part of a stretch of rows: around the largest deviation, as far as the excess grows.
 
-    A row's score comes from the windows that hold it, so that flagged rows begin before their cause. This part (a scan
-    statistic; Kadane's maximum sum) is where the values themselves are unusual; at least one row.
+    A row's score comes from the windows that hold it, so that flagged rows begin before their cause. The excess is the
+    sum of deviations over twice their usual mean; where it has fallen by a quarter of a window's usual rows, the part
+    ends (the X-drop rule of sequence alignment, Altschul et al. 1990).
     """
-    total = np.concatenate([[0.0], np.cumsum(np.minimum(deviations[stretch], _FARTHEST) - _EXPECTED)])
-    lowest = np.minimum.accumulate(total[:-1])
-    end = int(np.argmax(total[1:] - lowest))
-    return stretch[int(np.argmin(total[: end + 1])) : end + 1]
+    of_rows = deviations[stretch]
+    peak = int(np.argmax(of_rows))
+    excess = np.minimum(of_rows, _FARTHEST) - _EXPECTED
+    before, after = (_extension(some, length / 4) for some in (excess[:peak][::-1], excess[peak + 1 :]))
+    return stretch[peak - before : peak + after + 1]
+
+
+def _extension(excess: np.ndarray, drop: float) -> int:
+    """Return for how many rows the sum of the excess grows, before it has fallen by ``drop`` from its maximum."""
+    total = np.cumsum(np.append(0.0, excess))
+    fallen = np.flatnonzero(np.maximum.accumulate(total) - total > drop)
+    return int(np.argmax(total[: fallen[0]] if len(fallen) else total))
 
 
 def table_of(rows: np.ndarray | pa.Table, X: RowsLike, labels: Sequence[Name] = ()) -> Frame:

@@ -29,6 +29,7 @@ from .result import Fitted, store
 from .series_alarms import alarm_table, table_of
 from .series_model import SeriesModel, calibrated
 from .series_scorer import WindowScorer
+from .series_stream import SeriesStream
 
 __all__ = ["SeriesDetector"]
 
@@ -264,8 +265,7 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             to end.
         """
         check_is_fitted(self)
-        model = self.series_model_
-        return -model.scores(model.energies(self._read(X)))
+        return -self._scored(self._read(X))[1]
 
     def decision_function(self, X: RowsLike) -> np.ndarray:
         """Return `score_samples` − ``offset_``: negative for flagged rows.
@@ -332,10 +332,11 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     def alarms(self, X: RowsLike) -> Frame:
         """Return the stretches of flagged rows, most unusual first.
 
-        Flagged rows less than a window apart, in one series, are one alarm. A row's score comes from the windows that
-        hold it, so rows are flagged up to a window before and after their cause. The start and the end of an alarm are
-        therefore those of the part where the values themselves differ most from their expectation: with the largest sum
-        of squared deviations over twice their usual mean.
+        A row's score comes from the windows that hold it, so rows are flagged up to a window before and after their
+        cause. The start and the end of an alarm are therefore those of the part of a flagged stretch where the values
+        themselves are unusual: around the row that differs most from its expectation, as far as the sum of squared
+        deviations over twice their usual mean grows. That part is then hidden, and the series scored again, so that a
+        second cause nearby is another alarm.
 
         Parameters
         ----------
@@ -351,18 +352,41 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             ``score`` and ``p_value`` of its highest score; ``channel``, which contributes most to it.
         """
         check_is_fitted(self)
-        rows, model = self._read(X), self.series_model_
-        energies = model.energies(rows)
-        scores = model.scores(energies)
-        is_flagged = -scores < self.offset_
-
-        def deviate(hidden: list[np.ndarray]) -> np.ndarray:
-            return model.deviations(rows, hidden)
-
-        table = alarm_table(rows, self.window_, scores, is_flagged, deviate, energies)
+        rows = self._read(X)
+        self._scored(rows)
+        threshold = MaximaTail(self.calibration_maxima_).threshold(self.false_alarm_rate)
+        table = alarm_table(rows, self.series_model_, threshold)
         p_values = self.p_values_from_scores(np.asarray(table["score"]))
         table = table.add_column(table.column_names.index("score") + 1, "p_value", [p_values])
         return table_of(table, X)
+
+    def stream(self) -> SeriesStream:
+        """Return the state of one new series whose rows arrive one after another.
+
+        Its `update` takes rows and returns the scores that are complete: those of rows with ``window_`` − 1 steps after
+        them. They are the numbers of `score_samples` on the whole series, up to rounding. `finish` returns the rest.
+
+        Returns
+        -------
+        SeriesStream
+            The state. Use one for each series: columns of ``key`` are ignored.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from diabolo import SeriesDetector
+        >>> rng = np.random.default_rng(0)
+        >>> detector = SeriesDetector(window=20).fit(rng.normal(size=400))
+        >>> stream = detector.stream()
+        >>> [len(stream.update(rng.normal(size=15)).rows) for _ in range(3)], len(stream.finish().rows)
+        ([0, 11, 15], 19)
+        """
+        check_is_fitted(self)
+
+        def judge(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.p_values_from_scores(scores), -scores < self.offset_
+
+        return SeriesStream(self.series_model_, lambda rows: self._read(rows, is_one=True), judge)
 
     def explain(self, X: RowsLike) -> Explanation:
         """Return the contribution of each channel to the score of each row, and the expected values.
@@ -380,17 +404,24 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             have no expectation (NaN).
         """
         check_is_fitted(self)
-        rows, model = self._read(X), self.series_model_
-        energies = model.energies(rows)
-        scores, of_channels = model.scores(energies), np.nan_to_num(energies)
+        rows = self._read(X)
+        of_channels, scores = self._scored(rows)
         total = np.maximum(of_channels.sum(axis=1), _TINY)
         contributions = scores[:, None] * of_channels / total[:, None]
         labels, values = tuple(self.input_.labels), np.concatenate(rows.segments)[rows.place]
-        observed, expected = (table_of(some, X, labels) for some in (values, model.expected(rows)))
+        observed, expected = (table_of(some, X, labels) for some in (values, self.series_model_.expected(rows)))
         return Explanation(scores, contributions, labels, observed, expected)
 
-    def _read(self, X: RowsLike) -> SeriesRows:
-        """Return series with the channels and the step of the fit."""
+    def _scored(self, rows: SeriesRows) -> tuple[np.ndarray, np.ndarray]:
+        """Return the energy of each channel, (n, channels), and the score of each row, (n,); 0 if it has none."""
+        model = self.series_model_
+        energies = model.energies(rows)
+        model.warn_of_unscored(energies)
+        return np.nan_to_num(energies), model.scores(energies)
+
+    def _read(self, X: RowsLike, *, is_one: bool = False) -> SeriesRows:
+        """Return series with the channels and the step of the fit; perhaps one only, without columns of keys."""
         columns, keys = self.input_, (self.key,) if isinstance(self.key, str) else tuple(self.key or ())
+        keys = () if is_one else keys
         wanted = SeriesColumns(self.time, keys, columns.names, columns.n_features, self.step_)
         return read_series(X, wanted, type(self).__name__)

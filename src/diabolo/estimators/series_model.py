@@ -92,19 +92,26 @@ class SeriesModel:
         """Return the energy of each row by channel, (n, channels); NaN if it cannot be scored."""
         return self._by_row(rows, rows.segments, self.scorer.energies)
 
+    def energies_of(self, segment: np.ndarray) -> np.ndarray:
+        """Return the energy of each step of a segment by channel, (steps, channels)."""
+        return self.scorer.energies(self.channels.standardised(segment))
+
     def scores(self, energies: np.ndarray) -> np.ndarray:
-        """Return the score of each row, (n,); 0 and a warning if it cannot be scored."""
-        found = scores_of(energies) / self.scale
-        if n_unscored := int(np.isnan(found).sum()):
+        """Return the score of each row, (n,); 0 if it cannot be scored."""
+        found: np.ndarray = np.nan_to_num(scores_of(energies) / self.scale)
+        return found
+
+    def warn_of_unscored(self, energies: np.ndarray) -> None:
+        """Warn if rows cannot be scored."""
+        if n_unscored := int(np.isnan(energies).all(axis=1).sum()):
             warnings.warn(
                 UnscoredRowsWarning(
-                    f"{n_unscored} of {len(found)} rows are not scored (score 0, p-value 1): no window of "
+                    f"{n_unscored} of {len(energies)} rows are not scored (score 0, p-value 1): no window of "
                     f"{self.scorer.length} steps with half of its cells known holds them. Give more rows around them.",
                     n_unscored,
                 ),
-                stacklevel=3,
+                stacklevel=4,
             )
-        return np.nan_to_num(found)
 
     def expected(self, rows: SeriesRows) -> np.ndarray:
         """Return the expected values of each row in the user's units, (n, channels)."""

@@ -103,12 +103,18 @@ class WindowScorer:
         return np.concatenate([found, of_network[None]])
 
     def expected(self, segment: np.ndarray) -> np.ndarray:
-        """Return the expected values, (steps, channels): the mean over windows of the nearest normal windows."""
+        """Return the expected values, (steps, channels): the mean over windows of the nearest normal windows.
+
+        Cells are clipped to the range of the memory, so that an extreme cell does not distort that of others.
+        """
         if len(segment) < self.length:
             return np.full(segment.shape, np.nan)
 
+        remembered = self.model.memory.reshape(-1, segment.shape[1], self.length)
+        low, high = (bound(remembered, axis=(0, 2))[:, None] for bound in (np.min, np.max))
+
         def expectation(windows: np.ndarray) -> np.ndarray:
-            rows = self.model.filled(windows.reshape(len(windows), -1))
+            rows = self.model.filled(np.clip(windows, low, high).reshape(len(windows), -1))
             return self.model.nearest(rows).reshape(windows.shape)
 
         return mean_of_cells(windows_of(segment, self.length), expectation)

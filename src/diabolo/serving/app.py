@@ -148,7 +148,7 @@ class _Served:
     def __init__(self, model: Saveable, limits: Limits, name: str) -> None:
         asked = questions(model)
         if not asked:
-            raise UsageError(f"A {type(model).__name__} only generates rows, so it cannot be served.")
+            raise UsageError(f"A {type(model).__name__} has no result for single rows, so it cannot be served.")
         self.limits, self._name, self._model = limits, name, model
         self._wire = Wire(model, Bounds(limits.rows, limits.numbers, 4 * limits.body_bytes))
         worker = ThreadPoolExecutor(1, thread_name_prefix="diabolo")
