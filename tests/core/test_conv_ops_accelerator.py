@@ -23,10 +23,10 @@ def test_values_and_gradients_agree_and_no_derivative_is_ours(size, stride, monk
 
         return both
 
-    here = jax.value_and_grad(fresh(), argnums=(0, 1, 2))(x, kernel, y)
+    here = jax.jit(jax.value_and_grad(fresh(), argnums=(0, 1, 2)))(x, kernel, y)
     assert conv_ops._is_cpu()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    there = jax.value_and_grad(fresh(), argnums=(0, 1, 2))(x, kernel, y)
+    there = jax.jit(jax.value_and_grad(fresh(), argnums=(0, 1, 2)))(x, kernel, y)
     for one, two in zip(jax.tree.leaves(there), jax.tree.leaves(here), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
     traced = str(jax.make_jaxpr(fresh())(x, kernel, y))

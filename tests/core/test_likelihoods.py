@@ -1,5 +1,6 @@
 """What likelihoods claim of themselves, and blocks of several."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,12 +26,17 @@ def test_the_bernoulli_part_is_the_bernoulli_density():
 @pytest.mark.parametrize("part", [pytest.param(p, id=name) for name, p in examples.all_parts("likelihood")])
 def test_every_likelihood_knows_how_many_numbers_it_needs(part):
     d = examples.n_columns(part, D)
-    density = part(jnp.zeros((N, part.n_outputs(d))), part.build(d))
-    assert density.mean.shape == density.log_prob(jnp.zeros((N, d))).shape == (N, d)
-    assert part.transform_input(jnp.zeros((N, d))).shape == (N, d)
+
+    @jax.jit
+    def found(eta, rows):
+        density = part(eta, part.build(d))
+        return density.mean, density.log_prob(rows), part.transform_input(rows)
+
+    means, log_p, shown = found(np.zeros((N, part.n_outputs(d)), np.float32), np.zeros((N, d), np.float32))
+    assert means.shape == log_p.shape == shown.shape == (N, d)
     supports = part.supports(d)
     assert len(supports) == d
-    for support, mean in zip(supports, density.mean.T, strict=True):
+    for support, mean in zip(supports, np.asarray(means).T, strict=True):
         low, high = {"real": (-np.inf, np.inf), "unit": (0, 1), "count": (0, np.inf)}[support]
         assert np.all((mean >= low) & (mean <= high))
 

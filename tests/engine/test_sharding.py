@@ -72,19 +72,23 @@ def alone(files, tmp_path_factory):
     return of
 
 
-streamed_or_not = pytest.mark.parametrize("name", ["few", "many"])
+LARGE = {"devices": "many", "processes": "few"}
+"""Rows that only `-m large` shares among so many of a kind: the other kind shares them with `-m slow`."""
 
 
-@pytest.mark.slow
-@streamed_or_not
+def streamed_or_not(of):
+    marks = {name: pytest.mark.large if LARGE[of] == name else pytest.mark.slow for name in ("few", "many")}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=mark) for name, mark in marks.items()])
+
+
+@streamed_or_not("devices")
 def test_two_devices_of_one_process_give_the_weights_of_one(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run"), "devices": 2}
     assert finished([start(**job)])[0]["devices"] == 2
     assert largest_difference(tmp_path / "run", alone(name)) < 1e-6
 
 
-@pytest.mark.slow
-@streamed_or_not
+@streamed_or_not("processes")
 def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run")}
     reports = finished(together(2, **job))

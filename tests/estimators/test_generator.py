@@ -206,7 +206,7 @@ def made(table, n=1000, network=SMALL, **given):
     return found if isinstance(found, pd.DataFrame) else pd.DataFrame(found)
 
 
-@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e9])
+@pytest.mark.parametrize("unit", [1e-12, 1.0, pytest.param(1e9, marks=pytest.mark.slow)])
 def test_sums_are_sums_and_their_terms_stay_independent(unit):
     rng = np.random.default_rng(1)
     a, b = rng.gamma(2, 2, 500), rng.normal(0, 3, 500)

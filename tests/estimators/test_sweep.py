@@ -144,6 +144,11 @@ VALUES = {
     "validation_fraction": [0.1, 0.3],
     "verbose": [0],
 }
+LIKE_N_LATENT = (
+    *("activation", "decoder", "encoder", "hidden_layer_sizes", "latent_activation", "likelihood", "n_hidden"),
+    *("n_samples", "noise_units", "objective", "penalties"),
+)
+"""Other parameters that select a program: their settings are trained apart as well."""
 BASES = {
     "Autoencoder": Autoencoder(latent=parts.DiagonalGaussian(2), encoder=parts.MLP((4,)), decoder=parts.MLP((4,))),
     "BasicAutoencoder": BasicAutoencoder(n_latent=2, init="random"),
@@ -182,7 +187,9 @@ def assert_equals_single_fits(estimator, grid, frame):
     assert sorted(w.category.__name__ for w in told) == sorted(w.category.__name__ for w in told_alone)
 
 
-@pytest.mark.parametrize("name", sorted(VALUES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_N_LATENT else ()) for name in sorted(VALUES)]
+)
 def test_a_sweep_over_any_parameter_equals_single_fits(name, frame, monkeypatch):
     # With few epochs in a call of the program, some trainings of a group end calls before others.
     monkeypatch.setattr(vmap_trainer, "epochs_within", lambda seconds, n: 3)
