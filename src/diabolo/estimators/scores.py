@@ -21,6 +21,7 @@ __all__ = [
     "LARGEST_SCORE",
     "ROW_SUM",
     "Array",
+    "Namespace",
     "Parts",
     "anomaly_scores",
     "asinh",
@@ -39,8 +40,10 @@ __all__ = [
     "within",
 ]
 
+Namespace: TypeAlias = Any
+"""NumPy, or `export.onnx_arrays.Arrays`."""
 Array: TypeAlias = Any
-"""An array of ``xp``."""
+"""An array of a namespace."""
 
 _MOST = np.finfo(np.float32).max
 LARGEST_SCORE = 1e9
@@ -56,17 +59,17 @@ _LEAST_SQUARE, _FINEST = 1e-12, 1e-3
 """Smallest squared distance of rows, and smallest distance within a column, before the logarithm."""
 
 
-def within(xp: Any, values: Array, span: np.ndarray) -> Array:
+def within(xp: Namespace, values: Array, span: np.ndarray) -> Array:
     """Clip values, (n, d), to the minimum and the maximum of each column, (2, d)."""
     return xp.minimum(xp.maximum(values, span[:1]), span[1:])
 
 
-def seen_by(xp: Any, rows: Array, span: np.ndarray) -> Array:
+def seen_by(xp: Namespace, rows: Array, span: np.ndarray) -> Array:
     """Return the input of a detector's network: rows clipped, so that extreme cells do not distort the other cells."""
     return xp.where(xp.isnan(rows), np.nan, within(xp, rows, span))
 
 
-def relative_deviance(xp: Any, deviance: Array, column_scale: np.ndarray) -> Array:
+def relative_deviance(xp: Namespace, deviance: Array, column_scale: np.ndarray) -> Array:
     """Return the deviance of each cell, (n, d), in units of the column's typical deviance, in 64 bits.
 
     Deviances are clipped to the largest 32-bit number, because the square of an extreme cell can be infinite. A cell
@@ -76,13 +79,13 @@ def relative_deviance(xp: Any, deviance: Array, column_scale: np.ndarray) -> Arr
     return xp.minimum(defined, _MOST).astype(np.float64) / column_scale
 
 
-def anomaly_scores(xp: Any, relative: Array, rows: Array) -> Array:
+def anomaly_scores(xp: Namespace, relative: Array, rows: Array) -> Array:
     """Return the square root of the mean over a row's known cells, (n, d) → (n,)."""
     n_known = xp.maximum(xp.sum(xp.where(xp.isnan(rows), np.float64(0), np.float64(1)), ROW_SUM), np.float64(1))
     return xp.sqrt(xp.sum(relative, ROW_SUM) / n_known)
 
 
-def network_scores(xp: Any, relative: Array, rows: Array, scale: float) -> Array:
+def network_scores(xp: Namespace, relative: Array, rows: Array, scale: float) -> Array:
     """Return the anomaly scores of one network in units of its scale, (n, d) → (n,), at most `LARGEST_SCORE`."""
     return xp.minimum(anomaly_scores(xp, relative, rows) / np.float64(scale), np.float64(LARGEST_SCORE))
 
@@ -98,14 +101,14 @@ def mean_score(of_networks: Sequence[Array]) -> Array:
 # -- views of a detector besides its networks --------------------------------------------------------------------------
 
 
-def standardised(xp: Any, rows: Array, center: np.ndarray, unit: np.ndarray) -> Array:
+def standardised(xp: Namespace, rows: Array, center: np.ndarray, unit: np.ndarray) -> Array:
     """Return rows in units of their columns, (n, d), 64 bits; NaN stays NaN."""
     found = (rows.astype(np.float64) - center[None]) / unit[None]
     within_bounds = xp.maximum(xp.minimum(found, np.float64(_FARTHEST)), np.float64(-_FARTHEST))
     return xp.where(xp.isnan(rows), np.float64(np.nan), within_bounds)
 
 
-def strangeness(xp: Any, rows: Array, views: Views) -> list[Array]:
+def strangeness(xp: Namespace, rows: Array, views: Views) -> list[Array]:
     """Return the logarithm of each row's deviance in each view, in the order of `views.VIEWS`, each (n,)."""
     standard = standardised(xp, rows, views.center, views.unit)
     is_missing = xp.isnan(standard)
@@ -131,14 +134,14 @@ def strangeness(xp: Any, rows: Array, views: Views) -> list[Array]:
     return [*found, xp.max(xp.where(xp.isnan(chosen), least_log, distances), ROW_SUM)]
 
 
-def asinh(xp: Any, values: Array) -> Array:
+def asinh(xp: Namespace, values: Array) -> Array:
     """Return the inverse hyperbolic sine: linear near 0, logarithmic beyond 1."""
     size = xp.maximum(values, values * np.float64(-1))
     found = xp.log(size + xp.sqrt(size * size + np.float64(1)))
     return xp.where(xp.less_equal(values, np.float64(0)), found * np.float64(-1), found)
 
 
-def _squared_distances(xp: Any, filled: Array, known: Array, memory: np.ndarray) -> Array:
+def _squared_distances(xp: Namespace, filled: Array, known: Array, memory: np.ndarray) -> Array:
     """Return squared distances to the rows of the memory, (n, m), scaled up for missing cells."""
     is_known = ~np.isnan(memory)
     held = np.where(is_known, memory, 0).astype(np.float64)
@@ -152,7 +155,7 @@ def _squared_distances(xp: Any, filled: Array, known: Array, memory: np.ndarray)
     return xp.maximum(total, np.float64(0)) * np.float64(memory.shape[1]) / xp.maximum(both, np.float64(1))
 
 
-def _nearest(xp: Any, squared: Array, least: Array) -> Array:
+def _nearest(xp: Namespace, squared: Array, least: Array) -> Array:
     """Return the smallest squared distance along the last axis, without one row that is equal: the row itself."""
     equal = xp.less_equal(squared, least)
     n_equal = xp.sum(xp.where(equal, np.float64(1), np.float64(0)), -1)
@@ -160,11 +163,11 @@ def _nearest(xp: Any, squared: Array, least: Array) -> Array:
     return xp.where(xp.less_equal(n_equal, np.float64(1)), others, np.float64(0))
 
 
-def _log_root(xp: Any, squared: Array) -> Array:
+def _log_root(xp: Namespace, squared: Array) -> Array:
     return xp.log(squared + np.float64(_LEAST_SQUARE)) * np.float64(0.5)
 
 
-def cell_deviances(xp: Any, filled: Array, views: Views) -> Array:
+def cell_deviances(xp: Namespace, filled: Array, views: Views) -> Array:
     """Return |x − E[x | the other cells]| of each cell, (n, d), in units of its typical value.
 
     The expectation is that of a normal distribution with covariance C: the cell j of C⁻¹(x − mean), divided by
@@ -176,7 +179,7 @@ def cell_deviances(xp: Any, filled: Array, views: Views) -> Array:
     return xp.maximum(found, found * np.float64(-1))
 
 
-def quantile_distances(xp: Any, standard: Array, quantiles: np.ndarray) -> Array:
+def quantile_distances(xp: Namespace, standard: Array, quantiles: np.ndarray) -> Array:
     """Return the logarithm of the distance of each cell to the second nearest quantile of its column, (n, c)."""
     cells = xp.reshape(standard, (-1, len(quantiles), 1))
     below, above = cells - quantiles[None, :, :-1], cells - quantiles[None, :, 1:]
@@ -184,18 +187,18 @@ def quantile_distances(xp: Any, standard: Array, quantiles: np.ndarray) -> Array
     return xp.log(xp.maximum(xp.min(farther, -1), np.float64(_FINEST)))
 
 
-def log_score(xp: Any, score: Array) -> Array:
+def log_score(xp: Namespace, score: Array) -> Array:
     """Return the logarithm of the networks' score, (n,)."""
     return xp.log(score + np.float64(_LEAST_SQUARE**0.5))
 
 
-def surprise(xp: Any, values: Array, tail: Tail) -> Array:
+def surprise(xp: Namespace, values: Array, tail: Tail) -> Array:
     """Return −log of how often rows have at least these values in a view, (n,) → (n,), in nats."""
     steps = xp.minimum(xp.maximum(xp.reshape(values, (-1, 1)) - tail.knots[None], np.float64(0)), tail.widths[None])
     return xp.sum(steps * tail.slopes[None], 1) + tail.surprises[:1]
 
 
-def combined(xp: Any, surprises: Sequence[Array], weights: Sequence[float]) -> Array:
+def combined(xp: Namespace, surprises: Sequence[Array], weights: Sequence[float]) -> Array:
     """Return −log of the weighted harmonic mean of the views' frequencies (Wilson 2019), (n,) each, in nats.
 
     A row that is rare in one view is rare, whatever the others are. The views need not be independent.
@@ -234,7 +237,7 @@ class Parts(Protocol):
         """(d,)."""
 
 
-def imputed(xp: Any, rows: Array, networks: Sequence[Array], parts: Parts, span: np.ndarray) -> Array:
+def imputed(xp: Namespace, rows: Array, networks: Sequence[Array], parts: Parts, span: np.ndarray) -> Array:
     """Return the imputed value of each cell, (n, d): the weighted mean of the parts' values.
 
     Parameters
