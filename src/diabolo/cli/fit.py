@@ -17,6 +17,7 @@ from .options import (
     MADE_FOR,
     MODELS,
     Key,
+    Options,
     make_estimator,
     model_name,
     one_line,
@@ -87,7 +88,7 @@ def fit(
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace RUN if it is an existing model.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
     *,
-    file_options: dict[str, Any],
+    file_options: Options,
 ) -> None:
     """Train an autoencoder on DATA and save it as RUN.
 
@@ -155,7 +156,7 @@ def fit(
         _print_summary(estimator, rows, options, time.perf_counter() - started)
 
 
-def _complete(options: dict[str, Any]) -> dict[str, Any]:
+def _complete(options: Options) -> Options:
     """Return the options with the model's name, after a check that none is missing."""
     for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
         if needed not in options:
@@ -163,7 +164,7 @@ def _complete(options: dict[str, Any]) -> dict[str, Any]:
     return options | {"model": model_name(options["model"])}
 
 
-def _opened(options: dict[str, Any], estimator: Any, file_options: dict[str, Any]) -> Any:
+def _opened(options: Options, estimator: Any, file_options: Options) -> Any:
     """Open DATA with the selected columns."""
     from ..data.blocks import open_store
 
@@ -173,11 +174,11 @@ def _opened(options: dict[str, Any], estimator: Any, file_options: dict[str, Any
     return open_store(options["data"], *selected, options.get("key"), estimator.schema)
 
 
-def _keys(options: dict[str, Any]) -> tuple[str, ...]:
+def _keys(options: Options) -> tuple[str, ...]:
     return split_names(options.get("key")) or ()
 
 
-def _columns_of(options: dict[str, Any], file_options: dict[str, Any]) -> dict[str, Any]:
+def _columns_of(options: Options, file_options: Options) -> Options:
     """Return the parameters of the estimator that describe the columns of DATA."""
     if options["model"] != "series":
         if "time" in options:
@@ -188,7 +189,7 @@ def _columns_of(options: dict[str, Any], file_options: dict[str, Any]) -> dict[s
     return {"time": options.get("time"), "key": _keys(options) or None}
 
 
-def _with_file_options(schema: Any, options: dict[str, Any]) -> Any:
+def _with_file_options(schema: Any, options: Options) -> Any:
     """Return the schema with the file options; an option of the command overrides one in the schema."""
     if not options:
         return schema
@@ -254,7 +255,7 @@ def _clean_up(partial: Path) -> Iterator[None]:
         raise
 
 
-def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
+def _print_summary(estimator: Any, rows: Any, options: Options, seconds: float) -> None:
     from ..estimators.base import chosen_by
     from ..metrics import explained_variance
 
@@ -283,7 +284,7 @@ def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: 
     )
 
 
-def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
+def _describe_job(model: Any, options: Options, seconds: float) -> str:
     n_networks = sum(map(len, model.estimators_))
     if options["model"] == "anomaly":
         what, n_judged = "anomaly detector", len(model.calibration_scores_)
@@ -302,7 +303,7 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
     )
 
 
-def _describe_series(model: Any, rows: Any, options: dict[str, Any], seconds: float) -> str:
+def _describe_series(model: Any, rows: Any, options: Options, seconds: float) -> str:
     import pyarrow as pa
 
     n_channels, step = model.n_features_in_, ""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -23,6 +23,7 @@ __all__ = [
     "Force",
     "Keep",
     "Key",
+    "Options",
     "Out",
     "Run",
     "make_estimator",
@@ -38,6 +39,9 @@ __all__ = [
     "split_names",
     "takes_file_options",
 ]
+
+Options: TypeAlias = dict[str, Any]
+"""Names and values of options or parameters."""
 
 
 MODELS = {
@@ -183,7 +187,7 @@ def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def open_series(
-    data: str, columns: Sequence[str], exclude: Sequence[str], special: Sequence[str | None], options: dict[str, Any]
+    data: str, columns: Sequence[str], exclude: Sequence[str], special: Sequence[str | None], options: Options
 ) -> Any:
     """Read DATA as a table with the selected columns and those of times and keys; the path of a file of an array."""
     from ..data.file_options import FileOptions
@@ -202,7 +206,7 @@ def split_names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> Options:
     """Read a TOML file.
 
     Raises
@@ -220,7 +224,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def read_config(config: Path | None) -> dict[str, Any]:
+def read_config(config: Path | None) -> Options:
     """Read the options of a config file; without a file, return an empty dict.
 
     Raises
@@ -319,7 +323,7 @@ def model_name(text: str) -> str:
     return name
 
 
-def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
+def make_estimator(model: str, parameters: Options) -> Any:
     """Create the estimator with this command-line name and these parameters."""
     import diabolo
 

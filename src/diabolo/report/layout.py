@@ -27,7 +27,7 @@ class Page:
     def __init__(self) -> None:
         self._sections: list[tuple[str, str, str]] = []
         self.charts: list[dict[str, Any]] = []
-        self.data: dict[str, Any] = {}
+        self.data: dict[str, object] = {}
 
     def chart(self, title: str, figure: Any) -> str:
         self.charts.append(json.loads(plotly.io.to_json(figure)))
@@ -52,7 +52,7 @@ def grid(blocks: Sequence[str], kind: str = "charts") -> str:
     return f'<div class="{kind}">{"".join(blocks)}</div>'
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> str:
     """Return a table with a line of names."""
     top = "".join(f"<th>{escape(str(cell))}</th>" for cell in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell_text(cell))}</td>' for cell in row)}</tr>" for row in rows)
@@ -60,7 +60,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "")
     return f'<div class="scroll"><table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def cell_text(cell: Any) -> str:
+def cell_text(cell: object) -> str:
     """Format a cell for the page."""
     if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
         return "–"
