@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from .options import (
     MADE_FOR,
     MODELS,
     Key,
+    Options,
     make_estimator,
     model_name,
     one_line,
@@ -28,6 +29,13 @@ from .options import (
     split_names,
     takes_file_options,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..data.blocks import BlockReader
+    from ..data.tables import SchemaSpec, Table
+    from ..estimators.series_detector import SeriesDetector
 
 __all__ = ["demo", "fit"]
 
@@ -133,7 +141,7 @@ def fit(
     if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no checkpoints, so it cannot --resume. Omit the option.")
     _check_log(log, options["model"])
-    rows = _opened(options, estimator, file_options)
+    rows: Any = _opened(options, getattr(estimator, "schema", None), file_options)
     if not quiet and current().is_main_process and isinstance(found := getattr(rows, "schema", None), Schema):
         typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
@@ -155,7 +163,7 @@ def fit(
         _print_summary(estimator, rows, options, time.perf_counter() - started)
 
 
-def _complete(options: dict[str, Any]) -> dict[str, Any]:
+def _complete(options: Options) -> Options:
     """Return the options with the model's name, after a check that none is missing."""
     for needed, how in (("data", "DATA"), ("model", f"--model ({', '.join(MODELS)})"), ("out", "--out RUN")):
         if needed not in options:
@@ -163,21 +171,21 @@ def _complete(options: dict[str, Any]) -> dict[str, Any]:
     return options | {"model": model_name(options["model"])}
 
 
-def _opened(options: dict[str, Any], estimator: Any, file_options: dict[str, Any]) -> Any:
+def _opened(options: Options, schema: SchemaSpec, file_options: Options) -> pa.Table | str | BlockReader | Table | None:
     """Open DATA with the selected columns."""
     from ..data.blocks import open_store
 
     selected = (options.get("columns", ()), options.get("exclude", ()))
     if options["model"] == "series":
         return open_series(options["data"], *selected, (options.get("time"), *_keys(options)), file_options)
-    return open_store(options["data"], *selected, options.get("key"), estimator.schema)
+    return open_store(options["data"], *selected, options.get("key"), schema)
 
 
-def _keys(options: dict[str, Any]) -> tuple[str, ...]:
+def _keys(options: Options) -> tuple[str, ...]:
     return split_names(options.get("key")) or ()
 
 
-def _columns_of(options: dict[str, Any], file_options: dict[str, Any]) -> dict[str, Any]:
+def _columns_of(options: Options, file_options: Options) -> Options:
     """Return the parameters of the estimator that describe the columns of DATA."""
     if options["model"] != "series":
         if "time" in options:
@@ -188,7 +196,7 @@ def _columns_of(options: dict[str, Any], file_options: dict[str, Any]) -> dict[s
     return {"time": options.get("time"), "key": _keys(options) or None}
 
 
-def _with_file_options(schema: Any, options: dict[str, Any]) -> Any:
+def _with_file_options(schema: Any, options: Options) -> Any:
     """Return the schema with the file options; an option of the command overrides one in the schema."""
     if not options:
         return schema
@@ -254,7 +262,7 @@ def _clean_up(partial: Path) -> Iterator[None]:
         raise
 
 
-def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: float) -> None:
+def _print_summary(estimator: Any, rows: Any, options: Options, seconds: float) -> None:
     from ..estimators.base import chosen_by
     from ..metrics import explained_variance
 
@@ -283,7 +291,7 @@ def _print_summary(estimator: Any, rows: Any, options: dict[str, Any], seconds: 
     )
 
 
-def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
+def _describe_job(model: Any, options: Options, seconds: float) -> str:
     n_networks = sum(map(len, model.estimators_))
     if options["model"] == "anomaly":
         what, n_judged = "anomaly detector", len(model.calibration_scores_)
@@ -302,11 +310,11 @@ def _describe_job(model: Any, options: dict[str, Any], seconds: float) -> str:
     )
 
 
-def _describe_series(model: Any, rows: Any, options: dict[str, Any], seconds: float) -> str:
+def _describe_series(model: SeriesDetector, rows: pa.Table | str, options: Options, seconds: float) -> str:
     import pyarrow as pa
 
     n_channels, step = model.n_features_in_, ""
-    if (time_column := options.get("time")) is not None:
+    if (time_column := options.get("time")) is not None and not isinstance(rows, str):
         unit = "" if pa.types.is_integer(kind := rows[time_column].type) or pa.types.is_floating(kind) else " s"
         step = f" of {model.step_:g}{unit}"
     return (

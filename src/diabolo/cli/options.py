@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from ..errors import DiaboloError, UsageError, suggest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "MADE_FOR",
@@ -22,6 +25,7 @@ __all__ = [
     "Data",
     "Force",
     "Key",
+    "Options",
     "Out",
     "Run",
     "make_estimator",
@@ -38,6 +42,9 @@ __all__ = [
     "takes_file_options",
 ]
 
+
+Options: TypeAlias = dict[str, Any]
+"""Options of a command by name."""
 
 MODELS = {
     "basic": "BasicAutoencoder",
@@ -176,8 +183,8 @@ def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def open_series(
-    data: str, columns: Sequence[str], exclude: Sequence[str], special: Sequence[str | None], options: dict[str, Any]
-) -> Any:
+    data: str, columns: Sequence[str], exclude: Sequence[str], special: Sequence[str | None], options: Options
+) -> pa.Table | str:
     """Read DATA as a table with the selected columns and those of times and keys; the path of a file of an array."""
     from ..data.file_options import FileOptions
     from ..data.series import read_table
@@ -195,7 +202,7 @@ def split_names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> Options:
     """Read a TOML file.
 
     Raises
@@ -213,7 +220,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
 
 
-def read_config(config: Path | None) -> dict[str, Any]:
+def read_config(config: Path | None) -> Options:
     """Read the options of a config file; without a file, return an empty dict.
 
     Raises
@@ -312,7 +319,7 @@ def model_name(text: str) -> str:
     return name
 
 
-def make_estimator(model: str, parameters: dict[str, Any]) -> Any:
+def make_estimator(model: str, parameters: Options) -> Any:
     """Create the estimator with this command-line name and these parameters."""
     import diabolo
 
