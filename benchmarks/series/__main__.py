@@ -223,6 +223,19 @@ def table(found: dict[str, Any]) -> str:
     return aligned(lines)
 
 
+def on_public_series(folder: Path, seeds: list[int]) -> dict[str, Any]:
+    """VUS-PR of all detectors, its means, and the differences."""
+    if not (folder / LABELS).exists():
+        sys.exit(f"benchmarks.series: there is no {LABELS} in {folder}.")
+    found = measure(folder, seeds)
+    print(table(found))
+    found["mean VUS-PR"] = halves(found)
+    found["against"] = {name: against(found, OURS, name) for name in found["VUS-PR"] if name != OURS}
+    for name, gap in found["against"].items():
+        print(f"{OURS} − {name}: {gap['mean']:+.3f}, better on {gap['wins']} of {gap['series']}, p = {gap['p']:.2g}")
+    return found
+
+
 def main() -> None:
     """The command."""
     options = argparse.ArgumentParser("benchmarks.series", description=(__doc__ or "").splitlines()[0])
@@ -230,18 +243,16 @@ def main() -> None:
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--steps", type=int, default=2000, help="steps of a series without anomalies")
     options.add_argument("--repeats", type=int, default=100, help="series of each process without anomalies")
+    options.add_argument("--only-calibration", action="store_true", help="keep what --out holds of public series")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     warnings.simplefilter("ignore")
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    if not (given.data / LABELS).exists():
-        sys.exit(f"benchmarks.series: there is no {LABELS} in {given.data}.")
-    found = measure(given.data, seeds)
-    print(table(found))
-    found["mean VUS-PR"] = halves(found)
-    found["against"] = {name: against(found, OURS, name) for name in found["VUS-PR"] if name != OURS}
-    for name, gap in found["against"].items():
-        print(f"{OURS} − {name}: {gap['mean']:+.3f}, better on {gap['wins']} of {gap['series']}, p = {gap['p']:.2g}")
+    if given.only_calibration:
+        found = json.loads(given.out.read_text())
+        found = {name: found[name] for name in found if name not in ("date", "machine", "load")}
+    else:
+        found = on_public_series(given.data, seeds)
     found["five planted events"] = planted(seeds)
     found["no anomalies"] = false_alarms(given.steps, given.repeats)
     if given.out:

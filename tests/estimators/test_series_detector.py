@@ -1,5 +1,7 @@
 """Series: events found where they are, whatever the order and the gaps of rows; false alarms as asked; no NaN."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -203,6 +205,18 @@ def test_the_window_is_chosen_from_the_period():
     assert SeriesDetector().fit(wave()).window_ == pytest.approx(5 * DAY, abs=5)
     assert SeriesDetector().fit(np.random.default_rng(0).normal(size=2000)).window_ == 100
     assert SeriesDetector().fit(wave(n=400)).window_ == 50
+
+
+def test_two_causes_within_a_window_are_two_alarms_and_no_row_is_in_two(plain):
+    values = wave(n=400, seed=5)
+    values[200:206] += 3
+    values[250:254] -= 3
+    alarms = plain.alarms(values).to_pydict()
+    assert sorted(alarms["start"]) == pytest.approx([200, 250], abs=2)
+    assert all(score > 1 for score in alarms["score"])
+    loose = clone(plain).set_params(false_alarm_rate=0.9).fit(wave())
+    spans = sorted(zip(*(loose.alarms(values).to_pydict()[name] for name in ("start", "end")), strict=True))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
 def test_a_stream_gives_the_scores_of_the_whole_series(detector, plain):

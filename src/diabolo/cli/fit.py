@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,13 @@ from .options import (
     split_names,
     takes_file_options,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..data.blocks import BlockReader
+    from ..data.tables import SchemaSpec, Table
+    from ..estimators.series_detector import SeriesDetector
 
 __all__ = ["demo", "fit"]
 
@@ -134,7 +141,7 @@ def fit(
     if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no checkpoints, so it cannot --resume. Omit the option.")
     _check_log(log, options["model"])
-    rows = _opened(options, estimator, file_options)
+    rows: Any = _opened(options, getattr(estimator, "schema", None), file_options)
     if not quiet and current().is_main_process and isinstance(found := getattr(rows, "schema", None), Schema):
         typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
@@ -164,14 +171,14 @@ def _complete(options: Options) -> Options:
     return options | {"model": model_name(options["model"])}
 
 
-def _opened(options: Options, estimator: Any, file_options: Options) -> Any:
+def _opened(options: Options, schema: SchemaSpec, file_options: Options) -> pa.Table | str | BlockReader | Table | None:
     """Open DATA with the selected columns."""
     from ..data.blocks import open_store
 
     selected = (options.get("columns", ()), options.get("exclude", ()))
     if options["model"] == "series":
         return open_series(options["data"], *selected, (options.get("time"), *_keys(options)), file_options)
-    return open_store(options["data"], *selected, options.get("key"), estimator.schema)
+    return open_store(options["data"], *selected, options.get("key"), schema)
 
 
 def _keys(options: Options) -> tuple[str, ...]:
@@ -303,11 +310,11 @@ def _describe_job(model: Any, options: Options, seconds: float) -> str:
     )
 
 
-def _describe_series(model: Any, rows: Any, options: Options, seconds: float) -> str:
+def _describe_series(model: SeriesDetector, rows: pa.Table | str, options: Options, seconds: float) -> str:
     import pyarrow as pa
 
     n_channels, step = model.n_features_in_, ""
-    if (time_column := options.get("time")) is not None:
+    if (time_column := options.get("time")) is not None and not isinstance(rows, str):
         unit = "" if pa.types.is_integer(kind := rows[time_column].type) or pa.types.is_floating(kind) else " s"
         step = f" of {model.step_:g}{unit}"
     return (

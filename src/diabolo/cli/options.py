@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from ..errors import DiaboloError, UsageError, suggest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "MADE_FOR",
@@ -40,9 +43,9 @@ __all__ = [
     "takes_file_options",
 ]
 
-Options: TypeAlias = dict[str, Any]
-"""Names and values of options or parameters."""
 
+Options: TypeAlias = dict[str, Any]
+"""Options of a command by name."""
 
 MODELS = {
     "basic": "BasicAutoencoder",
@@ -188,7 +191,7 @@ def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_series(
     data: str, columns: Sequence[str], exclude: Sequence[str], special: Sequence[str | None], options: Options
-) -> Any:
+) -> pa.Table | str:
     """Read DATA as a table with the selected columns and those of times and keys; the path of a file of an array."""
     from ..data.file_options import FileOptions
     from ..data.series import read_table

@@ -6,21 +6,21 @@ as long as a window is much less dependent on that of other blocks. The p-value 
 probability that the highest score of a block of normal data is at least y.
 
 - Up to the (k + 1)-th highest of the B blocks' maxima it is y's rank among them (Vovk, Gammerman & Shafer 2005).
-- Above, ranks end at 1 / (B + 1). The k highest log-maxima exceed the (k + 1)-th by e_1, …, e_k; with an exponential
-  tail, P(e ≥ x) = (1 + x / Σ e_i)^−k for a new one, exactly. The tail of log-scores is exponential if that of scores is
-  a power law (Hill 1975); any lighter tail has smaller probabilities, so that p-values are too large rather than too
-  small.
+- Above, ranks end at 1 / (B + 1). Neighbouring blocks above it are one cluster, since one cause may raise both. The
+  highest log-maxima of c clusters exceed the (k + 1)-th by e_1, …, e_c; with an exponential tail, P(e ≥ x) =
+  (1 + x / Σ e_i)^−c for a new one, exactly. The tail of log-scores is exponential if that of scores is a power law
+  (Hill 1975); any lighter tail has smaller probabilities, so that p-values are too large rather than too small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Fold", "MaximaTail", "block_maxima", "folds_of"]
+__all__ = ["Fold", "MaximaTail", "block_maxima", "cluster_maxima", "folds_of", "tail_length"]
 
 _FOLDS, _FOLD_LENGTH = 5, 3
 """Number of folds, and the minimum length of a fold in windows."""
@@ -59,12 +59,35 @@ def folds_of(n: int, length: int) -> list[Fold]:
 
 
 def block_maxima(scores: np.ndarray, length: int) -> Iterator[float]:
-    """Yield the highest score of each whole block of ``length`` steps with at least half of them scored."""
+    """Yield the highest score of each whole block of ``length`` steps; NaN if fewer than half of them are scored."""
     for start in range(0, len(scores) - length + 1, length):
         block = scores[start : start + length]
         known = block[~np.isnan(block)]
-        if 2 * len(known) >= length:
-            yield float(known.max())
+        yield float(known.max()) if 2 * len(known) >= length else np.nan
+
+
+def tail_length(n: int) -> int:
+    """Return k, how many of n maxima make the tail; fewer than n."""
+    return max(1, min(n - 1, max(_FEWEST_TAIL, min(_MOST_TAIL, round(_TAIL * n)))))
+
+
+def cluster_maxima(stretches: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the highest maximum of each cluster in the tail: neighbouring blocks above the (k + 1)-th highest maximum.
+
+    Parameters
+    ----------
+    stretches : sequence of arrays
+        The maxima of the blocks of each held-out stretch, in the order of time; NaN is a block without one.
+    """
+    known = np.sort(np.concatenate([some[~np.isnan(some)] for some in stretches]))
+    start = known[-tail_length(len(known)) - 1]
+    found = []
+    for some in stretches:
+        is_above = some > start
+        for cluster in np.split(np.arange(len(some)), np.flatnonzero(np.diff(is_above.astype(int))) + 1):
+            if len(cluster) and is_above[cluster[0]]:
+                found.append(float(some[cluster].max()))
+    return np.array(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,41 +98,38 @@ class MaximaTail:
     ----------
     maxima : array of shape (B,)
         The highest score of each held-out block, positive.
+    clusters : array of shape (c,)
+        The highest score of each cluster in the tail; see `cluster_maxima`. None in the tail if all maxima are equal.
     """
 
     maxima: np.ndarray
+    clusters: np.ndarray
 
-    @property
-    def n_tail(self) -> int:
-        """k, the number of maxima that make the tail; fewer than B."""
-        n = len(self.maxima)
-        return max(1, min(n - 1, max(_FEWEST_TAIL, min(_MOST_TAIL, round(_TAIL * n)))))
-
-    def _tail(self) -> tuple[float, float]:
-        """Return the logarithm of the score where the tail starts, and the sum of the excesses."""
-        k = self.n_tail
-        logs = np.log(np.sort(self.maxima)[-k - 1 :])
-        return float(logs[0]), max(float((logs[1:] - logs[0]).sum()), _RESOLUTION * k)
+    def _tail(self) -> tuple[float, float, int]:
+        """Return the logarithm of the score where the tail starts, the sum of the excesses, and their number."""
+        start = float(np.log(np.sort(self.maxima)[-tail_length(len(self.maxima)) - 1]))
+        count = max(1, len(self.clusters))
+        return start, max(float((np.log(self.clusters) - start).sum()), _RESOLUTION * count), count
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """Return the probability that a block of normal data has a score of at least each of these, in (0, 1]."""
-        n, k = len(self.maxima), self.n_tail
-        start, total = self._tail()
+        n, k = len(self.maxima), tail_length(len(self.maxima))
+        start, total, count = self._tail()
         rank = (1 + n - np.searchsorted(np.sort(self.maxima), scores, side="left")) / (n + 1)
         with np.errstate(divide="ignore"):
             excess = np.maximum(np.log(scores) - start, 0)
-        tail = (k + 1) / (n + 1) * (1 + excess / total) ** -k
+        tail = (k + 1) / (n + 1) * (1 + excess / total) ** -count
         found: np.ndarray = np.where(excess > 0, tail, rank)
         return found
 
     def threshold(self, rate: float) -> float:
         """Return the lowest score whose p-value is at most ``rate``."""
-        n, k = len(self.maxima), self.n_tail
-        start, total = self._tail()
+        n, k = len(self.maxima), tail_length(len(self.maxima))
+        start, total, count = self._tail()
         if rate * (n + 1) >= k + 2:
             found = float(np.sort(self.maxima)[n - int(rate * (n + 1) + 1e-9)])
         else:
-            excess = (rate * (n + 1) / (k + 1)) ** (-1 / k) - 1
+            excess = (rate * (n + 1) / (k + 1)) ** (-1 / count) - 1
             found = float(np.exp(min(start + total * max(excess, 0), _MOST_LOG)))
         near = found * (1 + np.arange(-_ROUNDED, _ROUNDED + 1) * np.finfo(np.float64).eps)
         is_low = self.p_values(near) <= rate

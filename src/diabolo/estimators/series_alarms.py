@@ -23,7 +23,7 @@ _REFINED = 2
 """How often the unusual part of an alarm is hidden, so that it does not shift its own expectation."""
 _FARTHEST = 10.0
 """Largest deviation that counts: one row outweighs at most this many usual ones between two unusual parts."""
-_MOST_PASSES = 20
+_MOST_PASSES = 10
 
 
 class Alarm(NamedTuple):
@@ -45,14 +45,16 @@ def alarm_table(rows: SeriesRows, model: SeriesModel, threshold: float) -> pa.Ta
     """
     length, hidden = model.scorer.length, [segment.copy() for segment in rows.segments]
     alarms: list[Alarm] = []
-    for _ in range(_MOST_PASSES):
+    for i in range(_MOST_PASSES):
         energies = model.energies(replace(rows, segments=hidden))
         scores = model.scores(energies)
+        is_open = ~np.isnan(np.concatenate(hidden)[rows.place]).all(axis=1)  # not missing, nor in an alarm already
+        deviations = np.where(is_open, np.nan_to_num(model.deviations(rows, hidden)), 0)
         stretches = list(_stretches(rows, length, scores >= threshold))
+        if i:  # nothing unusual is left in the surroundings of most alarms
+            stretches = [one for one in stretches if deviations[one].max() > _EXPECTED]
         if not stretches:
             break
-        deviations = np.nan_to_num(model.deviations(rows, hidden))
-        deviations[np.isnan(np.concatenate(hidden)[rows.place]).all(axis=1)] = 0  # in an alarm already, or missing
         for _ in range(_REFINED):
             without = [segment.copy() for segment in hidden]
             _hide(without, rows.place[np.concatenate([_core(one, deviations, length) for one in stretches])])

@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..data.series import SeriesColumns, SeriesRows, read_series
 from ..data.types import Frame, RowsLike
-from ..engine.block_calibration import MaximaTail
 from ..engine.windows import WindowModel, dominant_period, fit_windows, interpolated, window_length
 from ..errors import InvalidData
 from ..persistence import files
@@ -244,7 +243,7 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     @property
     def offset_(self) -> float:
         """Threshold: points with `score_samples` below it are flagged."""
-        return -float(np.nextafter(MaximaTail(self.calibration_maxima_).threshold(self.false_alarm_rate), 0))
+        return -float(np.nextafter(self.series_model_.tail.threshold(self.false_alarm_rate), 0))
 
     def score_samples(self, X: RowsLike) -> np.ndarray:
         """Return the negative anomaly score of each row: at most 0, and −1 for the median normal row.
@@ -327,7 +326,7 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             The p-values, in (0, 1].
         """
         check_arguments(scores=scores)
-        return MaximaTail(self.calibration_maxima_).p_values(np.asarray(scores, np.float64))
+        return self.series_model_.tail.p_values(np.asarray(scores, np.float64))
 
     def alarms(self, X: RowsLike) -> Frame:
         """Return the stretches of flagged rows, most unusual first.
@@ -354,7 +353,7 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         check_is_fitted(self)
         rows = self._read(X)
         self._scored(rows)
-        threshold = MaximaTail(self.calibration_maxima_).threshold(self.false_alarm_rate)
+        threshold = self.series_model_.tail.threshold(self.false_alarm_rate)
         table = alarm_table(rows, self.series_model_, threshold)
         p_values = self.p_values_from_scores(np.asarray(table["score"]))
         table = table.add_column(table.column_names.index("score") + 1, "p_value", [p_values])

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..data.series import SeriesRows
-from ..engine.block_calibration import block_maxima, folds_of
+from ..engine.block_calibration import MaximaTail, block_maxima, cluster_maxima, folds_of
 from ..engine.windows import WindowModel, mean_over_windows
 from ..errors import InvalidData, UnscoredRowsWarning
 from .predictor import Predictor
@@ -37,6 +37,8 @@ class SeriesModel:
         The mean squared distance of held-out cells from their expectation.
     maxima : array of shape (B,)
         The highest score of each held-out block, sorted.
+    clusters : array of shape (c,)
+        The highest score of each cluster of neighbouring blocks in the tail of the maxima.
     """
 
     channels: Channels
@@ -44,9 +46,11 @@ class SeriesModel:
     scale: float
     usual: np.ndarray
     maxima: np.ndarray
+    clusters: np.ndarray
 
     ARRAYS: ClassVar[tuple[str, ...]] = (
         "calibration_maxima_",
+        "_clusters",
         "_location",
         "_unit",
         "_mean",
@@ -65,6 +69,7 @@ class SeriesModel:
         assert units is not None
         found = (
             self.maxima,
+            self.clusters,
             self.channels.location,
             self.channels.unit,
             windows.mean,
@@ -78,15 +83,20 @@ class SeriesModel:
         )
         return dict(zip(self.ARRAYS, found, strict=True))
 
+    @property
+    def tail(self) -> MaximaTail:
+        """The distribution of blocks' maxima."""
+        return MaximaTail(self.maxima, self.clusters)
+
     @classmethod
     def from_arrays(cls, found: Mapping[str, np.ndarray], length: int, network: Predictor | None) -> SeriesModel:
         """Return the model with these arrays, windows of this length, and a network."""
-        maxima, location, unit, mean, axes, variances, rest, memory, units, scale, usual = (
+        maxima, clusters, location, unit, mean, axes, variances, rest, memory, units, scale, usual = (
             found[name] for name in cls.ARRAYS
         )
         model = WindowModel(mean, axes, variances, float(rest[0]), memory)
         scorer = WindowScorer(length, model, network, units)
-        return cls(Channels(location, unit), scorer, float(scale[0]), usual, maxima)
+        return cls(Channels(location, unit), scorer, float(scale[0]), usual, maxima, clusters)
 
     def energies(self, rows: SeriesRows) -> np.ndarray:
         """Return the energy of each row by channel, (n, channels); NaN if it cannot be scored."""
@@ -167,13 +177,16 @@ def calibrated(
         scores_of(mean_over_windows((one.terms / units[:, None]).mean(axis=0), length))[one.stretch]
         for one in stretches
     ]
-    maxima = np.sort([value for piece in held_out for value in block_maxima(piece, length)])
+    of_blocks = [np.array(list(block_maxima(piece, length))) for piece in held_out]
+    maxima = np.concatenate(of_blocks)
+    maxima = np.sort(maxima[~np.isnan(maxima)])
     if len(maxima) < 2:
         raise InvalidData(_TOO_FEW.format(length=length))
     scale = max(float(np.nanmedian(np.concatenate(held_out))), _TINY)
     usual = _by_channel(np.nanmean, np.concatenate([one.deviations for one in stretches]), 0)
     scorer = WindowScorer(length, whole.model, whole.network, units)
-    return SeriesModel(channels, scorer, scale, usual, np.maximum(maxima / scale, _TINY))
+    maxima, clusters = (np.maximum(some / scale, _TINY) for some in (maxima, cluster_maxima(of_blocks)))
+    return SeriesModel(channels, scorer, scale, usual, maxima, clusters)
 
 
 _TOO_FEW = "X has too few known values for windows of {length} steps. Give a longer series, or a smaller window."
