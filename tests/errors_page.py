@@ -86,7 +86,8 @@ def refused_by_the_command(words, run, folder, arguments):
 
 
 WAYS_IN = {
-    **{name: getattr(diabolo, name) for name in diabolo.__all__ if name.endswith(("Autoencoder", "Detector"))},
+    **{name: getattr(diabolo, name) for name in diabolo.__all__ if name.endswith("Autoencoder")},
+    "AnomalyDetector": diabolo.AnomalyDetector,
     "AutoencoderGenerator": diabolo.AutoencoderGenerator,
     "AutoencoderImputer": diabolo.AutoencoderImputer,
     "AutoencoderClassifier": lambda: diabolo.AutoencoderClassifier(basic()),

@@ -84,8 +84,16 @@ def test_every_row_of_the_page_is_tried():
     assert list(FILES) == list(BAD_FILES)
 
 
+OTHER = ("SeriesDetector",)
+"""Rows of a series may be a vector, and their order matters: `test_series_detector` has what it refuses."""
+
+
 def test_every_estimator_is_tried():
-    assert set(WAYS_IN) == {name for name in diabolo.__all__ if isinstance(getattr(diabolo, name), type)}
+    assert set(WAYS_IN) == {
+        name
+        for name in diabolo.__all__
+        if isinstance(getattr(diabolo, name), type) and name not in OTHER and not name.endswith("Display")
+    }
 
 
 @over("what", list(GIVEN))

@@ -232,7 +232,7 @@ def test_flags_and_p_values_follow_the_scores(tmp_path):
     for n_rows in (1, 178):
         rows = X[:n_rows].astype(np.float32)
         score, p_value, flagged = session.run(["score", "p_value", "flagged"], {"X": rows})
-        near = np.abs(score + detector.offset_) < 1e-5
+        near = np.abs(score + detector.offset_) < 1e-4
         assert ((flagged == (detector.predict(X[:n_rows]) == -1)) | near).all()
         np.testing.assert_allclose(p_value, detector.p_values_from_scores(score), atol=1.1 / 37)
 

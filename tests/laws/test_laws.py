@@ -60,6 +60,7 @@ def test_a_failure_that_is_known_has_not_been_mended(subject, known):
 
 def test_every_estimator_is_tried():
     known = {name for name, cls in ESTIMATOR_REGISTRY.items() if cls is getattr(diabolo, name, None)}
+    known -= {"SeriesDetector"}  # the order of its rows matters
     assert known == {type(subject.make()).__name__ for subject in SUBJECTS.values()}
 
 

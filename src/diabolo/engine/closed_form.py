@@ -38,6 +38,8 @@ __all__ = ["Start", "finish", "pieces", "prepared", "principal", "resolutions", 
 
 _MOST_COLUMNS = 2048
 """Up to this number of columns, a covariance matrix is decomposed; more columns need passes over the rows."""
+_FARTHEST = 1e18
+"""Largest scaled number whose square is a number of 32 bits; training refuses larger ones, whose products overflow."""
 _PASSES, _OVERSAMPLED = 8, 16
 _CORRUPTED = 1 << 14
 """Number of corrupted rows for a regression, with at least one copy of each row used."""
@@ -177,7 +179,7 @@ def pieces(rows: Rows) -> Iterator[np.ndarray]:
 
 
 def _pieces(rows: Rows) -> Iterator[np.ndarray]:
-    return (piece.astype(np.float64) for piece in pieces(rows))
+    return (np.clip(piece.astype(np.float64), -_FARTHEST, _FARTHEST) for piece in pieces(rows))
 
 
 def _known_mean(rows: np.ndarray) -> np.ndarray:
