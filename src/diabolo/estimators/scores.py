@@ -34,6 +34,7 @@ __all__ = [
     "quantile_distances",
     "relative_deviance",
     "seen_by",
+    "squared_distances",
     "standardised",
     "strangeness",
     "surprise",
@@ -115,7 +116,7 @@ def strangeness(xp: Namespace, rows: Array, views: Views) -> list[Array]:
     filled = xp.where(is_missing, np.float64(0), standard)
     known = xp.where(is_missing, np.float64(0), np.float64(1))
     compressed = asinh(xp, filled)
-    squared = _squared_distances(xp, compressed, known, views.memory)
+    squared = squared_distances(xp, compressed, known, views.memory)
     least = (xp.sum(compressed * compressed, ROW_SUM) + np.float64(1)) * np.float64(EQUAL)
     found = [_log_root(xp, _nearest(xp, squared, xp.reshape(least, (-1, 1))))]
     for places in (views.among_8, views.among_32):
@@ -141,7 +142,7 @@ def asinh(xp: Namespace, values: Array) -> Array:
     return xp.where(xp.less_equal(values, np.float64(0)), found * np.float64(-1), found)
 
 
-def _squared_distances(xp: Namespace, filled: Array, known: Array, memory: np.ndarray) -> Array:
+def squared_distances(xp: Namespace, filled: Array, known: Array, memory: np.ndarray) -> Array:
     """Return squared distances to the rows of the memory, (n, m), scaled up for missing cells."""
     is_known = ~np.isnan(memory)
     held = np.where(is_known, memory, 0).astype(np.float64)

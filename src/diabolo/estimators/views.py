@@ -186,19 +186,21 @@ class Views:
 
     def shares(self, rows: np.ndarray) -> np.ndarray:
         """Return the share of each cell in each view's deviance, (views, n, d); the sum over a row's cells is 1."""
+        step = max(1, _CELLS_AT_ONCE // max(len(self.memory), _SAMPLES * rows.shape[1]))
+        pieces = [self._shares(rows[start : start + step]) for start in range(0, len(rows), step)]
+        return np.concatenate(pieces or [np.empty((N_VIEWS - 1, *rows.shape))], axis=1)
+
+    def _shares(self, rows: np.ndarray) -> np.ndarray:
         standard = scores.standardised(np, rows, self.center, self.unit)
-        known = ~np.isnan(standard)
+        known, compressed = ~np.isnan(standard), np.arcsinh(standard)
         found = np.zeros((N_VIEWS - 1, *rows.shape))
-        memory = self.memory.astype(np.float64)
-        for i, row in enumerate(np.arcsinh(standard)):
-            off = np.nan_to_num((row - memory) ** 2)
-            squared = off.sum(axis=1)
-            equal = squared <= scores.EQUAL * (1 + np.nansum(row**2))
-            if equal.sum() == 1:  # the row itself
-                squared[equal] = np.inf
-            found[0, i] = off[squared.argmin()]
-            for view, places in enumerate((self.among_8, self.among_32), 1):
-                found[view, i] = off[places[np.arange(len(places)), squared[places].argmin(axis=1)]].mean(axis=0)
+        squared = scores.squared_distances(np, np.nan_to_num(compressed), known.astype(np.float64), self.memory)
+        equal = squared <= scores.EQUAL * (1 + np.nansum(compressed**2, axis=1))[:, None]
+        squared[equal & (equal.sum(axis=1) == 1)[:, None]] = np.inf  # the row itself
+        found[0] = np.nan_to_num((compressed - self.memory[squared.argmin(axis=1)]) ** 2)
+        for view, places in enumerate((self.among_8, self.among_32), 1):
+            nearest = places[np.arange(len(places)), squared[:, places].argmin(axis=2)]
+            found[view] = np.nan_to_num((compressed[:, None] - self.memory[nearest]) ** 2).mean(axis=1)
         cells = self.cells(np.nan_to_num(standard)) * known
         found[3], found[4] = cells**2, cells == cells.max(axis=1, keepdims=True)
         if len(self.columns):
