@@ -159,7 +159,7 @@ class Views:
             cell_unit=cell_unit,
             columns=columns,
             quantiles=quantiles,
-            typical=_typical(scores.quantile_distances(np, some, quantiles)) if len(columns) else np.zeros(0),
+            typical=_typical(some, quantiles),
         )
         cells = np.median(found.cells(kept), axis=0)
         return replace(found, cell_unit=found.cell_unit * (cells + _LEAST_CELL * np.median(cells) + _SMALL))
@@ -254,10 +254,11 @@ def usual_rows(rows: np.ndarray, units: tuple[np.ndarray, np.ndarray], rng: np.r
     return is_usual
 
 
-def _typical(logs: np.ndarray) -> np.ndarray:
-    """Return the median of each column's known values, (c,); 0 if there are none."""
+def _typical(cells: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Return the median logarithm of the distance of each column's cells, (n, c), to its quantiles; 0 without cells."""
+    each = [scores.quantile_distances(np, cells[:, [j]], quantiles[[j]])[:, 0] for j in range(len(quantiles))]
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        return np.nan_to_num(np.nanmedian(logs, axis=0))
+        return np.nan_to_num([np.nanmedian(one) for one in each])
 
 
 def _drawn(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
