@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..data.frames import to_arrow
-from ..data.types import Frame, Name, RowsLike
+from ..data.types import Frame, RowsLike
 from ..errors import InvalidParameter
+from ..persistence.fitted import FittedDetector
 from ..report.style import FIRST, SECOND
 from .axes import Keywords, axes_or_new, merged
 
@@ -22,34 +23,6 @@ __all__ = ["AnomalyDisplay"]
 _MOST_COLUMNS = 10
 _LOG_RATIO = 20
 """Scores that span a larger factor are drawn on a logarithmic axis."""
-
-
-class _Explained(Protocol):
-    """The result of a detector's ``explain``."""
-
-    @property
-    def scores(self) -> np.ndarray: ...
-    @property
-    def contributions(self) -> np.ndarray: ...
-    @property
-    def columns(self) -> tuple[Name, ...]: ...
-    @property
-    def observed(self) -> Frame: ...
-    @property
-    def expected(self) -> Frame: ...
-
-
-class _Detector(Protocol):
-    """A fitted detector with a calibrated threshold."""
-
-    false_alarm_rate: float
-
-    @property
-    def offset_(self) -> float: ...
-    @property
-    def can_flag_(self) -> bool: ...
-    def score_samples(self, X: RowsLike) -> np.ndarray: ...
-    def explain(self, X: RowsLike) -> _Explained: ...
 
 
 class AnomalyDisplay:
@@ -106,7 +79,7 @@ class AnomalyDisplay:
     @classmethod
     def from_estimator(
         cls,
-        detector: _Detector,
+        detector: FittedDetector,
         X: RowsLike,
         *,
         row: int | None = None,

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from ..data import writers
 from ..data.types import RowsLike
-from ..persistence.fitted import FittedAutoencoder
+from ..persistence.fitted import FittedAutoencoder, FittedDetector
 from ..report import collect, detectors, diagnostics, page
 from ..report.collect import ReportData
-from ..report.detectors import DetectorData, FittedDetector
+from ..report.detectors import DetectorData
 from ..report.diagnostics import Finding
 from .anomaly import AnomalyDisplay
 from .latent_map import LatentMapDisplay

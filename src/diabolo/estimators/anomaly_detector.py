@@ -93,8 +93,8 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     estimator : {"ensemble", "single"} or BaseAutoencoder, default="ensemble"
         "ensemble": two denoising autoencoders d → 128 → 64 → 128 → d, for Gaussian noise of 0.1 and 0.4 standard
         deviations, trained together with 300 steps of Adam for any number of rows. "single": one network, for noise of
-        0.25. Or any autoencoder; the detector fits clones of it, and the score is of
-        this view only.
+        0.25. Or any autoencoder; the detector fits clones of it, and only they give
+        the score, without the other views.
     contaminated : bool, default=False
         Whether the training rows may hold anomalies like those that are sought, for example if `fit` and `predict` get
         the same table. False: all training rows are normal, also a few that are far from the others. True: a minority

@@ -108,7 +108,10 @@ class Scorer:
 
     def strangeness(self, rows: np.ndarray) -> np.ndarray:
         """Return the logarithm of the deviance of each row in each view, (n, views), the mean over the folds."""
-        networks = scores.log_score(np, scores.mean_score([judge.scores(rows) for judge in self.judges]))
+        return self._strangeness(rows, scores.mean_score([judge.scores(rows) for judge in self.judges]))
+
+    def _strangeness(self, rows: np.ndarray, of_networks: np.ndarray) -> np.ndarray:
+        networks = scores.log_score(np, of_networks)
         if not self.views:
             return np.asarray(networks)[:, None]
         return np.column_stack([networks, scores.mean_score([view.strangeness(rows) for view in self.views])])
@@ -141,7 +144,7 @@ class Scorer:
         if not self.tails:
             return shares / len(self.judges), expected
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        surprises = self.surprises(self.strangeness(rows))
+        surprises = self.surprises(self._strangeness(rows, of_networks / len(self.judges)))
         score = scores.combined(np, surprises, self.weights)
         logs = np.stack(surprises)
         parts = np.asarray(self.weights)[:, None] * np.exp(logs - logs.max(axis=0))

@@ -15,9 +15,9 @@ from ..data.blocks import BlockReader
 from ..data.readers import Table
 from ..data.scaler import Scaler
 from ..data.schema import Schema
-from ..data.types import RowsLike
+from ..data.types import Frame, Name, RowsLike
 
-__all__ = ["Columns", "FittedAutoencoder", "FittedEstimator", "Says"]
+__all__ = ["Columns", "Explained", "FittedAutoencoder", "FittedDetector", "FittedEstimator", "Says"]
 
 
 class Columns(Protocol):
@@ -132,3 +132,35 @@ class FittedAutoencoder(FittedEstimator, Protocol):
     @property
     def n_epochs_(self) -> int:
         """The number of epochs run."""
+
+
+class Explained(Protocol):
+    """The result of a detector's ``explain``."""
+
+    @property
+    def scores(self) -> np.ndarray: ...
+    @property
+    def contributions(self) -> np.ndarray: ...
+    @property
+    def columns(self) -> tuple[Name, ...]: ...
+    @property
+    def observed(self) -> Frame: ...
+    @property
+    def expected(self) -> Frame: ...
+
+
+class FittedDetector(Protocol):
+    """A fitted detector with a calibrated threshold."""
+
+    false_alarm_rate: float
+    contaminated: bool
+    calibration_scores_: np.ndarray
+    n_samples_: int
+
+    @property
+    def offset_(self) -> float: ...
+    @property
+    def can_flag_(self) -> bool: ...
+    def score_samples(self, X: RowsLike) -> np.ndarray: ...
+    def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray: ...
+    def explain(self, X: RowsLike) -> Explained: ...

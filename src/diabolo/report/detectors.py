@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import plotly.graph_objects as go
 from scipy.stats import binom
 
 from ..data.frames import to_arrow
-from ..data.types import Frame, Name, RowsLike
+from ..data.types import Frame, RowsLike
 from ..persistence import files
+from ..persistence.fitted import FittedDetector
 from .diagnostics.finding import Finding
 from .figures import blank
 from .layout import Page, document, findings_list, grid, table, tile_list
 from .style import FIRST, SECOND
 
-__all__ = ["DetectorData", "FittedDetector", "collect", "diagnose", "render", "tiles"]
+__all__ = ["DetectorData", "collect", "diagnose", "render", "tiles"]
 
 _MOST_WORST, _REASONS = 30, 3
 _MOST_COLUMNS = 20
 _UNLIKELY = 1e-3
 """A number of alarms that is less probable than this is more than chance."""
-
-
-class _Explained(Protocol):
-    @property
-    def scores(self) -> np.ndarray: ...
-    @property
-    def contributions(self) -> np.ndarray: ...
-    @property
-    def columns(self) -> tuple[Name, ...]: ...
-    @property
-    def observed(self) -> Frame: ...
-    @property
-    def expected(self) -> Frame: ...
-
-
-class FittedDetector(Protocol):
-    """A fitted detector with a calibrated threshold."""
-
-    false_alarm_rate: float
-    contaminated: bool
-    calibration_scores_: np.ndarray
-    n_samples_: int
-
-    @property
-    def offset_(self) -> float: ...
-    @property
-    def can_flag_(self) -> bool: ...
-    def score_samples(self, X: RowsLike) -> np.ndarray: ...
-    def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray: ...
-    def explain(self, X: RowsLike) -> _Explained: ...
 
 
 @dataclass(frozen=True, eq=False)
