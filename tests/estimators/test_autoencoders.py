@@ -24,6 +24,8 @@ from diabolo.estimators.autoencoders import (
     VariationalAutoencoder,
 )
 from diabolo.estimators.base import ESTIMATORS, BaseAutoencoder
+from diabolo.estimators.input import InputSpec
+from diabolo.estimators.trainable import recipe_over
 from diabolo.metrics import explained_variance
 
 SMALL = examples.SMALL
@@ -129,6 +131,11 @@ def test_the_sparse_code_is_overcomplete_by_default_and_lies_between_zero_and_on
     codes = SparseAutoencoder(**SMALL).fit_transform(table)
     assert codes.shape == (80, 12)
     assert np.all((codes > 0) & (codes < 1))
+
+
+@pytest.mark.parametrize(("n_features", "n_units"), [(6, 12), (784, 1_568), (1_500, 2_048), (4_096, 4_096)])
+def test_the_sparse_code_is_bounded_but_never_narrower_than_the_row(n_features, n_units):
+    assert recipe_over(SparseAutoencoder(), InputSpec("rows", n_features)).latent.n_latent == n_units
 
 
 def test_the_sparsity_weight_draws_the_mean_activation_to_its_target(table):

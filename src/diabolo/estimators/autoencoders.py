@@ -52,7 +52,7 @@ __all__ = [
     "load",
 ]
 
-_WIDEST_CODE, _NARROW, _MANY_DRAWS = 256, 16, 4
+_WIDEST_CODE, _MOST_UNITS, _NARROW, _MANY_DRAWS = 256, 2_048, 16, 4
 
 
 @documented
@@ -271,7 +271,7 @@ class SparseAutoencoder(BaseAutoencoder):
     Parameters
     ----------
     n_hidden : int or None, default=None
-        m, the number of units of the code. None: twice the number of features.
+        m, the number of units of the code. None: twice the number of features d, at most 2,048 or d.
     target_activation : float in (0, 1), default=0.05
         ρ, the target of the mean activations.
     sparsity_weight : float in [0, inf) or None, default=None
@@ -315,7 +315,7 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _recipe(self, n_features: int) -> Recipe:
         return recipes.sparse(
-            self.n_hidden or 2 * n_features,
+            self.n_hidden or max(n_features, min(2 * n_features, _MOST_UNITS)),
             rho=self.target_activation,
             weight=self.sparsity_weight,
             likelihood=likelihood_of(self.likelihood),
