@@ -10,7 +10,6 @@ from scipy import special, stats
 from diabolo import parts
 from diabolo.core.layers import Dense, MLPModule
 from diabolo.core.model import Model, loss
-from diabolo.core.penalties import ForwardPass
 
 N, D, K = 5, 4, 2
 LOG_PI = math.log(math.pi)
@@ -60,7 +59,7 @@ def squared_error(x, x_hat):
 
 def seen(z, **others):
     given = {"x": z[0], "z": z, "row_weight": jnp.ones(z.shape[1], z.dtype), "encode": lambda rows: rows, "weights": {}}
-    return ForwardPass(**given | others)
+    return parts.ForwardPass(**given | others)
 
 
 W = np.array([[1.0, -0.5, 0.5, 0.0], [0.5, 1.0, 0.0, 1.0]])  # orthogonal rows: the exact posterior is diagonal

@@ -21,7 +21,8 @@ from .core.corruptions import (
     RandomChoice,
     SaltAndPepper,
 )
-from .core.latents import Deterministic, DiagonalGaussian, Latent
+from .core.forward import ForwardPass, mean_over_rows
+from .core.latents import Deterministic, DiagonalGaussian, Latent, TwoLevel, VectorQuantized
 from .core.layers import Vmap
 from .core.likelihoods import (
     Bernoulli,
@@ -50,15 +51,17 @@ from .core.objectives import ELBO, ImportanceWeighted, Objective, PosteriorSampl
 from .core.optimizers import SGD, Adam, Muon, Optimizer
 from .core.penalties import (
     L1,
+    Adversarial,
+    Commitment,
     Contractive,
-    ForwardPass,
     KLSparsity,
+    MaximumMeanDiscrepancy,
     Penalty,
     SparsityConstraint,
+    TotalCorrelation,
     WeightDecay,
-    mean_over_rows,
 )
-from .core.priors import Prior, StandardNormal
+from .core.priors import Prior, StandardNormal, TwoLevelPrior, VampPrior
 from .core.schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
 
 __all__ = [
@@ -67,10 +70,12 @@ __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "Adversarial",
     "Bernoulli",
     "Categorical",
     "Chain",
     "ColumnwiseLikelihood",
+    "Commitment",
     "Constant",
     "Contractive",
     "Convolutional",
@@ -93,6 +98,7 @@ __all__ = [
     "LinearWarmup",
     "MaskCells",
     "Masking",
+    "MaximumMeanDiscrepancy",
     "Muon",
     "NegativeBinomial",
     "NeighborFilter",
@@ -113,8 +119,13 @@ __all__ = [
     "SparsityConstraint",
     "StandardNormal",
     "Steps",
+    "TotalCorrelation",
     "TransposedConvolutional",
+    "TwoLevel",
+    "TwoLevelPrior",
     "UNet",
+    "VampPrior",
+    "VectorQuantized",
     "Vmap",
     "WeightDecay",
     "choice_field",

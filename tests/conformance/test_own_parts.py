@@ -230,6 +230,18 @@ OWN = {
     ),
     "network with a weight without axes": Autoencoder(encoder=TemperedLinear(), decoder=parts.MLP(()), **SMALL),
     "prior": Autoencoder(**VAE, prior=WidePrior(2.0), **SMALL),
+    "VampPrior": Autoencoder(**VAE, prior=parts.VampPrior(5), **SMALL),
+    "TwoLevel": Autoencoder(
+        **VAE | {"latent": parts.TwoLevel(2, 1, (4,))}, prior=parts.TwoLevelPrior(1, (4,)), **SMALL
+    ),
+    "VectorQuantized": Autoencoder(
+        encoder=parts.MLP((4,)), latent=parts.VectorQuantized(2, 5), penalties=(parts.Commitment(),), **SMALL
+    ),
+    "MaximumMeanDiscrepancy": Autoencoder(
+        encoder=parts.MLP((4,)), penalties=(parts.MaximumMeanDiscrepancy(),), **SMALL
+    ),
+    "TotalCorrelation": Autoencoder(**VAE, penalties=(parts.TotalCorrelation(),), **SMALL),
+    "Adversarial": Autoencoder(encoder=parts.MLP((4,)), penalties=(parts.Adversarial(hidden=(4,)),), **SMALL),
     "optimizer": BasicAutoencoder(optimizer=Lion(), **SMALL | {"learning_rate": 1e-3}),
     "estimator": SwappingAutoencoder(swap=0.3, **SMALL),
 }
@@ -313,7 +325,8 @@ def test_every_weight_of_it_is_trained(what, own, table):
     start, trained = (clone(at_random).set_params(**how).fit(table) for how in ({"learning_rate": 1e-12}, {}))
     weights = (one.model_.weights.trainable()[0] for one in (start, trained))
     for before, after in zip(*map(jax.tree.leaves, weights), strict=True):
-        if isinstance(after, jax.Array):
+        counts_steps = what == "Adversarial" and not np.ndim(after)
+        if isinstance(after, jax.Array) and not counts_steps:
             assert np.any(before != after)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -24,13 +24,16 @@ from .component import give_plain_keys
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "Conditional",
     "Dirac",
     "Distribution",
     "Joint",
+    "Mixture",
     "NegativeBinomial",
     "Normal",
     "kl_bernoulli",
     "kl_divergence",
+    "normal_from",
     "split_columns",
 ]
 
@@ -91,6 +94,12 @@ class Normal(Distribution):
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         return self.loc + self.scale * jax.random.normal(key, shape + jnp.shape(self.loc))
+
+
+def normal_from(eta: Float[Array, "*batch m"]) -> Normal:
+    """Return the normal distribution with mean μ and σ = softplus(s) + 1e-6 of a network's outputs (μ, s)."""
+    mean, spread = jnp.split(eta, 2, axis=-1)
+    return Normal(mean, softplus(spread) + 1e-6)
 
 
 _ROUNDING = 1e-5
@@ -270,6 +279,73 @@ class Joint(Distribution):
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         keys = jax.random.split(key, len(self.blocks))
         return jnp.concatenate([block.sample(k, shape) for k, block in zip(keys, self.blocks, strict=True)], axis=-1)
+
+
+class Mixture(Distribution):
+    r"""A mixture Σ_m w_m·N(loc_m, diag scale_m²) of m normal distributions over d coordinates.
+
+    `log_prob` returns the terms log p(x_j | x_1 … x_{j−1}) of the chain rule, whose sum is the log-density of a row.
+
+    >>> mixture = Mixture(Normal(jnp.array([[-2.0], [2.0]]), jnp.ones((2, 1))), jnp.log(jnp.array([0.5, 0.5])))
+    >>> mixture.mean.tolist(), round(float(mixture.log_prob(jnp.array([2.0]))[0]), 2)  # log ½ N(2 | 2, 1)
+    ([0.0], -1.61)
+    """
+
+    components: Normal
+    """m normal distributions: (m, d)."""
+    log_weights: Float[Array, " m"]
+    """log w, normalised."""
+
+    @property
+    def mean(self) -> Float[Array, " d"]:
+        return jnp.exp(self.log_weights) @ self.components.mean
+
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        each = jnp.cumsum(self.components.log_prob(x[..., None, :]), axis=-1) + self.log_weights[:, None]
+        so_far = jax.nn.logsumexp(each, axis=-2)
+        return jnp.diff(so_far, axis=-1, prepend=0)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*batch d"]:
+        which, noise = jax.random.split(key)
+        chosen = jax.random.categorical(which, self.log_weights, shape=shape)
+        loc, scale = (part[chosen] for part in jnp.broadcast_arrays(self.components.loc, self.components.scale))
+        return Normal(loc, scale).sample(noise)
+
+
+class Conditional(Distribution):
+    r"""A product p(a)·p(b | a) over two blocks of coordinates, stored in the order (a, b) or (b, a).
+
+    >>> joint = Conditional(Normal(jnp.zeros(1), jnp.ones(1)), lambda a: Normal(3 * a, jnp.ones(1)))
+    >>> joint.mean.tolist(), joint.log_prob(jnp.array([1.0, 3.0])).round(2).tolist()
+    ([0.0, 0.0], [-1.42, -0.92])
+    """
+
+    first: Distribution
+    """p(a)."""
+    then: Callable[[Array], Distribution]
+    """Function from a to p(b | a)."""
+    first_last: bool = eqx.field(static=True, default=False)
+    """Whether a is the last block of a row, and not the first."""
+
+    def _joined(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.concatenate([b, a] if self.first_last else [a, b], axis=-1)
+
+    @property
+    def mean(self) -> Float[Array, "*batch d"]:
+        """The mean of a, and that of b given this a."""
+        a = self.first.mean
+        return self._joined(a, self.then(a).mean)
+
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        size = self.first.mean.shape[-1]
+        one, other = split_columns(x, (x.shape[-1] - size, size) if self.first_last else (size, x.shape[-1] - size))
+        a, b = (other, one) if self.first_last else (one, other)
+        return self._joined(jnp.broadcast_to(self.first.log_prob(a), a.shape), self.then(a).log_prob(b))
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+        of_a, of_b = jax.random.split(key)
+        a = self.first.sample(of_a, shape)
+        return self._joined(a, self.then(a).sample(of_b))
 
 
 def kl_divergence(q: Distribution, p: Distribution, z: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -5,8 +5,9 @@ Weights are drawn with NumPy, because drawing them with JAX costs a second of co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from itertools import pairwise
 from math import prod
 
 import equinox as eqx
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float
 
 from .activations import activate
 from .conv_ops import convolve, convolve_transposed, product, strided
+from .distributions import Normal, normal_from
 
 __all__ = [
     "Convolution",
@@ -27,6 +29,7 @@ __all__ = [
     "IdentityModule",
     "MLPModule",
     "Neighbors",
+    "NormalModule",
     "ResidualModule",
     "Skip",
     "TransposedConvolution",
@@ -193,10 +196,26 @@ class MLPModule(eqx.Module):
     activation: str = eqx.field(static=True)
     output_activation: str = eqx.field(static=True)
 
+    @classmethod
+    def init(
+        cls, rng: np.random.Generator, sizes: Sequence[int], activation: str = "silu", output: str = "identity"
+    ) -> MLPModule:
+        """Draw the weights of layers between these sizes, the first of which is that of the input."""
+        return cls(tuple(Dense.init(rng, a, b) for a, b in pairwise(sizes)), activation, output)
+
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
         for layer in self.layers[:-1]:
             x = activate(self.activation, layer(x))
         return activate(self.output_activation, self.layers[-1](x))
+
+
+class NormalModule(eqx.Module):
+    """A network from a code to the normal distribution of another."""
+
+    network: MLPModule
+
+    def __call__(self, z: Float[Array, "*batch n_in"]) -> Normal:
+        return normal_from(self.network(z))
 
 
 class IdentityModule(eqx.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from . import distributions
 from .activations import softplus
 from .component import Component, component_tuple_field, float_field, int_tuple_field
 from .distributions import Distribution
+from .forward import Own
 from .layers import Fixed
 
 __all__ = [
@@ -34,8 +35,6 @@ __all__ = [
     "by_column",
 ]
 
-Own = dict[str, Any]
-"""Arrays by name. Arrays that are not trained are wrapped in `core.layers.Fixed`."""
 Support = Literal["real", "unit", "count"]
 
 

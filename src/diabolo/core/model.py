@@ -8,6 +8,7 @@ right. Every system of the lecture is a value of `Recipe`, and the code below do
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
@@ -23,15 +24,16 @@ from ..errors import InvalidPart
 from .component import Component, choice_field, component_field, component_tuple_field, int_field
 from .corruptions import Corruption, NoCorruption
 from .distributions import Distribution
+from .forward import ForwardPass, Own, mean_over_rows
 from .latents import Deterministic, Latent
 from .layers import Fixed
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
 from .objectives import LossTerms, Objective, PosteriorSamples, Reconstruction
-from .penalties import ForwardPass, Penalty, mean_over_rows
+from .penalties import Penalty
 from .priors import Prior, StandardNormal
 
-__all__ = ["Model", "Recipe", "StaticTree", "Weights", "loss"]
+__all__ = ["Model", "Recipe", "StaticTree", "Updates", "Weights", "loss", "training_loss"]
 
 _PACKED_SIZE = 1 << 16
 
@@ -150,6 +152,21 @@ class Recipe(Component):
         missing = jnp.isnan(x)
         return jnp.concatenate([jnp.where(missing, 0, transformed), missing.astype(x.dtype)], axis=-1)
 
+    def updates(self, weights: Weights, seen: ForwardPass) -> Updates:
+        """Return new values of own weights that are not trained by gradient.
+
+        Raises
+        ------
+        InvalidPart
+            If a component returns weights that it does not own.
+        """
+        return Updates(
+            _updated(self.latent, weights.latent, seen),
+            _updated(self.prior, weights.prior, seen),
+            _updated(self.objective, weights.objective, seen),
+            tuple(_updated(part, own, seen) for part, own in zip(self.penalties, weights.penalties, strict=False)),
+        )
+
     def fit_bounds(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
         """Return a copy whose corruption is fitted to the training data's bounds: minimum and maximum per feature."""
         return self.replace(corruption=self.corruption.fit_bounds(low, high))
@@ -159,13 +176,36 @@ class Recipe(Component):
         return self.replace(corruption=self.corruption.fit_units(offset, scale))
 
 
+class Updates(NamedTuple):
+    """New values of components' own weights that are not trained by gradient."""
+
+    latent: Own
+    prior: Own
+    objective: Own
+    penalties: tuple[Own, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return not any((self.latent, self.prior, self.objective, *self.penalties))
+
+
+def _updated(part: Latent | Prior | Objective | Penalty, own: Own, seen: ForwardPass) -> Own:
+    new = part.updated(own, seen)
+    if unknown := sorted(set(new) - set(own)):
+        raise InvalidPart(f"{type(part).__name__}.updated returns {unknown}, which its build does not.")
+    return new
+
+
 class Weights(eqx.Module):
     """All weights of a model, trained and fixed."""
 
     encoder: eqx.Module
     decoder: eqx.Module
-    likelihood: dict[str, Any]
-    penalties: tuple[dict[str, Any], ...] = ()
+    likelihood: Own
+    penalties: tuple[Own, ...] = ()
+    latent: Own = eqx.field(default_factory=dict)
+    prior: Own = eqx.field(default_factory=dict)
+    objective: Own = eqx.field(default_factory=dict)
 
     def partition(self) -> tuple[Any, StaticTree]:
         """Split into the arrays, which are arguments of a program, and the rest, which decides the program compiled."""
@@ -179,10 +219,7 @@ class Weights(eqx.Module):
         ``packed``: return small trained arrays as one vector, so that one kernel updates all of them. Large arrays stay
         separate, because unpacking the vector would cost a copy.
         """
-        trained = jax.tree.map(
-            lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
-        )
-        of_training, others = eqx.partition(self, trained)
+        of_training, others = self._by_training()
         arrays, rest = eqx.partition(of_training, eqx.is_inexact_array)
         fixed, _ = eqx.partition(others, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
@@ -192,6 +229,28 @@ class Weights(eqx.Module):
             return arrays, fixed, StaticTree(tree, tuple(leaves))
         vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
         return vector, fixed, StaticTree(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
+
+    def _by_training(self) -> tuple[Any, Any]:
+        """Split into what is trained and what is in `core.layers.Fixed`."""
+        trained = jax.tree.map(
+            lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
+        )
+        parts: tuple[Any, Any] = eqx.partition(self, trained)
+        return parts
+
+    def trained_arrays(self) -> Any:
+        """Return the trained arrays, also within a program."""
+        return eqx.filter(self._by_training()[0], eqx.is_inexact_array)
+
+    def updated(self, new: Updates) -> Weights:
+        """Return a copy with new values of some of the components' own weights."""
+        return dataclasses.replace(
+            self,
+            latent={**self.latent, **new.latent},
+            prior={**self.prior, **new.prior},
+            objective={**self.objective, **new.objective},
+            penalties=tuple({**own, **values} for own, values in zip(self.penalties, new.penalties, strict=True)),
+        )
 
 
 class _Packing(NamedTuple):
@@ -223,6 +282,13 @@ class StaticTree(NamedTuple):
         pieces = (arrays, jax.tree.unflatten(self.tree, self.leaves))
         weights: Weights = eqx.combine(*pieces if fixed is None else (*pieces, fixed))
         return weights
+
+    def extract(self, weights: Weights) -> Any:
+        """Return the trained arrays of weights: the inverse of `combine`."""
+        arrays = weights.trained_arrays()
+        if self.packing is None:
+            return arrays
+        return jnp.concatenate([jnp.ravel(array) for array in jax.tree.leaves(arrays)])
 
 
 def _built(network: Network, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
@@ -266,7 +332,10 @@ class Model(eqx.Module):
                 recipe.decoder or recipe.encoder.reversed(), rng, latent.n_latent, likelihood.n_outputs(n_targets)
             ),
             likelihood=likelihood.build(n_targets),
-            penalties=tuple(penalty.build() for penalty in recipe.penalties),
+            latent=latent.build(rng, n_features, latent.n_latent),
+            prior=recipe.prior.build(rng, n_features, latent.n_latent),
+            objective=recipe.objective.build(rng, n_features, latent.n_latent),
+            penalties=tuple(penalty.build(rng, n_features, latent.n_latent) for penalty in recipe.penalties),
         )
         return cls(recipe, weights)
 
@@ -282,11 +351,20 @@ class Model(eqx.Module):
     @property
     def prior(self) -> Distribution:
         """The prior π(z)."""
-        return self.recipe.prior(self.recipe.latent.n_latent)
+        return self.recipe.prior.distribution(self.recipe.latent.n_latent, self.weights.prior, self.encode)
 
     def encode(self, x: Float[Array, "n d"]) -> Distribution:
         """Return q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
-        return self.recipe.latent(self.weights.encoder(self.recipe.encoder_input(x)))  # type: ignore[operator]
+        return self.posterior(self.encoded(x))
+
+    def encoded(self, x: Float[Array, "n d"]) -> Float[Array, "n m"]:
+        """Return h = F(x), the output of the encoder."""
+        h: Array = self.weights.encoder(self.recipe.encoder_input(x))  # type: ignore[operator]
+        return h
+
+    def posterior(self, h: Float[Array, "n m"]) -> Distribution:
+        """Return q(z | x) at the output of the encoder."""
+        return self.recipe.latent.posterior(h, self.weights.latent)
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
         """Return p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
@@ -311,22 +389,18 @@ class Model(eqx.Module):
 
 
 def _terms_by_selected_samples(
-    model: Model,
-    targets: Float[Array, "n t"],
-    z: Float[Array, "s n k"],
-    q: Distribution,
-    beta: Float[Array, ""],
-    key: PRNGKeyArray,
+    model: Model, targets: Float[Array, "n t"], seen: ForwardPass, beta: Float[Array, ""], key: PRNGKeyArray
 ) -> tuple[LossTerms, Float[Array, "m n k"]]:
     """Return the terms of an objective, with the gradient of a few selected samples per row, and these samples."""
-    objective = model.recipe.objective
+    objective, z, q = model.recipe.objective, seen.z, seen.q
     fixed, fixed_z, fixed_q = jax.lax.stop_gradient((eqx.filter(model, eqx.is_array), z, q))
     fixed = eqx.combine(fixed, model)
-    seen = PosteriorSamples(fixed.log_likelihood(targets, fixed_z), fixed_z, fixed_q, model.prior)
-    terms: LossTerms = objective(seen, beta)
-    chosen = objective.select_gradient_samples(jax.random.fold_in(key, 1), seen)
+    drawn = PosteriorSamples(fixed.log_likelihood(targets, fixed_z), fixed_z, fixed_q, seen.prior, seen)
+    terms = objective.terms(drawn, beta, fixed.weights.objective)
+    chosen = objective.select_gradient_samples(jax.random.fold_in(key, 1), drawn)
     some = jnp.take_along_axis(z, chosen[..., None], axis=0)
-    selected_loss = -PosteriorSamples(model.log_likelihood(targets, some), some, q, model.prior).log_weights().mean(0)
+    selected = PosteriorSamples(model.log_likelihood(targets, some), some, q, seen.prior, seen)
+    selected_loss = -selected.log_weights().mean(0)
     return terms._replace(loss=terms.loss + selected_loss - jax.lax.stop_gradient(selected_loss)), some
 
 
@@ -336,6 +410,7 @@ def loss(
     key: PRNGKeyArray,
     beta: Float[Array, ""],
     row_weight: Float[Array, " n"],
+    n_rows: Float[Array, ""] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Return the loss that training minimises, and its terms by name (means over rows, in nats).
 
@@ -350,19 +425,60 @@ def loss(
         The current weight of the KL term.
     row_weight : (n,)
         The weight of each row: 1, or 0 for padding.
+    n_rows
+        The number of training rows. None: that of these rows.
     """
+    total, named, _ = _formula(model, rows, key, beta, row_weight, n_rows)
+    return total, named
+
+
+def training_loss(
+    model: Model,
+    rows: Float[Array, "n d"],
+    key: PRNGKeyArray,
+    beta: Float[Array, ""],
+    row_weight: Float[Array, " n"],
+    n_rows: Float[Array, ""],
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Updates]]:
+    """Return the `loss`, with its terms and the `Recipe.updates` of weights that have no gradient."""
+    total, named, seen = _formula(model, rows, key, beta, row_weight, n_rows)
+    return total, (named, jax.lax.stop_gradient(model.recipe.updates(model.weights, seen)))
+
+
+def _formula(
+    model: Model,
+    rows: Float[Array, "n d"],
+    key: PRNGKeyArray,
+    beta: Float[Array, ""],
+    row_weight: Float[Array, " n"],
+    n_rows: Float[Array, ""] | None,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], ForwardPass]:
     recipe = model.recipe
     x, targets = recipe.split_targets(rows)
     corruption_key, latent_key = jax.random.split(key)
     corrupted = recipe.corrupted(corruption_key, x)
-    q = model.encode(corrupted)
+    h = model.encoded(corrupted)
+    q = model.posterior(h)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
+    seen = ForwardPass(
+        corrupted,
+        z,
+        row_weight,
+        model.code,
+        model.weights,
+        h=h,
+        q=q,
+        prior=model.prior,
+        key=jax.random.fold_in(key, 1),
+        n_rows=row_weight.sum() if n_rows is None else n_rows,
+    )
     if recipe.objective.n_gradient_samples:
-        terms, z = _terms_by_selected_samples(model, targets, z, q, beta, latent_key)
+        terms, some = _terms_by_selected_samples(model, targets, seen, beta, latent_key)
+        seen = dataclasses.replace(seen, z=some)
     else:
-        terms = recipe.objective(PosteriorSamples(model.log_likelihood(targets, z), z, q, model.prior), beta)
+        drawn = PosteriorSamples(model.log_likelihood(targets, z), z, q, seen.prior, seen)
+        terms = recipe.objective.terms(drawn, beta, model.weights.objective)
 
-    seen = ForwardPass(corrupted, z, row_weight, model.code, model.weights)
     penalty = jnp.zeros(())
     named: dict[str, Any] = {}
     owns = (
@@ -376,4 +492,4 @@ def loss(
 
     total = mean_over_rows(terms.loss, row_weight) + penalty
     named |= {name: mean_over_rows(value, row_weight) for name, value in terms.parts.items()}
-    return total, {"loss": total, **named}
+    return total, {"loss": total, **named}, seen

@@ -108,9 +108,7 @@ class MLP(Network):
     output_activation: str = choice_field("identity", tuple(ACTIVATIONS))
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
-        sizes = (n_in, *self.hidden, n_out)
-        layers = tuple(Dense.init(rng, a, b) for a, b in pairwise(sizes))
-        return MLPModule(layers, self.activation, self.output_activation)
+        return MLPModule.init(rng, (n_in, *self.hidden, n_out), self.activation, self.output_activation)
 
     def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .component import Component, component_field, int_field
 from .distributions import Distribution, kl_divergence
+from .forward import ForwardPass, Own, Owner
 from .schedules import Constant, Schedule
 
 __all__ = ["ELBO", "ImportanceWeighted", "LossTerms", "Objective", "PosteriorSamples", "Reconstruction"]
@@ -35,13 +36,15 @@ class PosteriorSamples(NamedTuple):
     """z ~ q(z | x)."""
     q: Distribution
     prior: Distribution
+    seen: ForwardPass | None = None
+    """The whole forward pass, in training."""
 
     def log_weights(self) -> Float[Array, "s n"]:
         r"""Return log w = log p(x | z) + log π(z) − log q(z | x) (Burda et al. 2016, eq. 8)."""
         return self.log_likelihood + (self.prior.log_prob(self.z) - self.q.log_prob(self.z)).sum(-1)
 
 
-class Objective(Component, role="objective"):
+class Objective(Component, Owner, role="objective"):
     """A map from s samples of the code to a loss per row."""
 
     needs_posterior: ClassVar[bool]
@@ -66,6 +69,10 @@ class Objective(Component, role="objective"):
     @abstractmethod
     def __call__(self, seen: PosteriorSamples, beta: Float[Array, ""]) -> LossTerms:
         """Return the terms for each row; ``beta`` is the weight of the KL term, if there is one."""
+
+    def terms(self, seen: PosteriorSamples, beta: Float[Array, ""], own: Own) -> LossTerms:
+        """Return the terms given the objective's own weights. Override it as well if there are any."""
+        return self(seen, beta)
 
 
 @dataclass(frozen=True)

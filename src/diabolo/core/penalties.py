@@ -6,51 +6,36 @@ A penalty reads one forward pass and returns one number. Its ``z`` is the code t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .component import Component, float_field
+from .activations import softplus
+from .component import Component, float_field, int_tuple_field
 from .distributions import kl_bernoulli
+from .forward import ForwardPass, Own, Owner, mean_over_rows, on_device
+from .layers import MLPModule
 
 __all__ = [
     "L1",
+    "Adversarial",
+    "Commitment",
     "Contractive",
-    "ForwardPass",
     "KLSparsity",
+    "MaximumMeanDiscrepancy",
     "Penalty",
     "SparsityConstraint",
+    "TotalCorrelation",
     "WeightDecay",
-    "mean_over_rows",
 ]
 
 
-class ForwardPass(NamedTuple):
-    """The input of a penalty: one forward pass over a batch."""
-
-    x: Float[Array, "n d"]
-    """The rows that the encoder reads (corrupted during training)."""
-    z: Float[Array, "s n k"]
-    """The codes that the decoder reads: s samples per row (s = 1 for a deterministic code)."""
-    row_weight: Float[Array, " n"]
-    """The weight of each row: 1, or 0 for padding."""
-    encode: Callable[[Array], Array]
-    """Function from rows (n, d) to deterministic codes (n, k)."""
-    weights: Any
-    """The pytree of all trained arrays."""
-
-
-def mean_over_rows(values: Float[Array, "... n"], row_weight: Float[Array, " n"]) -> Float[Array, "..."]:
-    """Return the weighted mean over the last axis."""
-    return (values * row_weight).sum(-1) / row_weight.sum()
-
-
-class Penalty(Component, role="penalty"):
+class Penalty(Component, Owner, role="penalty"):
     """A term Ω of the loss with its weight."""
 
     needs_unit_code: ClassVar[bool] = False
@@ -62,13 +47,7 @@ class Penalty(Component, role="penalty"):
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         """Return Ω, before weighting."""
 
-    def build(self) -> dict[str, Float[Array, "..."]]:
-        """Return the penalty's own weights, which are trained with the others. By default: none."""
-        return {}
-
-    def weighted(
-        self, seen: ForwardPass, own: dict[str, Float[Array, "..."]]
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    def weighted(self, seen: ForwardPass, own: Own) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """Return the term of the loss, weight · Ω, and further numbers by name for the learning curves."""
         return self.weight * self(seen), {}  # type: ignore[attr-defined]
 
@@ -130,7 +109,7 @@ class SparsityConstraint(Penalty):
     >>> z = jnp.full((1, 4, 3), 0.05)
     >>> seen = ForwardPass(z[0], z, jnp.ones(4), lambda x: x, None)
     >>> part = SparsityConstraint(0.05)
-    >>> float(part.weighted(seen, part.build())[1]["sparsity_weight"])
+    >>> float(part.weighted(seen, {"log_weight": jnp.zeros(())})[1]["sparsity_weight"])
     1.0
     """
 
@@ -141,16 +120,14 @@ class SparsityConstraint(Penalty):
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         return KLSparsity(self.rho)(seen)
 
-    def found(self, own: dict[str, Float[Array, "..."]]) -> Float[Array, ""]:
+    def found(self, own: Own) -> Float[Array, ""]:
         """Return β, computed from the penalty's own weights."""
         return jnp.exp(_PACE * own["log_weight"])
 
-    def build(self) -> dict[str, Float[Array, "..."]]:
+    def build(self, rng: np.random.Generator, n_features: int, n_latent: int) -> Own:
         return {"log_weight": jax.device_put(np.zeros((), np.float32))}
 
-    def weighted(
-        self, seen: ForwardPass, own: dict[str, Float[Array, "..."]]
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    def weighted(self, seen: ForwardPass, own: Own) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         log_weight = _PACE * own["log_weight"]
         omega, weight = self(seen), jnp.exp(jax.lax.stop_gradient(log_weight))
         rho, n_rows = jnp.asarray(self.rho), seen.row_weight.sum()
@@ -238,3 +215,150 @@ class Contractive(Penalty):
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
         jacobian = jax.vmap(jax.jacrev(lambda row: seen.encode(row[None])[0]))(seen.x)
         return mean_over_rows(jnp.square(jacobian).sum((-2, -1)), seen.row_weight)
+
+
+# -- of the code and its prior ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Commitment(Penalty):
+    r"""The commitment loss of a codebook: Ω = ‖h − sg(z)‖², averaged over rows; sg stops the gradient.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=0.25
+        The weight of the penalty.
+
+    References
+    ----------
+    van den Oord, Vinyals & Kavukcuoglu (2017), "Neural Discrete Representation Learning", eq. 3, last term.
+    """
+
+    weight: float = float_field(0.25, "[0, inf)")
+
+    def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
+        return mean_over_rows(jnp.square(seen.h - jax.lax.stop_gradient(seen.z[0])).sum(-1), seen.row_weight)
+
+
+@dataclass(frozen=True)
+class MaximumMeanDiscrepancy(Penalty):
+    r"""The squared maximum mean discrepancy of the codes from draws of the prior (Wasserstein autoencoder, WAE-MMD).
+
+    The kernel is Σ_s C·s / (C·s + ‖a − b‖²) with C = 2K and s from 0.1 to 10, whose expectation is finite for every
+    distribution. The estimate from a batch is unbiased, so that it can be negative.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=10
+        The weight of the penalty.
+
+    References
+    ----------
+    Tolstikhin et al. (2018), "Wasserstein Auto-Encoders", algorithm 2 and section 4.
+    """
+
+    weight: float = float_field(10.0, "[0, inf)")
+
+    def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
+        z, weight = seen.z[0], seen.row_weight
+        drawn = seen.prior.sample(seen.key, z.shape[:1])
+        return _pairs(z, z, weight, 1) + _pairs(drawn, drawn, weight, 1) - 2 * _pairs(z, drawn, weight, 0)
+
+
+def _pairs(
+    a: Float[Array, "n k"], b: Float[Array, "n k"], row_weight: Float[Array, " n"], without: int
+) -> Float[Array, ""]:
+    """Return the mean kernel of all pairs of rows; ``without`` = 1: of different rows."""
+    squares = jnp.square(a[:, None] - b).sum(-1)
+    scale = 2.0 * a.shape[1] * jnp.asarray([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
+    kernel = (scale / (scale + squares[..., None])).sum(-1)
+    pairs = row_weight[:, None] * row_weight * (1 - without * jnp.eye(len(a)))
+    return (pairs * kernel).sum() / jnp.maximum(pairs.sum(), 1)
+
+
+@dataclass(frozen=True)
+class TotalCorrelation(Penalty):
+    r"""The total correlation KL(q(z) ‖ Π_j q(z_j)) of the codes of all rows, estimated from a batch (β-TCVAE).
+
+    With the objective `ELBO`, a weight of β − 1 is the β-TCVAE. q(z) is the mean of q(z | x) over the training rows:
+    the row's own posterior counts 1/N, the others of the batch share the rest, which makes the estimate of q(z)
+    unbiased, as in stratified sampling. Rows of weight 0 do not enter it.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=5
+        The weight of the penalty.
+
+    References
+    ----------
+    Chen et al. (2018), "Isolating Sources of Disentanglement in VAEs", eq. 2, 4 and appendix C.2.
+    """
+
+    weight: float = float_field(5.0, "[0, inf)")
+
+    def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
+        n = len(seen.row_weight)
+        own, others = jnp.eye(n), seen.row_weight * (1 - jnp.eye(n))
+        beside = jnp.maximum(others.sum(-1, keepdims=True), 1)
+        share = jnp.log(own / seen.n_rows + others * (1 - 1 / seen.n_rows) / beside)
+        each = seen.q.log_prob(seen.z[:, :, None])  # (s, n, n, k): log q(z_j | x') of row z under the posterior of x'
+        joint = jax.nn.logsumexp(share + each.sum(-1), axis=-1)
+        product = jax.nn.logsumexp(share[..., None] + each, axis=-2).sum(-1)
+        return mean_over_rows((joint - product).mean(0), seen.row_weight)
+
+
+@dataclass(frozen=True)
+class Adversarial(Penalty):
+    r"""An opponent that tells codes from draws of the prior, and a penalty that deceives it (adversarial autoencoder).
+
+    The opponent D is a network with its own Adam. After each step of the autoencoder it makes a step on
+    −log D(draws) − log(1 − D(codes)), and the penalty is −log D(codes), averaged over rows.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=10
+        The weight of the penalty.
+    hidden : tuple of int, default=(64, 64)
+        The hidden layers of the opponent.
+    learning_rate : float in (0, inf), default=3e-3
+        The learning rate of the opponent, constant.
+
+    References
+    ----------
+    Makhzani et al. (2016), "Adversarial Autoencoders", section 2; Goodfellow et al. (2014), section 3, for −log D.
+    """
+
+    settles_after: ClassVar[float] = 0.9
+    weight: float = float_field(10.0, "[0, inf)")
+    hidden: tuple[int, ...] = int_tuple_field((64, 64))
+    learning_rate: float = float_field(3e-3, "(0, inf)")
+
+    def build(self, rng: np.random.Generator, n_features: int, n_latent: int) -> Own:
+        opponent = MLPModule.init(rng, (n_latent, *self.hidden, 1))
+        mean, square = (jax.tree.map(_zeros, opponent) for _ in range(2))
+        return {"opponent": opponent, "mean": mean, "square": square, "n_steps": on_device(np.zeros(()))}
+
+    def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
+        raise NotImplementedError("Adversarial needs its opponent: see weighted.")
+
+    def weighted(self, seen: ForwardPass, own: Own) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        opponent = jax.lax.stop_gradient(own["opponent"])
+        return self.weight * mean_over_rows(softplus(-opponent(seen.z[0])[:, 0]), seen.row_weight), {}
+
+    def updated(self, own: Own, seen: ForwardPass) -> Own:
+        drawn = seen.prior.sample(seen.key, seen.z.shape[1:2])
+
+        def loss(opponent: MLPModule) -> Float[Array, ""]:
+            mistakes = softplus(-opponent(drawn)[:, 0]) + softplus(opponent(seen.z[0])[:, 0])
+            return mean_over_rows(mistakes, seen.row_weight)
+
+        import optax
+
+        state = optax.ScaleByAdamState(own["n_steps"].astype(jnp.int32), own["mean"], own["square"])
+        step, state = optax.scale_by_adam(b1=0.5).update(eqx.filter_grad(loss)(own["opponent"]), state)
+        opponent = jax.tree.map(lambda weight, change: weight - self.learning_rate * change, own["opponent"], step)
+        return {"opponent": opponent, "mean": state.mu, "square": state.nu, "n_steps": own["n_steps"] + 1}
+
+
+def _zeros(leaf: Array) -> Array:
+    return on_device(np.zeros(leaf.shape))

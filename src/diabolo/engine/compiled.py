@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..core.model import Model, Recipe, StaticTree, loss
+from ..core.model import Model, Recipe, StaticTree, Updates, loss, training_loss
 from ..core.optimizers import Optimizer
 from ..core.schedules import Schedule
 from .batches import EVAL_BATCH, Chunk
@@ -68,6 +68,8 @@ class StepCounters(NamedTuple):
     patience: Number
     final_beta: Number
     """The value of β at the end of its schedule, which validation uses."""
+    n_rows: Number
+    """Number of training rows."""
 
 
 class EpochInputs(NamedTuple):
@@ -109,6 +111,12 @@ class TrainSpec:
     def model(self, arrays: Any) -> Model:
         """Return the model with the given weights."""
         return Model(self.recipe, self.skeleton.combine(arrays, self.fixed))
+
+    def updated(self, arrays: Any, updates: Updates) -> Any:
+        """Return the arrays with the updates of weights that are not trained by gradient."""
+        if updates.is_empty:
+            return arrays
+        return self.skeleton.extract(self.skeleton.combine(arrays, self.fixed).updated(updates))
 
 
 @jax.tree_util.register_dataclass
@@ -235,12 +243,12 @@ def _step(carry: Carry, chosen: Array, setup: TrainSpec, rows: Array) -> tuple[C
     rate = clock.learning_rate * setup.schedule(t, clock.n_epochs)
     key, row_weight = stream_key(setup.noise.training, carry.step), jnp.ones(chosen.shape[0])
 
-    def value(arrays: Any) -> tuple[Array, dict[str, Array]]:
-        return loss(setup.model(arrays), rows[chosen], key, beta, row_weight)
+    def value(arrays: Any) -> tuple[Array, tuple[dict[str, Array], Updates]]:
+        return training_loss(setup.model(arrays), rows[chosen], key, beta, row_weight, clock.n_rows)
 
-    (_, terms), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
+    (_, (terms, updates)), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
     direction, memory = setup.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
-    arrays = jax.tree.map(lambda w, u: w - rate * u, carry.arrays, direction)
+    arrays = setup.updated(jax.tree.map(lambda w, u: w - rate * u, carry.arrays, direction), updates)
     moved = carry._replace(arrays=arrays, optimizer=memory, step=carry.step + 1)
     return moved, LossTerms.of(terms | {"beta": beta, "learning_rate": rate})
 
@@ -251,7 +259,8 @@ def _validate_block(i: Array, arrays: Any, setup: TrainSpec, held_out: Chunk) ->
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
     model = Model(setup.recipe.for_validation, setup.model(arrays).weights)
-    _, terms = loss(model, x, stream_key(setup.noise.for_validation, i), setup.clock.final_beta, counts)
+    clock, key = setup.clock, stream_key(setup.noise.for_validation, i)
+    _, terms = loss(model, x, key, clock.final_beta, counts, clock.n_rows)
     return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, LossTerms.of(terms))
 
 

@@ -272,7 +272,9 @@ def _begin(
     if isinstance(job.start, RandomStart):
         return replace(job, model=closed_form.prepared(job.model, job.rows)), []
     found = closed_form.start(job.model, job.rows, job.plan.seed)
-    plan = replace(job.plan, keep_start=found.is_linear)
+    # The loss of the start is comparable with later ones only if no penalty has to settle first.
+    settles = any(penalty.settles_after for penalty in job.model.recipe.penalties)
+    plan = replace(job.plan, keep_start=found.is_linear and not settles)
     if found.is_linear and job.start.max_epochs is not None:
         plan = replace(plan, max_epochs=min(plan.max_epochs, 0 if found.is_optimum else job.start.max_epochs))
     return replace(job, model=found.model, plan=plan), []

@@ -254,6 +254,7 @@ class Trainer:
             warmup_end=np.float32(_comparable_after(model.recipe, plan.max_epochs)),
             patience=np.float32(np.inf if plan.patience is None else plan.patience),
             final_beta=final_beta(model.recipe, plan),
+            n_rows=np.float32(training.n_rows),
         )
         noise = RngStreams(stream(plan.seed, _TRAINING_NOISE), stream(plan.seed, _VALIDATION_NOISE))
         self.setup = TrainSpec(model.recipe, plan.optimizer, plan.learning_rate_schedule, clock, noise, fixed, skeleton)
