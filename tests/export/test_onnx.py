@@ -56,6 +56,10 @@ def classifier():
     return diabolo.AutoencoderClassifier(VAE, max_epochs=1, random_state=0)
 
 
+def of_part(**parts_given):
+    return diabolo.Autoencoder(encoder=parts.MLP((4,)), **parts_given, **FEW).fit(X)
+
+
 def convolutional(**more):
     return diabolo.Autoencoder(
         encoder=parts.Convolutional((6, 5, 2), (3, 4), **more), latent=parts.Deterministic(2), **FEW
@@ -79,6 +83,11 @@ CASES = {
         corruption=parts.GaussianNoise(),
         **FEW,
     ).fit(images((6, 5, 2))),
+    "a codebook": lambda: of_part(latent=parts.VectorQuantized(2, 5, 2), penalties=(parts.Commitment(),)),
+    "two levels": lambda: of_part(
+        latent=parts.TwoLevel(2, 1, (4,)), prior=parts.TwoLevelPrior(1, (4,)), objective="elbo"
+    ),
+    "a VampPrior": lambda: of_part(latent=parts.DiagonalGaussian(2), prior=parts.VampPrior(5), objective="elbo"),
     "a table": lambda: VAE.fit(table()),
     "a table with missing cells": lambda: VAE.fit(table(holes=True)),
     "labels": lambda: classifier().fit(X, np.array(["a", "bb", "c"])[Y]),
@@ -100,7 +109,7 @@ CASES = {
 
 RARE = (
     "Autoencoder", "StackedAutoencoder", "SparseAutoencoder", "Bernoulli", "unscaled", "other convolutions", "a table",
-    "numbers for labels", "a detector", "an imputer",
+    "numbers for labels", "a detector", "an imputer", "two levels",
 )  # fmt: skip
 """Whose steps the others have as well: compared with `-m slow`."""
 
@@ -143,6 +152,8 @@ FUNCTIONS = {
     "powers": lambda x: x**3 + 2.0**x + jnp.abs(x) ** 0.5 + 1 / jnp.sqrt(1 + x * x),
     "reductions": lambda x: x * x.max(1, keepdims=True) + x.min(1, keepdims=True) + jnp.prod(x, 1, keepdims=True),
     "choices": lambda x: jnp.where(jnp.isfinite(x) & (x != 0), jnp.clip(x, -0.5, 0.5), 1) % 0.3,
+    "sums so far": lambda x: jnp.cumsum(x, 1) + jax.lax.cumsum(x, 1, reverse=True),
+    "the first of the best": lambda x: x * jnp.argmin(x, 1)[:, None] + jnp.argmax(jnp.round(x), 1)[:, None],
     "a constant": lambda x: jnp.ones((x.shape[0], 2)) * 3,
     "rounding": lambda x: jnp.round(x * 3) + jnp.floor(x) + jnp.ceil(x) + jnp.sign(x),
 }

@@ -48,8 +48,10 @@ _REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
 _RESHAPES = ("reshape", "squeeze", "expand_dims")
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 _LOOPS = ("scan", "while", "cond")
+_EXPANDED = ("argmax", "argmin", "cumsum")
+"""Recorded as steps of other kinds."""
 OPS = (
-    *_UNARY, *_BINARY, *_SAME, *_REDUCTIONS, *_RESHAPES, "broadcast_in_dim", "clamp", "concatenate",
+    *_UNARY, *_BINARY, *_SAME, *_REDUCTIONS, *_RESHAPES, *_EXPANDED, "broadcast_in_dim", "clamp", "concatenate",
     "conv_general_dilated", "convert_element_type", "dot_general", "gather", "integer_pow", "pad", "rev", "select_n",
     "slice", "split", "transpose",
 )  # fmt: skip
@@ -208,6 +210,29 @@ class _Writer:
 
     def _broadcast_in_dim(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         return self.step("broadcast_in_dim", inputs[:1], shapes, axes=list(params["broadcast_dimensions"]))
+
+    def _expanded(self, f: Callable[[jax.Array], jax.Array], x: Traced) -> list[Traced]:
+        """Record a function in place of one primitive."""
+        given = jax.ShapeDtypeStruct(np.shape(x) if not isinstance(x, _Value) else x.shape, _TYPES[_kind(x)])
+        closed = jax.make_jaxpr(f)(given)  # type: ignore[no-untyped-call]
+        return self.run(closed.jaxpr, closed.consts, [x])
+
+    def _cumsum(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
+        axis, n = int(params["axis"]), shapes[0][params["axis"]]
+        before = np.tri(n, dtype=np.float32).T if not params["reverse"] else np.tri(n, dtype=np.float32)
+        return self._expanded(lambda x: jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ before, -1, axis), inputs[0])
+
+    def _argmin(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
+        return self._first(inputs[0], int(params["axes"][0]), jnp.min)
+
+    def _argmax(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:
+        return self._first(inputs[0], int(params["axes"][0]), jnp.max)
+
+    def _first(self, x: _Value, axis: int, best: Callable[..., jax.Array]) -> list[Traced]:
+        """Record the index of the first of the best values along an axis."""
+        n = x.shape[axis]
+        index = np.arange(n, dtype=np.int32).reshape([-1 if i == axis else 1 for i in range(len(x.shape))])
+        return self._expanded(lambda x: jnp.where(x == best(x, axis, keepdims=True), index, n).min(axis), x)
 
     def _gather(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[_Value]:
         """Record a gather of whole slices along the first axis, by constant indices."""
