@@ -62,13 +62,21 @@ def reconstruct(
     force: Force = False,
     key: Key = None,
     keep: Keep = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="COLUMN=VALUE", help="Another value of the condition, for all rows; repeatable."),
+    ] = None,
     *,
     file_options: dict[str, Any],
 ) -> None:
     """Reconstruct each row from its code. Images are written as images, with the same names."""
     from ..estimators.predictions import predict_reconstructions
 
-    _map_rows(run, data, output, force, key, predict_reconstructions, file_options, keep)
+    def rebuilt(model: Any, rows: Any) -> Any:
+        with one_line():
+            return predict_reconstructions(model, rows, parse_cells(to, model) if to else None)
+
+    _map_rows(run, data, output, force, key, rebuilt, file_options, keep)
 
 
 @takes_file_options

@@ -73,6 +73,10 @@ def fit(
     columns: Annotated[str | None, typer.Option("--columns", metavar="A,B,…", help="Use only these columns.")] = None,
     exclude: Annotated[str | None, typer.Option("--exclude", metavar="A,B,…", help="Do not use these columns.")] = None,
     key: Key = None,
+    condition: Annotated[
+        str | None,
+        typer.Option("--condition", metavar="A,B,…", help="Columns that are a condition: the model is of the others."),
+    ] = None,
     time_column: Annotated[
         str | None, typer.Option("--time", metavar="NAME", help="The column of times of a table of series.")
     ] = None,
@@ -123,7 +127,8 @@ def fit(
         name: value
         for name, value in {
             "data": data, "model": model, "out": out, "columns": split_names(columns), "exclude": split_names(exclude),
-            "key": key, "time": time_column, "schema": None if schema is None else read_toml(schema), "seed": seed,
+            "key": key, "condition": split_names(condition), "time": time_column, "seed": seed,
+            "schema": None if schema is None else read_toml(schema),
         }.items()
         if value is not None
     })  # fmt: skip
@@ -190,9 +195,14 @@ def _columns_of(options: Options, file_options: Options) -> Options:
     if options["model"] != "series":
         if "time" in options:
             raise UsageError(f"--time is for --model series; --model {options['model']} finds dates by itself.")
-        return {"schema": _with_file_options(options.get("schema", "auto"), file_options)}
+        if "condition" in options and MODELS[options["model"]] in MADE_FOR:
+            raise UsageError(f"--condition is for autoencoders; --model {options['model']} has none.")
+        condition = {"condition": list(options["condition"])} if "condition" in options else {}
+        return {"schema": _with_file_options(options.get("schema", "auto"), file_options), **condition}
     if "schema" in options:
         raise UsageError("--model series has no --schema: its columns are numbers. Select them with --columns.")
+    if "condition" in options:
+        raise UsageError("--condition is for autoencoders; --model series has none.")
     return {"time": options.get("time"), "key": _keys(options) or None}
 
 

@@ -89,7 +89,7 @@ MADE_FOR = {
 
 CONFIG: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("data", "model", "out", "key", "time"), (str, "a text")),
-    **dict.fromkeys(("columns", "exclude"), (list, "a list of names")),
+    **dict.fromkeys(("columns", "exclude", "condition"), (list, "a list of names")),
     **dict.fromkeys(("schema", "parameters"), (dict, "a table")),
     "seed": (int, "a whole number"),
 }
@@ -239,7 +239,7 @@ def read_config(config: Path | None) -> Options:
         return {}
     options = read_toml(config)
     require_known(options, tuple(CONFIG), f"{config}: option")
-    for name in ("columns", "exclude"):
+    for name in ("columns", "exclude", "condition"):
         if isinstance(options.get(name), str):
             options[name] = list(split_names(options[name]) or ())
     for name, value in options.items():

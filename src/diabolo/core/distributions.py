@@ -27,6 +27,7 @@ __all__ = [
     "Conditional",
     "Dirac",
     "Distribution",
+    "Given",
     "Joint",
     "Mixture",
     "NegativeBinomial",
@@ -346,6 +347,28 @@ class Conditional(Distribution):
         of_a, of_b = jax.random.split(key)
         a = self.first.sample(of_a, shape)
         return self._joined(a, self.then(a).sample(of_b))
+
+
+class Given(Distribution):
+    """A distribution of rows in which some features are known: they have their values, and add nothing to log p."""
+
+    others: Distribution
+    """The distribution of all features, of which those of the known ones are not used."""
+    row: Float[Array, "*batch d"]
+    known: Bool[Array, " d"]
+
+    @property
+    def mean(self) -> Float[Array, "*batch d"]:
+        return jnp.where(self.known, self.row, self.others.mean)
+
+    def log_prob(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.where(self.known, 0, self.others.log_prob(x))
+
+    def deviance(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.where(self.known, 0, self.others.deviance(x))
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+        return jnp.where(self.known, self.row, self.others.sample(key, shape))
 
 
 def kl_divergence(q: Distribution, p: Distribution, z: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -21,7 +21,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import jax_config
 from ..errors import InvalidPart
-from .component import Component, choice_field, component_field, component_tuple_field, int_field
+from . import distributions
+from .component import Component, choice_field, component_field, component_tuple_field, int_field, int_tuple_field
 from .corruptions import Corruption, NoCorruption
 from .distributions import Distribution
 from .forward import ForwardPass, Own, mean_over_rows
@@ -66,6 +67,10 @@ class Recipe(Component):
     inputs : Likelihood, default=Gaussian()
         The likelihood of rows that have targets, from which the encoder takes how to transform and mask them. By
         default: real numbers. Rows without targets have ``likelihood``.
+    condition : tuple of int, default=()
+        The positions of the features of a row that are a condition c: the decoder reads them beside z, and the
+        likelihood is that of the other features, p(x | z, c). The encoder reads the whole row, q(z | x, c), and a
+        corruption leaves the condition as it is (Sohn, Lee & Yan 2015).
     missing : {"error", "mask"}, default="error"
         How missing cells (NaN) are handled. Always "mask" if the corruption produces missing cells. "error": missing
         cells are not allowed. "mask": the encoder reads 0 in each missing cell, and a mask of the missing cells as
@@ -96,6 +101,7 @@ class Recipe(Component):
     n_targets: int = int_field(0, "[0, 2147483647]")
     inputs: Likelihood = component_field(Likelihood, Gaussian())
     missing: str = choice_field("error", ("error", "mask"))
+    condition: tuple[int, ...] = int_tuple_field((), "[0, 2147483647]")
 
     def __post_init__(self) -> None:
         if self.decoder is None and isinstance(self.encoder, Network):
@@ -108,6 +114,8 @@ class Recipe(Component):
                 f"{type(self.objective).__name__} needs a posterior with a density, but {self.latent!r} has none. "
                 f"Use DiagonalGaussian({self.latent.n_latent}), or the objective Reconstruction()."
             )
+        if self.condition and self.n_targets:
+            raise InvalidPart("A recipe with targets has no condition: the encoder reads all other columns.")
         for penalty in self.penalties:
             if penalty.needs_unit_code and not self.latent.in_unit_interval:
                 raise InvalidPart(
@@ -137,6 +145,8 @@ class Recipe(Component):
     def corrupted(self, key: PRNGKeyArray, x: Float[Array, "n r"]) -> Float[Array, "n r"]:
         """Return the corrupted rows x̃ = g(x); missing cells stay missing."""
         noisy = self.corruption(key, x)
+        if self.condition:
+            noisy = jnp.where(self.is_condition(x.shape[-1]), x, noisy)
         if self.missing == "error":
             return noisy
         if self.corruption.produces_missing:
@@ -151,6 +161,12 @@ class Recipe(Component):
             return transformed
         missing = jnp.isnan(x)
         return jnp.concatenate([jnp.where(missing, 0, transformed), missing.astype(x.dtype)], axis=-1)
+
+    def is_condition(self, n_features: int) -> np.ndarray:
+        """Return whether each feature of a row belongs to the condition, (d,)."""
+        found = np.zeros(n_features, bool)
+        found[list(self.condition)] = True
+        return found
 
     def updates(self, weights: Weights, seen: ForwardPass) -> Updates:
         """Return new values of own weights that are not trained by gradient.
@@ -329,7 +345,10 @@ class Model(eqx.Module):
         weights = Weights(
             encoder=_built(recipe.encoder, rng, n_features * (1 + (recipe.missing == "mask")), latent.n_outputs),
             decoder=_built(
-                recipe.decoder or recipe.encoder.reversed(), rng, latent.n_latent, likelihood.n_outputs(n_targets)
+                recipe.decoder or recipe.encoder.reversed(),
+                rng,
+                latent.n_latent + len(recipe.condition),
+                likelihood.n_outputs(n_targets),
             ),
             likelihood=likelihood.build(n_targets),
             latent=latent.build(rng, n_features, latent.n_latent),
@@ -366,9 +385,25 @@ class Model(eqx.Module):
         """Return q(z | x) at the output of the encoder."""
         return self.recipe.latent.posterior(h, self.weights.latent)
 
+    def given(self, rows: Float[Array, "*batch d"]) -> Model:
+        """Return the model whose decoder reads the condition of these rows; the model itself if it has no condition."""
+        recipe, decoder = self.recipe, self.weights.decoder
+        if not recipe.condition:
+            return self
+        module = decoder.module if isinstance(decoder, _Conditioned) else decoder
+        transformed = recipe.input_likelihood.transform_input(rows)
+        read = jnp.concatenate([transformed[..., start:end] for start, end in _runs(recipe.condition)], axis=-1)
+        weights = dataclasses.replace(self.weights, decoder=_Conditioned(module, read, rows))
+        return Model(recipe, weights)
+
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
-        """Return p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d)."""
-        return self.recipe.likelihood(self.weights.decoder(z), self.weights.likelihood)  # type: ignore[operator]
+        """Return p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d); with a condition, that of `given`."""
+        decoder = self.weights.decoder
+        density: Distribution = self.recipe.likelihood(decoder(z), self.weights.likelihood)  # type: ignore[operator]
+        if not isinstance(decoder, _Conditioned):
+            return density
+        known = jnp.asarray(self.recipe.is_condition(decoder.rows.shape[-1]))
+        return distributions.Given(density, decoder.rows, known)
 
     def log_likelihood(self, targets: Float[Array, "..."], z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
         """Return log p(x | z) of the observed cells of each row, in nats."""
@@ -385,7 +420,27 @@ class Model(eqx.Module):
 
     def reconstruct(self, x: Float[Array, "n r"]) -> Float[Array, "n t"]:
         """Return x̂ = E[x | z] (or E[y | z], if the recipe has targets) at the deterministic code."""
-        return self.decode(self.code(x)).mean
+        return self.given(x).decode(self.code(x)).mean
+
+
+def _runs(positions: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return adjacent positions as slices, which cost less than a gather, and can be exported."""
+    starts = [at for at in positions if at - 1 not in positions]
+    ends = [at + 1 for at in positions if at + 1 not in positions]
+    return list(zip(starts, ends, strict=True))
+
+
+class _Conditioned(eqx.Module):
+    """A decoder that reads the condition of some rows after the code."""
+
+    module: eqx.Module
+    condition: Float[Array, "*rows c"]
+    rows: Float[Array, "*rows d"]
+
+    def __call__(self, z: Float[Array, "*batch k"]) -> Float[Array, "*batch m"]:
+        condition = jnp.broadcast_to(self.condition, (*z.shape[:-1], self.condition.shape[-1]))
+        out: Array = self.module(jnp.concatenate([z, condition], axis=-1))  # type: ignore[operator]
+        return out
 
 
 def _terms_by_selected_samples(
@@ -453,7 +508,7 @@ def _formula(
     row_weight: Float[Array, " n"],
     n_rows: Float[Array, ""] | None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], ForwardPass]:
-    recipe = model.recipe
+    recipe, weights, model = model.recipe, model.weights, model.given(rows)
     x, targets = recipe.split_targets(rows)
     corruption_key, latent_key = jax.random.split(key)
     corrupted = recipe.corrupted(corruption_key, x)
@@ -465,7 +520,7 @@ def _formula(
         z,
         row_weight,
         model.code,
-        model.weights,
+        weights,
         h=h,
         q=q,
         prior=model.prior,

@@ -76,7 +76,12 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
     """Set the model's linear path to the best linear model of all rows, including held-out rows."""
     model = prepared(model, rows)
     recipe, paths = model.recipe, _paths(model)
-    if paths is None or recipe.n_targets or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian):
+    if (
+        paths is None
+        or recipe.n_targets
+        or recipe.condition
+        or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian)
+    ):
         return Start(model)
     is_clean = isinstance(recipe.corruption, NoCorruption)
     if isinstance(recipe.latent, DiagonalGaussian):
@@ -434,7 +439,7 @@ def finish(model: Model, rows: Rows) -> Model:
     shift = (low + high) / 2
     moved = (expit(before + shift) - expit(before)).mean(axis=0)
     back = np.asarray(decoder.weight, np.float64)
-    bias = np.asarray(decoder.bias, np.float64) - moved @ back
+    bias = np.asarray(decoder.bias, np.float64) - moved @ back[: len(moved)]  # a condition's weights follow
     return _placed(model, _dense(weight, np.asarray(encoder.bias, np.float64) + shift), _dense(back, bias))
 
 

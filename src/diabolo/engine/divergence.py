@@ -43,7 +43,7 @@ def diverged(
 
 def smallest_sigma(model: Model, rows: Any) -> np.ndarray | None:
     """Return the smallest σ of the likelihood over rows, per column or for all columns; None if it has no σ."""
-    density = model.decode(model.code(model.recipe.split_targets(rows)[0]))
+    density = model.given(rows).decode(model.code(model.recipe.split_targets(rows)[0]))
     scales = [
         leaf for at, leaf in jax.tree_util.tree_leaves_with_path(density) if getattr(at[-1], "name", "") == "scale"
     ]

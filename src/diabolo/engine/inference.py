@@ -184,8 +184,16 @@ def code(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n 
 
 
 def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
-    """Return E[x | z]."""
+    """Return E[x | z]; the codes of a model with a condition are followed by rows that have it."""
+    model, z = _with_condition(model, z)
     return model.decode(z).mean
+
+
+def _with_condition(model: Model, z: Float[Array, "n m"]) -> tuple[Model, Float[Array, "n k"]]:
+    if not model.recipe.condition:
+        return model, z
+    z, rows = jnp.split(z, [model.recipe.latent.n_latent], axis=1)
+    return model.given(rows), z
 
 
 def reconstruct(model: Model, x: Float[Array, "n r"], noise: Noise) -> Float[Array, "n t"]:
@@ -212,7 +220,7 @@ def losses(model: Model, x: Float[Array, "n d"], noise: Noise, beta: float) -> F
 def coded(model: Model, x: Float[Array, "n r"], noise: Noise) -> tuple[Float[Array, "n k"], Float[Array, "n t"]]:
     """Return the deterministic code, and E[x | z] at this code."""
     z = model.code(x)
-    return z, model.decode(z).mean
+    return z, model.given(x).decode(z).mean
 
 
 def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Float[Array, "n d"], ...]:
@@ -221,12 +229,13 @@ def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Fl
     ``rows`` holds inputs and targets, concatenated along the columns. The deviance of a missing target is 0.
     """
     read, x = jnp.split(rows, 2, axis=1)
-    found, known = model.decode(model.code(read)), ~jnp.isnan(x)
+    found, known = model.given(read).decode(model.code(read)), ~jnp.isnan(x)
     return found.mean, jnp.where(known, found.deviance(jnp.where(known, x, 0)), 0)
 
 
 def draw(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
-    """Draw x ~ p(x | z)."""
+    """Draw x ~ p(x | z); the codes of a model with a condition are followed by rows that have it."""
+    model, z = _with_condition(model, z)
     return model.decode(z).sample(noise.fresh())
 
 
@@ -247,14 +256,14 @@ def kl(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n k"
 
 def log_likelihood(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, " n"]:
     """Return log p(x | z) at the deterministic code, in nats."""
-    return model.log_likelihood(x, model.code(x))
+    return model.given(x).log_likelihood(x, model.code(x))
 
 
 def log_likelihood_at(model: Model, zx: Float[Array, "n m"], noise: Noise) -> Float[Array, " n"]:
     """Return log p(x_observed | z), in nats, of rows that concatenate z and x; missing cells of x are NaN."""
     z, x = zx[:, : model.recipe.latent.n_latent], zx[:, model.recipe.latent.n_latent :]
     known = ~jnp.isnan(x)
-    return jnp.where(known, model.decode(z).log_prob(jnp.where(known, x, 0)), 0).sum(-1)
+    return jnp.where(known, model.given(x).decode(z).log_prob(jnp.where(known, x, 0)), 0).sum(-1)
 
 
 def elbos(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) -> Float[Array, " n"]:
@@ -262,11 +271,11 @@ def elbos(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: int) ->
     keys = jax.random.split(noise.shared(), n_samples)
 
     def one_row(row: Float[Array, " d"]) -> Float[Array, ""]:
-        q = model.encode(row[None])
+        q, of_row = model.encode(row[None]), model.given(row)
 
         def one_draw(total: Array, key: PRNGKeyArray) -> tuple[Array, None]:
             z = q.sample(key, (1,))
-            return total + PosteriorSamples(model.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0], None
+            return total + PosteriorSamples(of_row.log_likelihood(row, z), z, q, model.prior).log_weights()[0, 0], None
 
         return jax.lax.scan(one_draw, jnp.zeros(()), keys)[0] / n_samples
 
@@ -290,7 +299,7 @@ class _Proposal(NamedTuple):
 
     @classmethod
     def of(cls, model: Model, row: Float[Array, " d"], n_samples: int) -> _Proposal:
-        q = model.encode(row[None])
+        model, q = model.given(row), model.encode(row[None])
         at_mode = _at_mode(model, row, q) if n_samples > 1 and isinstance(q, Normal) else None
         return cls(model, row, q, at_mode, n_samples)
 
@@ -383,7 +392,9 @@ def impute_mean(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: i
     keys = jax.random.split(noise.shared(), n_samples)
 
     def one_row(row: Float[Array, " d"]) -> Float[Array, " d"]:
-        return _over_draws(_Proposal.of(model, row, n_samples), keys, lambda z: model.decode(z).mean[0, 0])[1]
+        return _over_draws(_Proposal.of(model, row, n_samples), keys, lambda z: model.given(row).decode(z).mean[0, 0])[
+            1
+        ]
 
     return jax.vmap(one_row)(x)
 
@@ -410,6 +421,6 @@ def impute_draw(model: Model, x: Float[Array, "n d"], noise: Noise, n_samples: i
         start = (jnp.full((), -jnp.inf, jnp.float32), jnp.zeros((1, *proposal.q.mean.shape), jnp.float32))
         numbered = (jnp.arange(n_samples), jax.random.split(key, n_samples))
         (_, kept), _ = jax.lax.scan(one_draw, start, numbered)
-        return model.decode(kept).sample(of_row)[0, 0]
+        return model.given(row).decode(kept).sample(of_row)[0, 0]
 
     return jax.vmap(one_row)(x, jax.random.split(noise.fresh(), len(x)))

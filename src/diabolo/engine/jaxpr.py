@@ -213,8 +213,8 @@ class _Writer:
 
     def _expanded(self, f: Callable[[jax.Array], jax.Array], x: Traced) -> list[Traced]:
         """Record a function in place of one primitive."""
-        given = jax.ShapeDtypeStruct(np.shape(x) if not isinstance(x, _Value) else x.shape, _TYPES[_kind(x)])
-        closed = jax.make_jaxpr(f)(given)  # type: ignore[no-untyped-call]
+        shape = x.shape if isinstance(x, _Value) else np.shape(x)
+        closed = jax.make_jaxpr(f)(jax.ShapeDtypeStruct(shape, _TYPES[_kind(x)]))  # type: ignore[no-untyped-call]
         return self.run(closed.jaxpr, closed.consts, [x])
 
     def _cumsum(self, inputs: list[Traced], shapes: Shapes, params: Params) -> list[Traced]:

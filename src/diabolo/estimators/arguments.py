@@ -87,6 +87,7 @@ _ARGUMENTS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "random_state": ("an integer from 0 to 2³² − 1, a NumPy RandomState or None", _is_seed),
     "resume": _FLAG,
     "scores": ("an array of numbers", _are_numbers),
+    "to": ("a dict from columns of the condition to values, or None", lambda value: isinstance(value, Mapping | None)),
     "token": ("a text or None", lambda value: isinstance(value, str | None)),
     "y": ("one label for each row, or None", lambda value: value is None or _are_labels(value)),
 }

@@ -415,7 +415,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         }
         is_whole = self.n_latent is None and self.skip
         is_plain = type(likelihood) in (Gaussian, LearnedGaussian) and columns.schema is None
-        if is_whole and is_plain and not (columns.allow_missing or corruption.produces_missing):
+        if is_whole and is_plain and not (columns.allow_missing or corruption.produces_missing or self.condition):
             return recipes.restoring(columns.width, **given)
         return recipes.denoising(self.n_latent or min(columns.width, _WIDEST_CODE), skip=self.skip, **given)
 

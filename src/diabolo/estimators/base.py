@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import ClassVar, Self
 
 import jax
@@ -27,7 +28,7 @@ from ..core.model import Model, Recipe
 from ..data.blocks import BlockReader
 from ..data.scaler import KINDS, ScalerStats
 from ..data.schema import SchemaOverrides
-from ..data.types import RowsLike
+from ..data.types import Name, RowsLike
 from ..engine.evaluation import Evaluation, evaluate, losses_at_best, settle
 from ..engine.jobs import Outcome, RandomStart, Start, TrainingJob, in_memory, train_together, training, warning_of
 from ..engine.loader import ShuffledLoader, ValidationSplit
@@ -53,6 +54,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     scaling: str | None = "auto"
     init: str = "closed_form"
     schema: str | SchemaOverrides | None = "auto"
+    condition: Name | Sequence[Name] | None = None
 
     _fitted_json: ClassVar[tuple[str, ...]] = ("evaluation_",)
 
@@ -61,6 +63,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         "scaling": [StrOptions(set(KINDS)), None],
         "init": [StrOptions({"closed_form", "random"})],
         "schema": [StrOptions({"auto"}), dict, None],
+        "condition": [str, Integral, list, tuple, None],
     }
 
     def __sklearn_tags__(self) -> Tags:
@@ -155,6 +158,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         if given.input.owner != (owner := type(self).__name__):
             given = replace(given, input=replace(given.input, owner=owner))
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
+        given.require_known(recipe.condition)
         rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known)
         columns, width = given.input, given.input.width
         if not columns.allow_missing and (rows.missing or recipe.corruption.produces_missing):
@@ -208,9 +212,12 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
 
     def _formula(self, columns: InputSpec) -> Recipe:
         recipe = super()._formula(columns)
-        if columns.schema is None:
+        if columns.schema is not None:
+            recipe = recipe.replace(likelihood=by_column(columns.schema.blocks, recipe.likelihood))
+        if self.condition is None:
             return recipe
-        return recipe.replace(likelihood=by_column(columns.schema.blocks, recipe.likelihood))
+        names = [self.condition] if isinstance(self.condition, str | int) else list(self.condition)
+        return recipe.replace(condition=columns.features_of(names))
 
     def _announce(self, training: ShuffledLoader, model: Model, seed: int) -> None:
         """Print one line with sizes and the expected time before training on rows read in chunks."""

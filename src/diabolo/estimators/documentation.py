@@ -99,6 +99,10 @@ _MODEL_PARAMETERS = """
         number. A dict from column names to kinds: use these kinds, and infer the others; the value for a category can
         also be ``{"kind": "category", "categories": [...]}``. None: all columns must be numbers, and ``likelihood`` is
         used for all.
+    condition : str, int, sequence of them or None, default=None
+        Columns that are a condition c, by name or number: the model is p(x | z, c) of the other columns. The encoder
+        and the decoder read them; reconstructions keep them; `reconstruct` has ``to`` for other values, and `sample`
+        needs them in ``given``. Their cells must not be missing. A number is a category only if ``schema`` says so.
 """
 _ATTRIBUTES = """
     schema_ : Schema or None

@@ -55,7 +55,8 @@ class PosteriorMethods(Learned):
         given : mapping or None, default=None
             Fixed values of all rows, by column name, or by column number if there are no names. z is then sampled from
             p(z | given): candidates from the prior (4,096, or 16 per row if that is more) are weighted by the
-            likelihood of the values.
+            likelihood of the values. The columns of the model's ``condition`` are read by the decoder instead, and must
+            be given.
         noise : bool, default=True
             False: return E[x | z] instead of a sample of p(x | z), as is usual for images. The noise has the standard
             deviation that the likelihood has learned for each column.
@@ -79,11 +80,11 @@ class PosteriorMethods(Learned):
         check_arguments(n_samples=n_samples, given=given, noise=noise)
         seed = seed_from(random_state)
         predictor, row = self.predictor_, None if not given else self.input_.row_of(given)
-        if row is None:
+        if row is None or not predictor.is_known_beyond_condition(row):
             z = predictor.prior_codes(n_samples, seed)
         else:
             z = predictor.select_codes(predictor.prior_codes(max(4096, 16 * n_samples), seed), row, n_samples, seed)
-        rows = predictor.decode(z, seed, noise=noise)
+        rows = predictor.decode(z, seed, noise=noise, given=row)
         return self.input_.convert(rows, given=row)
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
@@ -93,7 +94,7 @@ class PosteriorMethods(Learned):
         Parameters
         ----------
         a, b : array-like of shape (1, d), or a table of one row
-            The two rows.
+            The two rows. The condition, if the model has one, is that of ``a``.
         n_steps : int, default=10
             Number of rows to return. The first row is the reconstruction of ``a``, the last one of ``b``.
 
@@ -113,12 +114,13 @@ class PosteriorMethods(Learned):
         check_arguments(n_steps=n_steps)
         predictor = self.predictor_
         ends = [self.input_.map(row, predictor.codes) for row in (a, b)]
+        given = self.input_.rows(a) if predictor.recipe.condition else None
         if any(len(end) != 1 for end in ends):
             raise InvalidData(f"a and b must have one row each; got {len(ends[0])} and {len(ends[1])} rows.")
         first, last = ends
         along = np.linspace(0, 1, n_steps, dtype=first.dtype)[:, None]
         z = first + along * (last - first)
-        return self.input_.convert(predictor.decode(z).astype(z.dtype), a, has_index=False)
+        return self.input_.convert(predictor.decode(z, given=given).astype(z.dtype), a, has_index=False)
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     def elbo(self, X: RowsLike, n_samples: int = N_DRAWS) -> np.ndarray:

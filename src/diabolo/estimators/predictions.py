@@ -6,7 +6,7 @@ any source; it returns one result row per row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from ..data.frames import to_arrow
 from ..data.readers import Table
 from ..data.scaler import MAX_ABS_SCALED
 from ..data.schema import Column, Schema
-from ..data.types import Frame, RowsLike
+from ..data.types import Frame, Name, RowsLike
 from ..errors import UnsupportedOperationError
 from .anomaly_detector import AnomalyDetector
 from .base import BaseAutoencoder
@@ -58,9 +58,9 @@ def predict_codes(model: BaseAutoencoder, rows: RowsLike) -> Told:
     return found if isinstance(found, pa.Table) else Table(np.asarray(found), tuple(model.get_feature_names_out()))
 
 
-def predict_reconstructions(model: BaseAutoencoder, rows: RowsLike) -> Told:
-    """Return the reconstruction of each row."""
-    return as_table(model, model.reconstruct(rows))
+def predict_reconstructions(model: BaseAutoencoder, rows: RowsLike, to: Mapping[Name, object] | None = None) -> Told:
+    """Return the reconstruction of each row, under the condition ``to`` if it is given."""
+    return as_table(model, model.reconstruct(rows, to=to))
 
 
 def predict_log_density(model: BaseAutoencoder, rows: RowsLike) -> Told:

@@ -67,6 +67,7 @@ class Predictor:
             support.
         """
         first = noise.get("first_row", 0)
+        self.input.refuse_unknown(rows, self.recipe.condition, first)
         if op not in _DENSITIES:
             self._check_support(rows, first)
         found = inference.map_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
@@ -106,14 +107,44 @@ class Predictor:
         codes: np.ndarray = self.scaled(inference.code, rows, first_row=first).astype(rows.dtype)
         return codes
 
-    def reconstructions(self, rows: np.ndarray, first: int = 0) -> np.ndarray:
-        """Return E[x | z(x)], (n, d) → (n, d), with the type of the rows."""
-        return self.scaler.invert(self.scaled(inference.reconstruct, rows, first_row=first)).astype(rows.dtype)
+    def reconstructions(self, rows: np.ndarray, first: int = 0, to: np.ndarray | None = None) -> np.ndarray:
+        """Return E[x | z(x)], (n, d) → (n, d), with the type of the rows.
 
-    def decode(self, z: np.ndarray, seed: int = 0, *, noise: bool = False) -> np.ndarray:
-        """Decode codes, (n, K) → (n, d): E[x | z]; with noise, a sample of p(x | z)."""
+        ``to`` is a row, (1, d), whose known cells replace those of the rows' condition at the decoder.
+        """
+        if not self.recipe.condition:
+            return self.scaler.invert(self.scaled(inference.reconstruct, rows, first_row=first)).astype(rows.dtype)
+        z = self.scaled(inference.code, rows, first_row=first)
+        return self.decode(z, given=rows if to is None else np.where(np.isnan(to), rows, to)).astype(rows.dtype)
+
+    def decode(
+        self, z: np.ndarray, seed: int = 0, *, noise: bool = False, given: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Decode codes, (n, K) → (n, d): E[x | z]; with noise, a sample of p(x | z).
+
+        ``given`` holds the condition: rows, (n, d) or (1, d), of which only the cells of the condition are read.
+
+        Raises
+        ------
+        InvalidData
+            If the model has a condition, and it is not given.
+        """
         op = inference.draw if noise else inference.decode
-        return self.scaler.invert(inference.map_rows(op, self.model, z, seed=seed))
+        if not self.recipe.condition:
+            return self.scaler.invert(inference.map_rows(op, self.model, z, seed=seed))
+        features = list(self.recipe.condition)
+        if given is None or np.isnan(given[:, features]).any():
+            raise InvalidData(f"The model has a condition: give a value for {', '.join(self.condition_names)}.")
+        scaled = self.scaler.apply(given)
+        joined = np.hstack([z, np.broadcast_to(scaled, (len(z), scaled.shape[1]))])
+        rows = self.scaler.invert(inference.map_rows(op, self.model, joined, seed=seed))
+        rows[:, features] = given[:, features]
+        return rows
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """The names of the columns of the condition."""
+        return tuple(dict.fromkeys(str(self.input.name_of(at)) for at in self.recipe.condition))
 
     def corrupt(self, rows: np.ndarray, first: int, seed: int) -> np.ndarray:
         """Corrupt rows as training does, (n, d) → (n, d), with the type of the rows."""
@@ -129,6 +160,7 @@ class Predictor:
             padded = [np.pad(some, ((0, 0), (0, n_more))) for some in (seen, rows)]
         else:
             padded = [seen, rows]
+        self.input.refuse_unknown(seen, self.recipe.condition)
         joined = np.hstack([self.scaler.apply(some) for some in padded])
         mean, deviance = inference.map_rows(inference.deviances, self.model, joined)
         return self.scaler.invert(mean)[:, : rows.shape[1]], deviance[:, : rows.shape[1]]
@@ -182,6 +214,10 @@ class Predictor:
         """Sample codes from the prior, (n_samples, K)."""
         return np.asarray(self.model.prior.sample(prng.key(seed), (n_samples,)))
 
+    def is_known_beyond_condition(self, row: np.ndarray) -> bool:
+        """Return whether a row, (1, d), has known cells that are not of the condition."""
+        return bool((~np.isnan(row[0]) & ~self.recipe.is_condition(row.shape[1])).any())
+
     def select_codes(self, z: np.ndarray, row: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
         """Sample from candidate codes, weighted by the likelihood of the known cells of a row.
 
@@ -190,6 +226,7 @@ class Predictor:
         InvalidData
             If the likelihood is 0 for all candidates.
         """
+        self.input.refuse_unknown(row, self.recipe.condition)
         joined = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
         log_w = inference.map_rows(inference.log_likelihood_at, self.model, joined).astype(np.float64)
         if not np.isfinite(log_w.max()):

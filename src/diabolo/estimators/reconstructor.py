@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from ..core.corruptions import NoCorruption
 from ..data.frames import collected
 from ..data.schema import Schema
-from ..data.types import Frame, RowsLike
+from ..data.types import Frame, Name, RowsLike
 from ..engine.evaluation import Evaluation
 from ..errors import InvalidData, InvalidParameter, InvalidType
 from ..former_names import warn_of_former
@@ -100,29 +100,36 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         codes: np.ndarray = self._mapped(X, self.predictor_.codes)
         return codes if output_library(self) else table_like(X, codes, self.get_feature_names_out())
 
-    def inverse_transform(self, X: RowsLike) -> Frame:
+    def inverse_transform(self, X: RowsLike, *, given: Mapping[Name, object] | None = None) -> Frame:
         """Decode codes to rows: E[x | z].
 
         Parameters
         ----------
         X : array-like of shape (n, K)
             Codes, as from `transform`.
+        given : mapping or None, default=None
+            The values of the condition, by column, if the model has a ``condition``.
 
         Returns
         -------
         array of shape (n, d), of the floating type of X; or a table, of the kind of X
             The decoded rows, in the units of the training data; with a schema always a table.
         """
+        check_arguments(given=given)
         Z = self._codes(X)
-        return self.input_.convert_codes(self.predictor_.decode(Z).astype(Z.dtype), X)
+        row = None if given is None else self.input_.row_of(given)
+        return self.input_.convert_codes(self.predictor_.decode(Z, given=row).astype(Z.dtype), X)
 
-    def reconstruct(self, X: RowsLike) -> Frame:
+    def reconstruct(self, X: RowsLike, *, to: Mapping[Name, object] | None = None) -> Frame:
         """Reconstruct each row: x̂ = E[x | z(x)]. Missing cells are filled.
 
         Parameters
         ----------
         X : array-like of shape (n, d), or a larger source of rows as for `fit`
             Rows in the units of the training data.
+        to : mapping or None, default=None
+            Values of columns of the model's ``condition``: what the rows would be under another condition. The code is
+            that of the row under its own condition. None: the condition of each row.
 
         Returns
         -------
@@ -132,8 +139,18 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
             table, columns that held integers in `fit` are integers, within the range of the training data. With a
             schema, all numbers are within the range, and each category is the most probable one.
         """
-        rows = self._mapped(X, self.predictor_.reconstructions)
+        check_arguments(to=to)
+        changed = None if to is None else self._condition_of(to)
+        rows = self._mapped(X, lambda rows, first: self.predictor_.reconstructions(rows, first, changed))
         return self.input_.convert(rows, X)
+
+    def _condition_of(self, to: Mapping[Name, object]) -> np.ndarray:
+        check_is_fitted(self)
+        features = self.input_.features_of(to)
+        if not set(features) <= set(self.predictor_.recipe.condition):
+            known = ", ".join(self.predictor_.condition_names) or "no column"
+            raise InvalidData(f"to names {', '.join(map(str, to))}, but the condition of the model is {known}.")
+        return self.input_.row_of(to)
 
     @available_if(_is_denoiser)  # type: ignore[untyped-decorator]
     def denoise(self, X: RowsLike) -> Frame:

@@ -260,7 +260,8 @@ def _questions(estimator: Saveable, real: type) -> dict[str, _Question]:
     if isinstance(estimator, BaseAutoencoder):
         return {
             "encoder": _encoder(estimator, real),
-            "decoder": _decoder(estimator, real),
+            # The decoder of a model with a condition reads more than a code.
+            **({} if estimator.model_.recipe.condition else {"decoder": _decoder(estimator, real)}),
             "reconstruct": _reconstruct(estimator, real),
             "score": _score(estimator, real),
         }

@@ -373,13 +373,18 @@ def reconstruct_rows(estimator: FittedAutoencoder, X: RowsLike, y: object = None
     return Reconstructed(
         rows=rows,
         scaled=scaled,
-        reconstructions=inference.map_rows(inference.decode, model, codes),
+        reconstructions=inference.map_rows(inference.decode, model, _with_condition(model, codes, scaled)),
         codes=codes,
         numbers=numbers,
         n_given=n,
         labels=_labels(y, numbers, n),
         given=given,
     )
+
+
+def _with_condition(model: Model, codes: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+    """Return codes as `inference.decode` reads them: with rows that have the condition, if the model has one."""
+    return np.hstack([codes, scaled]) if model.recipe.condition else codes
 
 
 def _results_of(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
@@ -412,7 +417,9 @@ def _between(model: Model, results: RowResults) -> np.ndarray:
     codes = results.codes[better]
     furthest = np.square(codes - codes[0]).sum(axis=1).argmax()
     along = np.linspace(0, 1, _STEPS, dtype=codes.dtype)[:, None]
-    found: np.ndarray = inference.map_rows(inference.decode, model, codes[0] + along * (codes[furthest] - codes[0]))
+    codes = codes[0] + along * (codes[furthest] - codes[0])
+    scaled = np.broadcast_to(results.scaled[better[0]], (_STEPS, results.scaled.shape[1]))
+    found: np.ndarray = inference.map_rows(inference.decode, model, _with_condition(model, codes, scaled))
     return found
 
 
@@ -466,8 +473,9 @@ def collect(
     image = image_shape_of(estimator, image_shape)
     results = None if X is None else _results_of(estimator, X, y, seed)
     samples = None
-    if model.recipe.latent.stochastic:
-        samples = predictor.decode(predictor.prior_codes(_SAMPLES, seed), seed, noise=image is None)
+    if model.recipe.latent.stochastic and (results is not None or not model.recipe.condition):
+        given = None if results is None else np.resize(results.rows, (_SAMPLES, results.rows.shape[1]))
+        samples = predictor.decode(predictor.prior_codes(_SAMPLES, seed), seed, noise=image is None, given=given)
     return ReportData(
         name=type(estimator).__name__,
         model=model,

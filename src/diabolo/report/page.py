@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..data.sampling import sample_positions
@@ -306,8 +307,13 @@ def _explorer(page: Page, e: ReportData) -> None:
 
 def _decoder(e: ReportData) -> dict[str, Any]:
     """Return the decoder's program, its weights, and the ranges of the sliders."""
-    k = e.recipe.latent.n_latent
-    found: Program = program(lambda z: e.model.decode(z).mean, (1, k))
+    k, model = e.recipe.latent.n_latent, e.model
+    chosen = 0 if e.results is None else next(e.results.at_rank((0.5,), 1))[0]
+    if e.recipe.condition:
+        if e.results is None:
+            raise UnsupportedOperationError("it reads a condition, and the report has no rows to take one from")
+        model = model.given(jax.device_put(e.results.scaled[chosen]))
+    found: Program = program(lambda z: model.decode(z).mean, (1, k))
     if found.n_constants > _MOST_CONSTANTS:
         raise UnsupportedOperationError(
             f"it has {found.n_constants:,} weights, more than the {_MOST_CONSTANTS:,} that a page may hold"
@@ -320,7 +326,7 @@ def _decoder(e: ReportData) -> dict[str, Any]:
     low, high = low - pad, high + pad
     if e.recipe.latent.in_unit_interval:
         low, high = np.zeros(k), np.ones(k)
-    start = np.median(codes, axis=0) if e.results is None else codes[next(e.results.at_rank((0.5,), 1))[0]]
+    start = np.median(codes, axis=0) if e.results is None else codes[chosen]
     order = _busiest(e.results) if e.results is not None else range(min(k, _MOST_AXES))
     decoder: dict[str, Any] = {
         "program": {
