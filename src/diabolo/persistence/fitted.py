@@ -78,7 +78,9 @@ class Says(Protocol):
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """Encode rows, (n, d) → (n, K)."""
 
-    def decode(self, z: np.ndarray, seed: int = 0, *, noise: bool = False) -> np.ndarray:
+    def decode(
+        self, z: np.ndarray, seed: int = 0, *, noise: bool = False, given: np.ndarray | None = None
+    ) -> np.ndarray:
         """Decode codes, (n, K) → (n, d)."""
 
     def log_density(self, rows: np.ndarray) -> np.ndarray:
