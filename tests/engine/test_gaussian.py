@@ -102,3 +102,16 @@ def test_units_and_offsets_follow():
     found = conditional_mean(np, row * [10.0, 0.1] + [3.0, -1.0], scaled)
     np.testing.assert_allclose(found, conditional_mean(np, row, model) * [10.0, 0.1] + [3.0, -1.0])
     np.testing.assert_array_equal(conditional_mean(np, row, independent(2)), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 8, 17, 33])
+def test_the_bits_of_a_row_do_not_depend_on_the_other_rows(n_rows):
+    """Of a matrix product they do: its last rows are computed otherwise, if they fill no group."""
+    rng = np.random.default_rng(n_rows)
+    model = FactorGaussian(rng.normal(size=13), rng.normal(size=(5, 13)), rng.uniform(0.5, 1, 13))
+    rows = np.where(rng.random((n_rows, 13)) < 0.3, np.nan, rng.normal(size=(n_rows, 13)))
+    order = rng.permutation(n_rows)
+    for answer in (lambda rows: conditional_mean(np, rows, model), lambda rows: conditional_variance(rows, model)):
+        found = answer(rows)
+        np.testing.assert_array_equal(answer(rows[order]), found[order])
+        np.testing.assert_array_equal(answer(rows[-1:]), found[-1:])

@@ -11,11 +11,23 @@ import numpy as np
 
 from .. import jax_config
 
-__all__ = ["EVAL_BATCH", "ArraySource", "Chunk", "Source", "aligned_zeros", "bucket_size"]
+__all__ = ["EVAL_BATCH", "ArraySource", "Chunk", "Source", "aligned_zeros", "bucket_size", "in_whole_groups"]
 
 EVAL_BATCH = 2048
 """Number of rows in a validation block."""
 _ALIGNMENT = 64  # bytes; XLA needs it to read host memory without a copy
+
+
+ROWS_AT_ONCE = 8
+"""A product of matrices gives a row the same bits wherever it stands among whole groups of this many rows."""
+
+
+def in_whole_groups(rows: np.ndarray) -> np.ndarray:
+    """Return rows padded with zeros to whole groups, so that a product does not depend on the other rows.
+
+    The matrix products of NumPy compute the last rows otherwise, with other rounding, if they fill no group.
+    """
+    return np.pad(rows, ((0, -len(rows) % ROWS_AT_ONCE), (0, 0)))
 
 
 class Chunk(NamedTuple):

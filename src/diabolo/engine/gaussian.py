@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy import linalg
 
+from .batches import in_whole_groups
+
 __all__ = [
     "SHRINKAGES",
     "FactorGaussian",
@@ -63,6 +65,8 @@ def conditional_mean(xp: Any, rows: Array, model: FactorGaussian) -> Array:
     The result of a known cell is not its value, but the value that the factors of its row give. For ``xp`` see
     `estimators.scores`.
     """
+    if xp is np and len(padded := in_whole_groups(rows)) > len(rows):
+        return conditional_mean(xp, padded, model)[: len(rows)]
     precision, weighted = _factors(xp, rows, model)
     factors = xp.reshape(xp.linalg.solve(precision, weighted), (-1, len(model.loadings)))
     return factors @ model.loadings + model.mean[None]
@@ -82,10 +86,12 @@ def _factors(xp: Any, rows: Array, model: FactorGaussian) -> tuple[Array, Array]
 
 def conditional_variance(rows: np.ndarray, model: FactorGaussian) -> np.ndarray:
     """Return Var[x | known cells of x] for each cell, (n, d), as if the cell itself were missing."""
+    if len(padded := in_whole_groups(rows)) > len(rows):
+        return conditional_variance(padded, model)[: len(rows)]
     found = np.empty(rows.shape)
     for some in row_blocks(rows, model):
         covariance = np.linalg.inv(_factors(np, rows[some], model)[0])
-        found[some] = np.einsum("kd,nkl,ld->nd", model.loadings, covariance, model.loadings, optimize=True)
+        found[some] = (model.loadings * (covariance @ model.loadings)).sum(axis=1)
     return found + model.noise
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from ..engine.batches import in_whole_groups
 from ..engine.gaussian import FactorGaussian, conditional_mean
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def standardised(xp: Namespace, rows: Array, center: np.ndarray, unit: np.ndarra
 
 def strangeness(xp: Namespace, rows: Array, views: Views) -> list[Array]:
     """Return the logarithm of each row's deviance in each view, in the order of `views.VIEWS`, each (n,)."""
+    if xp is np and len(padded := in_whole_groups(rows)) > len(rows):
+        return [view[: len(rows)] for view in strangeness(xp, padded, views)]
     standard = standardised(xp, rows, views.center, views.unit)
     is_missing = xp.isnan(standard)
     filled = xp.where(is_missing, np.float64(0), standard)
