@@ -158,7 +158,8 @@ def questions(model: Any) -> dict[str, Callable[[Any], Any]]:
 
 def drawn_from(model: Any, seed: int = 0) -> Answers:
     """Return new rows of an estimator that can sample."""
-    return columns_of("sample", model.sample(20, random_state=seed))
+    given = {"answer": "Maybe"} if getattr(model, "condition", None) else None
+    return columns_of("sample", model.sample(20, given=given, random_state=seed))
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
@@ -278,6 +279,22 @@ def _weighted() -> Any:
     )
 
 
+def _of_clusters() -> Any:
+    return diabolo.Autoencoder(
+        encoder=parts.MLP((4,)),
+        latent=parts.DiagonalGaussian(2),
+        prior=parts.VampPrior(4),
+        objective="elbo",
+        **_SMALL,
+    )
+
+
+def _codebook() -> Any:
+    return diabolo.Autoencoder(
+        encoder=parts.MLP((4,)), latent=parts.VectorQuantized(2, 8), penalties=(parts.Commitment(),), **_SMALL
+    )
+
+
 def _detector(estimator: Any = "single") -> Any:
     return diabolo.AnomalyDetector(estimator, false_alarm_rate=0.1, random_state=0)
 
@@ -298,6 +315,9 @@ SUBJECTS: dict[str, Subject] = {
         ("variational, counts", lambda: _variational(likelihood="count"), counts, "slow"),
         ("variational, bits", lambda: _variational(likelihood="bernoulli"), bits, "slow"),
         ("variational, of a table", _variational, mixed, "slow"),
+        ("variational, of clusters", _of_clusters, numbers, "slow"),
+        ("variational, given a column", lambda: _variational(condition="answer"), mixed, "slow"),
+        ("codebook", _codebook, numbers),
         ("detector", _detector, numbers),
         ("detector, of a table", lambda: _detector(_denoising()), mixed),
         ("imputer", lambda: diabolo.AutoencoderImputer(_denoising(), random_state=0), holes),

@@ -106,9 +106,17 @@ def test_the_vamp_prior_follows_clusters_better_than_the_standard_normal(blobs):
     assert scores[1] > scores[0]
 
 
-def test_a_vamp_prior_needs_a_normal_posterior(blobs):
-    with pytest.raises(InvalidPart, match="VampPrior needs a normal posterior"):
-        vae(latent=LEVELS["latent"], prior=parts.VampPrior(3), max_epochs=1).fit(blobs)
+UNFIT = {
+    "VampPrior needs a normal posterior": {"latent": LEVELS["latent"], "prior": parts.VampPrior(3)},
+    "TotalCorrelation needs a normal posterior": LEVELS | {"penalties": (parts.TotalCorrelation(),)},
+    "n_top must be less than": {"prior": parts.TwoLevelPrior(2)},
+}
+
+
+@pytest.mark.parametrize("message", UNFIT)
+def test_parts_that_do_not_fit_each_other_are_refused(message, blobs):
+    with pytest.raises(InvalidPart, match=message):
+        vae(**UNFIT[message], max_epochs=1).fit(blobs)
 
 
 def test_the_kl_of_two_linear_levels_is_that_of_two_normals():

@@ -138,6 +138,7 @@ VALUES = {
     "retries": [0, 8],
     "scaling": ["auto", "minmax"],
     "schema": ["auto", None, {"b": "ignore"}],
+    "condition": [None, "a"],
     "skip": [False, True],
     "sparsity_weight": [None, 0.5],
     "target_activation": [0.05, 0.2],

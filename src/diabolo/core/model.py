@@ -9,9 +9,8 @@ right. Every system of the lecture is a value of `Recipe`, and the code below do
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -27,16 +26,14 @@ from .corruptions import Corruption, NoCorruption
 from .distributions import Distribution
 from .forward import ForwardPass, Own, mean_over_rows
 from .latents import Deterministic, Latent
-from .layers import Fixed
 from .likelihoods import Gaussian, Likelihood
 from .networks import MLP, Network
 from .objectives import LossTerms, Objective, PosteriorSamples, Reconstruction
 from .penalties import Penalty
 from .priors import Prior, StandardNormal
+from .weights import Updates, Weights
 
-__all__ = ["Model", "Recipe", "StaticTree", "Updates", "Weights", "loss", "training_loss"]
-
-_PACKED_SIZE = 1 << 16
+__all__ = ["Model", "Recipe", "loss", "training_loss"]
 
 
 @dataclass(frozen=True)
@@ -67,15 +64,15 @@ class Recipe(Component):
     inputs : Likelihood, default=Gaussian()
         The likelihood of rows that have targets, from which the encoder takes how to transform and mask them. By
         default: real numbers. Rows without targets have ``likelihood``.
-    condition : tuple of int, default=()
-        The positions of the features of a row that are a condition c: the decoder reads them beside z, and the
-        likelihood is that of the other features, p(x | z, c). The encoder reads the whole row, q(z | x, c), and a
-        corruption leaves the condition as it is (Sohn, Lee & Yan 2015).
     missing : {"error", "mask"}, default="error"
         How missing cells (NaN) are handled. Always "mask" if the corruption produces missing cells. "error": missing
         cells are not allowed. "mask": the encoder reads 0 in each missing cell, and a mask of the missing cells as
         further inputs, one per column. The likelihood is that of the observed cells, p(x_observed | z), which excludes
         the missing cells exactly (Nazábal et al. 2020, eq. 2; Mattei & Frellsen 2019, eq. 4).
+    condition : tuple of int, default=()
+        The positions of the features of a row that are a condition c: the decoder reads them beside z, and the
+        likelihood is that of the other features, p(x | z, c). The encoder reads the whole row, q(z | x, c), and a
+        corruption leaves the condition as it is (Sohn, Lee & Yan 2015).
 
     Raises
     ------
@@ -192,119 +189,11 @@ class Recipe(Component):
         return self.replace(corruption=self.corruption.fit_units(offset, scale))
 
 
-class Updates(NamedTuple):
-    """New values of components' own weights that are not trained by gradient."""
-
-    latent: Own
-    prior: Own
-    objective: Own
-    penalties: tuple[Own, ...]
-
-    @property
-    def is_empty(self) -> bool:
-        return not any((self.latent, self.prior, self.objective, *self.penalties))
-
-
 def _updated(part: Latent | Prior | Objective | Penalty, own: Own, seen: ForwardPass) -> Own:
     new = part.updated(own, seen)
     if unknown := sorted(set(new) - set(own)):
         raise InvalidPart(f"{type(part).__name__}.updated returns {unknown}, which its build does not.")
     return new
-
-
-class Weights(eqx.Module):
-    """All weights of a model, trained and fixed."""
-
-    encoder: eqx.Module
-    decoder: eqx.Module
-    likelihood: Own
-    penalties: tuple[Own, ...] = ()
-    latent: Own = eqx.field(default_factory=dict)
-    prior: Own = eqx.field(default_factory=dict)
-    objective: Own = eqx.field(default_factory=dict)
-
-    def partition(self) -> tuple[Any, StaticTree]:
-        """Split into the arrays, which are arguments of a program, and the rest, which decides the program compiled."""
-        arrays, rest = eqx.partition(self, eqx.is_inexact_array)
-        leaves, tree = jax.tree.flatten(rest)
-        return arrays, StaticTree(tree, tuple(leaves))
-
-    def trainable(self, *, packed: bool = False) -> tuple[Any, Any, StaticTree]:
-        """Split into the trained arrays, the arrays in `core.layers.Fixed`, and the rest.
-
-        ``packed``: return small trained arrays as one vector, so that one kernel updates all of them. Large arrays stay
-        separate, because unpacking the vector would cost a copy.
-        """
-        of_training, others = self._by_training()
-        arrays, rest = eqx.partition(of_training, eqx.is_inexact_array)
-        fixed, _ = eqx.partition(others, eqx.is_inexact_array)
-        leaves, tree = jax.tree.flatten(rest)
-        some, inner = jax.tree.flatten(arrays)
-        small = sum(array.size for array in some) <= _PACKED_SIZE and all(a.dtype == np.float32 for a in some)
-        if not (packed and small and some):
-            return arrays, fixed, StaticTree(tree, tuple(leaves))
-        vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
-        return vector, fixed, StaticTree(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
-
-    def _by_training(self) -> tuple[Any, Any]:
-        """Split into what is trained and what is in `core.layers.Fixed`."""
-        trained = jax.tree.map(
-            lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
-        )
-        parts: tuple[Any, Any] = eqx.partition(self, trained)
-        return parts
-
-    def trained_arrays(self) -> Any:
-        """Return the trained arrays, also within a program."""
-        return eqx.filter(self._by_training()[0], eqx.is_inexact_array)
-
-    def updated(self, new: Updates) -> Weights:
-        """Return a copy with new values of some of the components' own weights."""
-        return dataclasses.replace(
-            self,
-            latent={**self.latent, **new.latent},
-            prior={**self.prior, **new.prior},
-            objective={**self.objective, **new.objective},
-            penalties=tuple({**own, **values} for own, values in zip(self.penalties, new.penalties, strict=True)),
-        )
-
-
-class _Packing(NamedTuple):
-    """The layout of arrays in one vector."""
-
-    tree: Any
-    shapes: tuple[tuple[int, ...], ...]
-
-    def unpack(self, vector: Any) -> Any:
-        """Return the arrays of a vector; NumPy arrays for a NumPy vector, JAX arrays for a JAX vector."""
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1].tolist()
-        # The gradient of one split is one concatenation; the gradient of slices would be a sum of padded vectors.
-        split: Any = np.split if isinstance(vector, np.ndarray) else jnp.split
-        pieces = zip(split(vector, ends), self.shapes, strict=True)
-        return jax.tree.unflatten(self.tree, [piece.reshape(shape) for piece, shape in pieces])
-
-
-class StaticTree(NamedTuple):
-    """The structure of weights without their arrays; hashable."""
-
-    tree: Any
-    leaves: tuple[Any, ...]
-    packing: _Packing | None = None
-
-    def combine(self, arrays: Any, fixed: Any = None) -> Weights:
-        """Combine the arrays into weights: the inverse of `Weights.partition` and `Weights.trainable`."""
-        if self.packing is not None:
-            arrays = self.packing.unpack(arrays)
-        pieces = (arrays, jax.tree.unflatten(self.tree, self.leaves))
-        weights: Weights = eqx.combine(*pieces if fixed is None else (*pieces, fixed))
-        return weights
-
-    def extract(self, weights: Weights) -> Any:
-        """Return the trained arrays of weights: the inverse of `combine`."""
-        arrays = weights.trained_arrays()
-        if self.packing is None:
-            return arrays
-        return jnp.concatenate([jnp.ravel(array) for array in jax.tree.leaves(arrays)])
 
 
 def _built(network: Network, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
@@ -324,10 +213,6 @@ def _built(network: Network, rng: np.random.Generator, n_in: int, n_out: int) ->
                 "function of rows: use a corruption in place of dropout, and LayerNorm in place of BatchNorm."
             )
     return module
-
-
-def _is_fixed(leaf: Any) -> bool:
-    return isinstance(leaf, Fixed)
 
 
 class Model(eqx.Module):

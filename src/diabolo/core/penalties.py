@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..errors import InvalidPart
 from .activations import softplus
 from .component import Component, float_field, int_tuple_field
-from .distributions import kl_bernoulli
+from .distributions import Normal, kl_bernoulli
 from .forward import ForwardPass, Own, Owner, mean_over_rows, on_device
 from .layers import MLPModule
 
@@ -297,6 +298,8 @@ class TotalCorrelation(Penalty):
     weight: float = float_field(5.0, "[0, inf)")
 
     def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
+        if not isinstance(seen.q, Normal):
+            raise InvalidPart(f"TotalCorrelation needs a normal posterior q(z | x), not {type(seen.q).__name__}.")
         n = len(seen.row_weight)
         own, others = jnp.eye(n), seen.row_weight * (1 - jnp.eye(n))
         beside = jnp.maximum(others.sum(-1, keepdims=True), 1)

@@ -104,6 +104,8 @@ class TwoLevelPrior(Prior):
     hidden: tuple[int, ...] = int_tuple_field((32,))
 
     def build(self, rng: np.random.Generator, n_features: int, n_latent: int) -> Own:
+        if self.n_top >= n_latent:
+            raise InvalidPart(f"TwoLevelPrior.n_top must be less than the code's size, {n_latent}; got {self.n_top}.")
         sizes = self.n_top, *self.hidden, 2 * (n_latent - self.n_top)
         return {"network": NormalModule(MLPModule.init(rng, sizes))}
 

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..core.model import Model, Recipe, StaticTree, Updates, loss, training_loss
+from ..core.model import Model, Recipe, loss, training_loss
 from ..core.optimizers import Optimizer
 from ..core.schedules import Schedule
+from ..core.weights import StaticTree, Updates
 from .batches import EVAL_BATCH, Chunk
 from .prng import stream_key
 from .programs import Programs

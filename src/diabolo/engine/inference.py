@@ -19,8 +19,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .. import jax_config
 from ..core.distributions import Distribution, Normal, kl_divergence
 from ..core.layers import UNROLLED
-from ..core.model import Model, StaticTree, loss
+from ..core.model import Model, loss
 from ..core.objectives import PosteriorSamples
+from ..core.weights import StaticTree
 from ..data.scaler import Scaler, Single, scaled
 from . import prng
 from .batches import aligned_zeros
@@ -185,11 +186,16 @@ def code(model: Model, x: Float[Array, "n d"], noise: Noise) -> Float[Array, "n 
 
 def decode(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
     """Return E[x | z]; the codes of a model with a condition are followed by rows that have it."""
-    model, z = _with_condition(model, z)
+    model, z = _split_condition(model, z)
     return model.decode(z).mean
 
 
-def _with_condition(model: Model, z: Float[Array, "n m"]) -> tuple[Model, Float[Array, "n k"]]:
+def with_condition(model: Model, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return codes as `decode` and `draw` read them: followed by scaled rows, if the model has a condition."""
+    return np.hstack([codes, np.broadcast_to(rows, (len(codes), rows.shape[1]))]) if model.recipe.condition else codes
+
+
+def _split_condition(model: Model, z: Float[Array, "n m"]) -> tuple[Model, Float[Array, "n k"]]:
     if not model.recipe.condition:
         return model, z
     z, rows = jnp.split(z, [model.recipe.latent.n_latent], axis=1)
@@ -235,7 +241,7 @@ def deviances(model: Model, rows: Float[Array, "n m"], noise: Noise) -> tuple[Fl
 
 def draw(model: Model, z: Float[Array, "n k"], noise: Noise) -> Float[Array, "n d"]:
     """Draw x ~ p(x | z); the codes of a model with a condition are followed by rows that have it."""
-    model, z = _with_condition(model, z)
+    model, z = _split_condition(model, z)
     return model.decode(z).sample(noise.fresh())
 
 

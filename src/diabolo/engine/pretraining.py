@@ -18,8 +18,9 @@ from ..core.corruptions import Corruption, NoCorruption
 from ..core.latents import Deterministic
 from ..core.layers import Dense, MLPModule
 from ..core.likelihoods import Bernoulli, Gaussian
-from ..core.model import Model, Recipe, Weights
+from ..core.model import Model, Recipe
 from ..core.networks import MLP
+from ..core.weights import Weights
 from ..errors import InvalidPart
 from . import inference
 from .batches import ArraySource, Source

@@ -36,6 +36,7 @@ from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
 from ..errors import TrainingDiverged, TrainingWarning
 from .arguments import check_arguments, seed_of
+from .condition import Condition
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
 from .result import Fitted, store
@@ -158,7 +159,8 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         if given.input.owner != (owner := type(self).__name__):
             given = replace(given, input=replace(given.input, owner=owner))
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
-        given.require_known(recipe.condition)
+        if recipe.condition:
+            Condition(given.input, recipe.condition).require_all(given)
         rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known)
         columns, width = given.input, given.input.width
         if not columns.allow_missing and (rows.missing or recipe.corruption.produces_missing):
@@ -217,7 +219,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         if self.condition is None:
             return recipe
         names = [self.condition] if isinstance(self.condition, str | int) else list(self.condition)
-        return recipe.replace(condition=columns.features_of(names))
+        return recipe.replace(condition=Condition.of(columns, names).features)
 
     def _announce(self, training: ShuffledLoader, model: Model, seed: int) -> None:
         """Print one line with sizes and the expected time before training on rows read in chunks."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from ..data.blocks import BlockReader, open_store
-from ..data.containers import Container, text_of
+from ..data.containers import Container
 from ..data.file_options import FileOptions
 from ..data.frames import collected, to_arrow
 from ..data.readers import SchemaSpec, Table
@@ -27,7 +26,7 @@ from ..data.schema import Schema
 from ..data.types import Frame, Name, RowsLike
 from ..engine.progress import Bar
 from ..errors import InvalidData, InvalidType
-from .validation import FLOATS, refuse_huge, stand_in, valid_labels, validated
+from .validation import FLOATS, places_among, refuse_huge, stand_in, valid_labels, validated
 
 __all__ = ["InputSpec", "Opened"]
 
@@ -44,21 +43,6 @@ class Opened:
     n_rows: int
     fingerprint: str | None = None
     """The hash of the rows, if already known."""
-
-    def require_known(self, features: tuple[int, ...]) -> None:
-        """Check that no cell of these features, those of a condition, is missing.
-
-        Raises
-        ------
-        InvalidData
-            If one is.
-        """
-        if not features:
-            return
-        first = 0
-        for rows in self.rows.iter_chunks() if isinstance(self.rows, BlockReader) else [self.rows]:
-            self.input.refuse_unknown(rows, features, first)
-            first += len(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,70 +184,11 @@ class InputSpec:
         """Return the column of the feature at a position of an encoded row."""
         return self.column_of_feature[place]
 
-    def features_of(self, names: Iterable[Name]) -> tuple[int, ...]:
-        """Return the positions of some columns' features in an encoded row.
-
-        Raises
-        ------
-        InvalidData
-            If there is no such column, or no other column.
-        """
-        places = self._places([*names])
-        columns = np.array([self.column_of_feature[i] for i in range(self.width)], dtype=object)
-        chosen = {self.labels[place] for place in places}
-        found = tuple(i for i in range(self.width) if columns[i] in chosen)
-        if not 0 < len(chosen) < self.n_features:
-            raise InvalidData(f"The condition must be some of the {self.n_features} columns, and not all of them.")
-        return found
-
-    def _places(self, names: Sequence[Name]) -> list[int]:
-        """Return the positions of columns, by the user's labels or by their names.
-
-        Raises
-        ------
-        InvalidData
-            If there is no such column.
-        """
-        known = {label: i for i, label in enumerate(self.user_labels)}
-        known |= {name: i for i, name in enumerate(self.labels) if name not in known}
-        if unknown := [name for name in names if name not in known]:
-            texts = list(map(text_of, self.user_labels))
-            raise InvalidData(
-                f"There is no column named {', '.join(map(text_of, unknown))}. The columns are: "
-                f"{', '.join(texts[:12])}{', …' if len(texts) > 12 else ''}."
-            )
-        return [known[name] for name in names]
+    def places_of(self, names: Sequence[Name]) -> list[int]:
+        """Return the positions of columns, by the user's labels or by their names; raises as `places_among`."""
+        return places_among(names, self.user_labels, self.labels)
 
     # -- reading rows -------------------------------------------------------------------------------------------------
-
-    def refuse_unknown(self, rows: np.ndarray, features: tuple[int, ...], first: int = 0) -> None:
-        """Check that all cells of the condition are known.
-
-        Raises
-        ------
-        InvalidData
-            If a cell is missing, or holds a category that the model does not know.
-        """
-        if not features:
-            return
-        cells = rows[:, list(features)]
-        # A category that is not listed is encoded by the last feature of its column.
-        holes = np.isnan(cells) | (cells * self._is_unlisted[list(features)] > 0)
-        if holes.any():
-            row, at = np.argwhere(holes)[0]
-            raise InvalidData(
-                f"Column {self.name_of(features[at])}, which is a condition, is empty or has an unknown category in "
-                f"row {first + row + 1}. Give one of the values of the training rows."
-            )
-
-    @cached_property
-    def _is_unlisted(self) -> np.ndarray:
-        """(width,), whether each feature stands for the categories that the schema does not list."""
-        found = np.zeros(self.width, bool)
-        if self.schema is not None:
-            last = [self.schema.column_slices[c.name].stop - 1 for c in self.schema.used if c.kind == "category"]
-            found[last] = True
-        return found
 
     def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:
         """Check that there are no missing cells, unless the model allows them.
@@ -389,7 +314,7 @@ class InputSpec:
         """
         if not isinstance(given, Mapping):
             raise InvalidType(f"given must be a dict from column names to values; got {given!r}.")
-        known = dict(zip(given, self._places([*given]), strict=True))
+        known = dict(zip(given, self.places_of([*given]), strict=True))
         if self.schema is not None:
             cells = {self.schema.names[known[name]]: value for name, value in given.items()}
             return self.schema.encode(self.schema.row(cells))

@@ -16,6 +16,7 @@ from ..core.model import Model, Recipe
 from ..data.scaler import Scaler, check_output_range
 from ..engine import inference, prng
 from ..errors import InvalidData
+from .condition import Condition
 from .input import InputSpec
 
 __all__ = ["N_CODES", "N_DRAWS", "Predictor"]
@@ -46,6 +47,11 @@ class Predictor:
         return self.model.recipe
 
     @property
+    def condition(self) -> Condition:
+        """The columns that the decoder reads beside the code."""
+        return Condition(self.input, self.model.recipe.condition)
+
+    @property
     def is_stochastic(self) -> bool:
         """Whether the model has a posterior."""
         return bool(self.model.recipe.latent.stochastic)
@@ -67,7 +73,7 @@ class Predictor:
             support.
         """
         first = noise.get("first_row", 0)
-        self.input.refuse_unknown(rows, self.recipe.condition, first)
+        self.condition.require(rows, first)
         if op not in _DENSITIES:
             self._check_support(rows, first)
         found = inference.map_rows(op, self.model, rows, *static, scaler=self.scaler, **noise)
@@ -134,17 +140,11 @@ class Predictor:
             return self.scaler.invert(inference.map_rows(op, self.model, z, seed=seed))
         features = list(self.recipe.condition)
         if given is None or np.isnan(given[:, features]).any():
-            raise InvalidData(f"The model has a condition: give a value for {', '.join(self.condition_names)}.")
-        scaled = self.scaler.apply(given)
-        joined = np.hstack([z, np.broadcast_to(scaled, (len(z), scaled.shape[1]))])
+            raise InvalidData(f"The model has a condition: give a value for {', '.join(self.condition.names)}.")
+        joined = inference.with_condition(self.model, z, self.scaler.apply(given))
         rows = self.scaler.invert(inference.map_rows(op, self.model, joined, seed=seed))
         rows[:, features] = given[:, features]
         return rows
-
-    @property
-    def condition_names(self) -> tuple[str, ...]:
-        """The names of the columns of the condition."""
-        return tuple(dict.fromkeys(str(self.input.name_of(at)) for at in self.recipe.condition))
 
     def corrupt(self, rows: np.ndarray, first: int, seed: int) -> np.ndarray:
         """Corrupt rows as training does, (n, d) → (n, d), with the type of the rows."""
@@ -160,7 +160,7 @@ class Predictor:
             padded = [np.pad(some, ((0, 0), (0, n_more))) for some in (seen, rows)]
         else:
             padded = [seen, rows]
-        self.input.refuse_unknown(seen, self.recipe.condition)
+        self.condition.require(seen)
         joined = np.hstack([self.scaler.apply(some) for some in padded])
         mean, deviance = inference.map_rows(inference.deviances, self.model, joined)
         return self.scaler.invert(mean)[:, : rows.shape[1]], deviance[:, : rows.shape[1]]
@@ -226,7 +226,7 @@ class Predictor:
         InvalidData
             If the likelihood is 0 for all candidates.
         """
-        self.input.refuse_unknown(row, self.recipe.condition)
+        self.condition.require(row)
         joined = np.hstack([z, np.broadcast_to(self.scaler.apply(row), (len(z), row.shape[1]))])
         log_w = inference.map_rows(inference.log_likelihood_at, self.model, joined).astype(np.float64)
         if not np.isfinite(log_w.max()):

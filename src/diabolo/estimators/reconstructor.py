@@ -28,6 +28,7 @@ from ..former_names import warn_of_former
 from ..persistence import reference_outputs
 from ..persistence.serialization import Found, Stored
 from .arguments import Seed, check_arguments, drawing, seed_from
+from .condition import Condition
 from .input import InputSpec
 from .output import output_library, table_like
 from .posterior import PosteriorMethods, known_recipe
@@ -146,9 +147,9 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
 
     def _condition_of(self, to: Mapping[Name, object]) -> np.ndarray:
         check_is_fitted(self)
-        features = self.input_.features_of(to)
-        if not set(features) <= set(self.predictor_.recipe.condition):
-            known = ", ".join(self.predictor_.condition_names) or "no column"
+        condition = self.predictor_.condition
+        if not set(Condition.of(self.input_, to).features) <= set(condition.features):
+            known = ", ".join(condition.names) or "no column"
             raise InvalidData(f"to names {', '.join(map(str, to))}, but the condition of the model is {known}.")
         return self.input_.row_of(to)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d, validate_data
 
+from ..data.containers import text_of
 from ..data.readers import check_unique_names
 from ..data.types import Name
 from ..errors import InvalidData, InvalidType
 
-__all__ = ["FLOATS", "refuse_huge", "stand_in", "valid_labels", "validated"]
+__all__ = ["FLOATS", "places_among", "refuse_huge", "stand_in", "valid_labels", "validated"]
 
 FLOATS = [np.float64, np.float32]
 _CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "order": "C"}
@@ -111,3 +112,23 @@ def valid_labels(y: object, rows: np.ndarray) -> np.ndarray:
     except (ValueError, TypeError) as error:
         raise InvalidData(str(error)) from error
     return labels
+
+
+def places_among(names: Sequence[Name], *labels: Sequence[Name]) -> list[int]:
+    """Return the positions of columns by their labels; the first kind of label that has a name decides.
+
+    Raises
+    ------
+    InvalidData
+        If there is no such column.
+    """
+    known: dict[Name, int] = {}
+    for kind in reversed(labels):
+        known |= {label: i for i, label in enumerate(kind)}
+    if unknown := [name for name in names if name not in known]:
+        texts = list(map(text_of, labels[0]))
+        raise InvalidData(
+            f"There is no column named {', '.join(map(text_of, unknown))}. The columns are: "
+            f"{', '.join(texts[:12])}{', …' if len(texts) > 12 else ''}."
+        )
+    return [known[name] for name in names]

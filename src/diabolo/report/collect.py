@@ -373,18 +373,13 @@ def reconstruct_rows(estimator: FittedAutoencoder, X: RowsLike, y: object = None
     return Reconstructed(
         rows=rows,
         scaled=scaled,
-        reconstructions=inference.map_rows(inference.decode, model, _with_condition(model, codes, scaled)),
+        reconstructions=inference.map_rows(inference.decode, model, inference.with_condition(model, codes, scaled)),
         codes=codes,
         numbers=numbers,
         n_given=n,
         labels=_labels(y, numbers, n),
         given=given,
     )
-
-
-def _with_condition(model: Model, codes: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-    """Return codes as `inference.decode` reads them: with rows that have the condition, if the model has one."""
-    return np.hstack([codes, scaled]) if model.recipe.condition else codes
 
 
 def _results_of(estimator: FittedAutoencoder, X: RowsLike, y: object, seed: int) -> RowResults:
@@ -418,8 +413,8 @@ def _between(model: Model, results: RowResults) -> np.ndarray:
     furthest = np.square(codes - codes[0]).sum(axis=1).argmax()
     along = np.linspace(0, 1, _STEPS, dtype=codes.dtype)[:, None]
     codes = codes[0] + along * (codes[furthest] - codes[0])
-    scaled = np.broadcast_to(results.scaled[better[0]], (_STEPS, results.scaled.shape[1]))
-    found: np.ndarray = inference.map_rows(inference.decode, model, _with_condition(model, codes, scaled))
+    joined = inference.with_condition(model, codes, results.scaled[better[:1]])
+    found: np.ndarray = inference.map_rows(inference.decode, model, joined)
     return found
 
 
