@@ -137,6 +137,13 @@ class TwoLevel(Latent):
     References
     ----------
     Sønderby et al. (2016), "Ladder Variational Autoencoders", eq. 4 to 6.
+
+    Examples
+    --------
+    >>> latent = TwoLevel(n_bottom=2, n_top=1)
+    >>> own = latent.build(np.random.default_rng(0), n_features=4, n_latent=3)
+    >>> latent.posterior(jnp.ones((5, 4)), own).mean.shape
+    (5, 3)
     """
 
     stochastic: ClassVar[bool] = True
@@ -189,6 +196,14 @@ class VectorQuantized(Latent):
     ----------
     van den Oord, Vinyals & Kavukcuoglu (2017), "Neural Discrete Representation Learning", eq. 1 to 3, appendix A.1;
     Dhariwal et al. (2020), "Jukebox", section 3, for codes that are not used.
+
+    Examples
+    --------
+    >>> latent = VectorQuantized(size=2, n_codes=3)
+    >>> own = {"vectors": jnp.array([[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]])}
+    >>> h = jnp.array([[0.2, 0.1], [1.9, 1.6]])
+    >>> latent.indices(h, own).tolist(), latent.posterior(h, own).mean.round(3).tolist()
+    ([[0], [2]], [[0.0, 0.0], [2.0, 2.0]])
     """
 
     stochastic: ClassVar[bool] = False

@@ -98,6 +98,13 @@ class TwoLevelPrior(Prior):
     References
     ----------
     Sønderby et al. (2016), "Ladder Variational Autoencoders", eq. 1 to 3.
+
+    Examples
+    --------
+    >>> prior = TwoLevelPrior(1)
+    >>> own = prior.build(np.random.default_rng(0), n_features=4, n_latent=3)
+    >>> prior.distribution(3, own, encode=lambda rows: rows).mean.shape
+    (3,)
     """
 
     n_top: int = int_field(1)
