@@ -158,7 +158,7 @@ def questions(model: Any) -> dict[str, Callable[[Any], Any]]:
 
 def drawn_from(model: Any, seed: int = 0) -> Answers:
     """Return new rows of an estimator that can sample."""
-    given = {"answer": "Maybe"} if getattr(model, "condition", None) else None
+    given = {5: 0.5} if getattr(model, "condition", None) else None
     return columns_of("sample", model.sample(20, given=given, random_state=seed))
 
 
@@ -316,7 +316,7 @@ SUBJECTS: dict[str, Subject] = {
         ("variational, bits", lambda: _variational(likelihood="bernoulli"), bits, "slow"),
         ("variational, of a table", _variational, mixed, "slow"),
         ("variational, of clusters", _of_clusters, numbers, "slow"),
-        ("variational, given a column", lambda: _variational(condition="answer"), mixed, "slow"),
+        ("variational, given a column", lambda: _variational(condition=5), numbers, "slow"),
         ("codebook", _codebook, numbers),
         ("detector", _detector, numbers),
         ("detector, of a table", lambda: _detector(_denoising()), mixed),

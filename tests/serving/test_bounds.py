@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import diabolo
+from diabolo.data.cells import unpacked
 from diabolo.errors import InvalidData
 from diabolo.serving import Limits, create_app
 from diabolo.serving.bounds import BodyTooLong, Bounds, gunzip
@@ -92,6 +93,29 @@ def test_one_long_text_many_times_is_refused(table_model):
         body = arrow(kinds(cells))
         assert len(body) < 500_000
         assert asked(table_model, body, ARROW).status_code == 422
+
+
+def hidden(wrap):
+    """Return texts with a view of far memory behind a missing one: Arrow's own check does not look at it."""
+    buffers = pa.array(["x", None, "x"], pa.string_view()).buffers()
+    views = np.frombuffer(buffers[1], np.int32).reshape(-1, 4).copy()
+    views[1] = -65_536, 127, 0, 0
+    return wrap(pa.Array.from_buffers(pa.string_view(), 3, [buffers[0], pa.py_buffer(views), *buffers[2:]]))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda cells: cells,
+        lambda cells: cells[1:],
+        lambda cells: pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int8()), cells),
+    ],
+    ids=["texts", "a slice", "a dictionary"],
+)
+def test_what_lies_behind_a_missing_text_is_not_read(wrap, table_model):
+    wire = Wire(table_model, Bounds())
+    read = wire.read(ARROW, arrow(kinds(hidden(wrap))))
+    assert unpacked(read["kind"]).to_pylist()[-2:] == [None, "x"]
 
 
 def test_rows_of_nothing_are_bounded_by_the_numbers_that_they_become(table_model):

@@ -13,7 +13,7 @@ from .containers import is_instance, text_of
 from .tables import check_unique_names
 from .types import Frame
 
-__all__ = ["collected", "is_readable", "to_arrow", "with_columns", "without_columns"]
+__all__ = ["collected", "is_readable", "joined", "to_arrow", "with_columns", "without_columns"]
 
 
 def collected(rows: Any) -> Any:
@@ -51,6 +51,24 @@ def to_arrow(rows: Any) -> pa.Table | None:
         return pa.table(rows)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InvalidData(f"The data frame cannot be read as a table: {error}.") from error
+
+
+def joined(pieces: Sequence[pa.Table]) -> pa.Table:
+    """Join the chunks of a table; a column whose chunks hold texts in several Arrow types becomes one of texts."""
+    for name in pieces[0].column_names:
+        kinds = {piece.schema.field(name).type for piece in pieces}
+        if len(kinds) > 1 and all(map(_is_text, kinds)):
+            pieces = [_cast(piece, name, pa.large_string()) for piece in pieces]
+    return pa.concat_tables(pieces, promote_options="permissive")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
+
+
+def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, table[name].cast(kind))
 
 
 def is_readable(rows: Any) -> bool:

@@ -14,13 +14,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import pyarrow as pa
 import pyarrow.dataset
 
 from ..data.blocks import BlockReader, open_store
 from ..data.containers import Container
 from ..data.file_options import FileOptions
-from ..data.frames import collected, to_arrow
+from ..data.frames import collected, joined, to_arrow
 from ..data.readers import SchemaSpec, Table
 from ..data.schema import Schema
 from ..data.types import Frame, Name, RowsLike
@@ -474,7 +473,7 @@ class InputSpec:
         """Join chunks of a result, and convert them to a container."""
         if isinstance(pieces[0], np.ndarray):
             return np.concatenate(pieces)
-        table = pa.concat_tables(pieces, promote_options="permissive")
+        table = joined(pieces)
         return table if form is None else form.build(table, X)
 
     def _opened(self, X: RowsLike) -> BlockReader | np.ndarray:
