@@ -31,7 +31,8 @@ if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Before diabolo is imported: the shapes in annotations are checked in every test.
+# Before diabolo is imported: the shapes in annotations are checked in every test. It costs a fifth of the time of most,
+# so `make test` turns it off, and `make slow` and pytest by itself do not.
 NUMERIC_MODULES = (
     "conv_ops",
     "corruptions",
@@ -47,7 +48,8 @@ NUMERIC_MODULES = (
     "schedules",
 )
 assert not any(f"diabolo.core.{name}" in sys.modules for name in NUMERIC_MODULES)
-install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape_checker.check")
+if os.environ.get("DIABOLO_TEST_SHAPES") != "off":
+    install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape_checker.check")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

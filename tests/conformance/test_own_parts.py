@@ -245,7 +245,11 @@ OWN = {
     "optimizer": BasicAutoencoder(optimizer=Lion(), **SMALL | {"learning_rate": 1e-3}),
     "estimator": SwappingAutoencoder(swap=0.3, **SMALL),
 }
-every_own = pytest.mark.parametrize("what", OWN)
+RARE = ("TwoLevel", "MaximumMeanDiscrepancy", "TotalCorrelation")
+"""Which differ from others in their formula only: with `-m slow`."""
+every_own = pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in OWN]
+)
 
 
 OWN_CLASSES = (
