@@ -256,7 +256,7 @@ def describe_manifest(manifest: dict[str, Any]) -> str:
             "scaling": fitted["scaling"],
             "epochs": f"{fitted['n_epochs_']}, best {best or 'the start'}; {'its' if best else 'the last'} losses, "
             "in nats and scaled units:",
-            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves if best <= len(history[name])},
+            **{f"  {name}": f"{history[name][best - 1]:.6g}" for name in curves if 0 <= best <= len(history[name]) > 0},
         }
     features, schema = f"{fitted['n_features_in_']:,}", fitted.get("schema")
     if schema:
