@@ -20,6 +20,7 @@ from ..errors import InvalidData
 __all__ = [
     "KINDS",
     "MAX_ABS_SCALED",
+    "KnownScaler",
     "Scaler",
     "ScalerStats",
     "Single",
@@ -390,3 +391,23 @@ class ScalerStats:
                 f"This likelihood needs {needs} in feature {i}, which spans [{least[i]:g}, {most[i]:g}]. "
                 "Use another likelihood for it, for example LearnedGaussian()."
             )
+
+
+class KnownScaler(ScalerStats):
+    """Statistics of rows whose scaler is known: that of a model whose training continues."""
+
+    def __init__(self, known: Scaler, support: Support | Sequence[Support]) -> None:
+        super().__init__(None, support)
+        self._known = known
+
+    def scaler(self) -> Scaler:
+        """Return the known map.
+
+        Raises
+        ------
+        InvalidData
+            If the likelihood does not accept the values of features that are not scaled.
+        """
+        supports = np.broadcast_to(self._supports, len(self._known.scale))
+        self._check(supports, (supports == "real") | (self._known.scale != 1) | (self._known.offset != 0))
+        return self._known

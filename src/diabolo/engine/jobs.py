@@ -40,6 +40,7 @@ from .trainer import CheckpointSink, Interrupted, TrainConfig, TrainResult, trai
 from .vmap_trainer import train_many
 
 __all__ = [
+    "ContinuedStart",
     "GivenStart",
     "LayerwiseStart",
     "LinearStart",
@@ -70,6 +71,10 @@ class GivenStart(NamedTuple):
     """A start from the unchanged model of the job."""
 
 
+class ContinuedStart(NamedTuple):
+    """A start from the model of the job, with the bounds of the new rows; it is kept if no epoch is better."""
+
+
 class RandomStart(NamedTuple):
     """A start from random weights."""
 
@@ -88,7 +93,7 @@ class LayerwiseStart(NamedTuple):
     corruptions: tuple[Corruption, ...]
 
 
-Start = GivenStart | RandomStart | LinearStart | LayerwiseStart
+Start = GivenStart | ContinuedStart | RandomStart | LinearStart | LayerwiseStart
 
 
 @dataclass(frozen=True)
@@ -271,9 +276,12 @@ def _begin(
         return job, []
     if isinstance(job.start, RandomStart):
         return replace(job, model=closed_form.prepared(job.model, job.rows)), []
-    found = closed_form.start(job.model, job.rows, job.plan.seed)
     # The loss of the start is comparable with later ones only if no penalty has to settle first.
     settles = any(penalty.settles_after for penalty in job.model.recipe.penalties)
+    if isinstance(job.start, ContinuedStart):
+        plan = replace(job.plan, keep_start=not settles)
+        return replace(job, model=closed_form.prepared(job.model, job.rows), plan=plan), []
+    found = closed_form.start(job.model, job.rows, job.plan.seed)
     plan = replace(job.plan, keep_start=found.is_linear and not settles)
     if found.is_linear and job.start.max_epochs is not None:
         plan = replace(plan, max_epochs=min(plan.max_epochs, 0 if found.is_optimum else job.start.max_epochs))

@@ -15,10 +15,13 @@ from numbers import Integral
 from typing import ClassVar, Self
 
 import jax
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from .. import jax_config
 from ..callbacks import Callback, ModelCallback
@@ -26,15 +29,25 @@ from ..core.component import Registered
 from ..core.likelihoods import by_column
 from ..core.model import Model, Recipe
 from ..data.blocks import BlockReader
-from ..data.scaler import KINDS, ScalerStats
+from ..data.scaler import KINDS, KnownScaler, ScalerStats
 from ..data.schema import SchemaOverrides
 from ..data.types import Name, RowsLike
 from ..engine.evaluation import Evaluation, evaluate, losses_at_best, settle
-from ..engine.jobs import Outcome, RandomStart, Start, TrainingJob, in_memory, train_together, training, warning_of
+from ..engine.jobs import (
+    ContinuedStart,
+    Outcome,
+    RandomStart,
+    Start,
+    TrainingJob,
+    in_memory,
+    train_together,
+    training,
+    warning_of,
+)
 from ..engine.loader import ShuffledLoader, ValidationSplit
 from ..engine.progress import Bar, in_words
 from ..engine.splits import Rows, from_array, from_stream
-from ..errors import TrainingDiverged, TrainingWarning
+from ..errors import InvalidParameter, TrainingDiverged, TrainingWarning
 from .arguments import check_arguments, seed_of
 from .condition import Condition
 from .input import InputSpec, Opened
@@ -44,6 +57,10 @@ from .trainable import TrainableEstimator, identity_of, is_shown, linear_start, 
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Together", "chosen_by", "fit_together"]
 
+_OTHER = (
+    "The model in init has other weights than this estimator: give both the same parameters, and rows with the same "
+    "columns. Only a model fitted to rows with missing cells can continue with such rows."
+)
 Preparations = dict[tuple[object, ...], Rows]
 """Prepared rows, by the settings of the preparation."""
 
@@ -53,7 +70,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     """Base class of all autoencoders; see `Autoencoder` for the general one."""
 
     scaling: str | None = "auto"
-    init: str = "closed_form"
+    init: str | FrozenEstimator | Reconstructor = "closed_form"
     schema: str | SchemaOverrides | None = "auto"
     condition: Name | Sequence[Name] | None = None
 
@@ -62,7 +79,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **TrainableEstimator._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
-        "init": [StrOptions({"closed_form", "random"})],
+        "init": [StrOptions({"closed_form", "random"}), FrozenEstimator, Reconstructor],
         "schema": [StrOptions({"auto"}), dict, None],
         "condition": [str, Integral, list, tuple, None],
     }
@@ -136,7 +153,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         check_arguments(y=y, checkpoint_dir=checkpoint_dir, resume=resume)
         with training(checkpoint_dir, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
             seed = seed_of(self.random_state, trainer.kept_seed)
-            columns, job = self._job(InputSpec.learn(type(self).__name__, X, self.schema), seed, X_val)
+            begun = self._begun()
+            wanted = self.schema if begun is None or begun.schema_ is None else begun.schema_
+            columns, job = self._job(InputSpec.learn(type(self).__name__, X, wanted), seed, X_val)
             is_kept = trainer.checkpoints is not None
             outcome = trainer.train(
                 job,
@@ -158,6 +177,10 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         """Prepare the columns and the training job: scaled and split rows, initial weights, the training plan."""
         if given.input.owner != (owner := type(self).__name__):
             given = replace(given, input=replace(given.input, owner=owner))
+        if (begun := self._begun()) is not None:
+            if begun.input_.width != given.input.width:
+                raise InvalidParameter(_OTHER)
+            given = replace(given, input=replace(given.input, allow_missing=begun.input_.allow_missing))
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
         if recipe.condition:
             Condition(given.input, recipe.condition).require_all(given)
@@ -169,6 +192,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         if X_val is not None:
             rows = rows.judged_by(columns.rows(X_val))
         model = Model.build(recipe, width, seed)
+        model = model if begun is None else _continued(begun, model)
         plan = plan_of(self, rows.training.n_rows, model, width, seed)
         model = model.fit_corruption((rows.scaler.offset, rows.scaler.scale), rows.bounds)
         return columns, TrainingJob(model, rows, plan, self._first(), columns.column_of_feature)
@@ -178,9 +202,12 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         supports = recipe.likelihood.supports(given.input.width)
         is_stored = isinstance(given.rows, BlockReader)
         is_image = given.input.image_shape is not None or hasattr(recipe.encoder, "shape")
-        choices = (self.scaling, supports, is_image, fraction, seed if is_stored or fraction else None)
+        begun = self._begun()
+        scaling = self.scaling if begun is None else id(begun)
+        choices = (scaling, supports, is_image, fraction, seed if is_stored or fraction else None)
         if choices not in known:
             survey = ScalerStats(self.scaling, supports, one_unit=is_image or None)
+            survey = survey if begun is None else KnownScaler(begun.scaler_, supports)
             if isinstance(given.rows, BlockReader):
                 stream = ShuffledLoader(given.rows, ValidationSplit(given.rows, fraction, seed), seed)
                 self._announce(stream, Model.build(recipe, given.input.width, 0), seed)
@@ -191,8 +218,35 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         return known[choices]
 
     def _first(self) -> Start:
-        """Return the kind of start: random or closed-form weights."""
+        """Return the kind of start: the weights of another fit, random or closed-form weights."""
+        if isinstance(self.init, FrozenEstimator):
+            return ContinuedStart()
         return RandomStart() if self.init == "random" else linear_start(self)
+
+    def _begun(self) -> BaseAutoencoder | None:
+        """Return the fitted estimator that training continues from, if ``init`` is one.
+
+        Raises
+        ------
+        InvalidParameter
+            If it is of another class, or not in a `FrozenEstimator`.
+        NotFittedError
+            If it is not fitted.
+        """
+        if isinstance(self.init, Reconstructor):  # as in a saved model, which has its parameters only
+            raise InvalidParameter(
+                f"init holds a {type(self.init).__name__} that is not frozen, and a clone of it is not fitted. Wrap a "
+                "fitted one: init=FrozenEstimator(model)."
+            )
+        if not isinstance(self.init, FrozenEstimator):
+            return None
+        begun = self.init.estimator
+        if type(begun) is not type(self):
+            raise InvalidParameter(
+                f"init must hold a {type(self).__name__}, like the estimator itself; got a {type(begun).__name__}."
+            )
+        check_is_fitted(begun)
+        return begun
 
     def _ended(
         self, columns: InputSpec, outcome: Outcome, *, judged: bool = True
@@ -234,6 +288,24 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             f"{held / 2**20:,.0f} MB on the device, {n_epochs:,} epochs: about {in_words(seconds)} or more",
             file=sys.stderr,
         )
+
+
+def _continued(begun: BaseAutoencoder, fresh: Model) -> Model:
+    """Return a model with the weights of a fitted estimator.
+
+    Raises
+    ------
+    InvalidParameter
+        If its networks have other sizes.
+    """
+    weights = begun.model_.weights
+    one, other = (
+        [(at, np.shape(leaf)) for at, leaf in jax.tree_util.tree_leaves_with_path(of)]
+        for of in (weights, fresh.weights)
+    )
+    if one != other:
+        raise InvalidParameter(_OTHER)
+    return Model(fresh.recipe, weights)
 
 
 def chosen_by(estimator: BaseAutoencoder) -> str:

@@ -89,10 +89,12 @@ _MODEL_PARAMETERS = """
         features seem to have the same unit (`data.scaler.have_one_unit`), otherwise "standard". For a likelihood on
         [0, 1]: None if all values are in [0, 1], otherwise "minmax".
         None: no scaling.
-    init : {"closed_form", "random"}, default="closed_form"
+    init : {"closed_form", "random"} or FrozenEstimator, default="closed_form"
         Initial weights. "closed_form": the best linear model, if the networks have a linear path (PCA, linear
         regression on corrupted rows, or factor analysis; see `engine.closed_form`). These weights are also the final
-        weights if no epoch has a lower validation loss. "random": random weights.
+        weights if no epoch has a lower validation loss. "random": random weights. ``FrozenEstimator(model)`` of
+        scikit-learn around a fitted estimator of the same class and sizes: training continues from its weights, on
+        other rows or for more epochs, with its scaling and schema; they are kept if no epoch is better.
     schema : "auto", dict or None, default="auto"
         Kinds of the columns of a table: numbers, dates, booleans, counts or categories. Each kind has its own
         likelihood, and ``likelihood`` is used for the numbers only. "auto": infer the kinds if any column is not a
