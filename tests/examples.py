@@ -90,6 +90,7 @@ PARTS = {
     "L1": (parts.L1(), parts.L1(0.5)),
     "WeightDecay": (parts.WeightDecay(), parts.WeightDecay(0.5)),
     "Contractive": (parts.Contractive(), parts.Contractive(0.5)),
+    "Independence": (parts.Independence(), parts.Independence(1.0)),
     "Commitment": (parts.Commitment(), parts.Commitment(1.0)),
     "MaximumMeanDiscrepancy": (parts.MaximumMeanDiscrepancy(), parts.MaximumMeanDiscrepancy(1.0)),
     "TotalCorrelation": (parts.TotalCorrelation(), parts.TotalCorrelation(2.0)),

@@ -102,6 +102,22 @@ def test_the_code_says_little_about_the_condition(rows, model):
     assert LogisticRegression().fit(codes[:400], rows["group"][:400]).score(codes[400:], rows["group"][400:]) < 0.5
 
 
+def test_the_code_can_be_made_independent_of_the_condition(rows):
+    """A deterministic code repeats the condition, though the decoder has it; a penalty prevents it."""
+    settings = {"latent": parts.Deterministic(2), "condition": "group", "max_epochs": 100, "random_state": 0}
+    shares = []
+    for penalties in ((), (parts.Independence(),)):
+        codes = Autoencoder(**settings, penalties=penalties).fit(rows).transform(rows)
+        between = codes.groupby(rows["group"]).transform("mean").var() / codes.var()
+        shares.append(float(between.max()))
+    assert shares[1] < 0.02 < shares[0]
+
+
+def test_independence_needs_a_condition(rows):
+    with pytest.raises(InvalidPart, match="condition"):
+        Autoencoder(penalties=(parts.Independence(),), **SMALL).fit(rows[["x", "y"]])
+
+
 def test_an_anomaly_is_one_given_its_condition(rows, model):
     """x = 5 is ordinary in group c, and impossible in group a."""
     ordinary = rows[rows["group"] == "c"].head(1)

@@ -46,6 +46,8 @@ class ForwardPass:
     """A random key for the component's own draws; components that use it share it."""
     n_rows: Float[Array, ""] = _ABSENT
     """The number of training rows."""
+    condition: Float[Array, "n c"] | None = None
+    """The features of the condition, if the model has one."""
 
 
 def mean_over_rows(values: Float[Array, "... n"], row_weight: Float[Array, " n"]) -> Float[Array, "..."]:

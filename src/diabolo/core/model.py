@@ -411,6 +411,7 @@ def _formula(
         prior=model.prior,
         key=jax.random.fold_in(key, 1),
         n_rows=row_weight.sum() if n_rows is None else n_rows,
+        condition=model.weights.decoder.condition if isinstance(model.weights.decoder, _Conditioned) else None,
     )
     if recipe.objective.n_gradient_samples:
         terms, some = _terms_by_selected_samples(model, targets, seen, beta, latent_key)

@@ -27,6 +27,7 @@ __all__ = [
     "Adversarial",
     "Commitment",
     "Contractive",
+    "Independence",
     "KLSparsity",
     "MaximumMeanDiscrepancy",
     "Penalty",
@@ -332,6 +333,39 @@ class TotalCorrelation(Penalty):
         joint = jax.nn.logsumexp(share + each.sum(-1), axis=-1)
         product = jax.nn.logsumexp(share[..., None] + each, axis=-2).sum(-1)
         return mean_over_rows((joint - product).mean(0), seen.row_weight)
+
+
+@dataclass(frozen=True)
+class Independence(Penalty):
+    r"""The squared correlations of the codes with the condition: Ω = Σ_jk ρ(z_j, c_k)², over the rows of a batch.
+
+    It is 0 if the mean of the code is the same under every condition; other dependence remains possible.
+
+    Parameters
+    ----------
+    weight : float in [0, inf), default=10
+        The weight of the penalty.
+
+    Examples
+    --------
+    >>> z = jnp.array([[1.0], [2.0], [3.0], [4.0]])
+    >>> seen = ForwardPass(z, z[None], jnp.ones(4), lambda x: x, None, condition=z)
+    >>> round(float(Independence()(seen)), 3)
+    1.0
+    """
+
+    weight: float = float_field(10.0, "[0, inf)")
+
+    def __call__(self, seen: ForwardPass) -> Float[Array, ""]:
+        if seen.condition is None:
+            raise InvalidPart("Independence needs a condition: name its columns in the estimator's `condition`.")
+        z, c = (_standardised(of, seen.row_weight) for of in (seen.z[0], seen.condition))
+        return jnp.square(mean_over_rows(z.T[:, None] * c.T, seen.row_weight)).sum()
+
+
+def _standardised(values: Float[Array, "n k"], row_weight: Float[Array, " n"]) -> Float[Array, "n k"]:
+    centred = values - mean_over_rows(values.T, row_weight)
+    return centred / jnp.sqrt(mean_over_rows(jnp.square(centred.T), row_weight) + 1e-6)
 
 
 @dataclass(frozen=True)
