@@ -241,8 +241,7 @@ class VectorQuantized(Latent):
     def updated(self, own: Own, seen: ForwardPass) -> Own:
         grouped = self._grouped(seen.h)
         which = jax.nn.one_hot(self.indices(seen.h, own), self.n_codes) * seen.row_weight[:, None, None]
-        used = which.sum(0)
-        counts = self.decay * own["counts"] + (1 - self.decay) * used
+        counts = self.decay * own["counts"] + (1 - self.decay) * which.sum(0)
         sums = self.decay * own["sums"] + (1 - self.decay) * jnp.einsum("ngc,ngd->gcd", which, grouped)
         # A vector without a row in about 1 / (1 − γ) steps starts again as if it had the average number of rows.
         average = counts.sum(-1, keepdims=True) / self.n_codes
