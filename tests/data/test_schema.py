@@ -429,3 +429,16 @@ def test_a_table_and_a_model_that_do_not_suit_are_refused(model, frame):
     whole = VariationalAutoencoder(**SMALL).fit(frame.dropna())
     with pytest.raises(ValueError, match=r"row \d+, column (income|plan)"):
         whole.transform(frame)
+
+
+def test_rare_categories_count_as_others():
+    table = pa.table({"kind": ["a", "a", "b", "c", "c", None], "x": [1.0, 2, 3, 4, 5, 6], "own": list("uuvvwx")})
+    schema = Schema.infer([table])
+    fewer, rows = schema.without_rare(schema.encode(table), 2, kept=("own",))
+    assert {c.name: c.categories for c in fewer.columns} == {
+        "kind": ("a", "c"),
+        "x": (),
+        "own": ("u", "v", "w", "x"),
+    }
+    np.testing.assert_array_equal(rows, fewer.encode(table))
+    assert schema.without_rare(rows, 1) == (schema, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_breast_cancer
@@ -162,6 +163,23 @@ def test_the_spoilt_cell_is_named_first(contaminated):
     why = detector.explain(spoilt)
     assert (why.top_features(1)[:, 0] == place).mean() >= 0.95
     assert_allclose(why.contributions.sum(axis=1), why.scores)
+
+
+def test_the_false_alarm_rate_holds_with_categories_that_are_new():
+    """Of a column with a long tail, a tenth of new rows have a category that no row of the fit has."""
+
+    def rows(rng, n):
+        kinds = np.minimum(rng.zipf(1.5, n), 2_000)
+        return pd.DataFrame({"x": rng.normal(size=n), "kind": [f"k{kind}" for kind in kinds]})
+
+    rng = np.random.default_rng(2)
+    detector = AnomalyDetector(false_alarm_rate=0.05, random_state=0).fit(rows(rng, 600))
+    new = rows(rng, 2_000)
+    listed = next(column for column in detector.schema_.columns if column.name == "kind").categories
+    is_new, flagged = ~new["kind"].isin(listed).to_numpy(), detector.predict(new) == -1
+    assert 0.05 < is_new.mean() < 0.25
+    assert flagged.mean() < 0.05
+    assert flagged[is_new].mean() < 0.2  # which is not an anomaly by itself, where it is usual
 
 
 @pytest.mark.parametrize("options", [{}, {"contaminated": True}, {"calibration": 0.2}])

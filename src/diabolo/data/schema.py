@@ -8,7 +8,7 @@ block. A missing cell is NaN in all its numbers. `Schema.decode` is the inverse.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -208,6 +208,26 @@ class Schema:
         for column in self._order:
             rows[:, self.column_slices[column.name]] = column.encode(table.column(column.name))
         return rows
+
+    def without_rare(self, rows: np.ndarray, least: int, kept: Collection[str] = ()) -> tuple[Schema, np.ndarray]:
+        """Return a schema that does not list categories of fewer than ``least`` rows, and the rows as it encodes them.
+
+        Such categories count as "other", like those that no row has. Columns in ``kept``, and columns of which no
+        category would be left, do not change.
+        """
+        fewer, pieces = {}, []
+        for column in self._order:
+            cells = rows[:, self.column_slices[column.name]]
+            stays = np.nansum(cells[:, :-1], axis=0) >= least
+            if column.kind == "category" and column.name not in kept and stays.any() and not stays.all():
+                other = cells[:, -1] + cells[:, :-1][:, ~stays].sum(axis=1)
+                cells = np.column_stack([cells[:, :-1][:, stays], other])
+                listed = tuple(name for name, stay in zip(column.categories, stays, strict=True) if stay)
+                fewer[column.name] = replace(column, categories=listed)
+            pieces.append(cells)
+        if not fewer:
+            return self, rows
+        return replace(self, columns=tuple(fewer.get(one.name, one) for one in self.columns)), np.hstack(pieces)
 
     def row(self, cells: Mapping[str, Any]) -> pa.Table:
         """Return a table of one row with these cells; the other cells are missing.

@@ -214,7 +214,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         ValueError, InvalidPart, InvalidData, TrainingDiverged
             As an autoencoder's `fit`.
         """
-        given = given_to(self, X, y)
+        # A calibration row whose category no other row has would look known, and a new row of a new category not: among
+        # n rows, as many are expected to have a new category as have one of their own (Good 1953).
+        given = given_to(self, X, y, least=2)
         given = given.with_input(allow_missing=bool(np.isnan(given.rows).any()))
         enough = self._n_flagged(int(np.ceil(SHARE * len(given.rows)))) > 0
         folds = folds_of(given, self.calibration, self.scaling, enough=enough, contaminated=self.contaminated)

@@ -52,8 +52,10 @@ class Given:
     fingerprint: str
 
     @classmethod
-    def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec, seed: int) -> Given:
+    def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec, seed: int, least: int = 1) -> Given:
         """Open the rows of a fit once; from a `BlockReader`, load a random sample that fits in memory.
+
+        Categories of fewer than ``least`` rows are not listed, unless ``wanted`` lists them.
 
         Raises
         ------
@@ -65,6 +67,9 @@ class Given:
         if np.isnan(rows).all():
             raise InvalidData(NOTHING_KNOWN)
         check_float64_precision(*known_range(rows))
+        if opened.input.schema is not None and least > 1:
+            schema, rows = opened.input.schema.without_rare(rows, least, _listed(wanted))
+            opened = replace(opened, input=replace(opened.input, schema=schema))
         return cls(opened.input, rows, seed, opened.n_rows, files.fingerprint(rows))
 
     def with_input(self, **changes: Any) -> Given:
@@ -123,12 +128,18 @@ class Ensemble(Saveable):
         }
 
 
-def given_to(estimator: Ensemble, X: RowsLike, y: object = None) -> Given:
+def _listed(wanted: SchemaSpec) -> set[str]:
+    """Return the columns whose categories the user has listed."""
+    given = wanted.items() if isinstance(wanted, Mapping) else ()
+    return {name for name, one in given if isinstance(one, Mapping) and "categories" in one}
+
+
+def given_to(estimator: Ensemble, X: RowsLike, y: object = None, *, least: int = 1) -> Given:
     """Validate the parameters of an estimator and the labels it ignores, and open its training rows."""
     estimator._validate_params()
     check_arguments(y=y)
     seed = int(check_random_state(estimator.random_state).randint(2**30))
-    return Given.learn(type(estimator).__name__, X, estimator.schema, seed)
+    return Given.learn(type(estimator).__name__, X, estimator.schema, seed, least)
 
 
 def networks_of(
