@@ -35,6 +35,9 @@ class Prior(Component, Owner, role="prior"):
         return self(n_latent)
 
 
+Prior.__abstractmethods__ = frozenset({"__call__", "distribution"})  # a prior defines one of them
+
+
 @dataclass(frozen=True)
 class StandardNormal(Prior):
     """The standard normal prior N(0, I_K) of Kingma & Welling (2014).

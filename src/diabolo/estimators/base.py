@@ -153,7 +153,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         check_arguments(y=y, checkpoint_dir=checkpoint_dir, resume=resume)
         with training(checkpoint_dir, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
             seed = seed_of(self.random_state, trainer.kept_seed)
-            begun = self._begun()
+            begun = self._begun() if isinstance(self.init, FrozenEstimator) else None
             wanted = self.schema if begun is None or begun.schema_ is None else begun.schema_
             columns, job = self._job(InputSpec.learn(type(self).__name__, X, wanted), seed, X_val)
             is_kept = trainer.checkpoints is not None
