@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 import diabolo
-from diabolo.data import blocks, sql, writers
+from diabolo.data import blocks, frames, sql, writers
 from diabolo.data.blocks import open_store
 from diabolo.data.schema import Schema
 from diabolo.errors import InvalidData
@@ -207,3 +207,18 @@ def test_a_later_chunk_may_be_finer_than_the_first():
     chunks = [np.ones((3, 2), np.float32), fine, np.ones((2, 2), np.float16)]
     got = open_store(iter(chunks)).rows
     np.testing.assert_array_equal(got, np.concatenate([chunk.astype(np.float64) for chunk in chunks]))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pa.chunked_array([pa.array(["a", None], pa.string_view())]),
+        pa.chunked_array([pa.array(["a", None], pa.large_string())]),
+        pa.chunked_array([pa.array(["a", None]).dictionary_encode()]),
+        pa.table(pl.DataFrame({"k": pl.Series(["a", None], dtype=pl.Categorical)}))["k"],
+    ],
+    ids=lambda cells: str(cells.type),
+)
+def test_chunks_of_texts_in_several_types_are_joined(cells):
+    found = frames.joined([pa.table({"k": cells}), pa.table({"k": ["x"]})])
+    assert found["k"].to_pylist() == ["a", None, "x"]

@@ -192,17 +192,15 @@ def _keys(options: Options) -> tuple[str, ...]:
 
 def _columns_of(options: Options, file_options: Options) -> Options:
     """Return the parameters of the estimator that describe the columns of DATA."""
+    if "condition" in options and MODELS[options["model"]] in MADE_FOR:
+        raise UsageError(f"--condition is for autoencoders; --model {options['model']} has none.")
     if options["model"] != "series":
         if "time" in options:
             raise UsageError(f"--time is for --model series; --model {options['model']} finds dates by itself.")
-        if "condition" in options and MODELS[options["model"]] in MADE_FOR:
-            raise UsageError(f"--condition is for autoencoders; --model {options['model']} has none.")
         condition = {"condition": list(options["condition"])} if "condition" in options else {}
         return {"schema": _with_file_options(options.get("schema", "auto"), file_options), **condition}
     if "schema" in options:
         raise UsageError("--model series has no --schema: its columns are numbers. Select them with --columns.")
-    if "condition" in options:
-        raise UsageError("--condition is for autoencoders; --model series has none.")
     return {"time": options.get("time"), "key": _keys(options) or None}
 
 

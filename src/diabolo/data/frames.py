@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import InvalidData, InvalidType
+from .cells import as_text, is_text
 from .containers import is_instance, text_of
 from .tables import check_unique_names
 from .types import Frame
@@ -57,18 +58,10 @@ def joined(pieces: Sequence[pa.Table]) -> pa.Table:
     """Join the chunks of a table; a column whose chunks hold texts in several Arrow types becomes one of texts."""
     for name in pieces[0].column_names:
         kinds = {piece.schema.field(name).type for piece in pieces}
-        if len(kinds) > 1 and all(map(_is_text, kinds)):
-            pieces = [_cast(piece, name, pa.large_string()) for piece in pieces]
+        if len(kinds) > 1 and all(is_text(kind.value_type if pa.types.is_dictionary(kind) else kind) for kind in kinds):
+            at = pieces[0].column_names.index(name)
+            pieces = [piece.set_column(at, name, as_text(piece[name])) for piece in pieces]
     return pa.concat_tables(pieces, promote_options="permissive")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner))
-
-
-def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, table[name].cast(kind))
 
 
 def is_readable(rows: Any) -> bool:
