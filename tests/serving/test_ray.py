@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 
 from diabolo import VariationalAutoencoder
 from diabolo.errors import UsageError
-from diabolo.serving.ray import Scorer, score_with_ray
+from diabolo.serving.ray import Scorer, _ray, score_with_ray
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,17 @@ def test_ray_scores_a_folder_to_a_folder_as_one_machine_does(run, tmp_path):
     subprocess.run([*command, "-o", str(tmp_path / "alone.parquet")], check=True)
     alone = pa.parquet.read_table(tmp_path / "alone.parquet")["log_density"].to_numpy()
     np.testing.assert_allclose(scores["log_density"].to_numpy(), alone, rtol=1e-5)
+
+
+def test_ray_says_nothing_on_standard_output_and_stops_only_if_it_was_started(capsys):
+    def says(words):
+        return lambda *_, **__: print(words)
+
+    for running, said in ((False, "starts\nscores\nstops\n"), (True, "scores\n")):
+        cluster = SimpleNamespace(is_initialized=lambda r=running: r, init=says("starts"), shutdown=says("stops"))
+        with _ray(cluster):
+            print("scores")
+        assert tuple(capsys.readouterr()) == ("", said)
 
 
 def test_what_ray_cannot_do_is_refused_before_it_starts(run, tmp_path):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -59,7 +63,8 @@ def score_with_ray(
 ) -> None:
     """Score Parquet or CSV files on Ray, and write a folder of Parquet files with ``log_density``, in the rows' order.
 
-    Ray starts on this machine, unless ``RAY_ADDRESS`` names a cluster, whose machines must have access to all paths.
+    Ray starts on this machine and stops after the work, unless it runs already or ``RAY_ADDRESS`` names a cluster,
+    whose machines must have access to all paths. Its warnings go to standard error.
 
     Raises
     ------
@@ -81,17 +86,32 @@ def score_with_ray(
     if out.exists():
         raise UsageError(f"{out} exists already. Choose another name: a folder of results is not replaced.")
     read_manifest(run)  # raises its own error here, before a worker would
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not run in this process
-        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error", include_dashboard=False)
-    ray.data.DataContext.get_current().execution_options.preserve_order = True
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    scored = readers[kinds.pop()](files).map_batches(
-        Scorer,
-        fn_constructor_args=(str(Path(run).resolve()),),
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        concurrency=(1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
-    )
-    with outputs.write_folder(out) as folder:
-        scored.write_parquet(str(folder))
+    with _ray(ray):
+        ray.data.DataContext.get_current().execution_options.preserve_order = True
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        scored = readers[kinds.pop()](files).map_batches(
+            Scorer,
+            fn_constructor_args=(str(Path(run).resolve()),),
+            batch_format="pyarrow",
+            batch_size=batch_size,
+            concurrency=(1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
+        )
+        with outputs.write_folder(out) as folder:
+            scored.write_parquet(str(folder))
+
+
+@contextmanager
+def _ray(ray: ModuleType) -> Iterator[None]:
+    """Start Ray unless it runs, and stop what was started; what Ray says of its cluster goes to standard error."""
+    running = ray.is_initialized()
+    # Ray prints its warnings to standard output, some of them only as it stops.
+    with redirect_stdout(sys.stderr):
+        if not running:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # JAX has not run here
+                ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
+        try:
+            yield
+        finally:
+            if not running:
+                ray.shutdown()
