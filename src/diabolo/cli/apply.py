@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ..data.tables import Table
+    from ..estimators.anomaly_detector import AnomalyDetector
+    from ..estimators.base import BaseAutoencoder
+    from ..estimators.imputer import AutoencoderImputer
+    from ..estimators.series_detector import SeriesDetector
 
     Rows: TypeAlias = Table | pa.Table
 
@@ -46,7 +50,7 @@ def transform(
     key: Key = None,
     keep: Keep = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Compress rows: write the code of each row."""
     from ..estimators.predictions import predict_codes
@@ -67,12 +71,12 @@ def reconstruct(
         typer.Option("--to", metavar="COLUMN=VALUE", help="Another value of the condition, for all rows; repeatable."),
     ] = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Reconstruct each row from its code. Images are written as images, with the same names."""
     from ..estimators.predictions import predict_reconstructions
 
-    def rebuilt(model: Any, rows: Any) -> Any:
+    def rebuilt(model: BaseAutoencoder, rows: Table) -> Rows:
         with one_line():
             return predict_reconstructions(model, rows, parse_cells(to, model) if to else None)
 
@@ -88,7 +92,7 @@ def denoise(
     key: Key = None,
     keep: Keep = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Remove the noise from each row.
 
@@ -97,7 +101,7 @@ def denoise(
     """
     from ..estimators.predictions import as_table
 
-    def cleaned(model: Any, rows: Any) -> Any:
+    def cleaned(model: BaseAutoencoder, rows: Table) -> Rows:
         if not hasattr(model, "denoise"):
             raise UsageError(f"{run} was trained without noise, so it cannot denoise. Fit it with --model denoising.")
         return as_table(model, model.denoise(rows))
@@ -122,7 +126,7 @@ def impute(
         ),
     ] = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Fill the empty cells of each row.
 
@@ -135,7 +139,7 @@ def impute(
     if interval is not None and not 0 < interval < 1:
         raise UsageError(f"--interval must lie between 0 and 1; got {interval:g}.")
 
-    def filled(model: Any, rows: Any) -> Any:
+    def filled(model: BaseAutoencoder | AutoencoderImputer, rows: Table) -> Rows:
         whole = _append_unseen(predictions.predict_imputed(model, rows), rows.given)
         if interval is None:
             return whole
@@ -176,7 +180,7 @@ def score(
         ),
     ] = "local",
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Write the log-density of each row: the lower, the more unusual the row.
 
@@ -214,7 +218,7 @@ def detect(
     ] = None,
     only_flagged: Annotated[bool, typer.Option("--only-flagged", help="Write only the flagged rows.")] = False,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Find anomalies: rows that differ from the rows RUN was trained on.
 
@@ -232,7 +236,7 @@ def detect(
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UsageError(f"--false-alarm-rate must lie between 0 and 1; got {false_alarm_rate:g}.")
 
-    def found(model: Any, rows: Any) -> Any:
+    def found(model: AnomalyDetector | SeriesDetector, rows: Table) -> pa.Table:
         if hasattr(model, "alarms"):
             return predict_alarms(model, rows, false_alarm_rate)
         table = predict_anomaly_scores(model, rows, false_alarm_rate)
@@ -267,7 +271,7 @@ def sample(
     from ..estimators.predictions import as_table
     from ..estimators.trainable import load
 
-    model: Any = load(run)
+    model = load(run)
     if not hasattr(model, "sample"):
         raise UsageError(
             f"{run} holds a {type(model).__name__}, which cannot sample. Use a variational model or a generator."
@@ -287,8 +291,8 @@ def _map_rows(
     output: str | None,
     force: bool,
     key: str | None,
-    op: Callable[[Any, Any], Any],
-    file_options: dict[str, Any],
+    op: Callable[[Any, Any], Rows],
+    file_options: dict[str, object],
     keep: str | None,
     *,
     rebuilds: bool = True,
@@ -325,7 +329,7 @@ def _map_rows(
         return
     whole = whole or bool(kept)
     with _aware_of(kept):
-        opened: Any = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)
+        opened = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)
     if kept and opened.images is not None:
         raise UsageError("--keep names columns of a table, but DATA are images.")
     is_large, images = isinstance(opened, BlockReader), opened.images if rebuilds else None
@@ -386,7 +390,7 @@ def _append_unseen(filled: Rows, given: pa.Table | None) -> Rows:
     return filled
 
 
-def _append_bounds(model: Any, whole: Rows, low: Rows, high: Rows) -> pa.Table:
+def _append_bounds(model: AutoencoderImputer, whole: Rows, low: Rows, high: Rows) -> pa.Table:
     """Return the table with two more columns, the bounds, for each column that has an order."""
     import pyarrow as pa
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     key: Key = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Compare two autoencoders on the same rows, preferably rows that neither was trained on.
 

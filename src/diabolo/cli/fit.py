@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ from .options import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ..callbacks import TensorBoard
     from ..data.blocks import BlockReader
     from ..data.tables import SchemaSpec, Table
     from ..estimators.series_detector import SeriesDetector
@@ -146,7 +147,7 @@ def fit(
     if resume and not can_resume:
         raise UsageError(f"--model {options['model']} keeps no checkpoints, so it cannot --resume. Omit the option.")
     _check_log(log, options["model"])
-    rows: Any = _opened(options, getattr(estimator, "schema", None), file_options)
+    rows = _opened(options, getattr(estimator, "schema", None), file_options)
     if not quiet and current().is_main_process and isinstance(found := getattr(rows, "schema", None), Schema):
         typer.echo(f"{found}\n")
     partial, started = run.with_name(f"{run.name}.partial"), time.perf_counter()
@@ -204,11 +205,11 @@ def _columns_of(options: Options, file_options: Options) -> Options:
     return {"time": options.get("time"), "key": _keys(options) or None}
 
 
-def _with_file_options(schema: Any, options: Options) -> Any:
+def _with_file_options(schema: Mapping[str, object] | str, options: Options) -> Mapping[str, object] | str:
     """Return the schema with the file options; an option of the command overrides one in the schema."""
     if not options:
         return schema
-    columns = {} if schema == "auto" else dict(schema)
+    columns = {} if isinstance(schema, str) else dict(schema)
     section = columns.get("file", {})
     return columns | {"file": (section if isinstance(section, dict) else {}) | options}
 
@@ -218,7 +219,7 @@ class _Terminated(SystemExit):
 
 
 @contextmanager
-def _open_log(log: str | None, run: Path) -> Iterator[Any]:
+def _open_log(log: str | None, run: Path) -> Iterator[TensorBoard | None]:
     """Open the logger of each epoch's losses; None, without a log."""
     if log is None:
         yield None
@@ -237,7 +238,7 @@ def _check_log(log: str | None, model: str) -> None:
         raise UsageError(f"--model {model} trains several networks and writes no log. Omit --log.")
 
 
-def _terminate(*_: Any) -> None:
+def _terminate(*_: object) -> None:
     raise _Terminated(143)
 
 

@@ -41,7 +41,7 @@ def report(
     ] = None,
     key: Key = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Write a report about RUN: did it learn, what did it learn, can it be trusted?
 
@@ -101,7 +101,7 @@ def info(
     ] = False,
     key: Key = None,
     *,
-    file_options: dict[str, Any],
+    file_options: dict[str, object],
 ) -> None:
     """Describe RUN and its training, or with --system this machine.
 
@@ -134,7 +134,7 @@ def info(
     typer.echo(json.dumps(manifest, indent=1, ensure_ascii=False) if as_json else describe_manifest(manifest))
 
 
-def _verify(run: Path, data: str, key: str | None, file_options: dict[str, Any]) -> None:
+def _verify(run: Path, data: str, key: str | None, file_options: dict[str, object]) -> None:
     from ..data.file_options import FileOptions
     from ..estimators.trainable import load
 
@@ -190,7 +190,7 @@ def _described_parameters(text: str) -> list[tuple[str, tuple[str, str]]]:
     return [(name, (declared, meaning)) for names, declared, meaning in entries for name in names.split(", ")]
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     """Write a default value as `--set` reads it."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
@@ -17,6 +17,9 @@ from ..errors import DiaboloError, UsageError, suggest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ..data.types import Name
+    from ..estimators.trainable import Saveable
 
 __all__ = [
     "MADE_FOR",
@@ -252,7 +255,7 @@ def read_config(config: Path | None) -> Options:
     return options
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str) -> tuple[str, object]:
     """Parse NAME=VALUE: a value that is JSON as JSON, a value with commas as a tuple, any other as text."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -268,7 +271,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """Parse a value: none, true or false, JSON, a comma-separated list, or else a text."""
     if text.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[text.lower()]
@@ -280,10 +283,10 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def parse_cells(texts: Sequence[str], model: Any) -> dict[Any, Any]:
+def parse_cells(texts: Sequence[str], model: Saveable) -> dict[Name, object]:
     """Parse COLUMN=VALUE; the value stays a text where the column holds categories or dates."""
     kinds = {} if model.schema_ is None else {column.name: column.kind for column in model.schema_.used}
-    found: dict[Any, Any] = {}
+    found: dict[Name, object] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
@@ -294,7 +297,7 @@ def parse_cells(texts: Sequence[str], model: Any) -> dict[Any, Any]:
     return found
 
 
-def plain_value(value: Any) -> Any:
+def plain_value(value: object) -> object:
     """Convert a dict that names a part into the part, and lists into tuples."""
     if not isinstance(value, dict | list):
         return value
@@ -304,7 +307,7 @@ def plain_value(value: Any) -> Any:
     return from_json(value)
 
 
-def require_known(given: Any, known: Sequence[str], what: str) -> None:
+def require_known(given: Iterable[str], known: Sequence[str], what: str) -> None:
     """Raise a `UsageError` for an unknown name, and suggest a known one."""
     for name in given:
         if name not in known:

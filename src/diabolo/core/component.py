@@ -13,14 +13,16 @@ import inspect
 import numbers
 import warnings
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import GetAttrKey
+from jaxtyping import PyTree
 
 from .. import former_names
 from ..errors import InvalidParameter, InvalidPart, UnknownPart, suggest
@@ -49,6 +51,10 @@ _REGISTRY: dict[str, type] = {}
 """All components, and all estimators of diabolo, by name."""
 
 T = TypeVar("T")
+_Structure: TypeAlias = tuple[tuple[str, Hashable], ...]
+"""The fields of a component that are no leaves, by name."""
+_Aux: TypeAlias = tuple[tuple[str, ...], _Structure]
+"""What JAX compares of two components: the names of the branches, and the structure."""
 
 
 def register(cls: type) -> None:
@@ -114,7 +120,7 @@ class Interval:
         return above and below
 
 
-def float_field(default: Any, within: str = "(-inf, inf)") -> Any:
+def float_field(default: T, within: str = "(-inf, inf)") -> T:
     """Declare a field for a real number: a leaf of the component's pytree, whose change needs no compilation.
 
     The field may also hold an array (a value fitted to data, or a tracer), and None if None is the default.
@@ -126,42 +132,42 @@ _COUNTS = f"[1, {2**31 - 1}]"
 """The default range of counts. Larger counts fit in no memory, or take forever to run."""
 
 
-def int_field(default: int, within: str = _COUNTS) -> Any:
+def int_field(default: T, within: str = _COUNTS) -> T:
     """Declare a field for a whole number. It is structure: a change compiles a new program."""
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
-def int_tuple_field(default: Any = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
+def int_tuple_field(default: object = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
     """Declare a field for a tuple of whole numbers, of any length or of ``length``. Required if it has no default."""
     return dataclasses.field(
         default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}
     )
 
 
-def choice_field(default: str, options: Mapping[str, Any] | tuple[str, ...]) -> Any:
+def choice_field(default: str, options: Iterable[str]) -> str:
     """Declare a field for one of a few names."""
     return dataclasses.field(default=default, metadata={"options": tuple(options)})
 
 
-def component_field(base: type[Component], default: Any) -> Any:
+def component_field(base: type[Component], default: T) -> T:
     """Declare a field for one component of the role that ``base`` defines."""
     return dataclasses.field(default=default, metadata={"base": base})
 
 
-def component_tuple_field(base: type[Component], default: tuple[Any, ...] = ()) -> Any:
+def component_tuple_field(base: type[Component], default: tuple[T, ...] = ()) -> tuple[T, ...]:
     """Declare a field for a tuple of any number of components of one role."""
     return dataclasses.field(default=default, metadata={"each": base})
 
 
-def _is_number(field: dataclasses.Field[Any]) -> bool:
+def _is_number(field: dataclasses.Field[object]) -> bool:
     return bool(field.metadata.get("number")) or field.type in (float, "float")
 
 
-def _is_real(value: Any) -> bool:
+def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def require_number(name: str, value: Any, within: str) -> None:
+def require_number(name: str, value: object, within: str) -> None:
     """Check that a method's argument is a number within a range.
 
     Raises
@@ -173,11 +179,11 @@ def require_number(name: str, value: Any, within: str) -> None:
         raise InvalidParameter(f"{name} must be a number in {within}; got {value!r}.")
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, jax.Array | np.ndarray)
 
 
-def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
+def _plain(field: dataclasses.Field[object], value: object) -> object:
     """Convert NumPy scalars to Python scalars, lists to tuples, and whole numbers to float in a float field."""
     if field.metadata.get("wholes") and isinstance(value, np.ndarray | list | tuple):
         return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
@@ -188,7 +194,7 @@ def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
     return float(value) if _is_number(field) and _is_real(value) else value
 
 
-def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
+def _check(owner: str, field: dataclasses.Field[object], value: object) -> None:
     meta, where = field.metadata, f"{owner}.{field.name}"
     if "options" in meta and value not in meta["options"]:
         raise InvalidPart(f"{where} must be one of {', '.join(map(repr, meta['options']))}; got {value!r}.")
@@ -222,8 +228,8 @@ def _check(owner: str, field: dataclasses.Field[Any], value: Any) -> None:
 class _PartType(ABCMeta):
     """The metaclass of components. It rejects dataclasses that are not frozen."""
 
-    def __setattr__(cls, name: str, value: Any) -> None:
-        if name == "__dataclass_params__" and not value.frozen:
+    def __setattr__(cls, name: str, value: object) -> None:
+        if name == "__dataclass_params__" and not getattr(value, "frozen", False):
             if _REGISTRY.get(cls.__name__) is cls:
                 del _REGISTRY[cls.__name__]
             raise InvalidPart(f"{cls.__name__} is not a frozen dataclass. Write @dataclass(frozen=True) above it.")
@@ -262,7 +268,7 @@ class Component(metaclass=_PartType):
         give_plain_keys(cls)
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, partial(_unflatten, cls), _flatten)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         fields = {field.name for field in dataclasses.fields(cls)}
         for one in cls.__mro__:
             for name, kind in vars(one).get("__annotations__", {}).items() if issubclass(one, Component) else ():
@@ -277,7 +283,7 @@ class Component(metaclass=_PartType):
             object.__setattr__(self, field.name, value)
             _check(type(self).__name__, field, value)
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: object) -> Self:
         """Return a copy with other values.
 
         ``a__b`` is field ``b`` of the component in field ``a``; ``a__0__b`` is field ``b`` of the first component in
@@ -288,7 +294,7 @@ class Component(metaclass=_PartType):
         Masking(p=0.5)
         """
         names = {field.name for field in dataclasses.fields(self)}
-        direct: dict[str, Any] = {}
+        direct: dict[str, object] = {}
         for key in sorted(changes, key=lambda key: key.count("__")):  # a new component first, then its fields
             value = changes[key]
             name, _, rest = key.partition("__")
@@ -319,19 +325,19 @@ class Component(metaclass=_PartType):
         return self
 
 
-def inner_parameters(name: str, value: Any) -> dict[str, Any]:
+def inner_parameters(name: str, value: object) -> dict[str, object]:
     """Return the parameters of the component in field ``a`` as ``a__b``, or of a tuple of components as ``a__0__b``."""
     if isinstance(value, Component):
         return {f"{name}__{inner}": inner_value for inner, inner_value in value.get_params().items()}
     if not isinstance(value, tuple | list) or not all(isinstance(one, Component) for one in value):
         return {}
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for i, one in enumerate(value):
         found |= {f"{name}__{i}": one} | inner_parameters(f"{name}__{i}", one)
     return found
 
 
-def with_parameter(where: str, holder: Any, path: str, value: Any) -> Any:
+def with_parameter(where: str, holder: object, path: str, value: object) -> object:
     """Return a copy of a component, or of a tuple of components, with one parameter changed.
 
     ``path`` is ``b`` in a component, and ``0`` or ``0__b`` in a tuple.
@@ -367,15 +373,15 @@ def give_plain_keys(cls: type) -> None:
             setattr(cls, name, _with_plain_keys(method))
 
 
-def _with_plain_keys(method: Callable[..., Any]) -> Callable[..., Any]:
+def _with_plain_keys(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> T:
         return method(*map(_plain_key, args), **{name: _plain_key(value) for name, value in kwargs.items()})
 
     return call
 
 
-def _plain_key(value: Any) -> Any:
+def _plain_key(value: object) -> object:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jax.random.key_data(value), impl="threefry2x32")
     return value
@@ -397,15 +403,16 @@ def list_components(role: str | None = None) -> dict[str, type[Component]]:
 # -- components as pytrees --------------------------------------------------------------------------------------------
 
 
-def _is_branch(field: dataclasses.Field[Any], value: Any) -> bool:
+def _is_branch(field: dataclasses.Field[object], value: object) -> bool:
     holds_parts = isinstance(value, Component) or (
         isinstance(value, tuple) and any(isinstance(v, Component) for v in value)
     )
     return holds_parts or _is_number(field)
 
 
-def _split(part: Component) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
-    branches, structure = {}, []
+def _split(part: Component) -> tuple[dict[str, PyTree], _Structure]:
+    branches: dict[str, PyTree] = {}
+    structure: list[tuple[str, Hashable]] = []
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
         if _is_branch(field, value):
@@ -415,18 +422,18 @@ def _split(part: Component) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]
     return branches, tuple(structure)
 
 
-def _flatten(part: Component) -> tuple[tuple[Any, ...], Any]:
+def _flatten(part: Component) -> tuple[tuple[PyTree, ...], _Aux]:
     branches, structure = _split(part)
     return tuple(branches.values()), (tuple(branches), structure)
 
 
-def _flatten_with_keys(part: Component) -> tuple[tuple[tuple[Any, Any], ...], Any]:
+def _flatten_with_keys(part: Component) -> tuple[tuple[tuple[GetAttrKey, PyTree], ...], _Aux]:
     branches, structure = _split(part)
-    keyed = tuple((jax.tree_util.GetAttrKey(name), value) for name, value in branches.items())
+    keyed = tuple((GetAttrKey(name), value) for name, value in branches.items())
     return keyed, (tuple(branches), structure)
 
 
-def _unflatten(cls: type[Component], aux: Any, children: Iterator[Any]) -> Component:
+def _unflatten(cls: type[Component], aux: _Aux, children: Iterable[PyTree]) -> Component:
     # Not through __init__: leaves may be tracers, arrays or placeholders, whose range cannot be checked.
     names, structure = aux
     part = object.__new__(cls)
@@ -438,7 +445,7 @@ def _unflatten(cls: type[Component], aux: Any, children: Iterator[Any]) -> Compo
 # -- components as JSON -----------------------------------------------------------------------------------------------
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> object:
     """Convert a component, a tuple or a plain value to JSON; tuples may hold components.
 
     >>> from diabolo.core.corruptions import Masking
@@ -453,7 +460,7 @@ def to_json(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def from_json(value: Any, known: Mapping[str, type] | None = None) -> Any:
+def from_json(value: object, known: Mapping[str, type] | None = None) -> object:
     """Convert JSON back to a value: the inverse of `to_json`. Lists become tuples.
 
     Parameters

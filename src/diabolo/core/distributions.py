@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -44,7 +43,7 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 class Distribution(eqx.Module):
     """A batch of distributions over rows, whose log-density is a sum over features."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         give_plain_keys(cls)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -421,7 +421,7 @@ def _formula(
         terms = recipe.objective.terms(drawn, beta, model.weights.objective)
 
     penalty = jnp.zeros(())
-    named: dict[str, Any] = {}
+    named: dict[str, Array] = {}
     owns = (
         *model.weights.penalties,
         *({} for _ in recipe.penalties),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from .component import Component, float_field
 
@@ -30,7 +31,7 @@ class Optimizer(Component, role="optimizer"):
     def build(self) -> optax.GradientTransformation:
         """Return the transformation. Its updates are multiplied by the learning rate and *subtracted*."""
 
-    def start(self, arrays: Any) -> optax.OptState:
+    def start(self, arrays: PyTree) -> optax.OptState:
         """Return the optimizer state before the first step.
 
         Override it if the state consists of zeros, which need no compiled program.
@@ -38,7 +39,7 @@ class Optimizer(Component, role="optimizer"):
         return jax.jit(self.build().init)(arrays)
 
 
-def _zeros(arrays: Any) -> Any:
+def _zeros(arrays: PyTree) -> PyTree:
     return jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), arrays)
 
 
@@ -77,7 +78,7 @@ class Adam(Optimizer):
             optax.add_decayed_weights(self.weight_decay),
         )
 
-    def start(self, arrays: Any) -> optax.OptState:
+    def start(self, arrays: PyTree) -> optax.OptState:
         import optax
 
         moments = optax.ScaleByAdamState(np.int32(0), _zeros(arrays), _zeros(arrays))
@@ -107,7 +108,7 @@ class SGD(Optimizer):
 
         return optax.trace(decay=self.momentum)
 
-    def start(self, arrays: Any) -> optax.OptState:
+    def start(self, arrays: PyTree) -> optax.OptState:
         import optax
 
         return optax.TraceState(_zeros(arrays))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree, PyTreeDef
 
 from .forward import Own
 from .layers import Fixed
@@ -43,13 +45,13 @@ class Weights(eqx.Module):
     prior: Own = eqx.field(default_factory=dict)
     objective: Own = eqx.field(default_factory=dict)
 
-    def partition(self) -> tuple[Any, StaticTree]:
+    def partition(self) -> tuple[PyTree, StaticTree]:
         """Split into the arrays, which are arguments of a program, and the rest, which decides the program compiled."""
         arrays, rest = eqx.partition(self, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
         return arrays, StaticTree(tree, tuple(leaves))
 
-    def trainable(self, *, packed: bool = False) -> tuple[Any, Any, StaticTree]:
+    def trainable(self, *, packed: bool = False) -> tuple[PyTree, PyTree, StaticTree]:
         """Split into the trained arrays, the arrays in `core.layers.Fixed`, and the rest.
 
         ``packed``: return small trained arrays as one vector, so that one kernel updates all of them. Large arrays stay
@@ -66,15 +68,15 @@ class Weights(eqx.Module):
         vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
         return vector, fixed, StaticTree(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
 
-    def _by_training(self) -> tuple[Any, Any]:
+    def _by_training(self) -> tuple[Weights, Weights]:
         """Split into what is trained and what is in `core.layers.Fixed`."""
         trained = jax.tree.map(
             lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
         )
-        parts: tuple[Any, Any] = eqx.partition(self, trained)
+        parts: tuple[Weights, Weights] = eqx.partition(self, trained)
         return parts
 
-    def trained_arrays(self) -> Any:
+    def trained_arrays(self) -> PyTree:
         """Return the trained arrays, also within a program."""
         return eqx.filter(self._by_training()[0], eqx.is_inexact_array)
 
@@ -92,10 +94,10 @@ class Weights(eqx.Module):
 class _Packing(NamedTuple):
     """The layout of arrays in one vector."""
 
-    tree: Any
+    tree: PyTreeDef
     shapes: tuple[tuple[int, ...], ...]
 
-    def unpack(self, vector: Any) -> Any:
+    def unpack(self, vector: np.ndarray | jax.Array) -> PyTree:
         """Return the arrays of a vector; NumPy arrays for a NumPy vector, JAX arrays for a JAX vector."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1].tolist()
         # The gradient of one split is one concatenation; the gradient of slices would be a sum of padded vectors.
@@ -107,11 +109,11 @@ class _Packing(NamedTuple):
 class StaticTree(NamedTuple):
     """The structure of weights without their arrays; hashable."""
 
-    tree: Any
-    leaves: tuple[Any, ...]
+    tree: PyTreeDef
+    leaves: tuple[Hashable, ...]
     packing: _Packing | None = None
 
-    def combine(self, arrays: Any, fixed: Any = None) -> Weights:
+    def combine(self, arrays: PyTree, fixed: PyTree = None) -> Weights:
         """Combine the arrays into weights: the inverse of `Weights.partition` and `Weights.trainable`."""
         if self.packing is not None:
             arrays = self.packing.unpack(arrays)
@@ -119,7 +121,7 @@ class StaticTree(NamedTuple):
         weights: Weights = eqx.combine(*pieces if fixed is None else (*pieces, fixed))
         return weights
 
-    def extract(self, weights: Weights) -> Any:
+    def extract(self, weights: Weights) -> PyTree:
         """Return the trained arrays of weights: the inverse of `combine`."""
         arrays = weights.trained_arrays()
         if self.packing is None:
@@ -127,5 +129,5 @@ class StaticTree(NamedTuple):
         return jnp.concatenate([jnp.ravel(array) for array in jax.tree.leaves(arrays)])
 
 
-def _is_fixed(leaf: Any) -> bool:
+def _is_fixed(leaf: object) -> bool:
     return isinstance(leaf, Fixed)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from ..errors import InvalidData
 from .tables import Table
@@ -18,7 +19,7 @@ from .tables import Table
 __all__ = ["choose_array", "load_array", "read_array"]
 
 
-def load_array(file: Path, mmap_mode: Any = None) -> Any:
+def load_array(file: Path, mmap_mode: Literal["r", "c"] | None = None) -> Any:
     """Load a file with `numpy.load`, without pickles."""
     with _unreadable_as_numbers(file):
         if file.suffix.lower() == ".npz":
@@ -42,7 +43,7 @@ def _unreadable_as_numbers(file: Path) -> Iterator[None]:
         raise InvalidData(f"{file} cannot be read as a NumPy file of plain numbers: {error}.") from error
 
 
-def choose_array(arrays: Any, file: Path, key: str | None) -> np.ndarray:
+def choose_array(arrays: NpzFile, file: Path, key: str | None) -> np.ndarray:
     """Return one array of a .npz file."""
     keys = arrays.files
     if key is None and len(keys) != 1:
@@ -60,7 +61,7 @@ def choose_array(arrays: Any, file: Path, key: str | None) -> np.ndarray:
 def read_array(file: Path, key: str | None) -> Table:
     """Read a NumPy file as rows of numbers."""
     loaded = load_array(file)
-    if isinstance(loaded, np.lib.npyio.NpzFile):
+    if isinstance(loaded, NpzFile):
         with loaded as arrays:
             loaded = choose_array(arrays, file, key)
     if loaded.ndim < 2 or loaded.dtype.kind not in "fiub":

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
-from scipy.sparse import issparse
+from scipy.sparse import csr_array
 
 from ..errors import InvalidData
 from .file_options import FileOptions, split_options
@@ -36,6 +36,7 @@ from .tables import (
     select_columns,
     unreadable_as,
 )
+from .types import RowsLike
 
 __all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "BlockReader", "open_store"]
 
@@ -147,7 +148,7 @@ def _block_sizes(n_rows: int, n_features: int) -> tuple[int, ...]:
 class ArrayReader(BlockReader):
     """Rows of an object that supports slices: a memory-mapped array or a sparse matrix in CSR format."""
 
-    def __init__(self, rows: Any, where: str = "the rows") -> None:
+    def __init__(self, rows: np.ndarray | csr_array, where: str = "the rows") -> None:
         if rows.ndim < 2 or rows.dtype.kind not in "fiub" or 0 in rows.shape[1:]:
             raise InvalidData(
                 f"{where}: the array has shape {rows.shape} and type {rows.dtype}; rows of numbers are needed, (n, d)."
@@ -159,7 +160,7 @@ class ArrayReader(BlockReader):
     def block(self, i: int) -> np.ndarray:
         start = i * self.sizes[0]
         rows = self._rows[start : start + self.sizes[i]]
-        return as_floats(rows.toarray() if issparse(rows) else np.asarray(rows).reshape(len(rows), -1))
+        return as_floats(np.asarray(rows).reshape(len(rows), -1) if isinstance(rows, np.ndarray) else rows.toarray())
 
     def free(self) -> None:
         # Mapped pages that were read would count as memory of this process.
@@ -320,7 +321,7 @@ class Encoded(BlockReader):
 
 
 def open_store(
-    rows: Any,
+    rows: RowsLike,
     columns: Sequence[str] = (),
     exclude: Sequence[str] = (),
     key: str | None = None,

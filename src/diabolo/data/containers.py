@@ -11,22 +11,42 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
 
 from .cells import arrow_type, unpacked
+from .types import Frame, RowsLike
 
-__all__ = ["Container", "is_instance", "text_of"]
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+__all__ = ["Container", "is_lazy", "is_pandas", "text_of"]
 
 _SCALARS = (str, int, float, bool)
 
 
-def is_instance(rows: Any, library: str, *names: str) -> bool:
+def _is_instance(rows: object, library: str, *names: str) -> bool:
     """Return whether an object is of a class of a library, which need not be imported."""
     module = sys.modules.get(library)
     return module is not None and isinstance(rows, tuple(getattr(module, name) for name in names))
+
+
+def is_pandas(rows: object) -> TypeGuard[pd.DataFrame]:
+    """Return whether an object is a data frame of pandas."""
+    return _is_instance(rows, "pandas", "DataFrame")
+
+
+def is_lazy(rows: object) -> TypeGuard[pl.LazyFrame]:
+    """Return whether an object is a lazy frame of polars."""
+    return _is_instance(rows, "polars", "LazyFrame")
+
+
+def _is_eager(rows: object) -> TypeGuard[pl.DataFrame]:
+    return _is_instance(rows, "polars", "DataFrame")
 
 
 def text_of(label: Hashable) -> str:
@@ -56,19 +76,19 @@ class Container:
     """
 
     library: str
-    labels: tuple[Any, ...]
+    labels: tuple[Hashable, ...]
     types: tuple[Any, ...]
-    levels: tuple[Any, ...] = (None,)
+    levels: tuple[Hashable, ...] = (None,)
     is_lazy: bool = False
 
     @classmethod
-    def of(cls, rows: Any) -> Container | None:
+    def of(cls, rows: RowsLike) -> Container | None:
         """Return the container of a table in memory; None for anything else."""
-        if is_instance(rows, "pandas", "DataFrame"):
+        if is_pandas(rows):
             return cls("pandas", tuple(rows.columns), tuple(rows.dtypes), tuple(rows.columns.names))
-        if is_instance(rows, "polars", "DataFrame", "LazyFrame"):
+        if is_lazy(rows) or _is_eager(rows):
             kinds = rows.collect_schema()
-            return cls("polars", tuple(kinds), tuple(kinds.values()), is_lazy=is_instance(rows, "polars", "LazyFrame"))
+            return cls("polars", tuple(kinds), tuple(kinds.values()), is_lazy=is_lazy(rows))
         if isinstance(rows, pa.Table | pa.RecordBatch | pa.RecordBatchReader):
             return cls("arrow", tuple(rows.schema.names), tuple(rows.schema.types))
         if hasattr(rows, "__arrow_c_stream__") and hasattr(rows, "columns"):
@@ -81,12 +101,12 @@ class Container:
         """The names of the columns: the labels as texts."""
         return tuple(map(text_of, self.labels))
 
-    def labels_of(self, names: Sequence[str]) -> tuple[Any, ...]:
+    def labels_of(self, names: Sequence[str]) -> tuple[Hashable, ...]:
         """Return the labels of columns; a name that is not in the table is its own label."""
         known = dict(zip(self.names, self.labels, strict=True))
         return tuple(known.get(name, name) for name in names)
 
-    def build(self, table: pa.Table, like: Any = None) -> Any:
+    def build(self, table: pa.Table, like: RowsLike | None = None) -> Frame:
         """Convert an Arrow table to this library, with the labels and types of the columns of the same names.
 
         Without the library, for example on another machine, the result is the Arrow table.
@@ -112,9 +132,9 @@ class Container:
             if (cells := _as_pandas(module, frame[name], kind)) is not None:
                 frame[name] = cells
         frame.columns = self._axis(module, table.column_names)
-        return frame.set_axis(like.index) if is_instance(like, "pandas", "DataFrame") else frame
+        return frame.set_axis(like.index) if is_pandas(like) else frame
 
-    def _axis(self, pandas: Any, names: Sequence[str]) -> Any:
+    def _axis(self, pandas: ModuleType, names: Sequence[str]) -> pd.Index:
         """Return the labels of these columns as an index of pandas."""
         labels = list(self.labels_of(names))
         if len(self.levels) > 1 and all(isinstance(label, tuple) for label in labels):
@@ -123,7 +143,7 @@ class Container:
 
     # -- saved models -------------------------------------------------------------------------------------------------
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return a description in JSON, for `from_json`; a label of another type becomes a text."""
         return {
             "library": self.library,
@@ -139,7 +159,7 @@ class Container:
         return cls(found["library"], labels, tuple(found["types"]), tuple(found["levels"]))
 
 
-def _imported(library: str) -> Any:
+def _imported(library: str) -> ModuleType | None:
     try:
         return importlib.import_module(library)
     except ImportError:
@@ -149,7 +169,7 @@ def _imported(library: str) -> Any:
 # -- types in each library --------------------------------------------------------------------------------------------
 
 
-def _as_arrow(cells: pa.ChunkedArray, kind: Any) -> pa.ChunkedArray:
+def _as_arrow(cells: pa.ChunkedArray, kind: object) -> pa.ChunkedArray:
     if isinstance(kind, str):
         with suppress(ValueError):
             kind = pa.dictionary(pa.int32(), pa.string()) if kind == "dictionary" else arrow_type(kind)
@@ -161,7 +181,7 @@ def _as_arrow(cells: pa.ChunkedArray, kind: Any) -> pa.ChunkedArray:
         return cells
 
 
-def _as_polars(polars: Any, cells: Any, kind: Any) -> Any:
+def _as_polars(polars: ModuleType, cells: pl.Series, kind: Any) -> pl.Series:
     if isinstance(kind, Mapping):
         kind = polars.Enum(kind["categories"])
     elif isinstance(kind, str):
@@ -176,7 +196,7 @@ def _as_polars(polars: Any, cells: Any, kind: Any) -> Any:
     return found if is_same else cells
 
 
-def _as_pandas(pandas: Any, cells: Any, kind: Any) -> Any:
+def _as_pandas(pandas: ModuleType, cells: pd.Series, kind: object) -> pd.Series | None:
     """Return cells with this type; None if they have it already, or it cannot hold them."""
     if isinstance(kind, Mapping):
         kind = pandas.CategoricalDtype(kind["categories"], kind["ordered"])
@@ -210,27 +230,27 @@ def _are_floats(is_float: bool, wanted_is_float: bool) -> bool:
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _label_to_json(label: Any) -> Any:
+def _label_to_json(label: Hashable) -> object:
     if isinstance(label, tuple):
         return list(map(_label_to_json, label))
     label = label.item() if hasattr(label, "item") and not isinstance(label, _SCALARS) else label
     return label if isinstance(label, _SCALARS) else text_of(label)
 
 
-def _label_from_json(label: Any) -> Any:
+def _label_from_json(label: object) -> Hashable:
     return tuple(map(_label_from_json, label)) if isinstance(label, list) else label
 
 
-def _type_to_json(kind: Any) -> Any:
+def _type_to_json(kind: Any) -> object:
     """Return the description of a type: a text, or the categories of a type that has them."""
     if kind is None or isinstance(kind, str | Mapping):
         return kind
     if isinstance(kind, pa.DataType):
         return "dictionary" if pa.types.is_dictionary(kind) else str(kind)
-    if is_instance(kind, "polars", "Enum"):
+    if _is_instance(kind, "polars", "Enum"):
         return {"categories": kind.categories.to_list(), "ordered": True}
     if type(kind).__module__.partition(".")[0] == "polars":
-        return "categorical" if is_instance(kind, "polars", "Categorical") else None
+        return "categorical" if _is_instance(kind, "polars", "Categorical") else None
     categories = getattr(kind, "categories", None)
     if categories is None:
         return str(kind)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidData, suggest
 from .dates import parse_format
+
+if TYPE_CHECKING:
+    from .tables import SchemaSpec
 
 __all__ = ["FileOptions", "split_options"]
 
@@ -64,7 +67,7 @@ class FileOptions:
             parse_format(self.date_format)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> FileOptions:
+    def of(cls, given: Mapping[str, object]) -> FileOptions:
         """Check the options of a user, and create an instance.
 
         Raises
@@ -75,8 +78,8 @@ class FileOptions:
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in known]:
             raise InvalidData(f"The option {unknown[0]!r} of a file is unknown. {suggest(unknown[0], known)}")
-        values = dict(given)
-        missing: Any = values.get("missing", ())
+        values: dict[str, Any] = dict(given)
+        missing = values.get("missing", ())
         values["missing"] = tuple(missing) if isinstance(missing, list | tuple) else (missing,)
         kinds: dict[str, Any] = {"header": bool | None, "missing": tuple}
         for name, value in values.items():
@@ -95,7 +98,7 @@ class FileOptions:
         return FileOptions(**(self.given() | other.given()))
 
 
-def split_options(schema: Any) -> tuple[Any, FileOptions]:
+def split_options(schema: SchemaSpec) -> tuple[SchemaSpec, FileOptions]:
     """Split a user's schema into the columns and the file options, ``{"file": {...}}``.
 
     A column may be named "file" too: the entry of a column is a kind, or a mapping with a kind.
@@ -105,7 +108,9 @@ def split_options(schema: Any) -> tuple[Any, FileOptions]:
     InvalidData
         If an option is unknown, or its value is invalid.
     """
-    section = schema.get(_SECTION) if isinstance(schema, Mapping) else None
+    if not isinstance(schema, Mapping):
+        return schema, FileOptions()
+    section = schema.get(_SECTION)
     if not isinstance(section, Mapping) or "kind" in section or "categories" in section:
         return schema, FileOptions()
     rest = {name: entry for name, entry in schema.items() if name != _SECTION}

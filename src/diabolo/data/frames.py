@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from ..errors import InvalidData, InvalidType
 from .cells import as_text, is_text
-from .containers import is_instance, text_of
+from .containers import is_lazy, is_pandas, text_of
 from .tables import check_unique_names
-from .types import Frame
+from .types import Frame, RowsLike
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["collected", "is_readable", "joined", "to_arrow", "with_columns", "without_columns"]
 
 
-def collected(rows: Any) -> Any:
+def collected(rows: RowsLike) -> RowsLike:
     """Return a table of a kind that can be read more than once; anything else is unchanged."""
     if isinstance(rows, pa.RecordBatch):
         return pa.Table.from_batches([rows])
     if isinstance(rows, pa.RecordBatchReader):
         return rows.read_all()
-    return rows.collect() if is_instance(rows, "polars", "LazyFrame") else rows
+    return rows.collect() if is_lazy(rows) else rows
 
 
-def to_arrow(rows: Any) -> pa.Table | None:
+def to_arrow(rows: RowsLike) -> pa.Table | None:
     """Convert a data frame or another table to an Arrow table, without its index; return None for anything else.
 
     Raises
@@ -46,7 +49,7 @@ def to_arrow(rows: Any) -> pa.Table | None:
     if len({isinstance(name, str) for name in rows.columns}) > 1:
         raise InvalidType("The data frame's columns have names of several types. Make all of them texts.")
     try:
-        if is_instance(rows, "pandas", "DataFrame"):
+        if is_pandas(rows):
             named = rows.set_axis(list(map(text_of, rows.columns)), axis=1)
             return pa.Table.from_pandas(_dense(named), preserve_index=False)
         return pa.table(rows)
@@ -64,11 +67,11 @@ def joined(pieces: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(pieces, promote_options="permissive")
 
 
-def is_readable(rows: Any) -> bool:
+def is_readable(rows: RowsLike) -> bool:
     """Return whether scikit-learn can read a table of numbers directly."""
-    if isinstance(rows, pa.RecordBatch | pa.RecordBatchReader) or is_instance(rows, "polars", "LazyFrame"):
+    if isinstance(rows, pa.RecordBatch | pa.RecordBatchReader) or is_lazy(rows):
         return False
-    return not is_instance(rows, "pandas", "DataFrame") or not _sparse(rows)
+    return not is_pandas(rows) or not _sparse(rows)
 
 
 def with_columns(frame: Frame, columns: Mapping[str, np.ndarray]) -> Frame:
@@ -81,7 +84,7 @@ def with_columns(frame: Frame, columns: Mapping[str, np.ndarray]) -> Frame:
     """
     if isinstance(frame, np.ndarray):
         return np.column_stack([frame, *columns.values()]).astype(frame.dtype)
-    table: Any = frame
+    table = frame
     check_unique_names(
         [*(table.column_names if isinstance(table, pa.Table) else table.columns), *columns], "the result"
     )
@@ -96,7 +99,7 @@ def with_columns(frame: Frame, columns: Mapping[str, np.ndarray]) -> Frame:
 
 def without_columns(frame: Frame, names: Sequence[str]) -> Frame:
     """Return a table without some of its columns."""
-    table: Any = frame
+    table = frame
     if isinstance(table, pa.Table):
         return table.drop_columns(list(names))
     if hasattr(table, "assign"):
@@ -104,7 +107,7 @@ def without_columns(frame: Frame, names: Sequence[str]) -> Frame:
     return table.drop(list(names))
 
 
-def _sparse(frame: Any) -> dict[Any, Any]:
+def _sparse(frame: pd.DataFrame) -> dict[Hashable, np.dtype]:
     """Return the sparse columns of a pandas data frame, with the types of their values."""
     return {
         name: kind.subtype
@@ -113,5 +116,5 @@ def _sparse(frame: Any) -> dict[Any, Any]:
     }
 
 
-def _dense(frame: Any) -> Any:
+def _dense(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(kinds) if (kinds := _sparse(frame)) else frame

@@ -11,11 +11,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InvalidData
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["IMAGES", "MOST_PIXELS", "Images"]
 
@@ -145,7 +148,7 @@ def _read_pixels(file: Path, page: int, n_pages: int) -> np.ndarray:
         raise InvalidData(f"{file} cannot be read as an image: {error}.") from error
 
 
-def _numbers_of(picture: Any) -> np.ndarray:
+def _numbers_of(picture: Image.Image) -> np.ndarray:
     if picture.mode == "F":
         return _of_floats(np.asarray(picture))
     if picture.mode.startswith("I"):
@@ -172,7 +175,7 @@ def _of_whole(pixels: np.ndarray, *, is_deep: bool) -> np.ndarray:
     return pixels.astype(np.float32) / _DEEPEST
 
 
-def _on_white(picture: Any) -> np.ndarray:
+def _on_white(picture: Image.Image) -> np.ndarray:
     is_grey = picture.mode in _GREY
     pixels = np.asarray(picture.convert("LA" if is_grey else "RGBA")).astype(np.float32) / _DEEP
     colours, alpha = pixels[..., :-1], pixels[..., -1:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.json
@@ -61,7 +60,7 @@ def _by_records(file: Path) -> pa.Table:
     return pa.table({name: to_array([record.get(name) for record in records]) for name in names})
 
 
-def to_array(values: list[Any]) -> pa.Array:
+def to_array(values: list[object]) -> pa.Array:
     """Convert Python values to cells; values of several types become texts."""
     try:
         return pa.array(values)
@@ -69,7 +68,7 @@ def to_array(values: list[Any]) -> pa.Array:
         return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -99,7 +99,7 @@ class Scaler:
         """Convert scaled rows to the user's units, float64."""
         return rows.astype(np.float64) * self.scale + self.offset
 
-    def log_volume(self, rows: np.ndarray) -> Any:
+    def log_volume(self, rows: np.ndarray) -> np.ndarray | np.floating:
         """Return Σ log scale over each row's known cells, in nats.
 
         A scaled log-density minus this sum is the log-density in the user's units.
@@ -141,7 +141,11 @@ MAX_ABS_SCALED = 1e18
 
 
 def check_output_range(
-    found: Any, scaler: Scaler, rows: np.ndarray, name_of: Callable[[int], Any], first: int = 0
+    found: np.ndarray | tuple[np.ndarray, ...],
+    scaler: Scaler,
+    rows: np.ndarray,
+    name_of: Callable[[int], object],
+    first: int = 0,
 ) -> None:
     """Check results for infinite numbers and NaN that come from a cell too large for 32 bits.
 

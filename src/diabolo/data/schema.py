@@ -229,7 +229,7 @@ class Schema:
             return self, rows
         return replace(self, columns=tuple(fewer.get(one.name, one) for one in self.columns)), np.hstack(pieces)
 
-    def row(self, cells: Mapping[str, Any]) -> pa.Table:
+    def row(self, cells: Mapping[str, object]) -> pa.Table:
         """Return a table of one row with these cells; the other cells are missing.
 
         Raises
@@ -304,7 +304,7 @@ class Schema:
         name, kind = (max(len(getattr(c, what)) for c in self.columns) for what in ("name", "kind"))
         return "\n".join(f"{c.name:<{name}}  {c.kind:<{kind}}  {c.range_text}".rstrip() for c in self.columns)
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, object]]:
         """Return the columns as JSON values, for `from_json`."""
         usual = Column("", "number", "")
         return [{k: v for k, v in asdict(c).items() if k == "kind" or v != getattr(usual, k)} for c in self.columns]

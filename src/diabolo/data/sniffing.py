@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -73,13 +73,13 @@ class Dialect:
         """Whether Arrow can read the file directly."""
         return self.encoding in ("utf-8", "utf-8-sig") and self.delimiter != " " and not self.has_comments
 
-    def open(self) -> Any:
+    def open(self) -> io.RawIOBase:
         """Open the file for Arrow: as UTF-8, with a one-character delimiter and without comments."""
         if self._is_plain:
             return open_bytes(self.file)
         return _Lines(self)
 
-    def arrow_options(self, missing: Sequence[str]) -> dict[str, Any]:
+    def arrow_options(self, missing: Sequence[str]) -> dict[str, object]:
         """Return Arrow's options for the stream of `open`, with all cells as texts."""
         return {
             "read_options": pa.csv.ReadOptions(
@@ -100,7 +100,7 @@ class Dialect:
         }
 
 
-def open_bytes(file: Path) -> Any:
+def open_bytes(file: Path) -> io.RawIOBase:
     """Open a file's bytes, decompressed if it is compressed."""
     kind = COMPRESSED.get(file.suffix.lower())
     return pa.input_stream(str(file), compression=kind) if kind else pa.OSFile(str(file))
@@ -144,12 +144,12 @@ def _lines_of(dialect: Dialect) -> Iterator[bytes]:
 class _Reader(io.BufferedReader):
     """An adapter from Arrow's stream to Python's text reader."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__(_Raw(raw), 1 << 20)
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
 
     def readable(self) -> bool:

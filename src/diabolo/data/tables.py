@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from .cells import as_floats, is_numeric
 from .images import Images
 from .order import any_misleads
 from .schema import Schema, SchemaOverrides
+from .types import RowsLike
 
 __all__ = [
     "SchemaSpec",
@@ -81,7 +81,7 @@ class Table:
         """Return the whole table, as `BlockReader.first_chunk` returns the first rows."""
         return self
 
-    def as_input(self) -> Any:
+    def as_input(self) -> RowsLike:
         """Return the input for an estimator: an array, or an Arrow table if the columns have names."""
         return self.rows if self.names is None else self.as_arrow()
 
@@ -91,7 +91,7 @@ class Table:
         return pa.table({name: self.rows[:, i] for i, name in enumerate(names)})
 
 
-def check_unique_names(names: Sequence[Any], where: str) -> None:
+def check_unique_names(names: Sequence[Hashable], where: str) -> None:
     """Check that column names are unique, as columns are selected by name.
 
     Raises
@@ -212,7 +212,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 @contextmanager
-def unreadable_as(where: Any, kind: str) -> Iterator[None]:
+def unreadable_as(where: object, kind: str) -> Iterator[None]:
     """Convert errors of reading a file into `InvalidData`."""
     try:
         yield

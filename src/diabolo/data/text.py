@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -17,7 +16,7 @@ from .dates import looks_like_date
 from .file_options import FileOptions
 from .notation import Notation, ReportData, decide
 from .numerals import looks_like_number
-from .schema import Schema
+from .schema import Column, Schema
 from .sniffing import Dialect, sniff
 from .tables import SchemaSpec, Table, check_unique_names, require_the_same, rows_of, unreadable_as
 
@@ -169,7 +168,7 @@ class TextTables:
             fields.append(pa.field(field.name, field.type, metadata=kept or None))
         return pa.schema(fields)
 
-    def _require_types(self, columns: Mapping[str, Any], file: Path) -> None:
+    def _require_types(self, columns: Mapping[str, Column], file: Path) -> None:
         """Check that the columns of a model are read with their types."""
         for name, column in columns.items():
             kind = self.notations[name].kind if name in self.notations else "null"
@@ -238,7 +237,7 @@ def _keys_of(names: Sequence[str]) -> tuple[str, ...]:
 _DATES = ("date", "day", "moment", "utc")
 
 
-def _has_type(column: Any) -> bool:
+def _has_type(column: Column | None) -> bool:
     """Return whether a model's column has another type than text."""
     return column is not None and not (column.kind == "category" and column.type in ("string", "large_string"))
 

@@ -21,6 +21,7 @@ from .. import outputs
 from ..errors import InvalidData
 from .cells import as_json, is_nested, storable, unpacked
 from .readers import Images, Table, numeric, numeric_columns
+from .types import Frame
 
 __all__ = ["PAGE_MARK", "Writer", "check_output", "is_page", "open_sink", "write", "write_page"]
 
@@ -66,7 +67,7 @@ def _of_plain_cells(table: pa.Table) -> pa.Table:
     return table
 
 
-def _told(cells: pa.ChunkedArray, say: Callable[[Any], str]) -> pa.ChunkedArray:
+def _told(cells: pa.ChunkedArray, say: Callable[[object], str]) -> pa.ChunkedArray:
     return pa.chunked_array([[None if cell is None else say(cell) for cell in cells.to_pylist()]], pa.string())
 
 
@@ -239,7 +240,7 @@ def _to_standard_output() -> Iterator[Writer]:
         raise InvalidData(f"Standard output cannot be written: {error.strerror or error}.") from error
 
 
-def write(where: str | None, rows: Any, images: Images | None = None, *, force: bool = False) -> None:
+def write(where: str | None, rows: Frame, images: Images | None = None, *, force: bool = False) -> None:
     """Write all rows at once: see `open_sink`."""
     with open_sink(where, images, force=force) as sink:
         sink.add(rows)

@@ -20,15 +20,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import jax
 import numpy as np
 from filelock import FileLock, Timeout
+from jaxtyping import PyTree
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from .. import outputs
+from ..data.types import Json
 from ..errors import CheckpointError, DamagedCheckpointWarning
 from .trainer import TrainState
 
@@ -77,7 +79,7 @@ class Checkpoints:
         self, folder: str | os.PathLike[str], *, every: float = 30.0, resume: bool = False, writes: bool = True
     ) -> None:
         self.folder, self.every, self.resume, self.writes = Path(folder), every, resume, writes
-        self._identity: dict[str, Any] = {}
+        self._identity: Json = {}
 
     def __enter__(self) -> Self:
         if not self.writes:
@@ -118,14 +120,14 @@ class Checkpoints:
         named = (file for file in self.folder.glob(f"{stage}-*{_SUFFIX}") if _NAMED.fullmatch(file.name))
         return sorted(named, key=_number, reverse=True)
 
-    def identity(self) -> dict[str, Any] | None:
+    def identity(self) -> Json | None:
         """Return the identity of the saved training; None if there is no readable checkpoint."""
         for file in self._found("*"):
             with contextlib.suppress(_Damaged):
                 return _read(file)[0]["identity"]
         return None
 
-    def identify(self, identity: dict[str, Any]) -> None:
+    def identify(self, identity: Json) -> None:
         """Set the identity of this training: JSON that must be equal to that of the saved training.
 
         Raises
@@ -161,7 +163,7 @@ class Checkpoints:
         for old in found[_KEPT - 1 :]:
             old.unlink(missing_ok=True)
 
-    def read(self, stage: str, like: Any) -> TrainState | None:
+    def read(self, stage: str, like: PyTree) -> TrainState | None:
         """Return the newest readable state of a stage; None if the stage has no checkpoint."""
         damaged = []
         for file in self._found(stage):
@@ -194,7 +196,7 @@ class Stage:
     _kept: TrainState | None = None
     _since: float = field(default_factory=time.monotonic)
 
-    def load(self, like: Any) -> TrainState | None:
+    def load(self, like: PyTree) -> TrainState | None:
         """Return the newest readable state."""
         self._kept = self.checkpoints.read(self.name, like)
         return self._kept
@@ -227,7 +229,7 @@ def _digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
 
 
-def _encoded(state: TrainState, identity: dict[str, Any]) -> bytes:
+def _encoded(state: TrainState, identity: Json) -> bytes:
     leaves, _ = jax.tree_util.tree_flatten_with_path(state.carry)
     arrays = {jax.tree_util.keystr(at): np.asarray(leaf, order="C") for at, leaf in leaves}
     head = {name: getattr(state, name) for name in ("epoch", "chunk", "sums", "history", "stopped")}
@@ -235,7 +237,7 @@ def _encoded(state: TrainState, identity: dict[str, Any]) -> bytes:
     return _digest(content) + b"\n" + content
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(file: Path) -> tuple[Json, dict[str, np.ndarray]]:
     try:
         digest, _, content = file.read_bytes().partition(b"\n")
     except OSError as error:
@@ -246,13 +248,13 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return json.loads(head), load_arrays(arrays)
 
 
-def _decoded(head: dict[str, Any], arrays: dict[str, np.ndarray], like: Any) -> TrainState:
+def _decoded(head: Json, arrays: dict[str, np.ndarray], like: PyTree) -> TrainState:
     leaves, tree = jax.tree_util.tree_flatten_with_path(like)
     carry = jax.tree.unflatten(tree, [arrays[jax.tree_util.keystr(at)] for at, _ in leaves])
     return TrainState(carry, **head["state"])
 
 
-def _differences(kept: Any, given: Any, name: str = "") -> Iterator[str]:
+def _differences(kept: object, given: object, name: str = "") -> Iterator[str]:
     """Yield one phrase for each difference between two JSON values."""
     if isinstance(kept, dict) and isinstance(given, dict):
         for key in sorted(kept.keys() | given.keys()):

@@ -18,6 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from scipy import linalg
 from scipy.special import expit
 
@@ -104,7 +105,7 @@ def prepared(model: Model, rows: Rows) -> Model:
 # -- a model's linear paths -------------------------------------------------------------------------------------------
 
 
-def _path(module: Any) -> Any:
+def _path(module: PyTree) -> PyTree:
     """Return the linear map of a network; None if it has none."""
     if isinstance(module, Skip):
         return module.linear
@@ -115,7 +116,7 @@ def _path(module: Any) -> Any:
     return None
 
 
-def _paths(model: Model) -> tuple[Any, Any] | None:
+def _paths(model: Model) -> tuple[PyTree, PyTree] | None:
     """Return the linear maps of encoder and decoder; None if one of them has none. An `Identity` needs no map."""
     encoder = _path(model.weights.encoder)
     decoder = model.recipe.decoder if isinstance(model.recipe.decoder, Identity) else _path(model.weights.decoder)
@@ -124,7 +125,7 @@ def _paths(model: Model) -> tuple[Any, Any] | None:
     return encoder, decoder
 
 
-def _with_path(module: Any, linear: Any) -> Any:
+def _with_path(module: PyTree, linear: eqx.Module) -> PyTree:
     if isinstance(module, Skip):
         return eqx.tree_at(lambda m: m.linear, module, linear)
     if isinstance(module, Filter):
@@ -275,7 +276,7 @@ def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) ->
     return _placed(model, None, None, _spread(model, np.sqrt(total / n)))
 
 
-def _spread(model: Model, sigma: np.ndarray) -> dict[str, Any]:
+def _spread(model: Model, sigma: np.ndarray) -> dict[str, np.ndarray]:
     """Return the likelihood's own weights for the given σ."""
     own = model.weights.likelihood
     above = np.maximum(sigma - np.asarray(own["floor"].value, np.float64), 1e-4)

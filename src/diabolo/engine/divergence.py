@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -41,7 +41,7 @@ def diverged(
     return error
 
 
-def smallest_sigma(model: Model, rows: Any) -> np.ndarray | None:
+def smallest_sigma(model: Model, rows: jax.Array) -> np.ndarray | None:
     """Return the smallest σ of the likelihood over rows, per column or for all columns; None if it has no σ."""
     density = model.given(rows).decode(model.code(model.recipe.split_targets(rows)[0]))
     scales = [

@@ -8,13 +8,13 @@ are not estimates; each row has its own noise.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTreeDef
 
 from .. import jax_config
 from ..core.distributions import Distribution, Normal, kl_divergence
@@ -81,14 +81,14 @@ class Noise(NamedTuple):
 class _Frame(NamedTuple):
     """The structure of a model without its numbers; hashable."""
 
-    tree: Any
+    tree: PyTreeDef
     skeleton: StaticTree
 
 
-_apart: dict[int, tuple[list[Any], _Frame]] = {}
+_apart: dict[int, tuple[list[Array], _Frame]] = {}
 
 
-def _taken_apart(model: Model) -> tuple[list[Any], _Frame]:
+def _taken_apart(model: Model) -> tuple[list[Array], _Frame]:
     """Return a model's numbers, on the device, and its frame; cached, because it dominates the time for few rows."""
     known = _apart.get(id(model))
     if known is None:
@@ -100,7 +100,13 @@ def _taken_apart(model: Model) -> tuple[list[Any], _Frame]:
 
 
 def _compute(
-    op: Op, frame: _Frame, static: tuple[Any, ...], leaves: list[Any], rows: Array, single: Single | None, noise: Noise
+    op: Op,
+    frame: _Frame,
+    static: tuple[Hashable, ...],
+    leaves: list[Array],
+    rows: Array,
+    single: Single | None,
+    noise: Noise,
 ) -> Any:
     arrays, recipe = jax.tree.unflatten(frame.tree, leaves)
     rows = rows if single is None else scaled(rows, single)
@@ -115,7 +121,7 @@ def map_rows(
     op: Op,
     model: Model,
     rows: np.ndarray,
-    *static: Any,
+    *static: Hashable,
     scaler: Scaler | None = None,
     seed: int = 0,
     first_row: int = 0,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from .sharding import current
 
 __all__ = ["ShuffledLoader", "ValidationSplit", "n_held_out_of", "prefetch"]
 
+T = TypeVar("T")
 Mapping = Callable[[np.ndarray], np.ndarray]
 
 
@@ -140,7 +141,7 @@ class ShuffledLoader:
         return Chunk(rows if self._share < self._room else jax.device_put(rows), int(ends[-1]))
 
 
-def prefetch(items: Iterator[Any]) -> Iterator[Any]:
+def prefetch(items: Iterator[T]) -> Iterator[T]:
     """Yield the items, computed by a thread one ahead; an error is raised in place of its item."""
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=1)
     is_wanted, end = threading.Event(), object()

@@ -37,7 +37,7 @@ class Programs:
         self._fast: Any = jax.jit(function, static_argnames=static_argnames)
         self._soon: Any = jax.jit(function, static_argnames=static_argnames, compiler_options=_LESS)
 
-    def __call__(self, *args: Any, short: bool = False) -> Any:
+    def __call__(self, *args: object, short: bool = False) -> Any:
         """Call the function.
 
         Parameters

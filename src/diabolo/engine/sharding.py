@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as _PartitionSpec
+from jaxtyping import PyTree
 
 from .. import jax_config
 from ..errors import InvalidPlacement
@@ -150,15 +151,15 @@ class Placement:
 
         return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
-    def replicate(self, tree: Any) -> Any:
+    def replicate(self, tree: PyTree) -> PyTree:
         """Place a copy of every array on every device."""
         return self._put(tree, PartitionSpec())
 
-    def shard_batch(self, orders: np.ndarray) -> Any:
+    def shard_batch(self, orders: np.ndarray) -> jax.Array:
         """Split each batch of the orders of rows, (epochs, steps, batch), among the devices."""
         return self._put(orders, PartitionSpec(None, None, "rows"))
 
-    def gathered(self, part: np.ndarray) -> Any:
+    def gathered(self, part: np.ndarray) -> np.ndarray:
         """Gather the rows of all processes on every device."""
         if self._mesh is None:
             return jax.device_put(part)
@@ -168,12 +169,12 @@ class Placement:
         rows = jax.make_array_from_process_local_data(by_process, part, shape)  # type: ignore[no-untyped-call]
         return jax.jit(_same, out_shardings=NamedSharding(self._mesh, PartitionSpec()))(rows)
 
-    def _put(self, tree: Any, spec: Any) -> Any:
+    def _put(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
         if self._mesh is None:
             return tree
         sharding = NamedSharding(self._mesh, spec)
 
-        def put(leaf: Any) -> Any:
+        def put(leaf: PyTree) -> PyTree:
             if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
                 return leaf
             host = np.asarray(leaf)

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from .. import jax_config
 from ..core.model import Model, Recipe
@@ -114,7 +115,7 @@ class TrainResult:
 class TrainState:
     """The state of a training: everything that changes, and everything needed to resume with the same bits."""
 
-    carry: Any
+    carry: PyTree
     """A pytree of arrays: weights, optimizer state, number of steps, best weights so far."""
     epoch: int = 1
     """Number of the current epoch, from 1."""
@@ -130,7 +131,7 @@ class TrainState:
 class CheckpointSink(Protocol):
     """A store of states, from which an interrupted training resumes."""
 
-    def load(self, like: Any) -> TrainState | None:
+    def load(self, like: PyTree) -> TrainState | None:
         """Return the last saved state, with a carry of the same tree as ``like``; None if there is none."""
 
     def maybe_save(self, state: TrainState) -> None:
@@ -281,7 +282,7 @@ class Trainer:
         """Whether all weights are finite. A step with a finite loss may still produce weights that are not."""
         return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.state.carry.arrays))
 
-    def likeness(self) -> Any:
+    def likeness(self) -> PyTree:
         """Return a key that is equal for trainings that one program can run together; None if there is none."""
         if len(self.n_steps) != 1 or self.placement.n_devices > 1:
             return None
@@ -339,7 +340,7 @@ class Trainer:
                 break
         return sigma
 
-    def _arrays_after(self, way: EpochInputs, n_epochs: int, n_steps: int) -> Any:
+    def _arrays_after(self, way: EpochInputs, n_epochs: int, n_steps: int) -> PyTree:
         """Return the weights after ``n_epochs`` epochs of a call and ``n_steps`` steps of the next epoch."""
         carry = self.placement.replicate(self.state.carry)
         if n_epochs:
@@ -354,10 +355,10 @@ class Trainer:
         )
         return self._run(carry, rest)[0].arrays
 
-    def _run(self, carry: Any, way: EpochInputs) -> Any:
+    def _run(self, carry: PyTree, way: EpochInputs) -> PyTree:
         return run_epochs(carry, self.setup, way, self.held_out, short=self.is_short)
 
-    def _placed(self, rows: Any) -> Any:
+    def _placed(self, rows: PyTree) -> PyTree:
         """Return a chunk's rows on their devices. Rows that stay the same from call to call are moved once."""
         if rows is not self._moved[0]:
             move = self.placement.gathered if isinstance(rows, np.ndarray) else self.placement.replicate
@@ -386,7 +387,7 @@ class Trainer:
         )
 
     def advance(
-        self, carry: Any, way: EpochInputs, sums: Metrics, means: Metrics | None, n_run: Any
+        self, carry: PyTree, way: EpochInputs, sums: Metrics, means: Metrics | None, n_run: Any
     ) -> list[tuple[int, dict[str, float]]]:
         """Update the state with the results of one call of the program."""
         before, records = self.state, []
@@ -438,7 +439,7 @@ class Trainer:
         )
 
 
-def _on_device(leaf: Any) -> Any:
+def _on_device(leaf: PyTree) -> PyTree:
     return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 

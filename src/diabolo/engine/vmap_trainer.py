@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from .. import jax_config
 from ..core.model import Model
@@ -22,6 +23,8 @@ from .compiled import run_epochs_vmapped
 from .trainer import TrainConfig, Trainer, TrainResult, epochs_within
 
 __all__ = ["Results", "train_many"]
+
+T = TypeVar("T")
 
 _TOGETHER_BYTES = 1 << 20  # state of the trainings that one program runs together: fits in the cache of a core
 _ALONE_PRODUCTS = 1 << 20  # weights times rows of a step, from which matrix products dominate the time
@@ -55,7 +58,7 @@ def train_many(
         Called repeatedly, from any thread, with the fraction of all epochs that are done.
     """
     runs = [Trainer(*job) for job in jobs]
-    groups: dict[Any, list[Trainer]] = {}
+    groups: dict[Hashable, list[Trainer]] = {}
     for number, run in enumerate(runs):
         if not run.keep_training:
             continue
@@ -151,7 +154,7 @@ class VmappedTrainer:
         self._setup = _stacked(self._filled([run.setup for run in runs]))
         self._carry = _stacked(self._filled([run.state.carry for run in runs]))
 
-    def _filled(self, values: list[Any]) -> list[Any]:
+    def _filled(self, values: list[T]) -> list[T]:
         return values + values[-1:] * (self._room - len(values))
 
     @property
@@ -198,19 +201,19 @@ class VmappedTrainer:
 class _Place(NamedTuple):
     """The carry of one training among those of a group."""
 
-    carries: Any
+    carries: PyTree
     number: int
 
 
-def _member(many: Any, i: int) -> Any:
+def _member(many: PyTree, i: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[i], many)
 
 
-def _stacked(values: Sequence[Any]) -> Any:
+def _stacked(values: Sequence[PyTree]) -> PyTree:
     return jax.tree.map(lambda *leaves: np.stack(jax.device_get(leaves)), *values)
 
 
-def _shared_or_stacked(values: Sequence[Any]) -> tuple[Any, int | None]:
+def _shared_or_stacked(values: Sequence[PyTree]) -> tuple[PyTree, int | None]:
     """Return the value and None if all values are the same; else the stacked values and their axis, 0."""
     if all(value is values[0] for value in values):
         return values[0], None

@@ -16,13 +16,13 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from .. import outputs
+from ..data.types import Json
 from ..errors import ArtifactError
 from .manifest import ManifestError, check, check_head
 
@@ -58,7 +58,7 @@ def fingerprint(rows: np.ndarray) -> str:
 class Fingerprint:
     """The hash of `fingerprint`, for rows that come in pieces."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._digest = hashlib.blake2b(f"{shape} {dtype.str}".encode(), digest_size=16)
 
     def update(self, rows: np.ndarray) -> None:
@@ -70,7 +70,7 @@ class Fingerprint:
         return self._digest.hexdigest()
 
 
-def write(path: str | os.PathLike[str], manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def write(path: str | os.PathLike[str], manifest: Json, arrays: dict[str, np.ndarray]) -> None:
     """Write the folder atomically; replace an older model, but nothing else.
 
     Raises
@@ -127,7 +127,7 @@ def check_is_model_dir(path: Path) -> None:
         )
 
 
-def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_manifest(path: str | os.PathLike[str]) -> Json:
     """Read and check the manifest.
 
     Raises
@@ -157,7 +157,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(path: str | os.PathLike[str]) -> tuple[Json, dict[str, np.ndarray]]:
     """Read and check the manifest and the arrays.
 
     Raises

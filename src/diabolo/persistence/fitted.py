@@ -5,7 +5,7 @@ The packages that use them do not import `estimators`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,11 +28,11 @@ class Columns(Protocol):
         """The number of columns of the input."""
 
     @property
-    def names(self) -> tuple[Any, ...] | None:
+    def names(self) -> tuple[Hashable, ...] | None:
         """The names of the columns, if they have names."""
 
     @property
-    def labels(self) -> Sequence[Any]:
+    def labels(self) -> Sequence[Hashable]:
         """The names of the columns, or their numbers if there are no names."""
 
     @property

@@ -14,9 +14,11 @@ A form describes a JSON value:
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 from ..data.schema import KINDS
+from ..data.types import Json
 
 __all__ = ["ManifestError", "check", "check_head"]
 
@@ -84,7 +86,7 @@ class ManifestError(ValueError):
     """A value in the manifest is invalid; the message has its place and the value."""
 
 
-def check_head(manifest: dict[str, Any]) -> None:
+def check_head(manifest: Json) -> None:
     """Check the entries that every format has: the format version and the package versions.
 
     Raises
@@ -95,7 +97,7 @@ def check_head(manifest: dict[str, Any]) -> None:
     _check(manifest, _HEAD, "")
 
 
-def check(manifest: dict[str, Any]) -> None:
+def check(manifest: Json) -> None:
     """Check that a manifest matches the schema, and that its numbers are consistent.
 
     Raises
@@ -120,7 +122,7 @@ def check(manifest: dict[str, Any]) -> None:
             raise ManifestError(f"there are {n} networks, which cannot be divided into {groups} groups")
 
 
-def _check(value: Any, form: Any, where: str) -> None:
+def _check(value: object, form: object, where: str) -> None:
     if form is ANYTHING:
         return
     if isinstance(form, tuple):
@@ -145,7 +147,7 @@ def _check(value: Any, form: Any, where: str) -> None:
         _refuse(value, where)
 
 
-def _check_object(value: Any, form: dict[str, Any], where: str) -> None:
+def _check_object(value: object, form: Mapping[str, object], where: str) -> None:
     if type(value) is not dict:
         _refuse(value, where)
     known = {name.rstrip("?"): (inner, name.endswith("?")) for name, inner in form.items() if name != "*"}
@@ -158,6 +160,6 @@ def _check_object(value: Any, form: dict[str, Any], where: str) -> None:
         _check(item, inner, f"{where}.{name[:40]}" if where else name[:40])
 
 
-def _refuse(value: Any, where: str) -> NoReturn:
+def _refuse(value: object, where: str) -> NoReturn:
     kinds = {dict: "an object", list: "a list", str: f"the text {str(value)[:20]!r}", _NOTHING: "null"}
     raise ManifestError(f"{where} is {kinds.get(type(value), str(value)[:20])}, which is invalid")

@@ -6,10 +6,11 @@ import inspect
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from .. import former_names, jax_config
 from ..core import component
@@ -17,14 +18,11 @@ from ..core.model import Model, Recipe
 from ..data.containers import Container
 from ..data.scaler import Scaler
 from ..data.schema import Schema
+from ..data.types import Json
 from ..errors import ArtifactError, ForkError, InvalidPlacement
 from .reference_outputs import ReferenceOutputs
 
 __all__ = ["Found", "Stored", "from_artifact", "parameters", "to_artifact", "upgraded"]
-
-
-Json: TypeAlias = dict[str, Any]
-"""A JSON object."""
 
 
 @runtime_checkable
@@ -158,7 +156,7 @@ _SINCE = "floor'].value"
 _SINCE_FORMAT = 3
 _LEARNED_GAUSSIAN = {"part": "LearnedGaussian", "floor": 1e-3}
 """Meaning of "learned_gaussian" in earlier formats."""
-Classes = Mapping[str, Any]
+Classes = Mapping[str, type]
 """The estimator and component classes that may be created from a saved model, by name."""
 
 
@@ -221,7 +219,7 @@ def from_artifact(classes: Classes, manifest: Json, arrays: dict[str, np.ndarray
         raise ArtifactError(f"The saved {cls.__name__} does not fit this version of diabolo: {error}") from error
 
 
-def _found(cls: Any, classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Found:
+def _found(cls: type, classes: Classes, manifest: Json, arrays: dict[str, np.ndarray], restore: Restore) -> Found:
     kept: ReferenceOutputs | None = None
     groups: tuple[tuple[Any, ...], ...] = ()
     if (probe := manifest.get("probe")) is not None:
@@ -235,7 +233,7 @@ def _found(cls: Any, classes: Classes, manifest: Json, arrays: dict[str, np.ndar
     return Found(cls.__name__, manifest["fitted"], manifest["feature_names"], arrays, kept, groups, is_former)
 
 
-def _class(classes: Classes, name: object) -> Any:
+def _class(classes: Classes, name: object) -> type:
     if not isinstance(name, str) or not hasattr(classes.get(name), "fit"):
         raise ArtifactError(
             f"The saved model holds a {name}, which is not an estimator of diabolo. "
@@ -244,7 +242,7 @@ def _class(classes: Classes, name: object) -> Any:
     return classes[name]
 
 
-def _made(cls: Any, classes: Classes, parameters: Json) -> Any:
+def _made(cls: type, classes: Classes, parameters: Json) -> Any:
     """Create the unfitted estimator."""
     if unknown := sorted(set(parameters) - set(inspect.signature(cls).parameters)):
         raise ArtifactError(f"The saved {cls.__name__} has parameters this version does not know: {unknown}.")
@@ -282,8 +280,9 @@ class _Room(np.random.Generator):
         return super().standard_normal(size, *some, **more)
 
 
-def _to_json(value: Any, seed: int | None) -> object:
-    value = value.estimator if type(value).__name__ == "FrozenEstimator" else value  # saved as the estimator
+def _to_json(value: object, seed: int | None) -> object:
+    if type(value).__name__ == "FrozenEstimator" and hasattr(value, "estimator"):  # saved as the estimator
+        value = value.estimator
     if isinstance(value, Parametrised) and hasattr(value, "fit"):  # an estimator within another
         return {"estimator": type(value).__name__, "parameters": parameters(value)}
     if isinstance(value, np.random.RandomState) and seed is not None:
@@ -315,7 +314,7 @@ def _stored(name: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _filled(model: Model, arrays: dict[str, np.ndarray], is_former: bool = False) -> Model:
     """Return the model with its arrays replaced by the saved arrays of the same names."""
 
-    def stored(at: tuple[Hashable, ...], leaf: Any) -> Any:
+    def stored(at: tuple[Hashable, ...], leaf: PyTree) -> PyTree:
         if not _is_array(leaf):
             return leaf
         if is_former and _name(at).endswith(_SINCE) and _name(at) not in arrays:

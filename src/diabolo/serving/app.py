@@ -8,17 +8,17 @@ import re
 import reprlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TypeVar
 
 from .. import __version__
 from ..data.readers import Table
 from ..errors import DiaboloError, ForkError, InvalidData, InvalidParameter, MissingDependencyError, UsageError
 from ..estimators.arguments import check_arguments
-from ..estimators.predictions import like_those_seen, named, questions
+from ..estimators.predictions import Told, like_those_seen, named, questions
 from ..estimators.trainable import Saveable, require_fitted
 from .batching import Batches
 from .bounds import BodyTooLong, Bounds, gunzip
@@ -31,10 +31,13 @@ try:
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
     from starlette.routing import Route
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError as error:
     raise MissingDependencyError(f"Serving needs the extra `serve`: pip install 'diabolo[serve]' ({error}).") from error
 
 __all__ = ["Limits", "create_app"]
+
+T = TypeVar("T")
 
 PROBLEM = "application/problem+json"
 _SHORT = 1 << 16
@@ -84,7 +87,7 @@ def create_app(
     token: str | None = None,
     name: str = "",
     hosts: Collection[str] | None = None,
-) -> Any:
+) -> ASGIApp:
     """Create an ASGI application that serves a fitted model.
 
     ``POST /transform``, ``/reconstruct``, ``/score`` and ``/impute`` of an autoencoder, ``/score`` of a detector,
@@ -237,12 +240,12 @@ class _Served:
         return RedirectResponse("docs")
 
 
-async def _aside(n_bytes: int, work: Callable[..., Any], *given: Any) -> Any:
+async def _aside(n_bytes: int, work: Callable[..., T], *given: object) -> T:
     """Return the result of ``work``; long work runs in a thread, short work here, as a thread would cost more."""
     return await asyncio.to_thread(work, *given) if n_bytes > _SHORT else work(*given)
 
 
-def _n_cells(answer: Any) -> int:
+def _n_cells(answer: Told) -> int:
     """Return the number of cells of a result, a `Table` or an Arrow table."""
     return answer.rows.size if isinstance(answer, Table) else answer.num_rows * answer.num_columns
 
@@ -278,11 +281,11 @@ def _wanted_as(request: Request) -> str:
 class _Guard:
     """Middleware that checks the host and the token, and limits the number and the duration of requests."""
 
-    def __init__(self, app: Any, limits: Limits, token: str | None, hosts: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, token: str | None, hosts: Collection[str] | None) -> None:
         self._app, self._limits, self._token, self._hosts = app, limits, token, hosts
         self._n_held = 0
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -311,24 +314,24 @@ class _Guard:
             self._n_held -= 1
 
 
-def _hurried(send: Any, seconds: float) -> Any:
+def _hurried(send: Send, seconds: float) -> Send:
     """Wrap ``send`` to raise a TimeoutError if the client does not read for so many seconds."""
 
-    async def sent(message: Any) -> None:
+    async def sent(message: Message) -> None:
         async with asyncio.timeout(seconds):
             await send(message)
 
     return sent
 
 
-def _host_of(scope: Any) -> str:
+def _host_of(scope: Scope) -> str:
     """Return the name in the Host header, without the port; an empty text, if there is not exactly one header."""
     named = [value for name, value in scope["headers"] if name == b"host"]
     host = named[0].decode("latin-1").strip().lower() if len(named) == 1 else ""
     return re.sub(r":\d*$", "", host).strip("[]").rstrip(".")
 
 
-def _knows(scope: Any, token: str) -> bool:
+def _knows(scope: Scope, token: str) -> bool:
     """Return whether the request has the token."""
     header = dict(scope["headers"]).get(b"authorization", b"")
     scheme, _, value = header.strip().partition(b" ")
@@ -345,7 +348,7 @@ def _knows(scope: Any, token: str) -> bool:
 # -- error responses, by RFC 9457 -------------------------------------------------------------------------------------
 
 
-def _problem(status: int, detail: str, headers: Any = None) -> Response:
+def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     whole = detail.encode(errors="backslashreplace").decode()  # a lone surrogate from a request is not valid UTF-8
     content = {"title": HTTPStatus(status).phrase, "status": status, "detail": whole}
     return JSONResponse(content, status, headers, media_type=PROBLEM)

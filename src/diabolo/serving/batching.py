@@ -10,21 +10,26 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from ..data.readers import Table
 from ..engine.inference import BATCH_BUCKETS
-from ..estimators.predictions import Answer
+from ..estimators.predictions import Answer, Told
+from ..estimators.trainable import Saveable
 
 __all__ = ["Batches"]
 
 
+Asked: TypeAlias = np.ndarray | pa.Table
+"""The rows of a request."""
+
+
 class _Waiting(NamedTuple):
-    rows: Any
-    answer: asyncio.Future[Any]
+    rows: Asked
+    answer: asyncio.Future[Told]
 
 
 class Batches:
@@ -38,14 +43,14 @@ class Batches:
         An executor with one thread, in which the model computes.
     """
 
-    def __init__(self, model: Any, question: Answer, worker: Executor) -> None:
+    def __init__(self, model: Saveable, question: Answer, worker: Executor) -> None:
         self._model, self._question, self._worker = model, question, worker
         self._waiting: deque[_Waiting] = deque()
         self._working: asyncio.Task[None] | None = None
 
-    async def answer(self, rows: Any) -> Any:
+    async def answer(self, rows: Asked) -> Told:
         """Return the result for one request's rows, a `Table` or an Arrow table; raise the model's error."""
-        found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(rows, found))
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
@@ -80,20 +85,21 @@ class Batches:
             self._waiting.popleft()
         return together
 
-    def _asked(self, requests: Sequence[Any]) -> list[Any]:
+    def _asked(self, requests: Sequence[Asked]) -> Sequence[Told | Exception]:
         """Return a result or an error for each request; an error of one request does not affect the others."""
         try:
             whole = self._question(self._model, _joined(requests))
         except Exception as error:
             return [error] if len(requests) == 1 else [self._asked([one])[0] for one in requests]
-        answers, first = [], 0
+        answers: list[Told] = []
+        first = 0
         for rows in requests:
             answers.append(_some(whole, first, len(rows)))
             first += len(rows)
         return answers
 
 
-def _joined(requests: Sequence[Any]) -> Any:
+def _joined(requests: Sequence[Asked]) -> Asked:
     if len(requests) == 1:
         return requests[0]
     if isinstance(requests[0], np.ndarray):
@@ -102,7 +108,7 @@ def _joined(requests: Sequence[Any]) -> Any:
     return pa.concat_tables(requests)
 
 
-def _some(answer: Any, first: int, n_rows: int) -> Any:
+def _some(answer: Told, first: int, n_rows: int) -> Told:
     if isinstance(answer, Table):
         return Table(answer.rows[first : first + n_rows], answer.names)
     return answer.slice(first, n_rows)

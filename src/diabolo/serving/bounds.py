@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -163,7 +162,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _text_bytes(cells: Any) -> int:
+def _text_bytes(cells: pa.Array) -> int:
     """Return the number of bytes of the cells of one chunk, with dictionary cells expanded."""
     if pa.types.is_dictionary(cells.type):
         lengths = _lengths(cells.dictionary)
@@ -172,7 +171,7 @@ def _text_bytes(cells: Any) -> int:
     return int(_lengths(cells).sum())
 
 
-def _lengths(cells: Any) -> np.ndarray:
+def _lengths(cells: pa.Array) -> np.ndarray:
     """Return the length in bytes of each cell; 0 for a cell that is not text or bytes."""
     kind = cells.type
     if pa.types.is_string_view(kind):  # each view begins with its length, four bytes of sixteen

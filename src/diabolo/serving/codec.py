@@ -11,7 +11,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from itertools import chain
@@ -77,7 +77,7 @@ class Cells:
         self._missing = may_be_missing
         self._categories = () if column is None else column.categories
 
-    def _read_by(self) -> tuple[dict[str, Any], tuple[type, ...]]:
+    def _read_by(self) -> tuple[Mapping[str, object], tuple[type, ...]]:
         """Return the JSON Schema of a cell, and the Python types that are accepted for it."""
         if self._kind == "date":
             return {"type": "string", "format": "date" if pa.types.is_date(self._type) else "date-time"}, (str,)
@@ -91,9 +91,11 @@ class Cells:
         return {"type": "number", "minimum": self._least, "maximum": self._most, **step}, (int, float)
 
     @property
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> dict[str, object]:
         """The JSON Schema of a cell, with null if cells may be missing."""
-        found: dict[str, Any] = {"anyOf": [self.json_type, {"type": "null"}]} if self._missing else dict(self.json_type)
+        found: dict[str, object] = (
+            {"anyOf": [self.json_type, {"type": "null"}]} if self._missing else dict(self.json_type)
+        )
         if self._categories:
             found["description"] = f"Known are {', '.join(map(repr, self._categories[:20]))}."
         return found
@@ -125,7 +127,7 @@ class Cells:
                 self._refuse(row, values[row])
         return found
 
-    def _moment(self, row: int, text: str | None) -> Any:
+    def _moment(self, row: int, text: str | None) -> date | None:
         """Parse a date, or a date and time; without a time zone it is in UTC."""
         if text is None:
             return None
@@ -140,9 +142,9 @@ class Cells:
             self._refuse(row, text)
         return moment if self._type.tz is not None else moment.replace(tzinfo=None)
 
-    def _refuse(self, row: int, value: Any) -> NoReturn:
+    def _refuse(self, row: int, value: object) -> NoReturn:
         wanted = {"number": "a number", "integer": "a whole number", "boolean": "true or false"}.get(
-            self.json_type["type"], "a text"
+            str(self.json_type["type"]), "a text"
         )
         if self._kind == "date":
             wanted = "a date such as 2024-05-31" if self.json_type["format"] == "date" else "a date and time (RFC 3339)"
@@ -191,7 +193,7 @@ class Wire:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def read(self, kind: str, body: bytes) -> Any:
+    def read(self, kind: str, body: bytes) -> np.ndarray | pa.Table:
         """Read a request's rows: an array, or an Arrow table if the columns have names.
 
         Raises
@@ -203,7 +205,7 @@ class Wire:
         """
         return self._of_json(body) if kind == JSON else self._of_arrow(body)
 
-    def _of_json(self, body: bytes) -> Any:
+    def _of_json(self, body: bytes) -> np.ndarray | pa.Table:
         self.bounds.check_json(body, self.n_features)
         try:
             content = json.loads(body, parse_constant=_no_constant)
@@ -250,7 +252,7 @@ class Wire:
                 raise InvalidData(f"Row {i} has no {absent[0]}, but {held}. Write null for a missing cell.")
         raise AssertionError
 
-    def _of_arrow(self, body: bytes) -> Any:
+    def _of_arrow(self, body: bytes) -> np.ndarray | pa.Table:
         try:
             _refuse_compressed(body)
             with pa.ipc.open_stream(body) as stream:
@@ -300,13 +302,13 @@ class Wire:
             return bytes(sink.getvalue())
         columns = _columns(answer)
         if as_lists:
-            rows: list[Any] = list(zip(*columns.values(), strict=True))
+            rows: list[object] = list(zip(*columns.values(), strict=True))
         else:
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return json.dumps({"rows": rows}, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _columns(answer: Table | pa.Table) -> dict[str, list[Any]]:
+def _columns(answer: Table | pa.Table) -> dict[str, list[object]]:
     """Return the columns of a result as lists of JSON values."""
     if isinstance(answer, Table):
         names = answer.names or tuple(map(str, range(answer.rows.shape[1])))
@@ -314,7 +316,7 @@ def _columns(answer: Table | pa.Table) -> dict[str, list[Any]]:
     return {name: _plain(column) for name, column in zip(answer.column_names, answer.columns, strict=True)}
 
 
-def _plain(column: Any) -> list[Any]:
+def _plain(column: np.ndarray | pa.ChunkedArray) -> list[Any]:
     if isinstance(column, np.ndarray):
         values: list[Any] = column.tolist()
     else:

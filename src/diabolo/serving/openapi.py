@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from .. import __version__
+from ..data.types import Json
+from ..estimators.predictions import Answer, Told
+from ..estimators.trainable import Saveable
+from .batching import Asked
 from .codec import ARROW, JSON, Wire
+
+if TYPE_CHECKING:
+    from .app import Limits
 
 __all__ = ["described", "page", "with_article"]
 
@@ -39,7 +46,9 @@ _REFUSED = {
 }
 
 
-def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limits: Any, name: str) -> dict[str, Any]:
+def described(
+    wire: Wire, asked: Mapping[str, Answer], model: Saveable, example: Asked, limits: Limits, name: str
+) -> Json:
     """Return the OpenAPI document (3.1)."""
     given = _rows_in(wire, limits.rows)
     body = {"rows": _as_json(wire, example)}
@@ -50,7 +59,7 @@ def described(wire: Wire, asked: dict[str, Any], model: Any, example: Any, limit
         f"{limits.requests:,} requests at once. A body may be compressed (`Content-Encoding: gzip`); the limit is that "
         "of the decompressed body."
     )
-    paths: dict[str, Any] = {}
+    paths: Json = {}
     for what, question in asked.items():
         answer = question(model, example)
         summary, description = _DESCRIPTIONS[what]
@@ -118,12 +127,12 @@ _PROBLEM = {
 }
 
 
-def _refusal(words: str) -> dict[str, Any]:
+def _refusal(words: str) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": words, "content": {"application/problem+json": {"schema": schema}}}
 
 
-def _contents(schema: str, example: Any) -> dict[str, Any]:
+def _contents(schema: str, example: object) -> Json:
     return {
         JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example},
         ARROW: {"schema": {"type": "string", "format": "binary"}},
@@ -135,7 +144,7 @@ def with_article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
-def _rows_in(wire: Wire, most_rows: int) -> dict[str, Any]:
+def _rows_in(wire: Wire, most_rows: int) -> Json:
     if wire.names is None:
         row = {
             "type": "array",
@@ -153,7 +162,7 @@ def _rows_in(wire: Wire, most_rows: int) -> dict[str, Any]:
     return {"type": "object", "required": ["rows"], "properties": {"rows": rows}, "additionalProperties": False}
 
 
-def _as_json(wire: Wire, example: Any) -> list[Any]:
+def _as_json(wire: Wire, example: Asked) -> list[object]:
     """Return example rows for a request, with numbers rounded to 4 digits."""
     if isinstance(example, pa.Table):
         rows = json.loads(wire.write(JSON, example))["rows"]
@@ -161,13 +170,13 @@ def _as_json(wire: Wire, example: Any) -> list[Any]:
     return [[_short(None if np.isnan(cell) else cell) for cell in row] for row in example.tolist()]
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> object:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _rows_out(answer: Any, *, as_lists: bool) -> dict[str, Any]:
+def _rows_out(answer: Told, *, as_lists: bool) -> Json:
     if as_lists:
-        row: dict[str, Any] = {"type": "array", "items": {"type": ["number", "null"]}}
+        row: Json = {"type": "array", "items": {"type": ["number", "null"]}}
     else:
         types = _types_of(answer)
         cells = {name: {"type": [kind, "null"]} for name, kind in types.items()}
@@ -175,9 +184,9 @@ def _rows_out(answer: Any, *, as_lists: bool) -> dict[str, Any]:
     return {"type": "object", "required": ["rows"], "properties": {"rows": {"type": "array", "items": row}}}
 
 
-def _types_of(answer: Any) -> dict[str, str]:
+def _types_of(answer: Told) -> dict[str, str]:
     if not isinstance(answer, pa.Table):
-        return dict.fromkeys(answer.names, "number")
+        return dict.fromkeys(answer.names or (), "number")
 
     def called(kind: pa.DataType) -> str:
         if pa.types.is_boolean(kind):
@@ -220,7 +229,7 @@ for (const form of document.querySelectorAll("form")) form.addEventListener("sub
 """
 
 
-def page(about: dict[str, Any]) -> str:
+def page(about: Json) -> str:
     """Return an HTML page that documents every operation, with a form to try it; the page loads nothing."""
     info = about["info"]
     title = html.escape(info["title"])
@@ -240,7 +249,7 @@ def _with_code(text: str) -> str:
     return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
 
 
-def _columns(rows_in: dict[str, Any]) -> str:
+def _columns(rows_in: Json) -> str:
     row = rows_in["properties"]["rows"]["items"]
     if row["type"] == "array":
         return f"<p>A row is a list of {row['maxItems']:,} numbers.</p>"
@@ -250,12 +259,12 @@ def _columns(rows_in: dict[str, Any]) -> str:
     return _table(("column", "type", ""), cells) + more
 
 
-def _kind(schema: dict[str, Any]) -> str:
-    kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
+def _kind(schema: Json) -> str:
+    kinds: list[Json] = schema.get("anyOf", [schema])
     return ", or ".join(str(kind.get("format", kind["type"])) for kind in kinds)
 
 
-def _refusals(about: dict[str, Any]) -> str:
+def _refusals(about: Json) -> str:
     return _table(
         ("status", "reason"),
         ((code, response["description"]) for code, response in about["components"]["responses"].items()),
@@ -267,7 +276,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table><tr>{''.join(f'<th>{html.escape(cell)}' for cell in head)}</tr>{lines}</table>"
 
 
-def _section(path: str, operation: dict[str, Any]) -> str:
+def _section(path: str, operation: Json) -> str:
     example = operation["requestBody"]["content"][JSON]["example"]
     rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in example["rows"])
     return (

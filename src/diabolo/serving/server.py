@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from ..engine.inference import BATCH_BUCKETS
 from ..engine.progress import Bar
 from ..errors import MissingDependencyError, UsageError
 from ..estimators.predictions import like_those_seen, named, questions
+from ..estimators.trainable import Saveable
 from .app import Limits, create_app
 
 try:
@@ -33,9 +34,9 @@ class _Impatient(H11Protocol):  # type: ignore[misc]
     """A protocol that closes a connection whose request headers do not arrive in time; uvicorn has no such limit."""
 
     patience = 30.0
-    _alarm: Any = None
+    _alarm: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._wait()
 
@@ -61,14 +62,14 @@ class _Impatient(H11Protocol):  # type: ignore[misc]
 
 
 def serve(
-    model: Any,
+    model: Saveable,
     host: str = "127.0.0.1",
     port: int = 8000,
     limits: Limits | None = None,
     *,
     token: str | None = None,
     name: str = "",
-    ready: Callable[[str], Any] = print,
+    ready: Callable[[str], object] = print,
 ) -> None:
     """Serve a model over HTTP until SIGTERM or SIGINT; then finish the running requests, and return.
 
@@ -131,11 +132,11 @@ def serve(
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]
-    def __init__(self, config: Any, ready: Callable[[], Any]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
         super().__init__(config)
         self._ready = ready
 
-    async def startup(self, sockets: Any = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -164,7 +165,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _warm(model: Any) -> None:
+def _warm(model: Saveable) -> None:
     """Compile the programs that requests need, so that no request waits for compilation."""
     sizes = [size for size in BATCH_BUCKETS if size <= _WARM_ROWS]
     asked = questions(model)
