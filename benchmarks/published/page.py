@@ -1,4 +1,4 @@
-"""docs/results.md, from the results that are kept: published results, and last those of default settings."""
+"""docs/results.md, from the results that are kept: published results, default settings, and what a user waits for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..felt.page import RESULTS as FELT
+from ..felt.page import section as felt
 from ..first_contact.page import RESULTS as FIRST_CONTACT
 from ..first_contact.page import section as first_contact
 from .record import Row
@@ -33,8 +35,11 @@ def write(results: Path) -> None:
     PAGE.write_text(text(results), encoding="utf-8")
 
 
-def text(results: Path, defaults: Path = FIRST_CONTACT) -> str:
-    """The page; ``defaults`` is the file of `benchmarks.first_contact`, whose section is left out if it is absent."""
+def text(results: Path, defaults: Path = FIRST_CONTACT, waits: Path = FELT) -> str:
+    """The page; ``defaults`` and ``waits`` are the files of `benchmarks.first_contact` and `benchmarks.felt`.
+
+    The section of a file that is absent is left out.
+    """
     files = {name: results / f"{name}.json" for name in ROWS}
     found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
     table = ["| | published | bound | ours | reached |", "|---|---|---|---|---|"]
@@ -47,8 +52,8 @@ def text(results: Path, defaults: Path = FIRST_CONTACT) -> str:
             cells = (f"[`{name}`](#{name}) {bound['figure']}", published, bound["bound"] + wished, ours, reached)
             table.append(_row(cells))
     sections = (_section(ROWS[name], line, sorted(results.glob(f"{name}-*.png"))) for name, line in found.items())
-    last = first_contact(defaults)
-    return "\n".join([_HEAD, *table, "", *sections, *([last] if last else [])])
+    last = [part for part in (first_contact(defaults), felt(waits)) if part]
+    return "\n".join([_HEAD, *table, "", *sections, *last])
 
 
 def _section(row: Row, line: dict[str, Any], pictures: list[Path]) -> str:
