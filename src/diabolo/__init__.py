@@ -5,6 +5,7 @@ Names are imported on first use, so `import diabolo` is fast and does not import
 
 from __future__ import annotations
 
+import gc
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +75,17 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    if name in _ELSEWHERE:
-        return getattr(importlib.import_module(_ELSEWHERE[name], __name__), name)
-    if name in __all__:
-        return getattr(importlib.import_module(".estimators", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    collects = gc.isenabled()
+    gc.disable()  # nothing of a module is garbage, but thousands of new objects would be searched for some, many times
+    try:
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        return getattr(importlib.import_module(_ELSEWHERE.get(name, ".estimators"), __name__), name)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -51,6 +51,18 @@ def test_importing_diabolo_imports_nothing_heavy(statement):
     assert "diabolo" in done.stdout
 
 
+def test_an_autoencoder_needs_no_module_of_the_others():
+    code = "import gc, sys; from diabolo import BasicAutoencoder; print(gc.isenabled(), *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    collects, *found = done.stdout.split()
+    assert collects == "True"
+    others = {"anomaly_detector", "generator", "imputer", "series_detector", "sweep"}
+    assert not {f"diabolo.estimators.{name}" for name in others} & set(found)
+    later = {"optax", "matplotlib", "plotly", "typer", "PIL", "safetensors.flax"}
+    later |= {f"sklearn.{name}" for name in ("decomposition", "linear_model", "model_selection", "preprocessing")}
+    assert not later & set(found)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         diabolo.nope  # noqa: B018

@@ -7,6 +7,7 @@ Heavy modules are imported only when a command needs them.
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from typing import Annotated
@@ -18,6 +19,9 @@ from ..errors import DiaboloError
 from . import apply, compare, datasets, deploy, fit, inspect
 
 __all__ = ["app", "main"]
+
+_FEW_COLLECTIONS = 200_000
+"""New objects before garbage is searched for: imports create hundreds of thousands, and none of them is garbage."""
 
 app = typer.Typer(
     help="Autoencoders for tables, arrays and images: train one, then compress, reconstruct, score or generate.",
@@ -56,6 +60,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 def main() -> None:
     """Run the command; print each warning and each expected error as one line, and exit with a status."""
+    gc.set_threshold(_FEW_COLLECTIONS)
     warnings.showwarning = _warn
     try:
         app()

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ..errors import InvalidData
 
@@ -295,6 +294,8 @@ class ScalerStats:
     """
 
     def __init__(self, kind: str | None, support: Support | Sequence[Support], one_unit: bool | None = None) -> None:
+        from sklearn.preprocessing import MinMaxScaler, StandardScaler  # a fitted model does without
+
         supports = [support] if isinstance(support, str) else list(support)
         self._supports = np.array(supports)
         self._all = supports[0] if len(set(supports)) == 1 else None

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, KFold, ShuffleSplit
 
 from ..core.corruptions import GaussianNoise
 from ..errors import InvalidData
@@ -166,14 +165,14 @@ def folds_of(
     InvalidData
         If there are too few rows.
     """
+    from sklearn.model_selection import KFold, ShuffleSplit  # a fitted detector does without
+
     n_rows, seed = len(given.rows), given.seed
     enough = enough and SHARE * n_rows >= _LEAST_UNSEEN
     wanted = (SHARE if enough else _FOLDS) if calibration is None else calibration
-    splitter: BaseShuffleSplit | BaseCrossValidator = ShuffleSplit(1, test_size=wanted, random_state=seed)
-    if wanted >= 1:
-        splitter = KFold(int(wanted), shuffle=True, random_state=seed)
+    several = KFold(int(wanted), shuffle=True, random_state=seed) if wanted >= 1 else None
     try:
-        pairs = list(splitter.split(np.empty((n_rows, 0))))
+        pairs = list((several or ShuffleSplit(1, test_size=wanted, random_state=seed)).split(np.empty((n_rows, 0))))
     except ValueError as error:
         raise InvalidData(f"{n_rows} rows are too few for calibration={wanted!r}: {error} Give more rows.") from error
     found = []

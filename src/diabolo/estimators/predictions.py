@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +20,16 @@ from ..data.scaler import MAX_ABS_SCALED
 from ..data.schema import Column, Schema
 from ..data.types import Frame, Name, RowsLike
 from ..errors import UnsupportedOperationError
-from .anomaly_detector import AnomalyDetector
 from .base import BaseAutoencoder
 from .classifier import AutoencoderClassifier
 from .ensemble import Ensemble
-from .imputer import AutoencoderImputer
 from .predictor import Predictor
-from .series_detector import SeriesDetector
-from .trainable import Learned, Saveable
+from .trainable import ESTIMATOR_REGISTRY, Learned, Saveable
+
+if TYPE_CHECKING:
+    from .anomaly_detector import AnomalyDetector
+    from .imputer import AutoencoderImputer
+    from .series_detector import SeriesDetector
 
 __all__ = [
     "Answer",
@@ -119,9 +121,9 @@ def questions(model: Saveable) -> dict[str, Answer]:
     if isinstance(model, BaseAutoencoder):
         asked = {"transform": predict_codes, "reconstruct": predict_reconstructions, "score": predict_log_density}
         return asked | ({"impute": predict_imputed} if model.input_.allow_missing else {})
-    if isinstance(model, AnomalyDetector):
+    if _is_detector(model):
         return {"score": predict_anomaly_scores}
-    if isinstance(model, AutoencoderImputer):
+    if _is_imputer(model):
         return {"impute": predict_imputed}
     return {"classify": predict_classes} if isinstance(model, AutoencoderClassifier) else {}
 
@@ -132,7 +134,7 @@ def as_table(model: Saveable, rows: Frame) -> Told:
         return table
     columns = model.input_
     names = [f"x{i}" for i in columns.labels] if columns.names is None else map(str, columns.names)
-    if isinstance(model, AutoencoderImputer):
+    if _is_imputer(model):
         names = map(str, model.get_feature_names_out()[: np.shape(rows)[1]])  # without indicators for intervals
     return Table(rows, tuple(names))
 
@@ -165,7 +167,7 @@ def valid_input_range(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
     """
     most = np.full(model.input_.width, float(np.finfo(np.float32).max))
     low, high = -most, most
-    if isinstance(model, AnomalyDetector):
+    if _is_detector(model):
         return low, high
     for predictor in predictors(model):
         scaler = predictor.scaler
@@ -180,7 +182,7 @@ def valid_input_range(model: Saveable) -> tuple[np.ndarray, np.ndarray]:
 def counts_only(model: Saveable) -> np.ndarray:
     """Return for each feature whether the model gives results for whole numbers only."""
     found = np.zeros(model.input_.width, bool)
-    for predictor in () if isinstance(model, AnomalyDetector) else predictors(model):
+    for predictor in () if _is_detector(model) else predictors(model):
         found |= predictor.natural_supports == "count"
     return found
 
@@ -191,9 +193,9 @@ def like_those_seen(model: Saveable, n_rows: int) -> Frame:
     The result is an array, or an Arrow table if there is a schema.
     """
     schema, rng, known = model.input_.schema, np.random.default_rng(0), predictors(model)
-    if isinstance(model, SeriesDetector):
+    if _is_of_series(model):
         raise UnsupportedOperationError("A SeriesDetector reads series, not single rows, so it cannot be exported.")
-    if isinstance(model, AutoencoderImputer) and not known:
+    if _is_imputer(model) and not known:
         spread = np.sqrt(model.blend_.variance)
         rows = model.blend_.mean + spread * rng.normal(size=(n_rows, len(spread)))
     else:
@@ -222,3 +224,23 @@ def _drawn(predictor: Predictor, n_rows: int, rng: np.random.Generator) -> np.nd
     if predictor.scaler.kind in ("minmax", "range"):
         drawn = np.where(supports == "count", drawn, unit["unit"])
     return predictor.scaler.invert(drawn)
+
+
+# -- classes whose modules need not be imported ------------------------------------------------------------------------
+
+
+def _is_detector(model: object) -> TypeGuard[AnomalyDetector]:
+    return _is_a("AnomalyDetector", model)
+
+
+def _is_imputer(model: object) -> TypeGuard[AutoencoderImputer]:
+    return _is_a("AutoencoderImputer", model)
+
+
+def _is_of_series(model: object) -> TypeGuard[SeriesDetector]:
+    return _is_a("SeriesDetector", model)
+
+
+def _is_a(name: str, model: object) -> bool:
+    """Return whether a model is of a class that is known by name only: if its module is not imported, it is not."""
+    return name in ESTIMATOR_REGISTRY and isinstance(model, ESTIMATOR_REGISTRY[name])

@@ -475,17 +475,27 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     True
     """
     check_arguments(path=path, classes=classes)
+    manifest, arrays = files.read(path)
+    _import_estimators(str(manifest.get("estimator")))
     known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if _is_ours(cls)}
     known |= {former: known[now] for former, now in former_names.PARTS.items()}
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Component | Saveable)):
             raise InvalidParameter(f"classes must be component or estimator classes; got {cls!r}.")
         known[cls.__name__] = cls
-    manifest, arrays = files.read(path)
     try:
         return serialization.from_artifact(known, serialization.upgraded(known, manifest), arrays, _restored)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
+
+
+def _import_estimators(name: str) -> None:
+    """Import the autoencoders, and the modules of all other estimators if ``name`` is not an autoencoder."""
+    from .. import estimators
+
+    if name not in estimators.ESTIMATORS:
+        for one in estimators.__all__:
+            getattr(estimators, one)
 
 
 def _restored(estimator: Saveable, found: Found) -> None:

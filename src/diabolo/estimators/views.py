@@ -10,14 +10,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from . import scores
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
 
 __all__ = ["N_VIEWS", "VIEWS", "Tail", "Views", "units_of", "usual_rows"]
 
@@ -271,12 +273,17 @@ def _subsamples(n_rows: int, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([rng.permutation(n_rows)[:size] for _ in range(_SAMPLES)])
 
 
+def _pca(rows: np.ndarray, k: int) -> PCA:
+    from sklearn.decomposition import PCA  # a fitted detector does without
+
+    return PCA(max(1, k), random_state=0).fit(rows)
+
+
 def _leading(filled: np.ndarray) -> np.ndarray:
     """Return the leading principal axes, (d, k); the mean counts as 0."""
-    k = max(1, min(_COMPONENTS, filled.shape[1], len(filled) - 1))
-    found = PCA(k, random_state=0).fit(filled)
+    found = _pca(filled, min(_COMPONENTS, filled.shape[1], len(filled) - 1))
     kept = found.explained_variance_ > _SMALL * found.explained_variance_[0]
-    axes: np.ndarray = found.components_[kept | (np.arange(k) == 0)].T
+    axes: np.ndarray = found.components_[kept | (np.arange(len(kept)) == 0)].T
     return axes
 
 
@@ -289,8 +296,7 @@ def _whitening(axes: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 def _moments(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the axes, the loads, the precision and the cell units of `Views`, by a probabilistic PCA with a ridge."""
-    k = max(1, min(_CELL_COMPONENTS, kept.shape[1], len(kept) - 1))
-    found = PCA(k, random_state=0).fit(kept)
+    found = _pca(kept, min(_CELL_COMPONENTS, kept.shape[1], len(kept) - 1))
     ridge = _CELL_RIDGE * kept.var(axis=0).mean() + _SMALL
     variances, precision = found.explained_variance_ + ridge, 1 / (found.noise_variance_ + ridge)
     axes, loads = found.components_.T, precision - 1 / variances
