@@ -40,12 +40,16 @@ PARTS = {
         parts.Convolutional((2, 2, 1)),
         parts.Convolutional((6, 5, 2), (3, 4), kernel=3),
         parts.Convolutional((3, 1, 4), (), stride=1, activation="tanh"),
+        parts.Convolutional((7, 2), (3, 4)),
     ),
     "TransposedConvolutional": (
         parts.TransposedConvolutional((1, 3, 1)),
         parts.TransposedConvolutional((6, 5, 2), (4, 3), kernel=3),
         parts.TransposedConvolutional((3, 1, 4), (), stride=1, activation="tanh"),
+        parts.TransposedConvolutional((7, 2), (4, 3)),
     ),
+    "GRUEncoder": (parts.GRUEncoder((3, 2)), parts.GRUEncoder((4, 1), 5)),
+    "GRUDecoder": (parts.GRUDecoder((3, 2)), parts.GRUDecoder((4, 1), 5)),
     "Identity": (parts.Identity(),),
     "Residual": (
         parts.Residual(),
@@ -57,7 +61,11 @@ PARTS = {
         parts.NeighborFilter(),
         parts.NeighborFilter((4,), "tanh", n_neighbors=2, n_nearest=1, n_shared=3),
     ),
-    "UNet": (parts.UNet((3, 2, 1)), parts.UNet((6, 5, 2), (3, 4), kernel=1, activation="tanh")),
+    "UNet": (
+        parts.UNet((3, 2, 1)),
+        parts.UNet((6, 5, 2), (3, 4), kernel=1, activation="tanh"),
+        parts.UNet((7, 2), (3, 4)),
+    ),
     "Deterministic": (parts.Deterministic(), parts.Deterministic(3, "sigmoid")),
     "DiagonalGaussian": (parts.DiagonalGaussian(), parts.DiagonalGaussian(1)),
     "TwoLevel": (parts.TwoLevel(), parts.TwoLevel(2, 2, (5,))),
@@ -163,9 +171,10 @@ def all_parts(slot=None):
 def networks():
     """(id, part, n_in, n_out) for every example of a network, with widths that it can have."""
     for name, part in all_parts("network"):
-        n_in = prod(part.shape) if isinstance(part, parts.Convolutional | parts.UNet) else 4
+        n_in = prod(part.shape) if isinstance(part, parts.Convolutional | parts.UNet | parts.GRUEncoder) else 4
         keeps_width = isinstance(part, parts.Identity | parts.NeighborFilter | parts.Residual | parts.UNet)
-        n_out = prod(part.shape) if isinstance(part, parts.TransposedConvolutional) else n_in if keeps_width else 3
+        generates = isinstance(part, parts.TransposedConvolutional | parts.GRUDecoder)
+        n_out = prod(part.shape) if generates else n_in if keeps_width else 3
         yield name, part, n_in, n_out
 
 

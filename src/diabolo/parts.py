@@ -10,6 +10,7 @@ from .core.component import (
     int_tuple_field,
     list_components,
 )
+from .core.convolutional import Convolutional, TransposedConvolutional, UNet
 from .core.corruptions import (
     Chain,
     Corruption,
@@ -37,14 +38,11 @@ from .core.likelihoods import (
 from .core.model import Recipe
 from .core.networks import (
     MLP,
-    Convolutional,
     Identity,
     NeighborFilter,
     Network,
     Residual,
     SkipMLP,
-    TransposedConvolutional,
-    UNet,
     key_from,
 )
 from .core.objectives import ELBO, ImportanceWeighted, Objective, PosteriorSamples, Reconstruction
@@ -63,6 +61,7 @@ from .core.penalties import (
     WeightDecay,
 )
 from .core.priors import Prior, StandardNormal, TwoLevelPrior, VampPrior
+from .core.recurrent import GRUDecoder, GRUEncoder
 from .core.schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
 
 __all__ = [
@@ -86,6 +85,8 @@ __all__ = [
     "Deterministic",
     "DiagonalGaussian",
     "ForwardPass",
+    "GRUDecoder",
+    "GRUEncoder",
     "Gaussian",
     "GaussianNoise",
     "HeteroscedasticGaussian",

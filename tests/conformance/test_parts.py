@@ -363,9 +363,9 @@ def test_hidden_layers_are_a_tuple_of_positive_whole_numbers(hidden):
         parts.MLP(hidden)
 
 
-@over("shape", [(8, 8), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0, 1), ("8", 8, 1), 64, None])
-@over("cls", [parts.Convolutional, parts.TransposedConvolutional])
-def test_a_shape_is_three_positive_whole_numbers(cls, shape):
+@over("shape", [(8,), (8, 8, 1, 1), (), (8, 0, 1), (8, 8.0), ("8", 8, 1), 64, None])
+@over("cls", [parts.Convolutional, parts.TransposedConvolutional, parts.UNet, parts.GRUEncoder, parts.GRUDecoder])
+def test_a_shape_is_a_few_positive_whole_numbers(cls, shape):
     with pytest.raises(InvalidPart, match=rf"{cls.__name__}\.shape"):
         cls(shape)
 

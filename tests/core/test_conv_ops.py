@@ -219,8 +219,8 @@ def test_all_convolutions_of_a_training_step_are_in_the_order_that_is_fast(kerne
 
 def test_layers_start_within_glorots_bounds_and_biases_at_zero():
     bound = np.sqrt(6 / (9 * (40 + 20)))
-    there = Convolution.init(np.random.default_rng(0), 3, 40, 20, 2)
-    back = TransposedConvolution.init(np.random.default_rng(0), 3, 20, 40, 2, (8, 8))
+    there = Convolution.init(np.random.default_rng(0), (3, 3), 40, 20, 2)
+    back = TransposedConvolution.init(np.random.default_rng(0), (3, 3), 20, 40, 2, (8, 8))
     for layer in (there, back):
         assert layer.weight.shape == (3, 3, 40, 20)
         assert 0.99 * bound < float(jnp.abs(layer.weight).max()) <= bound

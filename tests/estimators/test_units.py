@@ -32,7 +32,7 @@ WRONG_ROWS = {
     "no columns": (lambda x: x[:, :0], "0 feature"),
     "strings": (lambda x: np.full(x.shape, "a"), "convert|numeric|strings"),
     "one axis": (lambda x: x[:, 0], "2D"),
-    "three axes": (lambda x: x[None], "dim 3"),
+    "one row of two axes": (lambda x: x[None], "sample"),
     "complex": (lambda x: x + 1j, "Complex"),
 }
 

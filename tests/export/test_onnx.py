@@ -83,6 +83,9 @@ CASES = {
         corruption=parts.GaussianNoise(),
         **FEW,
     ).fit(images((6, 5, 2))),
+    "a recurrent network of series": lambda: diabolo.Autoencoder(
+        encoder=parts.GRUEncoder((6, 2), 5), latent=parts.DiagonalGaussian(2), objective="elbo", **FEW
+    ).fit(images((6, 2)).reshape(-1, 6, 2)),
     "a codebook": lambda: of_part(latent=parts.VectorQuantized(2, 5, 2), penalties=(parts.Commitment(),)),
     "two levels": lambda: of_part(
         latent=parts.TwoLevel(2, 1, (4,)), prior=parts.TwoLevelPrior(1, (4,)), objective="elbo"

@@ -137,10 +137,10 @@ def int_field(default: T, within: str = _COUNTS) -> T:
     return dataclasses.field(default=default, metadata={"whole": True, "within": Interval(within)})
 
 
-def int_tuple_field(default: object = dataclasses.MISSING, within: str = _COUNTS, length: int | None = None) -> Any:
-    """Declare a field for a tuple of whole numbers, of any length or of ``length``. Required if it has no default."""
+def int_tuple_field(default: object = dataclasses.MISSING, within: str = _COUNTS, lengths: tuple[int, ...] = ()) -> Any:
+    """Declare a field for a tuple of whole numbers, of any length or of ``lengths``. Required if it has no default."""
     return dataclasses.field(
-        default=default, metadata={"wholes": True, "each within": Interval(within), "length": length}
+        default=default, metadata={"wholes": True, "each within": Interval(within), "lengths": lengths}
     )
 
 
@@ -206,10 +206,10 @@ def _check(owner: str, field: dataclasses.Field[object], value: object) -> None:
             raise InvalidPart(f"{where} must be {kind} in {meta['within'].text}; got {value!r}.")
     if meta.get("wholes") and not (
         isinstance(value, tuple)
-        and meta["length"] in (None, len(value))
+        and len(value) in (meta["lengths"] or (len(value),))
         and all(type(item) is int and item in meta["each within"] for item in value)
     ):
-        count = "" if meta["length"] is None else f"{meta['length']} "
+        count = f"{' or '.join(map(str, meta['lengths']))} ".lstrip()
         within = meta["each within"].text
         raise InvalidPart(f"{where} must be a tuple of {count}whole numbers in {within}; got {value!r}.")
     if "base" in meta and not isinstance(value, meta["base"]):

@@ -37,6 +37,7 @@ __all__ = [
     "UNetModule",
     "Vmap",
     "feature_map_sizes",
+    "image_shape",
 ]
 
 # -- of rows ----------------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ class Filter(eqx.Module):
 
 
 UNROLLED: ContextVar[bool] = ContextVar("UNROLLED", default=False)
-"""Whether a network is traced for an export format without loops."""
+"""Whether a network is traced as a program without loops, for an export format or a page."""
 _CACHED = 1 << 15
 """Number of cells whose neighbours and hidden units fit in a CPU cache."""
 
@@ -254,6 +255,15 @@ class Vmap(eqx.Module):
 # -- of images --------------------------------------------------------------------------------------------------------
 
 
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of images; a series (t, f) is an image one pixel wide, whose f channels are the pixel's.
+
+    >>> image_shape((28, 20, 3)), image_shape((100, 2))
+    ((28, 20, 3), (100, 1, 2))
+    """
+    return (shape[0], shape[1] if len(shape) == 3 else 1, shape[-1])
+
+
 def feature_map_sizes(shape: tuple[int, ...], stride: int, n: int) -> list[tuple[int, int]]:
     """Return height and width of an image before and after each of n convolutions.
 
@@ -266,10 +276,10 @@ def feature_map_sizes(shape: tuple[int, ...], stride: int, n: int) -> list[tuple
     return [(height, width) for height, width in sizes]
 
 
-def _draw_kernel(rng: np.random.Generator, size: int, c: int, o: int) -> Float[Array, "kh kw c o"]:
+def _draw_kernel(rng: np.random.Generator, sides: tuple[int, int], c: int, o: int) -> Float[Array, "kh kw c o"]:
     """Draw a kernel with Glorot's bound, which counts all inputs and outputs of the kernel's positions."""
-    bound = np.sqrt(6.0 / (size * size * (c + o)))
-    return jax.device_put(rng.uniform(-bound, bound, (size, size, c, o)).astype(np.float32))
+    bound = np.sqrt(6.0 / (prod(sides) * (c + o)))
+    return jax.device_put(rng.uniform(-bound, bound, (*sides, c, o)).astype(np.float32))
 
 
 class Convolution(eqx.Module):
@@ -280,8 +290,8 @@ class Convolution(eqx.Module):
     stride: int = eqx.field(static=True)
 
     @classmethod
-    def init(cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int) -> Convolution:
-        r"""Draw W ~ U(−a, a) with a = √(6 / (kernel²·(n_in + n_out))) (Glorot & Bengio 2010, eq. 16); set b = 0."""
+    def init(cls, rng: np.random.Generator, kernel: tuple[int, int], n_in: int, n_out: int, stride: int) -> Convolution:
+        r"""Draw W ~ U(−a, a) with a = √(6 / (|kernel|·(n_in + n_out))) (Glorot & Bengio 2010, eq. 16); set b = 0."""
         return cls(_draw_kernel(rng, kernel, n_in, n_out), jax.device_put(np.zeros(n_out, np.float32)), stride)
 
     def __call__(self, x: Float[Array, "n height width c"]) -> Float[Array, "n h w o"]:
@@ -301,7 +311,13 @@ class TransposedConvolution(eqx.Module):
 
     @classmethod
     def init(
-        cls, rng: np.random.Generator, kernel: int, n_in: int, n_out: int, stride: int, size: tuple[int, int]
+        cls,
+        rng: np.random.Generator,
+        kernel: tuple[int, int],
+        n_in: int,
+        n_out: int,
+        stride: int,
+        size: tuple[int, int],
     ) -> TransposedConvolution:
         """Draw the kernel with the same bound as `Convolution`; set the biases to 0."""
         return cls(_draw_kernel(rng, kernel, n_out, n_in), jax.device_put(np.zeros(n_out, np.float32)), stride, size)

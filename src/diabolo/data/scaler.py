@@ -289,11 +289,12 @@ class ScalerStats:
     support : {"real", "unit", "count"}, or a sequence of them
         The domain of the likelihood: one for all features, or one for each feature. Counts are never scaled; if the
         supports differ, only features with real support are scaled.
-    one_unit : bool or None, default=None
-        Whether all features have one unit, like pixels. None: inferred, if it matters.
+    n_units : int or None, default=None
+        Number of units that the features have in turn: 1 for pixels, the number of channels for series, for each of
+        which "auto" then finds a map as "global" does. None: inferred, if it matters.
     """
 
-    def __init__(self, kind: str | None, support: Support | Sequence[Support], one_unit: bool | None = None) -> None:
+    def __init__(self, kind: str | None, support: Support | Sequence[Support], n_units: int | None = None) -> None:
         from sklearn.preprocessing import MinMaxScaler, StandardScaler  # a fitted model does without
 
         supports = [support] if isinstance(support, str) else list(support)
@@ -302,8 +303,9 @@ class ScalerStats:
         self._kind = kind
         self._sample = _Sample()
         if kind == "auto":
-            of_real = {None: "found", True: "global", False: "standard"}[one_unit]
+            of_real = "found" if n_units is None else "global"
             self._kind = {"real": of_real, "unit": "auto", "count": None}.get(self._all or "mixed", "standard")
+        self._n_units = n_units if kind == "auto" and n_units else 1
         self._moments, self._bounds = StandardScaler(), MinMaxScaler()
         self._whole: np.ndarray | None = None
         self._single = True
@@ -360,9 +362,12 @@ class ScalerStats:
             unit = np.maximum(spread, (most - least) / _MOST_DEVIATIONS)
             scale = _with_constants(unit, constant, offset, scaled)
         elif kind == "global":
-            spread = np.sqrt(np.nanmean(self._moments.var_))
-            offset = np.full(width, 0.0 if low == 0 else np.nanmean(self._moments.mean_))
-            scale = _with_constants(np.full(width, spread), np.full(width, spread == 0), furthest.max(keepdims=True))
+            for of_unit in (slice(first, None, self._n_units) for first in range(self._n_units)):
+                spread, n = np.sqrt(np.nanmean(self._moments.var_[of_unit])), len(scale[of_unit])
+                from_0 = least[of_unit][scaled[of_unit]].min(initial=np.inf) == 0
+                offset[of_unit] = 0.0 if from_0 else np.nanmean(self._moments.mean_[of_unit])
+                value = furthest[of_unit].max(keepdims=True)
+                scale[of_unit] = _with_constants(np.full(n, spread), np.full(n, spread == 0), value)
         elif kind == "minmax":
             # scikit-learn takes a range below its absolute tolerance for constant
             unit = np.where(most - least < _TOLERANCE, most - least, np.nan_to_num(1 / self._bounds.scale_, nan=1.0))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import jax_config
+from ..core.layers import UNROLLED
 from ..errors import UnsupportedOperationError
 
 __all__ = ["OPS", "Program", "Step", "placeholder_batch_size", "program"]
@@ -376,7 +377,11 @@ def program(f: Callable[[jax.Array], jax.Array], shape: Sequence[int], rows: int
     >>> [step["op"] for step in found.steps], found.n_constants
     (['reshape', 'product', 'reshape', 'tanh'], 6)
     """
-    closed = jax.make_jaxpr(f)(jax.ShapeDtypeStruct(tuple(shape), jnp.float32))  # type: ignore[no-untyped-call]
+    token = UNROLLED.set(True)
+    try:
+        closed = jax.make_jaxpr(f)(jax.ShapeDtypeStruct(tuple(shape), jnp.float32))  # type: ignore[no-untyped-call]
+    finally:
+        UNROLLED.reset(token)
     writer = _Writer(rows)
     argument = writer.new(shape)
     (found,) = writer.run(closed.jaxpr, closed.consts, [argument])

@@ -87,7 +87,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.input_tags.three_d_array = True
         return tags
 
     # -- fitting ------------------------------------------------------------------------------------------------------
@@ -113,7 +113,8 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             .csv or image files, an SQL query over files or databases (extra ``sql``), a `pyarrow.dataset.Dataset`, a
             memory-mapped array, a sparse matrix, or any iterable of chunks (n_i, d). Rows that need more than 64 MB as
             32-bit floats are read in chunks, and shuffled again in every epoch. Tables may have columns of text, dates
-            and booleans as well: see ``schema``.
+            and booleans as well: see ``schema``. Series or images may be an array of shape (n, length, channels), or of
+            more axes: results have the shape of their input.
         y : array-like of shape (n,) or None, default=None
             Ignored: an autoencoder has no labels. Validation rows are ``X_val``.
         X_val : array-like of shape (m, d) or None, default=None
@@ -155,7 +156,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             seed = seed_of(self.random_state, trainer.kept_seed)
             begun = self._begun() if isinstance(self.init, FrozenEstimator) else None
             wanted = self.schema if begun is None or begun.schema_ is None else begun.schema_
-            columns, job = self._job(InputSpec.learn(type(self).__name__, X, wanted), seed, X_val)
+            columns, job = self._job(InputSpec.learn(type(self).__name__, X, wanted, any_shape=True), seed, X_val)
             is_kept = trainer.checkpoints is not None
             outcome = trainer.train(
                 job,
@@ -201,12 +202,13 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         """Scale the rows and hold out a fraction of them; reuse rows already prepared with the same settings."""
         supports = recipe.likelihood.supports(given.input.width)
         is_stored = isinstance(given.rows, BlockReader)
-        is_image = given.input.image_shape is not None or hasattr(recipe.encoder, "shape")
+        shape: tuple[int, ...] = getattr(recipe.encoder, "shape", ())
+        n_units = shape[1] if len(shape) == 2 else 1 if shape or given.input.image_shape is not None else None
         begun = self._begun()
         scaling = self.scaling if begun is None else id(begun)
-        choices = (scaling, supports, is_image, fraction, seed if is_stored or fraction else None)
+        choices = (scaling, supports, n_units, fraction, seed if is_stored or fraction else None)
         if choices not in known:
-            survey = ScalerStats(self.scaling, supports, one_unit=is_image or None)
+            survey = ScalerStats(self.scaling, supports, n_units)
             survey = survey if begun is None else KnownScaler(begun.scaler_, supports)
             if isinstance(given.rows, BlockReader):
                 stream = ShuffledLoader(given.rows, ValidationSplit(given.rows, fraction, seed), seed)

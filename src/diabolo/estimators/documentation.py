@@ -86,8 +86,8 @@ _MODEL_PARAMETERS = """
         "minmax": each feature to [0, 1].
         "range": all features to [0, 1] by the same map.
         "auto": depends on the likelihood. For a likelihood on real numbers: "global" if the rows are images or all
-        features seem to have the same unit (`data.scaler.have_one_unit`), otherwise "standard". For a likelihood on
-        [0, 1]: None if all values are in [0, 1], otherwise "minmax".
+        features seem to have the same unit (`data.scaler.have_one_unit`), for each channel of series by itself,
+        otherwise "standard". For a likelihood on [0, 1]: None if all values are in [0, 1], otherwise "minmax".
         None: no scaling.
     init : {"closed_form", "random"} or FrozenEstimator, default="closed_form"
         Initial weights. "closed_form": the best linear model, if the networks have a linear path (PCA, linear

@@ -6,10 +6,9 @@ columns. An `InputSpec` is immutable.
 
 from __future__ import annotations
 
-import numbers
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -22,10 +21,11 @@ from ..data.file_options import FileOptions
 from ..data.frames import collected, joined, to_arrow
 from ..data.readers import SchemaSpec, Table
 from ..data.schema import Schema
-from ..data.types import Frame, Name, RowsLike
+from ..data.types import Frame, RowsLike
 from ..engine.progress import Bar
-from ..errors import InvalidData, InvalidType
-from .validation import FLOATS, places_among, refuse_huge, stand_in, valid_labels, validated
+from ..errors import InvalidData
+from .columns import InputColumns
+from .validation import FLOATS, flattened, refuse_huge, stand_in, valid_labels, validated
 
 __all__ = ["InputSpec", "Opened"]
 
@@ -45,47 +45,12 @@ class Opened:
 
 
 @dataclass(frozen=True, eq=False)
-class InputSpec:
-    """The input columns of a fit.
-
-    Parameters
-    ----------
-    owner : str
-        The name of the estimator's class, for messages.
-    n_features : int
-        The number of columns of the input.
-    names : tuple of str or None
-        The names of the columns, if they have names.
-    schema : Schema or None
-        The kinds of the columns of a table; None if all columns are plain numbers.
-    image_shape : tuple of int or None
-        (height, width) or (height, width, 3) if the rows were read from image files.
-    allow_missing : bool
-        Whether rows may have missing cells: the rows of the fit had some, or a corruption masked some.
-    cells : Schema or None
-        The columns of a table of plain numbers, for results: which of them are integers. None: rows are an array, or
-        `schema` says it.
-    container : Container or None
-        The container of the table of the fit; None if it was an array or a file.
-    """
-
-    owner: str
-    n_features: int
-    names: tuple[str, ...] | None = None
-    schema: Schema | None = None
-    image_shape: tuple[int, ...] | None = None
-    allow_missing: bool = False
-    cells: Schema | None = None
-    container: Container | None = None
-    width: int = field(init=False)
-    """Number of features of an encoded row."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "width", self.n_features if self.schema is None else self.schema.width)
+class InputSpec(InputColumns):
+    """The input columns of a fit, with the methods that read rows and convert results."""
 
     @classmethod
-    def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec = None) -> Opened:
-        """Open the rows of a fit.
+    def learn(cls, owner: str, X: RowsLike, wanted: SchemaSpec = None, *, any_shape: bool = False) -> Opened:
+        """Open the rows of a fit; with ``any_shape``, also an array of more than two axes, as rows (n, d).
 
         Raises
         ------
@@ -93,6 +58,10 @@ class InputSpec:
             If there are fewer than 2 rows, a cell is not a number or infinite, or the schema names columns but ``X``
             has no column names.
         """
+        flat, row_shape = flattened(X)
+        if any_shape and row_shape is not None:
+            opened = cls.learn(owner, flat, wanted)
+            return replace(opened, input=replace(opened.input, row_shape=row_shape))
         is_array = type(X) is np.ndarray
         container = None if is_array else Container.of(X)
         found = None if is_array else open_store(X, wanted=wanted)
@@ -141,52 +110,6 @@ class InputSpec:
         names = getattr(columns, "feature_names_in_", None)
         return cls(columns.__class__.__name__, rows.shape[1], None if names is None else tuple(names), None, shape)
 
-    # -- the columns --------------------------------------------------------------------------------------------------
-
-    @property
-    def labels(self) -> Sequence[Name]:
-        """The names of the columns, or their numbers if there are no names."""
-        return range(self.n_features) if self.names is None else self.names
-
-    @property
-    def user_labels(self) -> tuple[Any, ...]:
-        """The labels of the columns in the user's table: texts, integers or tuples; numbers if rows are an array."""
-        return self._labels_in(self.container)
-
-    def labels_in(self, X: RowsLike) -> tuple[Any, ...]:
-        """Return the labels of the columns used, in the table ``X``."""
-        return self._labels_in(Container.of(X))
-
-    def _labels_in(self, form: Container | None) -> tuple[Any, ...]:
-        return tuple(self.labels) if form is None else form.labels_of(self._names_in(form))
-
-    @property
-    def all_names(self) -> tuple[str, ...] | None:
-        """The names of all columns of the fit's table, also of those that the model does not use."""
-        form = self.schema or self.cells
-        return None if form is None else tuple(column.name for column in form.columns)
-
-    @property
-    def column_of_feature(self) -> Sequence[Name]:
-        """The name, or number, of the column of each feature of an encoded row."""
-        return self.labels if self.schema is None else self.schema.column_of_feature
-
-    @property
-    def is_ordered(self) -> np.ndarray:
-        """(width,), whether each feature is ordered: numbers, dates and counts."""
-        if self.schema is None:
-            return np.ones(self.width, bool)
-        ordered = {column.name for column in self.schema.used if column.has_order}
-        return np.array([name in ordered for name in self.schema.column_of_feature])
-
-    def name_of(self, place: int) -> Name:
-        """Return the column of the feature at a position of an encoded row."""
-        return self.column_of_feature[place]
-
-    def places_of(self, names: Sequence[Name]) -> list[int]:
-        """Return the positions of columns, by the user's labels or by their names; raises as `places_among`."""
-        return places_among(names, self.user_labels, self.labels)
-
     # -- reading rows -------------------------------------------------------------------------------------------------
 
     def refuse_missing(self, rows: np.ndarray, first: int = 0) -> None:
@@ -213,6 +136,7 @@ class InputSpec:
         InvalidData
             If a cell is not a number or infinite, or the columns differ from the columns of the fit.
         """
+        X = self._flat(X)
         self._check_labels(X)
         fitted = stand_in(self.owner)()
         fitted.n_features_in_ = self.n_features
@@ -221,6 +145,16 @@ class InputSpec:
         rows: np.ndarray = validated(fitted, X, first=first, reset=False)[1]
         self.refuse_missing(rows, first)
         return rows
+
+    def _flat(self, X: RowsLike) -> RowsLike:
+        """Return X as rows (n, d), if it is an array of rows of the shape of the fit's."""
+        flat, shape = flattened(X)
+        if shape in (None, self.row_shape):
+            return flat
+        known = self.row_shape or (self.n_features,)
+        raise InvalidData(
+            f"X has rows of shape {shape}, but this {self.owner} was fitted to rows of shape {known}. Give the same."
+        )
 
     def _check_labels(self, X: RowsLike) -> None:
         """Check that labels which are not texts, and thus no names for scikit-learn, are those of the fit.
@@ -273,7 +207,7 @@ class InputSpec:
         InvalidData
             As `read`, or if a table is needed and ``X`` is not a table.
         """
-        X = collected(X)
+        X = self._flat(collected(X))
         opened = self.source(X)
         if self.schema is None:
             if isinstance(opened, BlockReader):
@@ -302,28 +236,6 @@ class InputSpec:
         rows: np.ndarray = opened.table().rows
         self.refuse_missing(rows)
         return rows
-
-    def row_of(self, given: Mapping[Name, object]) -> np.ndarray:
-        """Return an encoded row, (1, width), with the given values; the other cells are missing.
-
-        Raises
-        ------
-        InvalidData
-            If ``given`` names an unknown column, or a value that the column cannot have.
-        """
-        if not isinstance(given, Mapping):
-            raise InvalidType(f"given must be a dict from column names to values; got {given!r}.")
-        known = dict(zip(given, self.places_of([*given]), strict=True))
-        if self.schema is not None:
-            cells = {self.schema.names[known[name]]: value for name, value in given.items()}
-            return self.schema.encode(self.schema.row(cells))
-        row = np.full((1, self.n_features), np.nan)
-        for name, value in given.items():
-            number = float(value) if isinstance(value, numbers.Real | np.bool_) else np.nan
-            if not abs(number) <= np.finfo(np.float32).max:
-                raise InvalidData(f"Column {name} cannot be {value!r}. It is a finite 32-bit number.")
-            row[0, known[name]] = number
-        return row
 
     # -- converting results -------------------------------------------------------------------------------------------
 
@@ -400,7 +312,7 @@ class InputSpec:
         form = self.container if X is None else Container.of(X)
         is_table = self.cells is not None if X is None else form is not None or self._is_table_file(X)
         if self.schema is None and not is_table:
-            return rows
+            return self.shaped(rows, X)
         columns = self._form(form)
         table = columns.decode(rows) if given is None else columns.with_given(columns.decode(rows), given)
         return table if form is None else form.build(table, X if has_index else None)
@@ -409,7 +321,7 @@ class InputSpec:
         """Return decoded codes in the container of the codes; without one, an array, or a table of the fit's."""
         given = Container.of(Z)
         if given is None:
-            return rows if self.schema is None else self.convert(rows)
+            return self.shaped(rows) if self.schema is None else self.convert(rows)
         form, table = self.container, self._form(self.container).decode(rows)
         if form is None or form.library != given.library:
             form = Container(given.library, tuple(table.column_names), (None,) * table.num_columns)
@@ -423,12 +335,6 @@ class InputSpec:
         form = self.cells or Schema.of_numbers(names, [np.full((1, self.n_features), 0.5)])
         return form.renamed(names)
 
-    def _names_in(self, container: Container | None) -> tuple[str, ...]:
-        """Return the names of the columns used, in a container; plain numbers have the same positions in each."""
-        if self.schema is not None:
-            return self.schema.names
-        return tuple(map(str, self.labels)) if container is None else container.names
-
     def _is_table_file(self, X: RowsLike) -> bool:
         """Return whether rows that are not in a container are of a table, with the names of the fit."""
         if isinstance(X, Table | BlockReader):
@@ -437,7 +343,7 @@ class InputSpec:
 
     def tables(self, X: RowsLike, show_progress: bool = False) -> Iterator[Table]:
         """Yield checked rows in chunks, with their cells as given, if they are of a table."""
-        if self._is_plain(X):
+        if self._is_plain(X := self._flat(X)):
             yield Table(X)  # type: ignore[arg-type]
             return
         opened = self.source(X, whole=True)
@@ -468,11 +374,15 @@ class InputSpec:
         self.refuse_missing(piece.rows, piece.first)
         refuse_huge(piece.rows, self.name_of, piece.first)
 
-    @staticmethod
-    def _joined(pieces: list[Any], form: Container | None, X: RowsLike) -> Frame:
+    def shaped(self, rows: np.ndarray, X: RowsLike | None = None) -> np.ndarray:
+        """Return rows in the shape of the fit's; those for an ``X`` of shape (n, d) have this shape."""
+        shape = self.row_shape if X is None else flattened(X)[1]
+        return rows if shape is None else rows.reshape(len(rows), *shape)
+
+    def _joined(self, pieces: list[Any], form: Container | None, X: RowsLike) -> Frame:
         """Join chunks of a result, and convert them to a container."""
         if isinstance(pieces[0], np.ndarray):
-            return np.concatenate(pieces)
+            return self.shaped(np.concatenate(pieces), X)
         table = joined(pieces)
         return table if form is None else form.build(table, X)
 

@@ -25,6 +25,7 @@ from .classifier import AutoencoderClassifier
 from .ensemble import Ensemble
 from .predictor import Predictor
 from .trainable import ESTIMATOR_REGISTRY, Learned, Saveable
+from .validation import flattened
 
 if TYPE_CHECKING:
     from .anomaly_detector import AnomalyDetector
@@ -136,7 +137,7 @@ def as_table(model: Saveable, rows: Frame) -> Told:
     names = [f"x{i}" for i in columns.labels] if columns.names is None else map(str, columns.names)
     if _is_imputer(model):
         names = map(str, model.get_feature_names_out()[: np.shape(rows)[1]])  # without indicators for intervals
-    return Table(rows, tuple(names))
+    return Table(flattened(rows)[0], tuple(names))
 
 
 def named(model: Saveable, rows: Frame) -> Frame:

@@ -287,7 +287,9 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         seed = int(random_state) if isinstance(random_state, numbers.Integral) else seed_from(random_state)
         noisy = self._mapped(X, lambda rows, first: self.predictor_.corrupt(rows, first, seed))
         is_plain = self.input_.schema is None
-        return table_like(X, noisy, self.input_.user_labels) if is_plain else self.input_.convert(noisy, X)
+        if not is_plain:
+            return self.input_.convert(noisy, X)
+        return table_like(X, self.input_.shaped(noisy, X), self.input_.user_labels)
 
     def report(
         self,

@@ -161,7 +161,7 @@ def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Open
     for one in estimators:
         opened = next((opened for wanted, opened in known if wanted == one.schema), None)
         if opened is None:
-            opened = InputSpec.learn(type(one).__name__, X, one.schema)
+            opened = InputSpec.learn(type(one).__name__, X, one.schema, any_shape=True)
             known.append((one.schema, opened))
         found.append(opened)
     return found

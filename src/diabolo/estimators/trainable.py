@@ -179,7 +179,8 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
         columns = self.input_
         parts = {"schema": columns.schema, "cells": columns.cells, "container": columns.container}
         table: dict[str, object] = {name: None if part is None else part.to_json() for name, part in parts.items()}
-        table = table | {"image_shape": columns.image_shape} if hasattr(self, "schema_") else {}
+        table |= {"image_shape": columns.image_shape, "row_shape": columns.row_shape}
+        table = table if hasattr(self, "schema_") else {}
         own = {name: getattr(self, name) for name in ("n_samples_", "data_fingerprint_", *self._fitted_json)}
         return Stored(
             estimator=type(self).__name__,
@@ -202,6 +203,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
             found.value("missing"),
             found.cells,
             found.container,
+            found.row_shape,
         )
         learned = {name: found.value(name) for name in self._fitted_json}
         learned |= {name: found.array(name) for name in self._fitted_arrays}

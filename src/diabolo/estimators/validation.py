@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from typing import Any
 
+import jax
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d, validate_data
@@ -15,12 +17,24 @@ from ..data.readers import check_unique_names
 from ..data.types import Name
 from ..errors import InvalidData, InvalidType
 
-__all__ = ["FLOATS", "places_among", "refuse_huge", "stand_in", "valid_labels", "validated"]
+__all__ = ["FLOATS", "flattened", "places_among", "refuse_huge", "stand_in", "valid_labels", "validated"]
 
 FLOATS = [np.float64, np.float32]
 _CELLS: dict[str, object] = {"dtype": FLOATS, "ensure_all_finite": "allow-nan", "order": "C"}
 """Checks of scikit-learn for rows: floating-point numbers, with NaN for missing cells, row by row: sums of columns in
 another order would round differently."""
+
+
+def flattened(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """Return an array of shape (n, …) as rows (n, d), with the shape of a row; (n, d) and other rows with None.
+
+    >>> rows, shape = flattened(np.zeros((5, 20, 3)))
+    >>> rows.shape, shape
+    ((5, 60), (20, 3))
+    """
+    if not isinstance(X, np.ndarray | jax.Array) or isinstance(X, np.memmap) or X.ndim < 3:
+        return X, None
+    return X.reshape(len(X), prod(X.shape[1:])), X.shape[1:]
 
 
 @cache

@@ -20,7 +20,6 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from .. import __version__, outputs
-from ..core import layers
 from ..core.model import Model
 from ..data.blocks import BlockReader, open_store
 from ..data.cells import as_text
@@ -38,6 +37,7 @@ from ..estimators.imputer import AutoencoderImputer
 from ..estimators.predictions import like_those_seen, named, predictors
 from ..estimators.predictor import N_CODES, N_DRAWS, Predictor
 from ..estimators.trainable import Saveable, require_fitted
+from ..estimators.validation import flattened
 from . import precision
 from .onnx_arrays import Arrays, Value
 from .onnx_graph import Graph
@@ -414,12 +414,7 @@ def _computed(
     model = member.model
     mark = jaxpr.placeholder_batch_size(model)
     shape = (mark, member.input.width if width is None else width)
-    token = layers.UNROLLED.set(True)
-    try:
-        program = jaxpr.program(lambda x: op(model, x), shape, mark)
-    finally:
-        layers.UNROLLED.reset(token)
-    return graph.carried_out(program, rows)
+    return graph.carried_out(jaxpr.program(lambda x: op(model, x), shape, mark), rows)
 
 
 # -- the check --------------------------------------------------------------------------------------------------------
@@ -433,7 +428,7 @@ def _checked_on(model: Saveable, X: RowsLike | None) -> Frame:
         rows = next(iter(opened.tables())) if isinstance(opened, BlockReader) else opened
         if schema is not None:
             return schema.decode(rows.rows[:_N_CHECKED])
-        return np.asarray(X if rows is None else rows.rows, np.float64)[:_N_CHECKED]
+        return flattened(np.asarray(X if rows is None else rows.rows, np.float64)[:_N_CHECKED])[0]
     return like_those_seen(model, _N_CHECKED)
 
 
@@ -457,7 +452,7 @@ def _columns(model: Saveable, found: Frame) -> dict[str, Frame]:
     """Return Python's results by the names of the graph's outputs."""
     schema = model.input_.schema
     if schema is None:
-        return {"rows": found}
+        return {"rows": flattened(found)[0]}
     table = to_arrow(found)  # codes of a data frame's model become a data frame
     return {f"{name}_told": cells for name, cells in _fed(model, found if table is None else table).items()}
 

@@ -52,6 +52,7 @@ _TABLE = {
     "cells?": ([_COLUMN], _NOTHING),
     "container?": (_CONTAINER, _NOTHING),
     "image_shape?": ([int], _NOTHING),
+    "row_shape?": ([_COUNT], _NOTHING),
     "seed": int,
     "missing": bool,
 }

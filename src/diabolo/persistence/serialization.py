@@ -98,6 +98,12 @@ class Found:
         shape = self.fitted.get("image_shape")
         return None if shape is None else tuple(shape)
 
+    @property
+    def row_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row, if the fit was to an array of more than two axes."""
+        shape = self.fitted.get("row_shape")
+        return None if shape is None else tuple(shape)
+
     def scaler(self, width: int) -> Scaler:
         """Return the scaling of rows with ``width`` features."""
         scaler = Scaler(self.fitted["scaling"], self.array("scaler.offset"), self.array("scaler.scale"))

@@ -432,8 +432,8 @@ def image_shape_of(estimator: FittedAutoencoder, given: tuple[int, ...] | None) 
         If the given shape does not fit the rows.
     """
     width = estimator.input_.width
-    encoder = getattr(estimator.predictor_.model.recipe.encoder, "shape", None)
-    shape = given or estimator.input_.image_shape or encoder
+    encoder = getattr(estimator.predictor_.model.recipe.encoder, "shape", ())
+    shape = given or estimator.input_.image_shape or (encoder if len(encoder) == 3 else None)
     if shape is None:
         return None
     shape = tuple(int(size) for size in shape)
