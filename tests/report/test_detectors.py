@@ -7,7 +7,6 @@ from typer.testing import CliRunner
 
 from diabolo import AnomalyDetector
 from diabolo.cli.app import app
-from diabolo.displays.report import Report
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(RNG.normal(size=(300, 3)) @ RNG.normal(size=(3, 3)), columns=["speed", "heat", "load"])
@@ -25,7 +24,7 @@ def detector():
 
 
 def test_the_numbers_are_those_of_the_detector(detector):
-    report = Report.from_detector(detector, SPOILT)
+    report = detector.report(SPOILT)
     e = report.data
     np.testing.assert_allclose(e.scores, -detector.score_samples(SPOILT))
     assert e.n_flagged == (detector.predict(SPOILT) == -1).sum()
@@ -46,7 +45,7 @@ def test_without_rows_only_the_calibration_is_shown(detector, tmp_path):
 
 
 def test_rows_unlike_the_training_rows_are_a_finding_and_normal_rows_are_not(detector):
-    assert not Report.from_detector(detector, TABLE).findings
+    assert not detector.report(TABLE).findings
     moved = TABLE.assign(speed=TABLE.speed + 30)
     assert [one.title for one in detector.report(moved).findings] == ["More alarms than normal rows would give"]
 

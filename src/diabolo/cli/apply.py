@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from ..errors import UnseenColumnsWarning, UsageError
+from ..errors import UsageError
 from .options import (
     MADE_FOR,
     Data,
@@ -19,6 +17,7 @@ from .options import (
     Key,
     Out,
     Run,
+    aware_of,
     one_line,
     open_series,
     parse_cells,
@@ -328,7 +327,7 @@ def _map_rows(
             writers.write(output, op(model, open_series(data, (), (), (), file_options)), force=force)
         return
     whole = whole or bool(kept)
-    with _aware_of(kept):
+    with aware_of(kept):
         opened = model.input_.source(data, key, FileOptions.of(file_options), whole=whole)
     if kept and opened.images is not None:
         raise UsageError("--keep names columns of a table, but DATA are images.")
@@ -346,16 +345,6 @@ def _map_rows(
                 found = _as_arrow(found).add_column(0, "file", [names])
             writer.add(found if select is None else select(found))
             bar.show(piece.first + len(piece.rows))
-
-
-@contextmanager
-def _aware_of(kept: Sequence[str]) -> Iterator[None]:
-    """Leave out the warning of columns that the model does not use, if all of them are kept."""
-    with warnings.catch_warnings(record=True) as caught:
-        yield
-    for one in caught:
-        if not (isinstance(one.message, UnseenColumnsWarning) and set(one.message.columns) <= set(kept)):
-            warnings.warn(one.message, stacklevel=3)
 
 
 def _as_arrow(rows: Rows) -> pa.Table:

@@ -13,7 +13,19 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .options import MODELS, SYNONYMS, Key, MaybeRun, Run, model_name, one_line, parse_shape, takes_file_options
+from .options import (
+    MODELS,
+    SYNONYMS,
+    Key,
+    MaybeRun,
+    Run,
+    aware_of,
+    model_name,
+    one_line,
+    open_series,
+    parse_shape,
+    takes_file_options,
+)
 
 __all__ = ["describe_manifest", "info", "models", "report"]
 
@@ -33,7 +45,13 @@ def report(
         "report.html"
     ),
     color: Annotated[
-        str | None, typer.Option("--color", metavar="COLUMN", help="The column of DATA that colours the latent map.")
+        str | None,
+        typer.Option(
+            "--color",
+            "--label",
+            metavar="COLUMN",
+            help="The column of DATA that colours the latent map, or holds the labels of a classifier.",
+        ),
     ] = None,
     image_shape: Annotated[
         str | None,
@@ -47,36 +65,34 @@ def report(
 
     The report is one HTML page that works offline: learning curves, reconstructions, a map of the latent space,
     samples, a decoder that runs in the page, and findings, which are printed as well. For an anomaly detector: scores,
-    threshold, calibration, the columns behind the alarms, and the most unusual rows with reasons.
+    threshold, calibration, the columns behind the alarms, and the most unusual rows with reasons; for one of series:
+    the series, its alarms and expected values. For an imputer: errors in hidden cells by column, and the coverage of
+    intervals. For a generator: generated beside real rows. For a classifier: confusion and calibration.
     """
     from ..data.file_options import FileOptions
     from ..data.readers import labels
-    from ..displays.report import Report
-    from ..estimators.anomaly_detector import AnomalyDetector
     from ..estimators.trainable import load
 
     model = load(run)
-    if not hasattr(model, "report"):
-        from ..serving.openapi import with_article
-
-        raise UsageError(
-            f"{run} holds {with_article(type(model).__name__)}. A report needs an autoencoder or a detector of rows."
-        )
-    is_detector = isinstance(model, AnomalyDetector)
-    if is_detector and (color or image_shape):
-        raise UsageError("--color and --image-shape are for the report of an autoencoder. Omit them.")
+    accepted = signature(model.report).parameters
+    for option, given, name in (("--color", color, "y"), ("--image-shape", image_shape, "image_shape")):
+        if given is not None and name not in accepted:
+            raise UsageError(f"{option} is not for the report of a {type(model).__name__}. Omit it.")
     if color is not None and data is None:
         raise UsageError("--color names a column of DATA, but DATA is missing. Add it after RUN.")
-    shape = None if image_shape is None else parse_shape(image_shape)
-    rows = labelled = None
+    more: dict[str, Any] = {} if image_shape is None else {"image_shape": parse_shape(image_shape)}
+    rows: Any = None
     if data is not None:
-        labelled = None if color is None else labels(data, color)
-        rows = model.input_.source(data, key, FileOptions.of(file_options))
+        more |= {} if color is None else {"y": labels(data, color)}
+        is_series = hasattr(model, "alarms")
+        with aware_of([color] if color else ()):
+            rows = (
+                open_series(data, (), (), (), file_options)
+                if is_series
+                else model.input_.source(data, key, FileOptions.of(file_options))
+            )
     with one_line():
-        if is_detector:
-            made = Report.from_detector(model, rows, title=run.name)
-        else:
-            made = Report.from_estimator(model, rows, labelled, image_shape=shape, title=run.name)
+        made = model.report(rows, **more, title=run.name)
     made.save(output)
     for finding in made.findings:
         typer.echo(f"{finding.title}: {finding.evidence}\n  {finding.action}")

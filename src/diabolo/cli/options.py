@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from ..errors import DiaboloError, UsageError, suggest
+from ..errors import DiaboloError, UnseenColumnsWarning, UsageError, suggest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +33,7 @@ __all__ = [
     "Options",
     "Out",
     "Run",
+    "aware_of",
     "make_estimator",
     "model_name",
     "one_line",
@@ -339,6 +341,16 @@ def make_estimator(model: str, parameters: Options) -> Any:
     require_known([name for name in parameters if "__" not in name], known, f"{kind}: parameter")
     with one_line():
         return estimator.set_params(**parameters)
+
+
+@contextmanager
+def aware_of(kept: Sequence[str]) -> Iterator[None]:
+    """Leave out the warning of columns that the model does not use, if all of them are kept."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for one in caught:
+        if not (isinstance(one.message, UnseenColumnsWarning) and set(one.message.columns) <= set(kept)):
+            warnings.warn(one.message, stacklevel=3)
 
 
 @contextmanager

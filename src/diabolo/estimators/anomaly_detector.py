@@ -26,13 +26,13 @@ from ..data.types import Frame, Name, RowsLike
 from ..former_names import warn_of_former
 from ..persistence.serialization import Found, Stored
 from . import scores
-from .arguments import check_arguments
+from .arguments import check_arguments, check_page
 from .base import BaseAutoencoder
 from .detector_fit import NOISE_LEVELS, SHARE, Judge, Scorer, folds_of, learned_of, members_of
 from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, networks_of
 from .input import InputSpec
 from .result import store
-from .views import Tail, Views
+from .views import VIEWS, Tail, Views
 
 if TYPE_CHECKING:
     from ..displays.report import Report
@@ -370,7 +370,9 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         total = shares.sum(axis=1)
         return Explanation(total, by_column, columns.labels_in(X), observed, columns.convert(expected, X))
 
-    def report(self, X: RowsLike | None = None, *, path: str | os.PathLike[str] | None = None) -> Report:
+    def report(
+        self, X: RowsLike | None = None, *, path: str | os.PathLike[str] | None = None, title: str = ""
+    ) -> Report:
         """Return an HTML report: scores, threshold, calibration, columns, and the most unusual rows with reasons.
 
         In a notebook, the result shows its figures of merit and the scores; ``save`` writes the page.
@@ -381,6 +383,8 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             Rows to score, preferably rows not used in `fit`. None: the page shows the calibration scores only.
         path : path or None, default=None
             File to write the page to.
+        title : str, default=""
+            Title of the page; empty: the name of the class.
 
         Returns
         -------
@@ -388,14 +392,22 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             The HTML page: a str with the attribute ``findings`` and the method ``save``.
         """
         check_is_fitted(self)
-        if path is not None:
-            check_arguments(path=path)
+        check_page(path, title)
         from ..displays.report import Report
+        from ..report import detectors
 
-        made = Report.from_detector(self, X)
-        if path is not None:
-            made.save(path)
-        return made
+        return Report.of(detectors.collect(self, X), title, path)
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        total = sum(self.weights_) or 1.0
+        views = ", ".join(f"{name} {w / total:.0%}" for name, w in zip(VIEWS, self.weights_, strict=False))
+        return (
+            ("training rows may be", "normal or anomalous" if self.contaminated else "normal only"),
+            ("views", views),
+            ("calibration rows", f"{len(self.calibration_scores_):,}"),
+            ("false-alarm rate", f"{self.false_alarm_rate:g}"),
+            ("threshold, nats", f"{-self.offset_:.4g}" if self.can_flag_ else "none: too few calibration rows"),
+        )
 
     @property
     def judges_(self) -> tuple[Judge, ...]:

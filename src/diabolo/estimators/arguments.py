@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from ..engine.sharding import current
 from ..errors import InvalidParameter
 
-__all__ = ["MAX_INT", "Refused", "Seed", "check_arguments", "drawing", "seed_from", "seed_of"]
+__all__ = ["MAX_INT", "Refused", "Seed", "check_arguments", "check_page", "drawing", "seed_from", "seed_of"]
 
 Seed = int | np.random.RandomState | None
 
@@ -87,6 +87,7 @@ _ARGUMENTS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "random_state": ("an integer from 0 to 2³² − 1, a NumPy RandomState or None", _is_seed),
     "resume": _FLAG,
     "scores": ("an array of numbers", _are_numbers),
+    "title": ("a text", lambda value: isinstance(value, str)),
     "to": ("a dict from columns of the condition to values, or None", lambda value: isinstance(value, Mapping | None)),
     "token": ("a text or None", lambda value: isinstance(value, str | None)),
     "y": ("one label for each row, or None", lambda value: value is None or _are_labels(value)),
@@ -113,6 +114,11 @@ def check_arguments(**given: object) -> None:
         words, is_valid = _ARGUMENTS[name]
         if not is_valid(value):
             raise InvalidParameter(f"{name} must be {words}; got {reprlib.repr(value)}.")
+
+
+def check_page(path: object, title: object) -> None:
+    """Check the arguments of a report: a path or None, and a title."""
+    check_arguments(title=title, **({} if path is None else {"path": path}))
 
 
 def drawing(random_state: Seed) -> np.random.RandomState:

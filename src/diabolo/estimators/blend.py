@@ -100,6 +100,18 @@ class Blend:
         """Whether any column uses the networks."""
         return bool((self.network_share > 0).any())
 
+    @property
+    def has_linear(self) -> bool:
+        """Whether means and Gaussian were fitted; not in saved models of versions before 0.2, which are networks."""
+        return len(self.gaussian.loadings) > 0 or bool((self.network_share < 1).any())
+
+    def linear(self, rows: np.ndarray) -> np.ndarray:
+        """Return the Gaussian's expectation of each cell given the known cells of its row, (n, d)."""
+        found = np.empty(rows.shape)
+        for some in row_blocks(rows, self.gaussian):
+            found[some] = scores.within(np, conditional_mean(np, rows[some], self.gaussian), self.bounds)
+        return found
+
     def expected(self, rows: np.ndarray, networks: Sequence[np.ndarray], span: np.ndarray) -> np.ndarray:
         """Return the imputed value of each cell, (n, d), from the networks' expected rows; see `scores.imputed`."""
         found = np.empty(rows.shape)

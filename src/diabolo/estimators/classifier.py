@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import equinox as eqx
 import numpy as np
@@ -21,7 +21,6 @@ from sklearn.base import ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ..callbacks import Callback, ModelCallback
@@ -30,19 +29,24 @@ from ..core.likelihoods import Categorical, by_column
 from ..core.model import Model, Recipe
 from ..core.networks import MLP
 from ..data.readers import SchemaSpec
-from ..data.scaler import Scaler, ScalerStats
+from ..data.scaler import ScalerStats
 from ..data.types import RowsLike
 from ..engine import inference
 from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart, TrainingInterrupted
 from ..persistence.serialization import Found, Stored
-from .arguments import check_arguments, seed_of
+from .arguments import check_arguments, check_page, seed_of
 from .base import ESTIMATORS, BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
+from .labels import append_classes, checked_weights, class_weights, classes_of, positions_of
 from .result import Fitted, store
 from .trainable import TrainableEstimator, identity_of, plan_of, recipe_over, share_held_out
+
+if TYPE_CHECKING:
+    from ..displays.network import NetworkSummary
+    from ..displays.report import Report
 
 __all__ = ["AutoencoderClassifier"]
 
@@ -206,9 +210,9 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         with training(folder, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
             seed = seed_of(self.random_state, trainer.kept_seed)
             columns, rows, labels = InputSpec.of_labelled(type(self).__name__, X, y, self._wanted())
-            classes, positions = _classes_of(labels)
-            of_class = _class_weights(self.class_weight, classes, positions)
-            weights = of_class[positions] * _checked_weights(sample_weight, len(rows))
+            classes, positions = classes_of(labels)
+            of_class = class_weights(self.class_weight, classes, positions)
+            weights = of_class[positions] * checked_weights(sample_weight, len(rows))
             if (X_val is None) != (y_val is None):
                 raise InvalidData("One of X_val and y_val is missing. X_val and y_val belong together: give both.")
             rows_val = None if X_val is None else replace(columns, allow_missing=True).rows(X_val)
@@ -217,16 +221,16 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             pretrained = self._begun_with(table, columns.width, seed, checkpoint_every, checkpoint_options)
             columns = replace(columns, allow_missing=pretrained.input_.allow_missing)
             columns.refuse_missing(rows)
-            with_classes = _append_classes(pretrained.scaler_, rows, positions, len(classes), weights)
+            with_classes = append_classes(pretrained.scaler_, rows, positions, len(classes), weights)
             prepared = from_array(
                 with_classes, ScalerStats(None, "real"), share_held_out(self, rows_val, len(rows)), seed
             )
             if rows_val is not None:
                 assert y_val is not None
-                of_val = _positions(y_val, classes, len(rows_val))
+                of_val = positions_of(y_val, classes, len(rows_val))
                 columns.refuse_missing(rows_val)
                 prepared = prepared.judged_by(
-                    _append_classes(pretrained.scaler_, rows_val, of_val, len(classes), of_class[of_val])
+                    append_classes(pretrained.scaler_, rows_val, of_val, len(classes), of_class[of_val])
                 )
             job = self._job(columns, pretrained, prepared, len(classes), seed)
             fingerprint = f"{prepared.fingerprint}+{pretrained.data_fingerprint_}"
@@ -372,6 +376,57 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         labels: np.ndarray = self.classes_[best]
         return labels
 
+    def report(
+        self,
+        X: RowsLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        title: str = "",
+    ) -> Report:
+        """Return an HTML report: accuracy beside simple answers, confusion, calibration, and the surest mistakes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`; default=None
+            Labelled rows, preferably rows not used in `fit`. None: the page shows the training only.
+        y : array-like of shape (n,) or None, default=None
+            Their labels.
+        path : path or None, default=None
+            File to write the page to.
+        title : str, default=""
+            Title of the page; empty: the name of the class.
+
+        Returns
+        -------
+        Report
+            The HTML page: a str with the attribute ``findings`` and the method ``save``.
+
+        Raises
+        ------
+        InvalidData
+            If one of ``X`` and ``y`` is missing, or there is not one label for each row.
+        """
+        check_is_fitted(self)
+        check_arguments(y=y)
+        check_page(path, title)
+        from ..displays.report import Report
+        from ..report import classifiers
+
+        return Report.of(classifiers.collect(self, X, y), title, path)
+
+    def summary(self) -> NetworkSummary:
+        """Return the layers of the network, the shapes of their arrays, and how many numbers were trained.
+
+        Returns
+        -------
+        NetworkSummary
+            A table, shown by ``print`` and by a notebook.
+        """
+        from ..displays.network import NetworkSummary
+
+        return NetworkSummary.from_estimator(self)
+
 
 def _for_labels(estimator: BaseAutoencoder, width: int) -> BaseAutoencoder:
     """Return an autoencoder for a classifier of rows of ``width`` features: without a bottleneck by default."""
@@ -380,72 +435,3 @@ def _for_labels(estimator: BaseAutoencoder, width: int) -> BaseAutoencoder:
         return estimator
     wide: BaseAutoencoder = clone(estimator)
     return wide.set_params(n_latent=min(width, _WIDEST_CODE))
-
-
-def _classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct labels, sorted, and the position of each row's label among them."""
-    try:
-        check_classification_targets(labels)
-        classes, positions = np.unique(labels, return_inverse=True)
-    except (ValueError, TypeError) as error:
-        raise InvalidData(f"y has no valid labels: {error} Give one kind of label, without missing ones.") from error
-    return classes, positions
-
-
-def _append_classes(
-    scaler: Scaler, rows: np.ndarray, positions: np.ndarray, n_classes: int, weights: np.ndarray
-) -> np.ndarray:
-    """Return scaled rows with the one-hot encoded class of each row appended.
-
-    The encoded class is multiplied by the row's weight, and so is the cross-entropy, which is linear in it. The mean
-    weight is 1, so that the learning rate does not depend on the unit of the weights.
-    """
-    targets = np.eye(n_classes, dtype=np.float32)[positions]
-    if (weights != weights[0]).any():
-        targets *= (weights / weights.mean())[:, None].astype(np.float32)
-    return np.hstack([scaler.apply(rows), targets])
-
-
-def _checked_weights(weights: ArrayLike | None, n_rows: int) -> np.ndarray:
-    """Return the weights of rows, (n,)."""
-    if weights is None:
-        return np.ones(n_rows)
-    try:
-        found = np.asarray(weights, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidData(f"sample_weight must be numbers: {error}.") from error
-    found = np.full(n_rows, found) if found.ndim == 0 else found
-    if found.shape != (n_rows,):
-        raise InvalidData(f"sample_weight has shape {found.shape}, but X has {n_rows} rows: give one weight per row.")
-    if (wrong := ~(np.isfinite(found) & (found >= 0))).any():
-        at = int(np.flatnonzero(wrong)[0])
-        raise InvalidData(f"sample_weight of row {at + 1} is {found[at]:g}. Give finite weights of at least 0.")
-    if not found.any():
-        raise InvalidData("Sample weights must contain at least one non-zero number; all of sample_weight are 0.")
-    return found
-
-
-def _class_weights(given: object, classes: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return the weight of each class, (c,)."""
-    if given == "balanced":
-        counts = np.bincount(positions, minlength=len(classes))
-        balanced: np.ndarray = len(positions) / (len(classes) * counts)
-        return balanced
-    if not isinstance(given, Mapping):
-        return np.ones(len(classes))
-    if unknown := [label for label in given if label not in classes.tolist()]:
-        raise InvalidParameter(f"class_weight names labels that are not in y: {', '.join(map(repr, unknown))}.")
-    found = np.array([given.get(label, 1.0) for label in classes.tolist()], np.float64)
-    if not (np.isfinite(found) & (found >= 0)).all() or not found.any():
-        raise InvalidParameter(f"class_weight must be finite weights of at least 0, not all 0; got {given!r}.")
-    return found
-
-
-def _positions(labels: ArrayLike, classes: np.ndarray, n_rows: int) -> np.ndarray:
-    """Return the position of each label among the classes."""
-    labels = np.asarray(labels)
-    if labels.shape != (n_rows,):
-        raise InvalidData(f"y_val has shape {labels.shape}, but X_val has {n_rows} rows: give one label for each row.")
-    if unknown := sorted(set(np.unique(labels).tolist()) - set(classes.tolist())):
-        raise InvalidData(f"y_val has labels that are not in y: {', '.join(map(repr, unknown))}.")
-    return np.searchsorted(classes, labels)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ..data.blocks import CHUNK_BYTES, BlockReader
 from ..data.readers import SchemaSpec
@@ -27,6 +28,9 @@ from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
 from .result import Fitted
 from .trainable import Saveable, stored_of
+
+if TYPE_CHECKING:
+    from ..displays.summary import EnsembleSummary
 
 __all__ = ["CONSTRAINTS", "SCALING", "Ensemble", "Given", "given_to", "known_range", "networks_of"]
 
@@ -115,6 +119,26 @@ class Ensemble(Saveable):
     def _stored(self) -> Stored:
         groups = tuple(tuple(map(stored_of, group)) for group in self.estimators_)
         return replace(super()._stored(), groups=groups)
+
+    def summary(self) -> EnsembleSummary:
+        """Return what was learned from, the parts and their shares, and the networks.
+
+        Returns
+        -------
+        EnsembleSummary
+            A table, shown by ``print`` and by a notebook; `summary` of a network shows its layers.
+        """
+        check_is_fitted(self)
+        from ..displays.network import NetworkSummary
+        from ..displays.summary import EnsembleSummary
+
+        facts = (("training rows", f"{self.n_samples_:,}"), ("columns", f"{self.n_features_in_:,}"), *self._facts())
+        networks = tuple(NetworkSummary.from_estimator(one) for group in self.estimators_ for one in group)
+        return EnsembleSummary(type(self).__name__, facts, networks)
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        """Return the parts of the fitted estimator as names and values, for `summary`."""
+        return ()
 
     _needs_networks: ClassVar[bool] = True
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +19,7 @@ from ..data.types import Frame, Name, RowsLike
 from ..engine.factor_analysis import number_of_factors
 from ..errors import InvalidParameter
 from ..persistence.serialization import Found
-from .arguments import Seed, check_arguments, seed_from
+from .arguments import Seed, check_arguments, check_page, seed_from
 from .autoencoders import VariationalAutoencoder
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, Given, given_to, networks_of
@@ -28,6 +29,9 @@ from .marginals import Marginals, find_keys, set_apart
 from .predictor import N_DRAWS, Predictor
 from .relations import LinearRelations
 from .result import store
+
+if TYPE_CHECKING:
+    from ..displays.report import Report
 
 __all__ = ["AutoencoderGenerator"]
 
@@ -249,6 +253,42 @@ class AutoencoderGenerator(Ensemble):
         for i in np.flatnonzero(self._keys & is_free[0]):
             rows[:, i] = set_apart(rows[:, i], *self._known[[0, -1], i])
         return _with_ranges_of(columns, rows, self._keys).convert(rows, given=row)
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        names = [str(name) for name in dict.fromkeys(np.array(self.input_.column_of_feature, object)[self._keys])]
+        return (
+            ("groups of rows", f"{len(self.weights_):,}"),
+            ("linear relations", f"{len(self._relations):,}"),
+            ("keys", ", ".join(names) or "none"),
+        )
+
+    def report(
+        self, X: RowsLike | None = None, *, path: str | os.PathLike[str] | None = None, title: str = ""
+    ) -> Report:
+        """Return an HTML report: generated beside real rows, by column, by pair of columns and by nearest row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`; default=None
+            Real rows, of which at most 5,000 are used, and as many are generated. Rows not used in `fit` show whether
+            the generated rows hold for new data; those of `fit` show whether they are copies. None: the page shows
+            some generated rows only.
+        path : path or None, default=None
+            File to write the page to.
+        title : str, default=""
+            Title of the page; empty: the name of the class.
+
+        Returns
+        -------
+        Report
+            The HTML page: a str with the attribute ``findings`` and the method ``save``.
+        """
+        check_is_fitted(self)
+        check_page(path, title)
+        from ..displays.report import Report
+        from ..report import generators
+
+        return Report.of(generators.collect(self, X), title, path)
 
     @property
     def _marginals(self) -> Marginals:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,16 +24,18 @@ from ..data.types import Frame, Name, RowsLike
 from ..errors import EmptyColumnWarning
 from ..former_names import former_method, warn_of_former
 from ..persistence.serialization import Found, Stored
-from . import scores
-from .arguments import check_arguments
+from .arguments import check_arguments, check_page
 from .autoencoders import Autoencoder
 from .base import BaseAutoencoder
-from .blend import Blend, HeldOut, fit_linear, folds, with_networks
+from .blend import Blend, fit_linear, folds
 from .ensemble import CONSTRAINTS, SCALING, Ensemble, given_to, known_range, networks_of
+from .filler import HIDDEN, Filler, blended
 from .input import InputSpec
 from .output import as_configured
-from .predictor import Predictor
 from .result import store
+
+if TYPE_CHECKING:
+    from ..displays.report import Report
 
 __all__ = ["MEMBERS", "AutoencoderImputer"]
 
@@ -43,16 +46,12 @@ _BATCH, _STEPS = 128, (5_000, 40_000)
 _WIDTHS = (64, 512)
 _FEWEST_ROWS = 4 * _WIDTHS[0]
 """Smallest number of rows for networks, four per unit of the smallest network: for fewer, the Gaussian is as good."""
-_HIDDEN = 0.3
-"""Fraction of the known cells masked in each training step; the network predicts them."""
 _APART, _CELLS_APART = (0.05, 0.1), (200, 10_000)
 """Calibration cells of a fold: 5 % of the known cells or 200, at most 10 % and at most 10,000."""
 _MOST_GROUPS = 2
 """Most folds of calibration cells for networks: each network has not seen those of one fold."""
 _ADAM = Adam(b2=0.99)
 """Columns with long tails have rare, very large gradients; with b2=0.999 the steps after one destroy the network."""
-_JUDGED = 4096
-"""Number of training rows used to estimate the typical error of each column."""
 _FEWEST_CELLS = 2
 """Number of known cells below which the spread of a column is unknown, and its intervals are infinite."""
 _FLAGS = ("is_empty", "has_missing")
@@ -199,7 +198,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             visible = [np.where(mask, np.nan, rows) for mask in hidden]
             groups = [given.handed(some) for some in visible]
             trained, interrupted = networks_of(self, [(one, groups[i % len(groups)]) for i, one in enumerate(members)])
-            usual, blend, cells = _with_networks(trained, visible, cells, blend, columns, rng)
+            usual, blend, cells = blended(trained, visible, cells, blend, columns, rng)
         errors = np.abs(cells.truth - cells.expected) / np.sqrt(cells.variance)
         usual = np.where((~np.isnan(rows)).sum(axis=0) < _FEWEST_CELLS, np.inf, usual)
         learned = {
@@ -226,7 +225,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             Autoencoder(
                 encoder=MLP((width,)),
                 latent=Deterministic(width // 2, "silu"),
-                corruption=MaskCells(_HIDDEN),
+                corruption=MaskCells(HIDDEN),
                 max_epochs=-(-n_steps // -(-n_rows // _BATCH)),
                 batch_size=_BATCH,
                 learning_rate=3e-3,
@@ -258,7 +257,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             that had missing cells in `fit`: 1 for a cell that is missing in X, else 0.
         """
         check_is_fitted(self)
-        filler = self._filler
+        filler = self.filler_
         filled = self._kept(self.input_.fill(X, lambda rows, _: filler.expected(rows), bool(self.verbose)))
         indicated = self.columns_out[1]
         if not indicated:
@@ -347,7 +346,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
             )
         reach = self.conformal_scores_[rank - 1] if rank <= n else np.inf
 
-        columns, filler, is_ordered = self.input_, self._filler, self.input_.is_ordered
+        columns, filler, is_ordered = self.input_, self.filler_, self.input_.is_ordered
 
         def ends(rows: np.ndarray, _: int) -> tuple[np.ndarray, ...]:
             mean, unit = filler.judged(rows)
@@ -360,6 +359,46 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
 
     intervals = former_method("intervals", "prediction_intervals")
 
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        blend = self._blend
+        linear, networks = blend.linear_share * (1 - blend.network_share), blend.network_share
+        parts = (("column means", 1 - linear - networks), ("linear prediction", linear), ("networks", networks))
+        return (
+            ("mean shares", ", ".join(f"{name} {share.mean():.0%}" for name, share in parts)),
+            ("factors of the Gaussian", f"{len(blend.gaussian.loadings):,}"),
+            ("calibration cells", f"{len(self.conformal_scores_):,}"),
+        )
+
+    def report(
+        self, X: RowsLike | None = None, *, path: str | os.PathLike[str] | None = None, title: str = ""
+    ) -> Report:
+        """Return an HTML report: errors of each column in hidden cells, and the coverage of prediction intervals.
+
+        Each known cell of X is hidden once, a tenth of them at a time, and imputed from the others. The errors are
+        those of cells missing at random; cells that are missing for a reason can have larger ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d), or a larger source of rows as for `fit`; default=None
+            Rows with known cells, preferably rows not used in `fit`; of more than 5,000 rows, a random sample. None:
+            the page shows the parts of imputed values only.
+        path : path or None, default=None
+            File to write the page to.
+        title : str, default=""
+            Title of the page; empty: the name of the class.
+
+        Returns
+        -------
+        Report
+            The HTML page: a str with the attribute ``findings`` and the method ``save``.
+        """
+        check_is_fitted(self)
+        check_page(path, title)
+        from ..displays.report import Report
+        from ..report import imputers
+
+        return Report.of(imputers.collect(self, X), title, path)
+
     @property
     def range_(self) -> np.ndarray:
         """The minimum and the maximum of each column's known cells, (2, d)."""
@@ -371,9 +410,10 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         return self._blend
 
     @property
-    def _filler(self) -> _Filler:
+    def filler_(self) -> Filler:
+        """Imputations of arrays of rows in the user's units, without input checks."""
         members = [member.predictor_ for group in self.estimators_ for member in group]
-        return _Filler(tuple(members), self._range, self._blend, self._usual)
+        return Filler(tuple(members), self._range, self._blend, self._usual)
 
     def _stored(self) -> Stored:
         stored = super()._stored()
@@ -389,62 +429,6 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         else:  # saved before imputers had other parts than networks
             blend, flags = Blend.of_networks(found.array("_range")), [none, none]
         return own | {"_blend": blend} | {f"_{name}": flag for name, flag in zip(_FLAGS, flags, strict=True)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Filler:
-    """Imputed values and their expected errors, in the user's units."""
-
-    predictors: tuple[Predictor, ...]
-    span: np.ndarray
-    """(2, d), the minimum and the maximum of each column."""
-    blend: Blend
-    usual: np.ndarray
-    """(d,), the networks' usual squared error in each column; infinite for a column of unknown spread."""
-
-    def expected(self, rows: np.ndarray) -> np.ndarray:
-        """Return the imputed value of each cell."""
-        return self.blend.expected(rows, [one.expected(rows) for one in self.predictors], self.span)
-
-    def judged(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the imputed value and the expected error of each cell; infinite in columns of unknown spread."""
-        each, is_known = [one.expected(rows) for one in self.predictors], np.isfinite(self.usual)
-        error = self.blend.error(rows, each, self.span, np.where(is_known, self.usual, 0))
-        return self.blend.expected(rows, each, self.span), np.where(is_known, error, np.inf)
-
-
-def _with_networks(
-    trained: Sequence[BaseAutoencoder],
-    visible: Sequence[np.ndarray],
-    cells: HeldOut,
-    blend: Blend,
-    columns: np.ndarray,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, Blend, HeldOut]:
-    """Return the networks' usual squared errors, and the blend and the held-out cells with the networks.
-
-    Network i has seen the rows of ``visible[i % len(visible)]``, without the cells of the fold of this number.
-    """
-    found, usual = [], []
-    for fold, rows in enumerate(visible):
-        predictors, span = [one.predictor_ for one in trained[fold :: len(visible)]], known_range(rows)
-        judged = rows[np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows))).astype(int)]
-        hidden = (rng.random(judged.shape) < _HIDDEN)[:, columns] & ~np.isnan(judged)
-        errors = np.square(_expected(predictors, np.where(hidden, np.nan, judged), span).mean(axis=0) - judged)
-        # The column's variance counts as one more squared error; it is the only one if no cell of the column is masked.
-        usual.append((np.where(hidden, errors, 0).sum(axis=0) + blend.variance) / (1 + hidden.sum(axis=0)))
-        own = cells.only(cells.fold == fold)
-        at, place = np.unique(own.row, return_inverse=True)
-        found.append(_expected(predictors, rows[at], span)[:, place, own.feature])
-    cells, mean = cells.only(cells.fold < len(visible)), np.mean(usual, axis=0)
-    return mean, *with_networks(blend, cells, np.concatenate(found, axis=1), mean, columns)
-
-
-def _expected(predictors: Sequence[Predictor], rows: np.ndarray, span: np.ndarray) -> np.ndarray:
-    """Return what each network expects, clipped to the range of the columns, (n_networks, n, d)."""
-    if not len(rows):
-        return np.empty((len(predictors), *rows.shape))
-    return np.stack([scores.within(np, one.expected(rows), span) for one in predictors])
 
 
 def _first_features(columns: InputSpec) -> np.ndarray:

@@ -27,7 +27,7 @@ from ..errors import InvalidData, InvalidParameter, InvalidType
 from ..former_names import warn_of_former
 from ..persistence import reference_outputs
 from ..persistence.serialization import Found, Stored
-from .arguments import Seed, check_arguments, drawing, seed_from
+from .arguments import Seed, check_arguments, check_page, drawing, seed_from
 from .condition import Condition
 from .input import InputSpec
 from .output import output_library, table_like
@@ -298,6 +298,7 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         *,
         path: str | os.PathLike[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
+        title: str = "",
     ) -> Report:
         """Return an HTML report on the training and the quality of the model.
 
@@ -319,6 +320,8 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         image_shape : tuple of int or None, default=None
             (height, width) or (height, width, 3) if the rows are images. None: the shape of the image files or of the
             convolutional network; otherwise the rows are not shown as images.
+        title : str, default=""
+            Title of the page; empty: the name of the class.
 
         Returns
         -------
@@ -332,14 +335,11 @@ class Reconstructor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Posterior
         """
         check_is_fitted(self)
         check_arguments(y=y, image_shape=image_shape)
-        if path is not None:
-            check_arguments(path=path)
+        check_page(path, title)
         from ..displays.report import Report
+        from ..report.collect import collect
 
-        made = Report.from_estimator(self, X, y, image_shape=image_shape)
-        if path is not None:
-            made.save(path)
-        return made
+        return Report.of(collect(self, X, y, image_shape=image_shape), title, path)
 
     def summary(self) -> NetworkSummary:
         """Return the layers of the network, the shapes of their arrays, and how many numbers were trained.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import ArrayLike
 from sklearn.base import OutlierMixin, clone
 from sklearn.utils import Tags
@@ -20,7 +22,7 @@ from ..engine.windows import WindowModel, dominant_period, fit_windows, interpol
 from ..errors import InvalidData
 from ..persistence import files
 from .anomaly_detector import Explanation
-from .arguments import check_arguments, seed_from
+from .arguments import check_arguments, check_page, seed_from
 from .base import BaseAutoencoder
 from .ensemble import CONSTRAINTS, Ensemble, networks_of
 from .input import InputSpec, Opened
@@ -29,6 +31,9 @@ from .series_alarms import alarm_table, table_of
 from .series_model import SeriesModel, calibrated
 from .series_scorer import WindowScorer
 from .series_stream import SeriesStream
+
+if TYPE_CHECKING:
+    from ..displays.report import Report
 
 __all__ = ["SeriesDetector"]
 
@@ -351,13 +356,53 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
             ``score`` and ``p_value`` of its highest score; ``channel``, which contributes most to it.
         """
         check_is_fitted(self)
-        rows = self._read(X)
+        return table_of(self._alarms(self._read(X)), X)
+
+    def _alarms(self, rows: SeriesRows) -> pa.Table:
         self._scored(rows)
         threshold = self.series_model_.tail.threshold(self.false_alarm_rate)
         table = alarm_table(rows, self.series_model_, threshold)
         p_values = self.p_values_from_scores(np.asarray(table["score"]))
-        table = table.add_column(table.column_names.index("score") + 1, "p_value", [p_values])
-        return table_of(table, X)
+        return table.add_column(table.column_names.index("score") + 1, "p_value", [p_values])
+
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        model = self.series_model_.scorer.model
+        return (
+            ("window, steps", f"{self.window_:,}"),
+            ("step", f"{self.step_:g}"),
+            ("main components", f"{model.n_main:,}"),
+            ("windows in memory", f"{len(model.memory):,}"),
+            ("calibration blocks", f"{len(self.calibration_maxima_):,}"),
+            ("false-alarm rate", f"{self.false_alarm_rate:g}"),
+            ("threshold", f"{-self.offset_:.4g}"),
+        )
+
+    def report(
+        self, X: RowsLike | None = None, *, path: str | os.PathLike[str] | None = None, title: str = ""
+    ) -> Report:
+        """Return an HTML report: the series, its alarms and expected values, scores with the threshold, calibration.
+
+        Parameters
+        ----------
+        X : array-like, list of arrays, table or path; default=None
+            Series as for `fit`. None: the page shows the calibration only.
+        path : path or None, default=None
+            File to write the page to.
+        title : str, default=""
+            Title of the page; empty: the name of the class.
+
+        Returns
+        -------
+        Report
+            The HTML page: a str with the attribute ``findings`` and the method ``save``.
+        """
+        check_is_fitted(self)
+        check_page(path, title)
+        from ..displays.report import Report
+        from ..report import series
+
+        rows = None if X is None else self._read(X)
+        return Report.of(series.collect(self, rows, None if rows is None else self._alarms(rows)), title, path)
 
     def stream(self) -> SeriesStream:
         """Return the state of one new series whose rows arrive one after another.

@@ -15,9 +15,24 @@ from ..data.blocks import BlockReader
 from ..data.readers import Table
 from ..data.scaler import Scaler
 from ..data.schema import Schema
+from ..data.series import SeriesRows
 from ..data.types import Frame, Name, RowsLike
 
-__all__ = ["Columns", "Explained", "FittedAutoencoder", "FittedDetector", "FittedEstimator", "Says"]
+__all__ = [
+    "Columns",
+    "Explained",
+    "Fills",
+    "FittedAutoencoder",
+    "FittedClassifier",
+    "FittedDetector",
+    "FittedEstimator",
+    "FittedGenerator",
+    "FittedImputer",
+    "FittedSeriesDetector",
+    "ImputationParts",
+    "Says",
+    "ScoresSeries",
+]
 
 
 class Columns(Protocol):
@@ -38,6 +53,10 @@ class Columns(Protocol):
     @property
     def schema(self) -> Schema | None:
         """The kinds of the columns of a table; None if all columns are plain numbers."""
+
+    @property
+    def cells(self) -> Schema | None:
+        """The types and ranges of columns of plain numbers; None for arrays, and for a table with a schema."""
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
@@ -166,3 +185,77 @@ class FittedDetector(Protocol):
     def score_samples(self, X: RowsLike) -> np.ndarray: ...
     def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray: ...
     def explain(self, X: RowsLike) -> Explained: ...
+
+
+class FittedClassifier(FittedEstimator, Protocol):
+    """A fitted classifier."""
+
+    classes_: np.ndarray
+    history_: dict[str, list[float]]
+    best_epoch_: int
+
+    def predict_proba(self, X: RowsLike) -> np.ndarray: ...
+
+
+class FittedGenerator(FittedEstimator, Protocol):
+    """A fitted generator of rows."""
+
+    def sample(self, n_samples: int = 1, *, random_state: int | None = None) -> Frame: ...
+
+
+class ImputationParts(Protocol):
+    """The parts of an imputed value, and their shares; implemented by `estimators.blend.Blend`."""
+
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def linear_share(self) -> np.ndarray: ...
+    @property
+    def network_share(self) -> np.ndarray: ...
+    @property
+    def has_linear(self) -> bool: ...
+    def linear(self, rows: np.ndarray) -> np.ndarray: ...
+
+
+class Fills(Protocol):
+    """Imputations of arrays of rows in the user's units; implemented by `estimators.imputer.Filler`."""
+
+    def expected(self, rows: np.ndarray) -> np.ndarray: ...
+    def judged(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class FittedImputer(FittedEstimator, Protocol):
+    """A fitted imputer with calibrated intervals."""
+
+    conformal_scores_: np.ndarray
+
+    @property
+    def blend_(self) -> ImputationParts: ...
+    @property
+    def filler_(self) -> Fills: ...
+
+
+class ScoresSeries(Protocol):
+    """The scores of series; implemented by `estimators.series_model.SeriesModel`."""
+
+    def energies(self, rows: SeriesRows) -> np.ndarray: ...
+    def scores(self, energies: np.ndarray) -> np.ndarray: ...
+    def expected(self, rows: SeriesRows) -> np.ndarray: ...
+
+
+class FittedSeriesDetector(Protocol):
+    """A fitted detector of anomalies in series."""
+
+    window_: int
+    step_: float
+    n_samples_: int
+    false_alarm_rate: float
+    calibration_maxima_: np.ndarray
+
+    @property
+    def offset_(self) -> float: ...
+    @property
+    def input_(self) -> Columns: ...
+    @property
+    def series_model_(self) -> ScoresSeries: ...
+    def p_values_from_scores(self, scores: np.ndarray) -> np.ndarray: ...

@@ -20,19 +20,17 @@ from jaxtyping import Array, Float
 from sklearn.decomposition import PCA
 
 from ..core.model import Model, loss
-from ..data.blocks import BlockReader
-from ..data.sampling import sample_positions, take_rows
 from ..data.scaler import Scaler
 from ..data.schema import Schema
 from ..data.types import RowsLike
 from ..engine import inference
 from ..errors import InvalidData
-from ..persistence.fitted import Columns, FittedAutoencoder
+from ..persistence.fitted import FittedAutoencoder
+from .rows import labels_of, sample_rows
 
 __all__ = [
     "DIVERGED",
     "LEAST_ROWS",
-    "MOST_ROWS",
     "Noise",
     "Reconstructed",
     "ReportData",
@@ -42,8 +40,6 @@ __all__ = [
     "reconstruct_rows",
 ]
 
-MOST_ROWS = 5_000
-"""The report samples at most this many of the rows given."""
 LEAST_ROWS = 20
 """Findings about the variation of values over rows need at least this many rows."""
 DIVERGED = -0.5
@@ -260,28 +256,6 @@ class ReportData:
         return self.history.get(name, [])
 
 
-def _some(columns: Columns, X: RowsLike, seed: int) -> tuple[np.ndarray, np.ndarray, int, pa.Table | None]:
-    """Return a checked sample of the rows, their positions, the number of rows given, and their cells as given."""
-    rng = np.random.default_rng([seed, 9])
-    if columns.schema is None:
-        opened = columns.open(X)
-        n_rows = opened.n_rows if isinstance(opened, BlockReader) else len(opened)
-        chosen = sample_positions(n_rows, MOST_ROWS, rng)
-        rows = take_rows(opened, chosen, columns.refuse_missing) if isinstance(opened, BlockReader) else opened[chosen]
-        return rows, chosen, n_rows, None
-    source = columns.source(X)
-    n_rows = source.n_rows if isinstance(source, BlockReader) else 0 if source is None else len(source.rows)
-    chosen = sample_positions(n_rows, MOST_ROWS, rng)
-    pieces, given = [], []
-    for piece in columns.tables(X if source is None else source):
-        start, end = np.searchsorted(chosen, [piece.first, piece.first + len(piece.rows)])
-        at = chosen[start:end] - piece.first
-        assert piece.given is not None
-        pieces.append(piece.rows[at])
-        given.append(piece.given.select(list(columns.schema.names)).take(at))
-    return np.concatenate(pieces), chosen, n_rows, pa.concat_tables(given, promote_options="permissive")
-
-
 def _extremes(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of a column's extreme cells, and their distances from the median in units of the spread.
 
@@ -332,16 +306,6 @@ def _reconstructions(estimator: FittedAutoencoder, scaled: np.ndarray, seed: int
     return np.stack([inference.map_rows(_reconstruction, model, scaled, seed=seed) for model in models], axis=1)
 
 
-def _labels(y: object, numbers: np.ndarray, n: int) -> np.ndarray | None:
-    if y is None:
-        return None
-    values = np.asarray(y.to_pylist() if isinstance(y, pa.Array | pa.ChunkedArray) else y)
-    if values.shape != (n,):
-        raise InvalidData(f"y has shape {values.shape}, but X has {n:,} rows: give one value for each row.")
-    chosen: np.ndarray = values[numbers]
-    return chosen
-
-
 def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> Noise | None:
     levels = [corruption.scale_level(factor) for factor in _FACTORS]
     if any(level is None for level in levels) or np.isnan(scaled).any():
@@ -359,7 +323,7 @@ def _restored(model: Model, scaled: np.ndarray, corruption: Any, seed: int) -> N
 
 
 def reconstruct_rows(estimator: FittedAutoencoder, X: RowsLike, y: object = None, *, seed: int = 0) -> Reconstructed:
-    """Return a sample of the rows, at most `MOST_ROWS`, with their codes and reconstructions.
+    """Return a sample of the rows, at most `rows.MOST_ROWS`, with their codes and reconstructions.
 
     Raises
     ------
@@ -367,7 +331,7 @@ def reconstruct_rows(estimator: FittedAutoencoder, X: RowsLike, y: object = None
         If ``y`` does not have one value for each row.
     """
     model, scaler = estimator.predictor_.model, estimator.predictor_.scaler
-    rows, numbers, n, given = _some(estimator.input_, X, seed)
+    rows, numbers, n, given = sample_rows(estimator.input_, X, seed)
     scaled = scaler.apply(rows)
     codes = inference.map_rows(inference.code, model, scaled)
     return Reconstructed(
@@ -377,7 +341,7 @@ def reconstruct_rows(estimator: FittedAutoencoder, X: RowsLike, y: object = None
         codes=codes,
         numbers=numbers,
         n_given=n,
-        labels=_labels(y, numbers, n),
+        labels=None if y is None else labels_of(y, n)[numbers],
         given=given,
     )
 

@@ -14,7 +14,7 @@ from ..persistence import files
 from ..persistence.fitted import FittedDetector
 from .diagnostics.finding import Finding
 from .figures import blank
-from .layout import Page, document, findings_list, grid, table, tile_list
+from .layout import Page, document, findings_lead, findings_list, grid, table, tile_list
 from .style import FIRST, SECOND
 
 __all__ = ["DetectorData", "collect", "diagnose", "render", "tiles"]
@@ -168,10 +168,7 @@ def render(e: DetectorData, title: str = "") -> str:
     """Return the page as HTML."""
     page, found = Page(), diagnose(e)
     checked = "scores, threshold and rows" if e.scores is not None else "the threshold only, since no rows were given"
-    text = f"Checked: {checked}. " + (
-        "Each with its evidence and the action to take." if found else "No problems found."
-    )
-    page.section("findings", "Findings", text, findings_list(found))
+    page.section("findings", "Findings", findings_lead(checked, found), findings_list(found))
     scores = (
         "About one normal row in exp(score) has at least this score. Rows to the right of the threshold are flagged."
     )
@@ -222,7 +219,7 @@ def _calibration(e: DetectorData) -> go.Figure:
     assert e.p_values is not None
     levels = np.geomspace(1 / (len(e.calibration) + 1), 1, 120)
     shares = np.searchsorted(np.sort(e.p_values), levels * (1 + 1e-9), side="right") / len(e.p_values)
-    figure = blank("p-value", "share of the rows with at most this p-value", height=360)
+    figure = blank("p-value", "share of rows up to this p-value", height=360)
     figure.add_scatter(x=levels, y=levels, name="normal rows", mode="lines", line={"color": "#888", "dash": "dash"})
     figure.add_scatter(x=levels, y=shares, name="rows of the report", mode="lines", line={"color": SECOND, "width": 2})
     figure.update_xaxes(type="log", tickvals=[a * 10.0**-b for b in range(6) for a in (1, 2, 5)], tickformat="~g")
@@ -233,7 +230,7 @@ def _worst(e: DetectorData) -> str:
     lines = [
         (f"{one.row:,}", f"{one.score:.3g}", f"{one.p_value:.2g}",
          "yes" if e.threshold is not None and one.score > e.threshold else "no",
-         *(f"{name} = {seen}; expected {expected} ({share:.0%})" for name, seen, expected, share in one.columns),
+         *(f"{name} {seen}, expected {expected} ({share:.0%})" for name, seen, expected, share in one.columns),
          *("",) * (_REASONS - len(one.columns)))
         for one in e.worst
     ]  # fmt: skip

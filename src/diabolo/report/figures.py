@@ -12,7 +12,19 @@ from ..metrics import active_units
 from .collect import ReportData, RowResults
 from .style import FIRST, SECOND, TERMS, THIRD
 
-__all__ = ["blank", "curves", "density", "features", "lines", "noise", "profile", "units"]
+__all__ = [
+    "as_dates",
+    "blank",
+    "curves",
+    "density",
+    "features",
+    "learning_curve",
+    "lines",
+    "noise",
+    "profile",
+    "row_errors",
+    "units",
+]
 
 _MOST_BARS, _MOST_NAMES = 40, 20
 _OUTSIDE = ("learning_rate", "beta")
@@ -40,19 +52,7 @@ def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
     terms = sorted(known, key=lambda name: list(TERMS).index(name) if name in TERMS else len(TERMS))
     beta = e.curve("beta") if e.anneals else []
     for name in terms:
-        figure = blank("epoch", "nats per row")
-        for values, label, color in (
-            (e.curve(name), "training", FIRST),
-            (e.curve(f"validation_{name}"), "held out", SECOND),
-        ):
-            if values:
-                epochs = list(range(1, len(values) + 1))
-                figure.add_scatter(x=epochs, y=values, name=label, mode="lines", line={"color": color, "width": 2})
-        if e.best_epoch:
-            figure.add_vline(x=e.best_epoch, line={"dash": "dot", "width": 1.5, "color": "#888"})
-            figure.add_annotation(
-                x=e.best_epoch, y=1, yref="paper", text="best", showarrow=False, xanchor="right", yanchor="top"
-            )
+        figure = learning_curve(e.curve(name), e.curve(f"validation_{name}"), e.best_epoch)
         if name == "kl" and beta:
             figure.add_scatter(
                 x=list(range(1, len(beta) + 1)), y=beta, name="β", yaxis="y2", line={"color": THIRD, "dash": "dash"}
@@ -71,6 +71,27 @@ def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
             )
         found.append((TERMS.get(name, name), figure))
     return found
+
+
+def as_dates(days: np.ndarray) -> np.ndarray:
+    """Return days since 1970 as Plotly reads them."""
+    found: np.ndarray = np.datetime_as_string((days * 86_400).round().astype("datetime64[s]"))
+    return found
+
+
+def learning_curve(training: Sequence[float], validation: Sequence[float], best_epoch: int) -> go.Figure:
+    """Draw a term of the loss on training and held-out rows by epoch."""
+    figure = blank("epoch", "nats per row")
+    for values, label, color in ((training, "training", FIRST), (validation, "held out", SECOND)):
+        if values:
+            epochs = list(range(1, len(values) + 1))
+            figure.add_scatter(x=epochs, y=list(values), name=label, mode="lines", line={"color": color, "width": 2})
+    if best_epoch:
+        figure.add_vline(x=best_epoch, line={"dash": "dot", "width": 1.5, "color": "#888"})
+        figure.add_annotation(
+            x=best_epoch, y=1, yref="paper", text="best", showarrow=False, xanchor="right", yanchor="top"
+        )
+    return figure
 
 
 def features(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
@@ -105,6 +126,21 @@ def features(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:
         else f"The {len(order)} columns with the worst reconstruction",
         figure,
     )
+
+
+def row_errors(results: RowResults) -> tuple[str, go.Figure]:
+    """Draw how many rows have each reconstruction error."""
+    values = np.log10(np.maximum(results.errors, 1e-12))
+    shares, edges = np.histogram(values, bins=40)
+    figure = blank("mean squared error of a row, scaled units", "share of the rows", height=340)
+    figure.add_bar(
+        x=(edges[1:] + edges[:-1]) / 2, y=shares / len(values), width=np.diff(edges), marker={"color": FIRST},
+        customdata=10 ** ((edges[1:] + edges[:-1]) / 2), hovertemplate="%{customdata:.3g}: %{y:.1%}<extra></extra>",
+    )  # fmt: skip
+    ticks = [t for k in range(-12, 13) for t in np.log10([1, 2, 5]) + k if edges[0] <= t <= edges[-1]]
+    ticks = ticks if len(ticks) <= 8 else [t for t in ticks if t == round(t)]
+    figure.update_xaxes(tickvals=ticks, ticktext=[f"{10**t:.3g}" for t in ticks])
+    return "Reconstruction error of rows", figure
 
 
 def units(e: ReportData, results: RowResults) -> tuple[str, go.Figure]:

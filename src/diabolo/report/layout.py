@@ -18,7 +18,7 @@ import plotly.io
 from ..data.writers import PAGE_MARK
 from .diagnostics.finding import Finding
 
-__all__ = ["Page", "cell_text", "document", "findings_list", "grid", "table", "tile_list"]
+__all__ = ["Page", "cell_text", "document", "findings_lead", "findings_list", "grid", "table", "tile_list"]
 
 
 class Page:
@@ -69,6 +69,13 @@ def cell_text(cell: object) -> str:
     if isinstance(cell, int | float | np.number):
         return f"{float(cell):.5g}" if abs(float(cell)) < 1e6 else f"{float(cell):,.0f}"
     return str(cell)
+
+
+def findings_lead(checked: str, found: Sequence[Finding]) -> str:
+    """Return the sentence above the findings: what was checked, and whether there are any."""
+    return f"Checked: {checked}. " + (
+        "Each problem is listed with its evidence and the action to take." if found else "No problems found."
+    )
 
 
 def findings_list(found: Iterable[Finding]) -> str:

@@ -15,7 +15,7 @@ from ..engine.jaxpr import Program, program
 from ..errors import UnsupportedOperationError
 from . import diagnostics, figures, images
 from .collect import ReportData, RowResults
-from .layout import Page, cell_text, document, findings_list, grid, table, tile_list
+from .layout import Page, cell_text, document, findings_lead, findings_list, grid, table, tile_list
 
 __all__ = ["render", "tiles"]
 
@@ -85,10 +85,7 @@ def _rows_shown(page: Page, e: ReportData, rows: np.ndarray, what: str) -> str:
 def _findings(page: Page, e: ReportData) -> None:
     found = diagnostics.diagnose(e)
     checked = "training, code, likelihood, rows and columns" if e.results else "training only, since no rows were given"
-    text = f"Checked: {checked}. Each problem is listed with its evidence and the action to take."
-    if not found:
-        text = f"Checked: {checked}. No problems found."
-    page.section("findings", "Findings", text, findings_list(found))
+    page.section("findings", "Findings", findings_lead(checked, found), findings_list(found))
 
 
 def tiles(e: ReportData) -> str:
@@ -151,7 +148,7 @@ def _features(page: Page, e: ReportData, results: RowResults) -> None:
         "features",
         "Error by feature",
         text,
-        grid([page.chart(*figures.features(e, results))], "charts" if e.image is None else "charts half"),
+        grid([page.chart(*figures.features(e, results)), page.chart(*figures.row_errors(results))]),
     )
 
 
