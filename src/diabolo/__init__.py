@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     )
     from .estimators.generator import AutoencoderGenerator
     from .estimators.imputer import AutoencoderImputer
+    from .estimators.loading import load
     from .estimators.series_detector import SeriesDetector
     from .estimators.sweep import sweep
-    from .estimators.trainable import load
     from .export.onnx import export_onnx
 
 __version__ = "0.1.0"

@@ -21,7 +21,7 @@ from diabolo.core.distributions import Distribution, Normal
 from diabolo.errors import ArtifactError, InvalidParameter, InvalidPart, UnknownPart
 from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from diabolo.estimators.base import BaseAutoencoder
-from diabolo.estimators.trainable import load
+from diabolo.estimators.loading import load
 from diabolo.persistence import files
 
 SMALL = examples.SMALL

@@ -11,7 +11,7 @@ import examples
 from diabolo import jax_config
 from diabolo.errors import InvalidData, InvalidParameter
 from diabolo.estimators.autoencoders import BasicAutoencoder
-from diabolo.estimators.trainable import load
+from diabolo.estimators.loading import load
 from diabolo.persistence import files
 
 SMALL = examples.SMALL

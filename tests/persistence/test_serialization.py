@@ -16,7 +16,7 @@ import examples
 from diabolo import parts
 from diabolo.errors import ArtifactError
 from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, SparseAutoencoder, StackedAutoencoder
-from diabolo.estimators.trainable import load
+from diabolo.estimators.loading import load
 from diabolo.persistence import files
 
 SMALL = examples.SMALL

@@ -11,7 +11,7 @@ import pytest
 
 import examples
 from diabolo.errors import ArtifactError, UnknownPart
-from diabolo.estimators.trainable import load
+from diabolo.estimators.loading import load
 from diabolo.persistence import files
 
 SMALL = examples.SMALL

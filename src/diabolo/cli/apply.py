@@ -267,8 +267,8 @@ def sample(
     """Generate new rows with a variational model or a generator."""
     from ..data import writers
     from ..data.readers import Images
+    from ..estimators.loading import load
     from ..estimators.predictions import as_table
-    from ..estimators.trainable import load
 
     model = load(run)
     if not hasattr(model, "sample"):
@@ -308,7 +308,7 @@ def _map_rows(
     from ..data.file_options import FileOptions
     from ..data.readers import input_files
     from ..engine.progress import Bar
-    from ..estimators.trainable import load
+    from ..estimators.loading import load
 
     model = load(run)
     name = type(model).__name__

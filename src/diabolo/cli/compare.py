@@ -31,7 +31,7 @@ def compare(
     them are drawn at random.
     """
     from ..data.file_options import FileOptions
-    from ..estimators.trainable import load
+    from ..estimators.loading import load
     from ..report.compare import compare as compared
 
     models = (load(first), load(second))

@@ -41,7 +41,7 @@ def export(
     the results of ONNX Runtime and Python are compared on 1,000 rows; the largest difference is printed, relative to
     the largest number.
     """
-    from ..estimators.trainable import load
+    from ..estimators.loading import load
     from ..export.onnx import export_onnx
 
     model = load(run)
@@ -89,7 +89,7 @@ def serve(
     JSON, {"rows": [{"age": 31, ...}, ...]}, or as an Arrow stream. GET /docs is a page to try the requests,
     /openapi.json describes them, /healthz gives the server's status. Waiting requests are computed in one batch.
     """
-    from ..estimators.trainable import load
+    from ..estimators.loading import load
     from ..serving import Limits
     from ..serving import serve as served
     from ..serving.openapi import with_article

@@ -71,7 +71,7 @@ def report(
     """
     from ..data.file_options import FileOptions
     from ..data.readers import labels
-    from ..estimators.trainable import load
+    from ..estimators.loading import load
 
     model = load(run)
     accepted = signature(model.report).parameters
@@ -152,7 +152,7 @@ def info(
 
 def _verify(run: Path, data: str, key: str | None, file_options: dict[str, object]) -> None:
     from ..data.file_options import FileOptions
-    from ..estimators.trainable import load
+    from ..estimators.loading import load
 
     model = load(run)
     if not hasattr(model, "verify"):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     )
     from .generator import AutoencoderGenerator
     from .imputer import AutoencoderImputer
+    from .loading import load
     from .series_detector import SeriesDetector
-    from .trainable import load
 
 __all__ = [
     "ESTIMATORS",
@@ -48,7 +48,7 @@ _ELSEWHERE = {
     "AutoencoderImputer": "imputer",
     "Explanation": "anomaly_detector",
     "SeriesDetector": "series_detector",
-    "load": "trainable",
+    "load": "loading",
 }
 """Modules of names that are not in `autoencoders`."""
 

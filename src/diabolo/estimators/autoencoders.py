@@ -26,6 +26,7 @@ from .base import ESTIMATORS, BaseAutoencoder
 from .classifier import AutoencoderClassifier
 from .documentation import documented
 from .input import InputSpec
+from .loading import load
 from .named_parts import (
     ANNEALINGS,
     CORRUPTIONS,
@@ -38,7 +39,7 @@ from .named_parts import (
     named_corruption,
     sizes_of,
 )
-from .trainable import load, resolve
+from .trainable import resolve
 
 __all__ = [
     "ESTIMATORS",

@@ -10,7 +10,7 @@ import numbers
 import os
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -22,7 +22,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .. import former_names, jax_config
+from .. import jax_config
 from ..core.component import Component, Registered, inner_parameters, register, with_parameter
 from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, Muon, Optimizer
@@ -31,7 +31,7 @@ from ..data.scaler import Scaler
 from ..engine.jobs import LinearStart
 from ..engine.sharding import current
 from ..engine.trainer import TrainConfig
-from ..errors import ArtifactError, InvalidParameter, suggest
+from ..errors import InvalidParameter, suggest
 from ..persistence import files, serialization
 from ..persistence.serialization import Found, Stored
 from .arguments import MAX_INT, Refused, check_arguments
@@ -47,7 +47,6 @@ __all__ = [
     "identity_of",
     "is_shown",
     "linear_start",
-    "load",
     "plan_of",
     "recipe_over",
     "require_fitted",
@@ -75,7 +74,7 @@ def resolve(name: str, value: object, table: Mapping[str, P], base: type[Compone
     raise InvalidParameter(f"The {name!r} parameter must be one of {options} or a {base.__name__}; got {value!r}.")
 
 
-def _is_ours(cls: type) -> bool:
+def is_ours(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == __package__.partition(".")[0]
 
 
@@ -97,7 +96,7 @@ class Saveable(BaseEstimator):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        if _is_ours(cls):
+        if is_ours(cls):
             register(cls)
 
     def set_params(self, **params: object) -> Self:
@@ -436,69 +435,3 @@ def _rate_for(model: Model, optimizer: Optimizer, rate: float) -> float:
         return _RATE_OF_SGD
     arrays = jax.tree.leaves(model.weights.trainable()[0])
     return min(_HIGHEST_RATE, rate / max((array.shape[0] for array in arrays if array.ndim == 2), default=1) ** 0.5)
-
-
-def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
-    """Load an estimator saved with `save`; all its outputs are equal, bit for bit.
-
-    The files may come from an untrusted source: only classes of diabolo and the given ``classes`` are created.
-
-    Parameters
-    ----------
-    path : path
-        Folder of the saved model.
-    classes : iterable of type, default=()
-        Custom components and estimators used by the model, for example a network class.
-
-    Returns
-    -------
-    estimator
-        An estimator of the class that was saved, fitted.
-
-    Raises
-    ------
-    ArtifactError
-        If the folder is missing, damaged, or of a later format, or names an unknown estimator.
-    UnknownPart
-        If the model names an unknown component.
-    InvalidParameter
-        If a class is neither a component nor an estimator.
-
-    Examples
-    --------
-    >>> import tempfile, diabolo
-    >>> from sklearn.datasets import load_iris
-    >>> X = load_iris().data
-    >>> model = diabolo.Autoencoder(max_epochs=1, random_state=0).fit(X)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model.save(f"{folder}/model")
-    ...     again = diabolo.load(f"{folder}/model")
-    >>> bool((again.transform(X) == model.transform(X)).all())
-    True
-    """
-    check_arguments(path=path, classes=classes)
-    manifest, arrays = files.read(path)
-    _import_estimators(str(manifest.get("estimator")))
-    known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if _is_ours(cls)}
-    known |= {former: known[now] for former, now in former_names.PARTS.items()}
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, Component | Saveable)):
-            raise InvalidParameter(f"classes must be component or estimator classes; got {cls!r}.")
-        known[cls.__name__] = cls
-    try:
-        return serialization.from_artifact(known, serialization.upgraded(known, manifest), arrays, _restored)
-    except ArtifactError as error:
-        raise type(error)(f"{path}: {error}") from error.__cause__
-
-
-def _import_estimators(name: str) -> None:
-    """Import the autoencoders, and the modules of all other estimators if ``name`` is not an autoencoder."""
-    from .. import estimators
-
-    if name not in estimators.ESTIMATORS:
-        for one in estimators.__all__:
-            getattr(estimators, one)
-
-
-def _restored(estimator: Saveable, found: Found) -> None:
-    estimator._restore(found)

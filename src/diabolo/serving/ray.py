@@ -17,7 +17,7 @@ import pyarrow as pa
 from .. import outputs
 from ..data.readers import files_in, kind_of, numeric
 from ..errors import UsageError
-from ..estimators.trainable import load
+from ..estimators.loading import load
 from ..persistence.files import read_manifest
 
 __all__ = ["Scorer", "score_with_ray"]
