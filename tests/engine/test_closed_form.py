@@ -4,6 +4,7 @@ import warnings
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -12,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 import diabolo
 from diabolo import parts
 from diabolo.data.scaler import Scaler, have_one_unit
-from diabolo.engine import closed_form
+from diabolo.engine import closed_form, linear_paths, moments
 from diabolo.errors import PoorFitWarning, PosteriorCollapseWarning
 from diabolo.estimators.trainable import share_held_out
 
@@ -68,7 +69,7 @@ def test_components_of_wide_rows_and_of_streams(tmp_path, monkeypatch):
     X = rng.normal(size=(900, 6)) * [9, 7, 5, 0.4, 0.3, 0.2] @ np.linalg.qr(rng.normal(size=(60, 6)))[0].T
     X = X + 0.01 * rng.normal(size=X.shape)
     exact = diabolo.BasicAutoencoder(n_latent=3, scaling=None, random_state=0).fit(X)
-    monkeypatch.setattr(closed_form, "_MOST_COLUMNS", 10)
+    monkeypatch.setattr(moments, "MOST_COLUMNS", 10)
     by_passes = diabolo.BasicAutoencoder(n_latent=3, scaling=None, random_state=0).fit(X)
     assert np.allclose(by_passes.reconstruct(X), exact.reconstruct(X), atol=1e-4)
     np.save(tmp_path / "X.npy", X)
@@ -248,7 +249,7 @@ def test_held_out_rows_are_judged_by_the_beta_that_is_wanted():
 def test_resolution_is_the_step_of_repeated_values():
     rng = np.random.default_rng(0)
     rows = np.c_[rng.normal(size=500), rng.normal(size=500).round(1), rng.integers(0, 2, 500), np.ones(500)]
-    assert closed_form.resolutions(rows) == pytest.approx([0, 0.1, 1, 0], abs=1e-6)
+    assert linear_paths.resolutions(rows) == pytest.approx([0, 0.1, 1, 0], abs=1e-6)
 
 
 def test_a_density_does_not_spike_at_repeated_values():
@@ -377,3 +378,65 @@ def test_few_rows_hold_out_more():
         X = np.random.default_rng(0).normal(size=(n, 3))
         model = diabolo.StackedAutoencoder(n_latent=1, max_epochs=1, random_state=0)
         assert round(share_held_out(model, None, len(X)) * n) == held_out
+
+
+# -- with a condition, and of tables of several kinds -----------------------------------------------------------------
+
+
+def of_two_kinds(n=400, seed=0):
+    """Numbers that move together with the code, and by a text column."""
+    rng = np.random.default_rng(seed)
+    kind, z = rng.integers(3, size=n), rng.normal(size=(n, 1))
+    numbers = z @ np.array([[1.0, -2.0, 0.5, 1.5]]) + 4 * np.eye(3)[kind] @ rng.normal(size=(3, 4))
+    table = pd.DataFrame(numbers + 0.3 * rng.normal(size=(n, 4)), columns=list("abcd"))
+    return table.assign(kind=np.array(["x", "y", "z"])[kind], is_high=z[:, 0] > 0)
+
+
+def test_with_a_condition_a_linear_one_is_pca_of_what_the_condition_leaves():
+    table = of_two_kinds()[[*"abcd", "kind"]]
+    left = table[[*"abcd"]] - table.groupby("kind")[[*"abcd"]].transform("mean")
+    model = diabolo.BasicAutoencoder(n_latent=1, condition="kind", scaling=None, random_state=0).fit(table)
+    errors = (model.reconstruct(table)[[*"abcd"]] - table[[*"abcd"]]).to_numpy()
+    assert np.square(errors).sum() == pytest.approx(np.square(left - PCA(1).fit(left).inverse_transform(
+        PCA(1).fit_transform(left))).to_numpy().sum(), rel=1e-2)  # fmt: skip
+
+
+def test_with_a_condition_a_density_starts_at_factor_analysis_of_what_it_leaves():
+    table = of_two_kinds()[[*"abcd", "kind"]]
+    left = table[[*"abcd"]] - table.groupby("kind")[[*"abcd"]].transform("mean")
+    model = diabolo.VariationalAutoencoder(n_latent=1, condition="kind", max_epochs=0, random_state=0).fit(table)
+    reference = FactorAnalysis(1, tol=1e-8, max_iter=5000).fit(left)
+    assert model.score(table) == pytest.approx(reference.score(left), abs=1e-4)
+    assert np.mean(model.elbo(table)) == pytest.approx(model.score(table), abs=1e-4)
+
+
+def test_a_density_of_several_kinds_starts_above_independent_columns():
+    train, test = of_two_kinds(400), of_two_kinds(400, seed=0)
+    start = diabolo.VariationalAutoencoder(max_epochs=0, random_state=0).fit(train)
+    numbers = train[[*"abcd"]]
+    independent = -0.5 * (np.log(2 * np.pi * np.e * numbers.var())).sum() - np.log(3) - np.log(2)
+    assert start.score(test) > independent + 1
+    by_kind = start.sample(2000, random_state=1).groupby("kind")[["a"]].mean()
+    assert by_kind.to_numpy().std() > 0.3 * train.groupby("kind")[["a"]].mean().to_numpy().std()
+
+
+def test_a_start_is_judged_by_rows_that_it_has_not_seen_and_kept_with_all(monkeypatch):
+    found, of_training = closed_form.linear_density, []
+
+    def spied(model, rows):
+        of_training.append(rows.held_out is None)
+        return found(model, rows)
+
+    monkeypatch.setattr(closed_form, "linear_density", spied)
+    diabolo.VariationalAutoencoder(max_epochs=20, random_state=0).fit(load_diabetes().data)
+    assert of_training == [True]
+    diabolo.VariationalAutoencoder(max_epochs=0, random_state=0).fit(load_diabetes().data)
+    assert of_training == [True, True, False]
+
+
+def test_columns_of_a_table_have_the_resolution_that_they_have_alone():
+    X = load_iris(as_frame=True).data
+    alone = diabolo.VariationalAutoencoder(max_epochs=0, random_state=0).fit(X)
+    beside = diabolo.VariationalAutoencoder(max_epochs=0, random_state=0).fit(X.assign(kind=["a", "b"] * 75))
+    floor = {name: own.value for name, own in beside.predictor_.model.weights.likelihood.items() if "floor" in name}
+    np.testing.assert_allclose(*floor.values(), alone.predictor_.model.weights.likelihood["floor"].value)

@@ -11,45 +11,36 @@ variational model; Chen et al. (2012), "Marginalized Denoising Autoencoders", fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 from scipy import linalg
 from scipy.special import expit
 
 from ..core.corruptions import NoCorruption
 from ..core.latents import Deterministic, DiagonalGaussian
-from ..core.layers import Dense, Filter, Fixed, MLPModule, Neighbors, Skip
+from ..core.layers import Dense, Filter, MLPModule, Neighbors, Skip
 from ..core.likelihoods import Gaussian, LearnedGaussian
 from ..core.model import Model
 from ..core.networks import Identity
 from ..core.objectives import ELBO, Reconstruction
 from ..core.penalties import SparsityConstraint
 from . import inference
-from .factor_analysis import factor_analysis, informative, number_of_factors
-from .sharding import current
+from .linear_density import explained, linear_density, links
+from .linear_paths import blocks_of, bounded, dense, path, paths, placed, resolved, spread, within
+from .moments import MOST_COLUMNS, clipped_pieces, known_mean, leading, pad_axes, principal
 from .splits import Rows
 
-__all__ = ["Start", "finish", "pieces", "prepared", "principal", "resolutions", "start"]
+__all__ = ["Start", "finish", "of_all_rows", "prepared", "start"]
 
-_MOST_COLUMNS = 2048
-"""Up to this number of columns, a covariance matrix is decomposed; more columns need passes over the rows."""
-_FARTHEST = 1e18
-"""Largest scaled number whose square is a number of 32 bits; training refuses larger ones, whose products overflow."""
-_PASSES, _OVERSAMPLED = 8, 16
 _CORRUPTED = 1 << 14
 """Number of corrupted rows for a regression, with at least one copy of each row used."""
 _COPIES, _MANY_COLUMNS = 40, 1024
 _RIDGE = 1e-3
 """Ridge of the regression on corrupted rows, as a fraction of the mean variance."""
 _SOLVED_ROWS, _HALVINGS = 1 << 16, 40
-_MOSTLY_NOISE = 0.5
-_COMPARED_VALUES, _REPEATED, _SAME, _CONSTANT = 4096, 0.75, 1e-5, 1e-3
 _COMPARED = 512
 """Number of rows for the correlations that define neighbours."""
 _FEW_TO_RESTORE = 512
@@ -66,202 +57,91 @@ class Start(NamedTuple):
         Whether its linear path is the best linear model.
     is_optimum : bool
         Whether the model is the optimum of the whole system, so that no training is needed.
+    is_tangent : bool
+        Whether counts or categories are taken for normal, so that training takes as long as from random weights.
     """
 
     model: Model
     is_linear: bool = False
     is_optimum: bool = False
+    is_tangent: bool = False
 
 
 def start(model: Model, rows: Rows, seed: int) -> Start:
-    """Set the model's linear path to the best linear model of all rows, including held-out rows."""
+    """Set the model's linear path to the best linear model: of all rows, but a density of the training rows."""
     model = prepared(model, rows)
-    recipe, paths = model.recipe, _paths(model)
-    if (
-        paths is None
-        or recipe.n_targets
-        or recipe.condition
-        or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian)
-    ):
+    recipe = model.recipe
+    if paths(model) is None or recipe.n_targets:
         return Start(model)
-    is_clean = isinstance(recipe.corruption, NoCorruption)
     if isinstance(recipe.latent, DiagonalGaussian):
-        is_known = is_clean and recipe.missing != "mask" and isinstance(recipe.objective, ELBO)
-        return _factors(model, rows) if is_known else Start(model)
-    if recipe.latent.in_unit_interval:
+        return _factors(model, rows)
+    is_clean, d = isinstance(recipe.corruption, NoCorruption), rows.training.n_features
+    if recipe.condition:
+        is_known = is_clean and d <= MOST_COLUMNS and links(recipe, d) == "identity"
+    else:
+        is_known = isinstance(recipe.likelihood, Gaussian | LearnedGaussian)
+    if is_known and recipe.latent.in_unit_interval and not recipe.condition:
         return _inactive(model, rows)
-    if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Deterministic(recipe.latent.n_latent)):
-        return Start(model)
-    if is_clean and recipe.missing == "mask":  # a regression on clean rows has no missing cells
+    if (
+        not is_known
+        or not isinstance(recipe.objective, Reconstruction)
+        or recipe.latent != Deterministic(recipe.latent.n_latent)
+        or (is_clean and recipe.missing == "mask")  # a regression on clean rows has no missing cells
+    ):
         return Start(model)
     return _components(model, rows) if is_clean else _restoring(model, rows, seed)
 
 
 def prepared(model: Model, rows: Rows) -> Model:
     """Return the model with the bounds and the resolution of each column."""
-    return _resolved(_bounded(model, rows), rows)
-
-
-# -- a model's linear paths -------------------------------------------------------------------------------------------
-
-
-def _path(module: PyTree) -> PyTree:
-    """Return the linear map of a network; None if it has none."""
-    if isinstance(module, Skip):
-        return module.linear
-    if isinstance(module, Filter):
-        return module.neighbors
-    if isinstance(module, MLPModule) and len(module.layers) == 1 and module.output_activation == "identity":
-        return module.layers[0]
-    return None
-
-
-def _paths(model: Model) -> tuple[PyTree, PyTree] | None:
-    """Return the linear maps of encoder and decoder; None if one of them has none. An `Identity` needs no map."""
-    encoder = _path(model.weights.encoder)
-    decoder = model.recipe.decoder if isinstance(model.recipe.decoder, Identity) else _path(model.weights.decoder)
-    if encoder is None or decoder is None or not isinstance(model.recipe.latent, Deterministic | DiagonalGaussian):
-        return None
-    return encoder, decoder
-
-
-def _with_path(module: PyTree, linear: eqx.Module) -> PyTree:
-    if isinstance(module, Skip):
-        return eqx.tree_at(lambda m: m.linear, module, linear)
-    if isinstance(module, Filter):
-        return eqx.tree_at(lambda m: m.neighbors, module, linear)
-    return eqx.tree_at(lambda m: m.layers[0], module, linear)
-
-
-def _dense(weight: np.ndarray, bias: np.ndarray) -> Dense:
-    return Dense(*(jax.device_put(np.ascontiguousarray(array, np.float32)) for array in (weight, bias)))
-
-
-def _placed(model: Model, encoder: Any, decoder: Any, likelihood: Any = None) -> Model:
-    """Return the model with other linear maps; None leaves a map unchanged.
-
-    Decoder outputs other than the mean of each column are set to 0.
-    """
-    weights = model.weights
-    if encoder is not None:
-        weights = eqx.tree_at(lambda w: w.encoder, weights, _with_path(weights.encoder, encoder))
-    if decoder is not None:
-        beyond = len(_path(weights.decoder).bias) - len(decoder.bias)
-        decoder = _dense(np.pad(decoder.weight, ((0, 0), (0, beyond))), np.pad(decoder.bias, (0, beyond)))
-        weights = eqx.tree_at(lambda w: w.decoder, weights, _with_path(weights.decoder, decoder))
-    if likelihood is not None:
-        weights = eqx.tree_at(lambda w: w.likelihood, weights, likelihood)
-    return Model(model.recipe, weights)
-
-
-def _bounded(model: Model, rows: Rows) -> Model:
-    """Return the model with its encoder's nonlinear path clipped to the bounds of the training rows."""
-    if not isinstance(model.weights.encoder, Skip | Filter):
-        return model
-    recipe, (low, high) = model.recipe, (np.asarray(bound, np.float32) for bound in rows.bounds)
-    if recipe.n_targets:
-        low, high = low[: -recipe.n_targets], high[: -recipe.n_targets]
-    shown = np.array(recipe.encoder_input(jnp.asarray(np.stack([low, high]))))
-    if recipe.missing == "mask":
-        shown[:, len(low) :] = [[0], [1]]
-    return _within(model, *shown)
-
-
-def _within(model: Model, low: np.ndarray, high: np.ndarray) -> Model:
-    new = tuple(Fixed(jax.device_put(np.ascontiguousarray(bound, np.float32))) for bound in (low, high))
-    weights = eqx.tree_at(lambda w: (w.encoder.low, w.encoder.high), model.weights, new)
-    return Model(model.recipe, weights)
-
-
-# -- rows -------------------------------------------------------------------------------------------------------------
-
-
-def pieces(rows: Rows) -> Iterator[np.ndarray]:
-    """Yield all rows in scaled units, 32-bit, chunk by chunk, held-out rows last. Every process reads all rows."""
-    for source in (rows.training, rows.held_out):
-        for chunk in source.chunks() if source is not None else ():
-            whole = current().gathered(chunk.rows) if isinstance(chunk.rows, np.ndarray) else chunk.rows
-            yield np.asarray(whole)[: chunk.n_rows]
-
-
-def _pieces(rows: Rows) -> Iterator[np.ndarray]:
-    return (np.clip(piece.astype(np.float64), -_FARTHEST, _FARTHEST) for piece in pieces(rows))
-
-
-def _known_mean(rows: np.ndarray) -> np.ndarray:
-    """Return the mean of each column's observed cells; 0 if it has none."""
-    mean: np.ndarray = np.nansum(rows, axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
-    return mean
-
-
-def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and covariance matrix of all rows."""
-    d, n = rows.training.n_features, 0
-    shift, total, product = _known_mean(next(_pieces(rows))), np.zeros(d), np.zeros((d, d))
-    for piece in _pieces(rows):
-        centred = np.nan_to_num(piece - shift)
-        n += len(centred)
-        total += centred.sum(axis=0)
-        product += centred.T @ centred
-    mean = total / n
-    return shift + mean, product / n - np.outer(mean, mean)
-
-
-def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean, the first k principal components (k, d), and the variance along each component.
-
-    The result is exact for up to 2,048 columns or rows. Otherwise it is computed by subspace iteration over the rows
-    (Halko, Martinsson & Tropp 2011, algorithm 4.4).
-    """
-    d = rows.training.n_features
-    if d <= _MOST_COLUMNS:
-        mean, covariance = _moments(rows)
-        return mean, *_leading(covariance, k)
-    mean, n = np.zeros(d), 0
-    for piece in _pieces(rows):
-        mean += piece.sum(axis=0)
-        n += len(piece)
-    mean /= n
-    if n <= _MOST_COLUMNS:
-        _, s, axes = linalg.svd(np.concatenate(list(_pieces(rows))) - mean, full_matrices=False)
-        return mean, axes[:k], np.square(s[:k]) / n
-    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((d, min(k + _OVERSAMPLED, d))))[0]
-    for _ in range(_PASSES):
-        image = sum(centred.T @ (centred @ basis) for centred in (piece - mean for piece in _pieces(rows)))
-        basis = np.linalg.qr(image)[0]
-    inner = sum((part := (piece - mean) @ basis).T @ part for piece in _pieces(rows)) / n
-    axes, variances = _leading(inner, k)
-    return mean, axes @ basis.T, variances
-
-
-def _leading(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first k axes, as rows, and the variance along each axis."""
-    d = len(covariance)
-    variances, axes = linalg.eigh(covariance, subset_by_index=(d - min(k, d), d - 1))
-    return axes.T[::-1], np.maximum(variances[::-1], 0)
-
-
-def _pad_axes(axes: np.ndarray, variances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pad axes and variances with zeros to k axes."""
-    missing = k - len(axes)
-    return np.pad(axes, ((0, missing), (0, 0))), np.pad(variances, (0, missing))
+    return resolved(bounded(model, rows), rows)
 
 
 # -- the best linear models -------------------------------------------------------------------------------------------
 
 
+def _factors(model: Model, rows: Rows) -> Start:
+    """Return the start by factor analysis, whose posterior is exact for numbers: the ELBO equals the log-likelihood.
+
+    The held-out rows judge it, so it does not know them.
+    """
+    recipe, known = model.recipe, links(model.recipe, rows.training.n_features)
+    is_clean = isinstance(recipe.corruption, NoCorruption) and recipe.missing != "mask"
+    if not (is_clean and isinstance(recipe.objective, ELBO)) or known == "unknown":
+        return Start(model)
+    found = linear_density(model, replace(rows, held_out=None))
+    return Start(model) if found is None else Start(found, is_linear=True, is_tangent=known == "tangent")
+
+
+def of_all_rows(model: Model, rows: Rows) -> Model:
+    """Return a start that training has not improved, of all rows: those that have judged it can now teach it."""
+    is_density = isinstance(model.recipe.latent, DiagonalGaussian)
+    return (linear_density(model, rows) or model) if is_density and rows.held_out is not None else model
+
+
 def _components(model: Model, rows: Rows) -> Start:
-    """Return the start by PCA."""
-    k = model.recipe.latent.n_latent
-    mean, axes, variances = principal(rows, k)
-    axes, variances = _pad_axes(axes, variances, k)
+    """Return the start by PCA, or with a condition by PCA of what it does not explain."""
+    recipe, k = model.recipe, model.recipe.latent.n_latent
+    if recipe.condition:
+        found = explained(recipe, rows)
+        mean, (axes, variances) = found.mean, leading(found.covariance, k)
+    else:
+        mean, axes, variances = principal(rows, k)
+    axes, variances = pad_axes(axes, variances, k)
     is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(model.weights.decoder, MLPModule)
     unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
-    placed = _placed(model, _dense(axes.T / unit, -mean @ axes.T / unit), _dense(axes * unit[:, None], mean))
-    likelihood = model.recipe.likelihood
-    if not is_all or not isinstance(likelihood, Gaussian) or model.recipe.penalties:
-        return Start(_with_sigma(placed, rows, mean, axes), is_linear=True)
-    return Start(placed, is_linear=True, is_optimum=True)
+    if recipe.condition:
+        coded = dense(*found.encoder(axes.T / unit))
+        back = dense(*found.decoder(axes * unit[:, None], np.ones(len(found.rest)), mean[found.rest]))
+        left = np.ones(len(mean))
+        left[found.rest] = np.maximum(np.diag(found.covariance) - variances @ axes**2, 0)
+        new = placed(model, coded, back, spread(model, np.sqrt(left)))
+    else:
+        new = placed(model, dense(axes.T / unit, -mean @ axes.T / unit), dense(axes * unit[:, None], mean))
+        new = _with_sigma(new, rows, mean, axes)
+    is_learned = any(isinstance(block.likelihood, LearnedGaussian) for block in blocks_of(recipe.likelihood, len(mean)))
+    is_optimum = is_all and not is_learned and not recipe.penalties
+    return Start(new, is_linear=True, is_optimum=is_optimum)
 
 
 def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) -> Model:
@@ -269,61 +149,19 @@ def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) ->
     if not isinstance(model.recipe.likelihood, LearnedGaussian):
         return model
     total, n = 0.0, 0
-    for piece in _pieces(rows):
+    for piece in clipped_pieces(rows):
         centred = piece - mean
         total = total + np.square(centred - centred @ axes.T @ axes).sum(axis=0)
         n += len(piece)
-    return _placed(model, None, None, _spread(model, np.sqrt(total / n)))
-
-
-def _spread(model: Model, sigma: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the likelihood's own weights for the given σ."""
-    own = model.weights.likelihood
-    above = np.maximum(sigma - np.asarray(own["floor"].value, np.float64), 1e-4)
-    return own | {"spread": jax.device_put((above + np.log(-np.expm1(-above))).astype(np.float32))}
-
-
-def _resolved(model: Model, rows: Rows) -> Model:
-    """Return the model with a floor of σ that the resolution of each feature allows.
-
-    A feature with repeated values is rounded: its density could grow without limit at these values, and would carry no
-    information. Rounding to steps of δ has an error of standard deviation δ/√12. The floor is δ/√12, or the feature's
-    standard deviation if that is smaller. A constant feature may differ by one step in one row after n rows, with a
-    standard deviation of δ/√n, where δ is the smallest step of the other features. The floor of a constant feature is
-    at least 1e-3, which also applies if no values repeat.
-    """
-    likelihood = model.recipe.likelihood
-    if not isinstance(likelihood, LearnedGaussian) or model.recipe.n_targets:
-        return model
-    some = next(_pieces(rows))
-    some = some[:: max(1, len(some) // _COMPARED_VALUES)]
-    std, steps = np.nan_to_num(some - _known_mean(some)).std(axis=0), resolutions(some)
-    constant = max(_CONSTANT, float(steps[steps > 0].min(initial=1)) / np.sqrt(rows.n_samples) if steps.any() else 0.0)
-    lowest = np.maximum(np.where(std > 0, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
-    own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
-    return Model(model.recipe, eqx.tree_at(lambda w: w.likelihood, model.weights, own))
-
-
-def resolutions(rows: np.ndarray) -> np.ndarray:
-    """Return the rounding step of each feature: the smallest distance of two values; 0 if values do not repeat.
-
-    >>> resolutions(np.array([[0.1, 1.0], [0.3, 2.25], [0.1, 3.5], [0.3, 4.125], [0.7, 5.0]])).round(3).tolist()
-    [0.2, 0.0]
-    """
-    found = np.zeros(rows.shape[1])
-    for j, column in enumerate(rows.T):
-        values = np.unique(column[~np.isnan(column)])
-        gaps = np.diff(values)
-        real = gaps > _SAME * max(1.0, float(np.abs(values).max(initial=0)))
-        if real.any() and real.sum() + 1 <= _REPEATED * len(column):
-            found[j] = gaps[real].min()
-    return found
+    return placed(model, None, None, spread(model, np.sqrt(total / n)))
 
 
 def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     """Return the start by a regression of clean rows on corrupted rows, as the encoder reads them."""
     recipe = model.recipe
-    clean = next(_pieces(rows)) if rows.training.n_rows > _CORRUPTED else np.concatenate(list(_pieces(rows)))
+    clean = (
+        next(clipped_pieces(rows)) if rows.training.n_rows > _CORRUPTED else np.concatenate(list(clipped_pieces(rows)))
+    )
     clean = clean[:_CORRUPTED].astype(np.float32)
     d = clean.shape[1]
     n_wanted = _CORRUPTED if d <= _MANY_COLUMNS else _CORRUPTED // 4
@@ -335,25 +173,25 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
         for i in range(n_copies)
     ]
     if isinstance(model.weights.encoder, Skip | Filter):
-        model = _within(
+        model = within(
             model, np.min([r.min(axis=0) for r in read], axis=0), np.max([r.max(axis=0) for r in read], axis=0)
         )
     known = ~np.isnan(clean)
-    clean = np.where(known, clean, _known_mean(clean)).astype(np.float64)
-    encoder = _path(model.weights.encoder)
+    clean = np.where(known, clean, known_mean(clean)).astype(np.float64)
+    encoder = path(model.weights.encoder)
     if isinstance(encoder, Neighbors):
         found = _neighbors(clean, read, encoder)
         if len(clean) <= _FEW_TO_RESTORE:
             found = found.towards_identity(1 - _share_that_holds(clean, read, encoder))
-        return Start(_placed(model, found, None), True)
+        return Start(placed(model, found, None), True)
     inner, cross, shift, mean = _regression(clean, read)
     weight = linalg.solve(inner, cross, assume_a="pos")
     if isinstance(recipe.decoder, Identity):
-        return Start(_placed(model, _dense(weight, mean - shift @ weight), None), True)
-    axes, variances = _pad_axes(*_leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
+        return Start(placed(model, dense(weight, mean - shift @ weight), None), True)
+    axes, variances = pad_axes(*leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
     unit = np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     coded = weight @ axes.T / unit
-    return Start(_placed(model, _dense(coded, -shift @ coded), _dense(axes * unit[:, None], mean)), True)
+    return Start(placed(model, dense(coded, -shift @ coded), dense(axes * unit[:, None], mean)), True)
 
 
 def _regression(clean: np.ndarray, read: list[np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -409,14 +247,14 @@ def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Ne
 def _inactive(model: Model, rows: Rows) -> Start:
     """Return the start with the mean activations of the penalty, and the decoder's output at the mean row."""
     targets = [penalty.rho for penalty in model.recipe.penalties if hasattr(penalty, "rho")]
-    encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
+    encoder, decoder = path(model.weights.encoder), path(model.weights.decoder)
     if not targets or model.recipe.missing == "mask":
         return Start(model)
-    mean = next(_pieces(rows)).mean(axis=0)
+    mean = next(clipped_pieces(rows)).mean(axis=0)
     weight, rho = np.asarray(encoder.weight, np.float64), float(targets[0])
     bias = np.log(rho / (1 - rho)) - mean @ weight
     back = np.asarray(decoder.weight, np.float64)
-    return Start(_placed(model, _dense(weight, bias), _dense(back, mean - rho * back.sum(axis=0))))
+    return Start(placed(model, dense(weight, bias), dense(back, mean - rho * back.sum(axis=0))))
 
 
 def finish(model: Model, rows: Rows) -> Model:
@@ -426,11 +264,13 @@ def finish(model: Model, rows: Rows) -> Model:
     """
     recipe = model.recipe
     constraints = [penalty for penalty in recipe.penalties if isinstance(penalty, SparsityConstraint)]
-    encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
+    encoder, decoder = path(model.weights.encoder), path(model.weights.decoder)
     if not constraints or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
         return model
     rho, weight = float(constraints[0].rho), np.asarray(encoder.weight, np.float64)
-    some = np.concatenate(list(_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(_pieces(rows))])
+    some = np.concatenate(
+        list(clipped_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(clipped_pieces(rows))]
+    )
     before = some @ weight + np.asarray(encoder.bias, np.float64)
     low, high = np.full(before.shape[1], -30.0), np.full(before.shape[1], 30.0)
     for _ in range(_HALVINGS):
@@ -441,39 +281,4 @@ def finish(model: Model, rows: Rows) -> Model:
     moved = (expit(before + shift) - expit(before)).mean(axis=0)
     back = np.asarray(decoder.weight, np.float64)
     bias = np.asarray(decoder.bias, np.float64) - moved @ back[: len(moved)]  # a condition's weights follow
-    return _placed(model, _dense(weight, np.asarray(encoder.bias, np.float64) + shift), _dense(back, bias))
-
-
-def _centred_sample(rows: Rows) -> np.ndarray:
-    """Return rows of the first piece, centred, with 0 for missing cells."""
-    some = next(_pieces(rows))[:_CORRUPTED]
-    return np.nan_to_num(some - _known_mean(some))
-
-
-def _factors(model: Model, rows: Rows) -> Start:
-    """Return the start by factor analysis, whose posterior is exact: the ELBO equals the log-likelihood."""
-    k = model.recipe.latent.n_latent
-    if rows.training.n_features > _MOST_COLUMNS:
-        return Start(model)
-    mean, covariance = _moments(rows)
-    d = len(mean)
-    floor = np.full(d, 1e-6)
-    if isinstance(model.recipe.likelihood, LearnedGaussian):
-        floor = np.square(np.asarray(model.weights.likelihood["floor"].value, np.float64))
-    loadings, noise = factor_analysis(covariance, number_of_factors(_centred_sample(rows), min(k, d), floor), floor)
-    if k >= d and noise.sum() > _MOSTLY_NOISE * np.diag(covariance).sum():
-        loadings, noise = informative(loadings, noise, floor)
-    if isinstance(model.recipe.likelihood, Gaussian):
-        noise = np.full(d, model.recipe.likelihood.sigma**2)
-        values, axes = linalg.eigh(covariance)
-        order = slice(None, -min(k, d) - 1, -1)
-        loadings = (axes[:, order] * np.sqrt(np.maximum(values[order] - noise[0], 0))).T
-    loadings = np.pad(loadings, ((0, k - len(loadings)), (0, 0)))
-    precision = 1 + (loadings**2 / noise).sum(axis=1)  # diagonal: loadings are orthogonal in the noise's units
-    coded = (loadings / noise / precision[:, None]).T
-    scale = np.sqrt(1 / precision) - 1e-6
-    spread = scale + np.log(-np.expm1(-np.maximum(scale, 1e-6)))
-    weight = np.hstack([coded, np.zeros((d, k))])
-    bias = np.concatenate([-mean @ coded, spread])
-    likelihood = _spread(model, np.sqrt(noise)) if isinstance(model.recipe.likelihood, LearnedGaussian) else None
-    return Start(_placed(model, _dense(weight, bias), _dense(loadings, mean), likelihood), True)
+    return placed(model, dense(weight, np.asarray(encoder.bias, np.float64) + shift), dense(back, bias))

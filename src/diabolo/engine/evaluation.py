@@ -8,12 +8,13 @@ from typing import TypedDict
 import numpy as np
 
 from ..core.corruptions import NoCorruption
+from ..core.latents import DiagonalGaussian
 from ..core.model import Model
 from ..errors import PoorFitWarning, PosteriorCollapseWarning, TrainingWarning
 from ..metrics import active_units
-from . import closed_form, inference
+from . import closed_form, inference, moments
 from .batches import EVAL_BATCH
-from .jobs import Outcome, TrainingJob
+from .jobs import LinearStart, Outcome, TrainingJob
 from .sharding import current
 from .splits import Rows
 from .trainer import TrainResult, final_beta
@@ -39,13 +40,17 @@ def settle(outcome: Outcome) -> TrainResult:
     With few validation rows, the start is chosen unless the trained model is significantly better: the mean gain, or
     the fraction of rows that gain, must be two standard errors above the value expected by chance.
     """
-    trained = _choose(outcome)
-    return replace(trained, model=closed_form.finish(trained.model, outcome.job.rows))
+    trained, job = _choose(outcome), outcome.job
+    if job.plan.keep_start and isinstance(job.start, LinearStart) and not trained.best_epoch:
+        trained = replace(trained, model=closed_form.of_all_rows(trained.model, job.rows))
+    return replace(trained, model=closed_form.finish(trained.model, job.rows))
 
 
 def _choose(outcome: Outcome) -> TrainResult:
     job, trained = outcome.job, outcome.trained
     held_out = job.rows.held_out
+    if isinstance(job.start, LinearStart) and isinstance(job.model.recipe.latent, DiagonalGaussian):
+        return trained  # the validation rows have not taught the start of a density
     if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
         return trained
     chunk, beta = next(held_out.chunks()), float(final_beta(job.model.recipe, job.plan))
@@ -94,7 +99,7 @@ def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, T
     total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
     by_pca = None
     if k < min(rows.n_samples, x.shape[1]) and (rows.n_samples <= _IN_MEMORY or x.shape[1] <= _IN_MEMORY):
-        mean, axes, _ = closed_form.principal(rows, k)
+        mean, axes, _ = moments.principal(rows, k)
         by_pca = 1 - float(np.square(x - mean - (x - mean) @ axes.T @ axes).sum()) / total
     found = Evaluation(
         rows="training" if rows.held_out is None else "held-out",

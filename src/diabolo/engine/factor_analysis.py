@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-__all__ = ["factor_analysis", "informative", "number_of_factors"]
+__all__ = ["factor_analysis", "informative", "loadings_of", "number_of_factors"]
 
 _KEPT_NOISE = 0.5
 _FACTOR_STEPS, _LEAST_SHRINKING = 300, 0.25
@@ -25,6 +25,11 @@ def informative(loadings: np.ndarray, noise: np.ndarray, floor: np.ndarray) -> t
     covariance = loadings.T @ loadings + np.diag(noise)
     noise = np.minimum(np.maximum(_KEPT_NOISE * noise, floor), noise)
     return _loadings(covariance, noise, len(noise))[0], noise
+
+
+def loadings_of(covariance: np.ndarray, noise: np.ndarray, k: int) -> np.ndarray:
+    """Return the best k loadings (k, d) for a noise, (d,)."""
+    return _loadings(covariance, noise, k)[0]
 
 
 def _loadings(covariance: np.ndarray, noise: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

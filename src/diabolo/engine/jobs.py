@@ -283,7 +283,7 @@ def _begin(
         return replace(job, model=closed_form.prepared(job.model, job.rows), plan=plan), []
     found = closed_form.start(job.model, job.rows, job.plan.seed)
     plan = replace(job.plan, keep_start=found.is_linear and not settles)
-    if found.is_linear and job.start.max_epochs is not None:
+    if found.is_linear and not found.is_tangent and job.start.max_epochs is not None:
         plan = replace(plan, max_epochs=min(plan.max_epochs, 0 if found.is_optimum else job.start.max_epochs))
     return replace(job, model=found.model, plan=plan), []
 

@@ -20,7 +20,7 @@ from ..core.objectives import Objective
 from ..core.penalties import Penalty
 from ..core.priors import Prior, StandardNormal
 from ..core.schedules import Constant, Schedule
-from ..engine import closed_form, inference
+from ..engine import inference, moments
 from ..engine.jobs import LayerwiseStart, Outcome, Start
 from .base import ESTIMATORS, BaseAutoencoder
 from .classifier import AutoencoderClassifier
@@ -325,7 +325,7 @@ class SparseAutoencoder(BaseAutoencoder):
     def _findings(self, outcome: Outcome) -> dict[str, object]:
         model, given = outcome.trained.model, self.sparsity_weight
         total, n = np.zeros(outcome.job.model.recipe.latent.n_latent), 0
-        for piece in closed_form.pieces(outcome.job.rows):
+        for piece in moments.pieces(outcome.job.rows):
             total += inference.map_rows(inference.code, model, piece).sum(axis=0, dtype=np.float64)
             n += len(piece)
         if given is None:  # the constraint has adapted the weight in training
