@@ -73,13 +73,14 @@ class PoissonLatent(parts.Latent):
         return PoissonNoise(h)
 
 
-@pytest.mark.parametrize("how", DRAWS)
-@pytest.mark.parametrize("chained", [False, True])
-def test_a_corruption_may_use_all_of_jax_random(how, chained):
-    corruption = DrawsAnything(how)
-    if chained:
-        corruption = parts.Chain((parts.GaussianNoise(0.1), corruption))
-    diabolo.Autoencoder(corruption=corruption, **FEW).fit(ROWS)
+def test_a_corruption_may_use_all_of_jax_random():
+    """A key of a wrong kind is refused while the program is traced, and a fit of one of them runs it."""
+    key, x = prng.key(0), jnp.asarray(ROWS, jnp.float32)
+    for how in DRAWS:
+        alone = DrawsAnything(how)
+        for corruption in (alone, parts.Chain((parts.GaussianNoise(0.1), alone))):
+            assert jax.eval_shape(corruption, key, x).shape == x.shape, how
+    diabolo.Autoencoder(corruption=corruption.replace(steps__1__how="poisson"), **FEW).fit(ROWS)
 
 
 def test_a_distribution_may_as_well():

@@ -52,13 +52,14 @@ def scores(model, rows):
     return -model.score_samples(rows)
 
 
-@pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, 1e6])
 @pytest.mark.parametrize("kind", [AnomalyDetector, BasicAutoencoder, VariationalAutoencoder])
-def test_scores_do_not_depend_on_the_unit(kind, factor):
+def test_scores_do_not_depend_on_the_unit(kind):
     few = {} if kind is AnomalyDetector else {"max_epochs": 1}
-    one, other = (kind(random_state=0, **few).fit(rows) for rows in (ROWS, ROWS * factor))
-    change = 0 if kind is AnomalyDetector else ROWS.shape[1] * np.log(factor)  # of the volume, for a density
-    np.testing.assert_allclose(scores(other, CHANGED * factor) - change, scores(one, CHANGED), rtol=1e-3)
+    expected = scores(kind(random_state=0, **few).fit(ROWS), CHANGED)
+    for factor in (1e-6, 1e6):
+        model = kind(random_state=0, **few).fit(ROWS * factor)
+        change = 0 if kind is AnomalyDetector else ROWS.shape[1] * np.log(factor)  # of the volume, for a density
+        np.testing.assert_allclose(scores(model, CHANGED * factor) - change, expected, rtol=1e-3, err_msg=str(factor))
 
 
 def test_a_constant_column_that_changes_is_flagged_in_every_unit():

@@ -178,7 +178,7 @@ def test_a_fit_that_is_interrupted_anywhere_leaves_the_former_one_whole(name, tm
     n_calls = many - interrupted(name, MAKERS[name](), OTHER, many)[1]
     after = said(name, fit(name, MAKERS[name](), OTHER))
     assert before != after
-    places = {*np.linspace(1, n_calls, 12).astype(int).tolist(), *range(n_calls - 4, n_calls)}
+    places = {*np.linspace(1, n_calls, 8).astype(int).tolist(), *range(n_calls - 4, n_calls)}
     seen = set()
     for place in sorted(places):
         interrupted(name, estimator, OTHER, place)

@@ -47,7 +47,7 @@ def of_fit(rows, seed=0):
 
 
 @pytest.mark.parametrize("kind", [independent, correlated, low_rank, skewed])
-@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 12)), 6, 60])
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 6, 12)), 60])
 def test_the_mean_and_chained_regressions_are_never_better_by_more_than_2_percent(kind, n):
     errors = []
     for seed in range(10 if n < 60 else 4):
@@ -91,14 +91,16 @@ def test_few_rows_train_nothing(n):
     np.testing.assert_array_equal(filled, of_fit(rows).transform(rows))
 
 
-@pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, 1e6])
-def test_units_do_not_matter(factor):
+def test_units_do_not_matter():
     rng = np.random.default_rng(0)
-    rows, units = holed(correlated(40, rng), rng), np.array([factor, 1, 1 / factor, factor, factor])
-    plain, scaled = of_fit(rows), of_fit(rows * units)
-    np.testing.assert_allclose(scaled.transform(rows * units), plain.transform(rows) * units, rtol=1e-6)
-    for one, other in zip(scaled.prediction_intervals(rows * units), plain.prediction_intervals(rows), strict=True):
-        np.testing.assert_allclose(one, other * units, rtol=1e-6)
+    rows = holed(correlated(40, rng), rng)
+    plain = of_fit(rows)
+    for factor in (1e-6, 1e6):
+        units = np.array([factor, 1, 1 / factor, factor, factor])
+        scaled = of_fit(rows * units)
+        np.testing.assert_allclose(scaled.transform(rows * units), plain.transform(rows) * units, rtol=1e-6)
+        for one, other in zip(scaled.prediction_intervals(rows * units), plain.prediction_intervals(rows), strict=True):
+            np.testing.assert_allclose(one, other * units, rtol=1e-6)
 
 
 def test_the_order_of_columns_does_not_matter_to_the_gaussian():
