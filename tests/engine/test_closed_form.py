@@ -193,7 +193,9 @@ def test_with_a_code_for_every_column_it_starts_at_the_full_gaussian():
     assert model.score(X) == pytest.approx(GaussianMixture(1).fit(X).score(X), abs=5e-3)
 
 
-@pytest.mark.parametrize("load", [load_iris, *(pytest.param(load, marks=pytest.mark.slow) for load in (load_wine, load_diabetes))])
+@pytest.mark.parametrize(
+    "load", [load_iris, *(pytest.param(load, marks=pytest.mark.slow) for load in (load_wine, load_diabetes))]
+)
 def test_a_density_is_not_below_a_full_gaussian_or_factor_analysis(load):
     X = load().data
     train, test = X[::2], X[1::2]

@@ -300,7 +300,7 @@ def test_rows_larger_than_memory_are_drawn_from_to_learn_and_all_scored(monkeypa
     np.testing.assert_allclose(detector.score_samples(str(tmp_path / "rows.npy")), detector.score_samples(rows), 1e-6)
 
 
-@pytest.mark.parametrize("width", [3, 16, 17, 70])
+@pytest.mark.parametrize("width", [3, 16, 17, pytest.param(70, marks=pytest.mark.slow)])
 def test_tables_of_any_width_are_scored(width):
     rows = np.random.default_rng(0).normal(size=(200, width))
     detector = AnomalyDetector("single", false_alarm_rate=0.2, random_state=0).fit(rows)

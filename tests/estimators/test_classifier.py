@@ -339,12 +339,12 @@ def test_what_is_saved_predicts_the_same_bits(frozen, iris, tmp_path):
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(iris, tmp_path, monkeypatch):
     X, y = iris
-    model = AutoencoderClassifier(BasicAutoencoder(max_epochs=6, random_state=0), max_epochs=2000, **QUICK)
+    model = AutoencoderClassifier(BasicAutoencoder(max_epochs=6, random_state=0), max_epochs=200, **QUICK)
     whole = clone(model).fit(X, y)
     monkeypatch.setattr("diabolo.engine.trainer._STRETCH_SECONDS", 0.001)
 
     def stop(epoch, record):
-        if epoch > 500:
+        if epoch > 50:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -220,7 +220,7 @@ def test_sums_of_integers_and_rounded_sums_are_exact():
     rng = np.random.default_rng(2)
     net, tax, fee = rng.integers(1, 200, 600), rng.integers(0, 50, 600), rng.gamma(2, 2, 600)
     table = pd.DataFrame({"net": net, "tax": tax, "total": net + tax, "fee": fee, "all": (net + tax + fee).round(1)})
-    new = made(table)
+    new = made(table, network=UNTRAINED)
     assert (new["net"] + new["tax"] == new["total"]).all()
     assert (new["all"] - new["total"] - new["fee"]).abs().max() < 0.06
     assert new["total"].between(table["total"].min(), table["total"].max()).all()
@@ -229,7 +229,7 @@ def test_sums_of_integers_and_rounded_sums_are_exact():
 def test_given_terms_have_their_sum():
     rng = np.random.default_rng(1)
     a, b = rng.gamma(2, 2, 500), rng.normal(0, 3, 500)
-    generator = AutoencoderGenerator(SMALL, random_state=0).fit(np.stack([a, b, a + b], axis=1))
+    generator = AutoencoderGenerator(UNTRAINED, random_state=0).fit(np.stack([a, b, a + b], axis=1))
     np.testing.assert_allclose(generator.sample(20, given={0: 3.0, 1: 1.0}, random_state=0)[:, 2], 4.0)
     new = generator.sample(200, given={2: 5.0}, random_state=0)
     np.testing.assert_allclose(new[:, 0] + new[:, 1], 5.0)
@@ -321,7 +321,8 @@ def test_a_network_without_a_posterior_is_refused():
 
 
 def test_the_command_makes_rows(tmp_path, wine, run, monkeypatch):
-    monkeypatch.setattr(VariationalAutoencoder, "_steps", 60)
+    monkeypatch.setattr("diabolo.estimators.generator._STEPS", 60)
+    monkeypatch.setattr("diabolo.estimators.generator._LEAST_EPOCHS", 1)
     wine.to_csv(tmp_path / "wine.csv", index=False)
     status, _, err = run("fit", tmp_path / "wine.csv", "-m", "generator", "-o", tmp_path / "run")
     assert status == 0, err
