@@ -19,6 +19,7 @@ from diabolo import StackedAutoencoder, VariationalAutoencoder
 from diabolo.engine import trainer
 from diabolo.engine.checkpoints import Checkpoints
 from diabolo.errors import CheckpointError
+from diabolo.estimators import imputer, trainable
 
 
 def over(names, cases, slow=None):
@@ -62,6 +63,14 @@ def over(names, cases, slow=None):
         return pytest.mark.parametrize("speed", ["quick", pytest.param("slow", marks=pytest.mark.slow)])(tried)
 
     return decorate
+
+
+def train_briefly(monkeypatch):
+    """Let an eighth of the default steps do, for what a page or a notebook says after any training."""
+    monkeypatch.setattr(trainable.TrainableEstimator, "_steps", 500)
+    monkeypatch.setattr(VariationalAutoencoder, "_steps", 1200)
+    monkeypatch.setattr(trainable, "_LEAST_EPOCHS", 5)
+    monkeypatch.setattr(imputer, "_STEPS", (600, 600))
 
 
 VAE = VariationalAutoencoder(

@@ -16,7 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import diabolo
 from diabolo.displays.network import NetworkSummary
 from diabolo.engine.progress import Bar
-from helpers import over
+from helpers import over, train_briefly
 from reported_models import X, Y, fitted, rows_of
 
 mpl.use("Agg")
@@ -97,6 +97,7 @@ def test_a_notebook_sees_a_progress_bar_that_is_removed_at_the_end(shell):
 @pytest.mark.slow
 def test_the_notebook_of_the_examples_runs(shell, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    train_briefly(monkeypatch)
     notebook = json.loads((Path(__file__).parents[2] / "examples" / "tour.ipynb").read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] for cell in cells)

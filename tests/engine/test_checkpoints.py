@@ -243,7 +243,7 @@ def heeds_interrupts():
 @pytest.mark.slow
 @pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_the_command_keeps_its_state_when_it_is_stopped_and_goes_on(table, tmp_path, number, status):
+def test_the_command_keeps_its_state_when_it_is_stopped_and_goes_on(table, tmp_path, run, number, status):
     np.save(tmp_path / "rows.npy", table)
     process = subprocess.Popen(command(tmp_path, "--checkpoint-every", "0.01"), stderr=subprocess.PIPE, text=True)
     folder, deadline = tmp_path / "run.partial", time.monotonic() + 120
@@ -257,14 +257,10 @@ def test_the_command_keeps_its_state_when_it_is_stopped_and_goes_on(table, tmp_p
     assert "--resume" in line
     assert not (tmp_path / "run").exists()
 
-    again = subprocess.run(command(tmp_path), capture_output=True, text=True, check=False)
-    assert again.returncode == 2
-    assert "--resume" in again.stderr
-    other = subprocess.run(
-        command(tmp_path, "--resume", "--set", "n_latent=3"), capture_output=True, text=True, check=False
-    )
-    assert other.returncode == 2
-    assert "n_latent" in other.stderr
+    for more, named in (((), "--resume"), (("--resume", "--set", "n_latent=3"), "n_latent")):
+        again, _, err = run(*command(tmp_path, *more)[3:])
+        assert again == 2
+        assert named in err
 
 
 @pytest.mark.slow

@@ -9,8 +9,7 @@ import pytest
 
 import diabolo
 from diabolo.core import component
-from diabolo.estimators import autoencoders, trainable
-from helpers import over
+from helpers import over, train_briefly
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -41,9 +40,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
     monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests
     if page.stem not in NEED_ALL_STEPS:
-        monkeypatch.setattr(trainable.TrainableEstimator, "_steps", 500)
-        monkeypatch.setattr(autoencoders.VariationalAutoencoder, "_steps", 1200)
-        monkeypatch.setattr(trainable, "_LEAST_EPOCHS", 5)
+        train_briefly(monkeypatch)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
 
