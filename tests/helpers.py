@@ -22,25 +22,25 @@ from diabolo.errors import CheckpointError
 from diabolo.estimators import imputer, trainable
 
 
-def over(names, cases, slow=None):
+def over(names, cases, large=None):
     """Try all cases in one test: `pytest.mark.parametrize` for thousands of cases of one mechanism.
 
     Every case is tried, and the failure names each one that does not hold. Fixtures are shared by all cases, so they
-    must be only read, or made anew by the test itself. Cases of which ``slow(label)`` is true are a second test, which
-    is slow.
+    must be only read, or made anew by the test itself. Cases of which ``large(label)`` is true are a second test, which
+    only `make large` runs.
     """
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     labelled = list(cases.items() if isinstance(cases, dict) else ((repr(case), case) for case in cases))
-    groups = {"quick": [(label, case) for label, case in labelled if slow is None or not slow(label)]}
-    if slow is not None:
-        groups["slow"] = [(label, case) for label, case in labelled if slow(label)]
+    groups = {"few": [(label, case) for label, case in labelled if large is None or not large(label)]}
+    if large is not None:
+        groups["large"] = [(label, case) for label, case in labelled if large(label)]
     assert all(groups.values()), "there is no case to try"
 
     def decorate(test):
         @functools.wraps(test)
-        def tried(speed="quick", **fixtures):
+        def tried(group="few", **fixtures):
             failures = []
-            for label, case in groups[speed]:
+            for label, case in groups[group]:
                 values = (case,) if len(names) == 1 else case
                 try:
                     test(**fixtures, **dict(zip(names, values, strict=True)))
@@ -51,16 +51,16 @@ def over(names, cases, slow=None):
                 raise failures[0]
             if failures:
                 labels = "; ".join(str(failure.__notes__[-1]) for failure in failures)
-                raise BaseExceptionGroup(f"{len(failures)} of {len(groups[speed])} cases: {labels}", failures)
+                raise BaseExceptionGroup(f"{len(failures)} of {len(groups[group])} cases: {labels}", failures)
 
         signature = inspect.signature(test)
         others = [parameter for name, parameter in signature.parameters.items() if name not in names]
-        if slow is None:
+        if large is None:
             tried.__signature__ = signature.replace(parameters=others)
             return tried
-        others.insert(0, inspect.Parameter("speed", inspect.Parameter.POSITIONAL_OR_KEYWORD))
+        others.insert(0, inspect.Parameter("group", inspect.Parameter.POSITIONAL_OR_KEYWORD))
         tried.__signature__ = signature.replace(parameters=others)
-        return pytest.mark.parametrize("speed", ["quick", pytest.param("slow", marks=pytest.mark.slow)])(tried)
+        return pytest.mark.parametrize("group", ["few", pytest.param("large", marks=pytest.mark.large)])(tried)
 
     return decorate
 

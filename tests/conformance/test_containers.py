@@ -108,7 +108,7 @@ ROWS_OF = {
 }
 
 
-@over("name, table", CASES, slow=is_like_others)
+@over("name, table", CASES, large=is_like_others)
 def test_rows_come_back_in_the_kind_of_table_that_came(name, table):
     model, frame = fitted(name, table), TABLES[table]
     for what, rows_of in ROWS_OF.items():
@@ -133,7 +133,7 @@ def test_rows_come_back_in_the_kind_of_table_that_came(name, table):
             assert type(plain) is np.ndarray
 
 
-@over("name", [*AUTOENCODERS, "AutoencoderImputer"], slow=is_like_others)
+@over("name", [*AUTOENCODERS, "AutoencoderImputer"], large=is_like_others)
 def test_filled_tables_are_of_the_kind_that_came_and_known_cells_unchanged(name):
     for table in TABLES:
         model, frame = with_missing(name, table), holed(table)
@@ -151,7 +151,7 @@ def test_filled_tables_are_of_the_kind_that_came_and_known_cells_unchanged(name)
         assert fill(frame).index.equals(frame.index)
 
 
-@over("name", AUTOENCODERS, slow=is_like_others)
+@over("name", AUTOENCODERS, large=is_like_others)
 def test_codes_are_a_table_with_names_and_index(name):
     for table, frame in TABLES.items():
         model = fitted(name, table)
@@ -180,7 +180,7 @@ def test_files_give_arrow_tables_of_rows_and_arrays_of_codes(tmp_path):
 # -- rows that come from no rows --------------------------------------------------------------------------------------
 
 
-@over("name", ["Autoencoder", "VariationalAutoencoder", "AutoencoderGenerator"], slow=is_like_others)
+@over("name", ["Autoencoder", "VariationalAutoencoder", "AutoencoderGenerator"], large=is_like_others)
 def test_samples_are_of_the_kind_of_the_fit_also_after_loading(name, tmp_path_factory):
     for table, frame in TABLES.items():
         for to, convert in TO.items():
@@ -220,7 +220,7 @@ def test_interpolations_are_of_the_kind_of_their_ends():
 # -- integers ---------------------------------------------------------------------------------------------------------
 
 
-@over("name", [*AUTOENCODERS, "AnomalyDetector"], slow=is_like_others)
+@over("name", [*AUTOENCODERS, "AnomalyDetector"], large=is_like_others)
 def test_columns_of_integers_stay_integers_without_and_with_other_columns_beside_them(name):
     for table, whole in TABLES.items():
         model = fitted(name, table)
@@ -276,7 +276,7 @@ def test_the_imputers_columns_are_those_it_names_whatever_comes(library):
                 assert filled.index.equals(frame.index)
 
 
-@over("name", [*AUTOENCODERS, *OTHERS], slow=is_like_others)
+@over("name", [*AUTOENCODERS, *OTHERS], large=is_like_others)
 def test_mixed_columns_are_read_by_name_and_unseen_ones_counted(name):
     model, shuffled = fitted(name, "mixed"), MIXED[MIXED.columns[::-1]]
     actions = [
@@ -298,7 +298,7 @@ def test_mixed_columns_are_read_by_name_and_unseen_ones_counted(name):
                 np.testing.assert_array_equal(other, wanted)
 
 
-@over("name", [*AUTOENCODERS, "AnomalyDetector", "AutoencoderImputer"], slow=is_like_others)
+@over("name", [*AUTOENCODERS, "AnomalyDetector", "AutoencoderImputer"], large=is_like_others)
 def test_tables_of_numbers_in_another_order_or_with_more_columns_are_refused(name):
     """As scikit-learn's own estimators do: its checks demand it."""
     model = fitted(name, "numbers")

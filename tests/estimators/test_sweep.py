@@ -150,6 +150,8 @@ LIKE_N_LATENT = (
     *("n_samples", "noise_units", "objective", "penalties"),
 )
 """Other parameters that select a program: their settings are trained apart as well."""
+SLOW = ("hidden_layer_sizes", "likelihood", "penalties")
+"""Those of them that CI tries: sizes, a part, and a tuple of parts."""
 BASES = {
     "Autoencoder": Autoencoder(latent=parts.DiagonalGaussian(2), encoder=parts.MLP((4,)), decoder=parts.MLP((4,))),
     "BasicAutoencoder": BasicAutoencoder(n_latent=2, init="random"),
@@ -188,9 +190,11 @@ def assert_equals_single_fits(estimator, grid, frame):
     assert sorted(w.category.__name__ for w in told) == sorted(w.category.__name__ for w in told_alone)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LIKE_N_LATENT else ()) for name in sorted(VALUES)]
-)
+def marks(name):
+    return [pytest.mark.slow if name in SLOW else pytest.mark.large] if name in LIKE_N_LATENT else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in sorted(VALUES)])
 def test_a_sweep_over_any_parameter_equals_single_fits(name, frame, monkeypatch):
     # With few epochs in a call of the program, some trainings of a group end calls before others.
     monkeypatch.setattr(vmap_trainer, "epochs_within", lambda seconds, n: 3)
