@@ -10,9 +10,8 @@ from .. import former_names
 from ..core.component import Component, Registered
 from ..errors import ArtifactError, InvalidParameter
 from ..persistence import files, serialization
-from ..persistence.serialization import Found
 from .arguments import check_arguments
-from .trainable import Saveable, is_ours
+from .trainable import Saveable, is_ours, restore
 
 __all__ = ["load"]
 
@@ -65,7 +64,7 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
             raise InvalidParameter(f"classes must be component or estimator classes; got {cls!r}.")
         known[cls.__name__] = cls
     try:
-        return serialization.from_artifact(known, serialization.upgraded(known, manifest), arrays, _restored)
+        return serialization.from_artifact(known, serialization.upgraded(known, manifest), arrays, restore)
     except ArtifactError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
 
@@ -77,7 +76,3 @@ def _import_estimators(name: str) -> None:
     if name not in estimators.ESTIMATORS:
         for one in estimators.__all__:
             getattr(estimators, one)
-
-
-def _restored(estimator: Saveable, found: Found) -> None:
-    estimator._restore(found)

@@ -51,6 +51,7 @@ __all__ = [
     "recipe_over",
     "require_fitted",
     "resolve",
+    "restore",
     "share_held_out",
     "stored_of",
 ]
@@ -407,6 +408,11 @@ def linear_start(estimator: TrainableEstimator) -> LinearStart:
 def stored_of(estimator: Saveable) -> Stored:
     """Return the content of the saved model of a fitted estimator."""
     return estimator._stored()
+
+
+def restore(estimator: Saveable, found: Found) -> None:
+    """Set the fitted attributes of an unfitted estimator from a saved model."""
+    estimator._restore(found)
 
 
 def require_fitted(estimator: object, name: str = "estimator") -> None:
