@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .estimators.generator import AutoencoderGenerator
     from .estimators.imputer import AutoencoderImputer
     from .estimators.loading import load
+    from .estimators.search import BatchedSearchCV
     from .estimators.series_detector import SeriesDetector
     from .estimators.sweep import sweep
     from .export.onnx import export_onnx
@@ -43,6 +44,7 @@ __all__ = [
     "AutoencoderGenerator",
     "AutoencoderImputer",
     "BasicAutoencoder",
+    "BatchedSearchCV",
     "DenoisingAutoencoder",
     "LatentMapDisplay",
     "LearningCurveDisplay",
@@ -65,6 +67,7 @@ __all__ = [
 _MODULES = ("callbacks", "datasets", "metrics", "parts")
 _ELSEWHERE = {
     "AnomalyDisplay": ".displays.anomaly",
+    "BatchedSearchCV": ".estimators.search",
     "LatentMapDisplay": ".displays.latent_map",
     "LearningCurveDisplay": ".displays.learning_curve",
     "ReconstructionDisplay": ".displays.reconstruction",

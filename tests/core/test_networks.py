@@ -10,8 +10,9 @@ import pytest
 
 import examples
 from diabolo import parts
-from diabolo.core.activations import ACTIVATIONS, activate
+from diabolo.core.activations import ACTIVATIONS, THROUGH_ZERO, activate
 from diabolo.core.layers import Dense, Fixed
+from diabolo.core.model import Model, Recipe
 from diabolo.errors import InvalidPart
 from formula import REFERENCE, D, K, N, forward
 from helpers import over
@@ -114,3 +115,26 @@ def test_a_network_is_its_layers_in_turn():
     network = parts.MLP((5, 3), "tanh").build(np.random.default_rng(0), D, K)
     x = np.random.default_rng(1).normal(size=(N, D))
     np.testing.assert_allclose(network(jnp.asarray(x, jnp.float32)), forward(network, x, "tanh"), rtol=1e-5, atol=1e-6)
+
+
+# -- widening ---------------------------------------------------------------------------------------------------------
+
+
+def test_activations_through_zero_are_those_that_are_zero_at_zero():
+    at_zero = {name: float(function(jax.numpy.zeros(()))) for name, function in ACTIVATIONS.items()}
+    assert {name for name, value in at_zero.items() if value == 0} == THROUGH_ZERO
+
+
+@over("network", [parts.MLP((3, 40)), parts.SkipMLP((5,)), parts.NeighborFilter((3,))])
+def test_a_widened_network_has_hidden_layers_of_few_sizes_and_computes_the_same(network):
+    assert set(network.widened().hidden) <= {32, 64}
+    recipe = Recipe(encoder=network, latent=parts.Deterministic(4), likelihood=parts.Gaussian())
+    model = Model.build(recipe, 4, 0)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32)
+    wide = model.widened(4)
+    assert wide.recipe.encoder == network.widened()
+    np.testing.assert_allclose(wide.encode(x).mean, model.encode(x).mean, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_whose_units_are_not_zero_at_rest_keeps_its_widths():
+    assert parts.MLP((3,), activation="sigmoid").widened().hidden == (3,)

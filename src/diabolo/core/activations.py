@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-__all__ = ["ACTIVATIONS", "activate", "softplus"]
+__all__ = ["ACTIVATIONS", "THROUGH_ZERO", "activate", "softplus"]
 
 
 @jax.custom_jvp
@@ -51,6 +51,10 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
 }
+
+
+THROUGH_ZERO = frozenset(ACTIVATIONS) - {"softplus", "sigmoid"}
+"""The activations that are 0 at 0."""
 
 
 def activate(name: str, x: Array) -> Array:

@@ -252,6 +252,16 @@ class Model(eqx.Module):
         offset, scale, low, high = (jax.device_put(np.asarray(some, np.float32)) for some in (*scaling, *bounds))
         return Model(self.recipe.fit_units(offset, scale).fit_bounds(low, high), self.weights)
 
+    def widened(self, n_features: int) -> Model:
+        """Return the same function with hidden layers of few sizes: see `core.networks.Network.widened`.
+
+        Training both gives the same model, except for rounding, if the optimiser treats each weight by itself.
+        """
+        recipe = self.recipe
+        decoder = None if recipe.decoder is None else recipe.decoder.widened()
+        larger = Model.build(recipe.replace(encoder=recipe.encoder.widened(), decoder=decoder), n_features, 0)
+        return Model(larger.recipe, jax.tree.map(_embedded, larger.weights, self.weights))
+
     @property
     def prior(self) -> Distribution:
         """The prior π(z)."""
@@ -434,3 +444,10 @@ def _formula(
     total = mean_over_rows(terms.loss, row_weight) + penalty
     named |= {name: mean_over_rows(value, row_weight) for name, value in terms.parts.items()}
     return total, {"loss": total, **named}, seen
+
+
+def _embedded(room: Array, array: Array) -> Array:
+    """Return an array of the shape of ``room`` that begins with ``array`` along every axis, and is 0 elsewhere."""
+    if room.shape == array.shape:
+        return array
+    return jax.device_put(np.pad(np.asarray(array), [(0, n - m) for n, m in zip(room.shape, array.shape, strict=True)]))

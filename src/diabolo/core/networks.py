@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ..errors import InvalidPart
-from .activations import ACTIVATIONS
+from .activations import ACTIVATIONS, THROUGH_ZERO
 from .component import Component, choice_field, component_field, int_field, int_tuple_field
 from .layers import Dense, Filter, Fixed, IdentityModule, MLPModule, Neighbors, ResidualModule, Skip
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _ROWS_PER_STEP, _LEAST_ROWS_PER_STEP = 128, 32
+_LEAST_WIDTH = 32
 _CELLS_PER_STEP = 1 << 15
 """Cells per step for a network that shares weights between columns; limits the batch of rows with many columns."""
 
@@ -52,6 +53,20 @@ class Network(Component, role="network"):
     def rows_per_step(self, n_in: int) -> int:
         """Return the default batch size for rows of ``n_in`` columns."""
         return _ROWS_PER_STEP
+
+    def widened(self) -> Network:
+        """Return the network with hidden layers of one of few sizes, at least as wide; itself, if it cannot be so.
+
+        If the weights of the units that are added are 0, the network computes the same, and training leaves them at 0.
+        """
+        return self
+
+
+def _wider(hidden: tuple[int, ...], activation: str) -> tuple[int, ...]:
+    """Return sizes of hidden layers that are powers of 2: a unit whose activation is 0 has no gradient of its own."""
+    if activation not in THROUGH_ZERO:
+        return hidden
+    return tuple(max(_LEAST_WIDTH, 1 << (n - 1).bit_length()) for n in hidden)
 
 
 def key_from(rng: np.random.Generator) -> PRNGKeyArray:
@@ -90,6 +105,9 @@ class MLP(Network):
     def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
 
+    def widened(self) -> Network:
+        return self.replace(hidden=_wider(self.hidden, self.activation))
+
 
 @dataclass(frozen=True)
 class SkipMLP(Network):
@@ -125,6 +143,9 @@ class SkipMLP(Network):
 
     def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
+
+    def widened(self) -> Network:
+        return self.replace(hidden=_wider(self.hidden, self.activation))
 
 
 @dataclass(frozen=True)
@@ -180,7 +201,7 @@ class NeighborFilter(Network):
         return Filter(
             neighbors=Neighbors.identity(n_in, min(self.n_neighbors, n_in)),
             first=first,
-            last=Dense(jax.numpy.zeros_like(last.weight), last.bias),
+            last=Dense(_zeros(last.weight), last.bias),
             n_read=n_read,
             activation=self.activation,
             module=_zero_output(MLP(self.hidden, self.activation).build(rng, n_in, n_out)),
@@ -191,6 +212,9 @@ class NeighborFilter(Network):
     def reversed(self) -> Network:
         return self.replace(hidden=self.hidden[::-1])
 
+    def widened(self) -> Network:
+        return self.replace(hidden=_wider(self.hidden, self.activation))
+
     def rows_per_step(self, n_in: int) -> int:
         return min(_ROWS_PER_STEP, max(_LEAST_ROWS_PER_STEP, 1 << (_CELLS_PER_STEP // n_in).bit_length() >> 1))
 
@@ -198,8 +222,13 @@ class NeighborFilter(Network):
 def _zero_output(module: eqx.Module) -> eqx.Module:
     """Return the dense layers with the last layer's weight matrix set to 0, so that the initial output is 0."""
     last = module.layers[-1].weight  # type: ignore[attr-defined]
-    zeroed: eqx.Module = eqx.tree_at(lambda m: m.layers[-1].weight, module, jax.numpy.zeros_like(last))
+    zeroed: eqx.Module = eqx.tree_at(lambda m: m.layers[-1].weight, module, _zeros(last))
     return zeroed
+
+
+def _zeros(like: jax.Array) -> jax.Array:
+    """Return zeros, from the host: JAX would compile a program for each shape."""
+    return jax.device_put(np.zeros(like.shape, like.dtype))
 
 
 def _unbounded(n: int) -> tuple[Fixed, Fixed]:

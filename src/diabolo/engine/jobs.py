@@ -289,12 +289,17 @@ def _begin(
 
 
 def train_together(
-    jobs: Sequence[TrainingJob], retries: Sequence[int], on_share: Callable[[float], None] | None = None
+    jobs: Sequence[TrainingJob],
+    retries: Sequence[int],
+    on_share: Callable[[float], None] | None = None,
+    *,
+    widened: bool = False,
 ) -> Together:
     """Train several jobs, as many at once as their shapes allow, each with its number of retries.
 
     A training that diverges does not affect the others. ``on_share`` is called with the fraction of all epochs that are
-    done, before retries.
+    done, before retries. With ``widened``, hidden layers are made as wide as those of few sizes, so that networks of
+    different widths train together: the models are the same functions, with more weights.
     """
     found: list[Outcome | TrainingDiverged | None] = [None] * len(jobs)
     begun: dict[int, tuple[TrainingJob, tuple[History, ...]]] = {}
@@ -303,7 +308,7 @@ def train_together(
         for i, job in enumerate(jobs):
             try:
                 ready, curves = _begin(job)
-                begun[i] = ready, tuple(curves)
+                begun[i] = _widened(ready) if widened else ready, tuple(curves)
             except TrainingDiverged as error:
                 found[i] = error
     except KeyboardInterrupt:
@@ -328,6 +333,13 @@ def train_together(
         for i in left:
             _warn_of_retry(errors[i], begun[i][0].plan, attempt, stacklevel=4)
     return Together(found, interrupted)
+
+
+def _widened(job: TrainingJob) -> TrainingJob:
+    """Return the job with a wider model, if its optimiser treats each weight by itself."""
+    if not job.plan.optimizer.elementwise:
+        return job
+    return replace(job, model=job.model.widened(len(job.columns)))
 
 
 def _slower(plan: TrainConfig, attempt: int) -> TrainConfig:

@@ -286,11 +286,10 @@ class Trainer:
         """Return a key that is equal for trainings that one program can run together; None if there is none."""
         if len(self.n_steps) != 1 or self.placement.n_devices > 1:
             return None
-        arguments = (self.state.carry, self.setup, self.way()._replace(rows=None), self.held_out)
+        arguments = (self.state.carry, self.setup, self.way(), self.held_out)
         leaves, tree = jax.tree.flatten(arguments)
         shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
-        chunk = self.training.chunk_sizes()
-        return tree, shapes, chunk, self.plan.max_epochs, self.batch, self.plan.keep_start
+        return tree, shapes, *self.n_steps, self.plan.max_epochs, self.batch, self.plan.keep_start
 
     def resume(self, state: TrainState | None) -> None:
         """Resume from ``state``, if it is not None."""

@@ -64,22 +64,27 @@ def train_many(
             continue
         groups.setdefault(run.likeness() or number, []).append(run)
     interrupted = False
-    for group in groups.values():
-        n_together, n_workers = plan_groups(group)
-        if n_together == 1:
-            shards: Sequence[Trainer | VmappedTrainer] = group
-        else:
-            shards = [VmappedTrainer(group[i : i + n_together], n_together) for i in range(0, len(group), n_together)]
+    for n_workers, shards in _by_workers(list(groups.values())):
         try:
             _finish(shards, n_workers, partial(_tell, runs, on_share))
         except KeyboardInterrupt:
             interrupted = True
-        for shard in shards:
+        for shard in (one for some in shards for one in some):
             if isinstance(shard, VmappedTrainer):
                 shard.end()
         if interrupted:
             break
     return Results([_result(run) for run in runs], interrupted)
+
+
+def _by_workers(groups: Sequence[list[Trainer]]) -> list[tuple[int, list[list[Trainer | VmappedTrainer]]]]:
+    """Return the shards of each group, one program for each group, by the number of programs that run at a time."""
+    found: dict[int, list[list[Trainer | VmappedTrainer]]] = {}
+    for group in groups:
+        n, n_workers = plan_groups(group)
+        together = (VmappedTrainer(group[i : i + n], n) for i in range(0, len(group), n))
+        found.setdefault(n_workers, []).append(list(group) if n == 1 else list(together))
+    return list(found.items())
 
 
 def _result(run: Trainer) -> TrainResult | TrainingDiverged | None:
@@ -106,16 +111,16 @@ def plan_groups(group: Sequence[Trainer]) -> tuple[int, int]:
     if n_cores is None:
         return len(group), 1
     most = _TOGETHER_BYTES // sum(leaf.nbytes for leaf in jax.tree.leaves(one.state.carry))
-    if most < 2:
-        return 1, 1
+    if most < 2:  # a training that needs the cache of a core for itself, or more
+        return 1, n_cores if most else 1
     if one.batch * sum(leaf.size for leaf in jax.tree.leaves(one.state.carry.arrays)) >= _ALONE_PRODUCTS:
         return 1, n_cores
     rounds = -(-len(group) // (n_cores * most))
     return -(-len(group) // (n_cores * rounds)), n_cores
 
 
-def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Callable[[], None]) -> None:
-    """Run all groups. The first call compiles the program; then each worker runs one group after another.
+def _finish(groups: Sequence[Sequence[Trainer | VmappedTrainer]], n_workers: int, tell: Callable[[], None]) -> None:
+    """Run all groups. The first call of each compiles its program; then each worker runs one shard after another.
 
     All calls are made by the workers, which Ctrl-C does not interrupt: each ends its call, so that states are whole.
     """
@@ -123,8 +128,9 @@ def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Ca
 
     @jax_config.standard()  # JAX's settings are per thread
     def one_call(shard: Trainer | VmappedTrainer) -> None:
-        with suppress(TrainingDiverged):  # the trainer keeps the error
-            shard.run_epochs()
+        if not stop.is_set():
+            with suppress(TrainingDiverged):  # the trainer keeps the error
+                shard.run_epochs()
 
     def work(shard: Trainer | VmappedTrainer) -> None:
         while shard.keep_training and not stop.is_set():
@@ -133,8 +139,8 @@ def _finish(shards: Sequence[Trainer | VmappedTrainer], n_workers: int, tell: Ca
 
     with ThreadPoolExecutor(n_workers) as pool:
         try:
-            pool.submit(one_call, shards[0]).result()
-            list(pool.map(work, shards))
+            list(pool.map(one_call, (shards[0] for shards in groups)))
+            list(pool.map(work, (shard for shards in groups for shard in shards)))
         finally:
             stop.set()
 

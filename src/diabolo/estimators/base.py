@@ -338,13 +338,15 @@ def fit_together(
     on_share: Callable[[float], None] | None = None,
     *,
     judged: bool = False,
+    widened: bool = False,
     stacklevel: int = 3,
 ) -> Together:
     """Fit each estimator to its rows, as many together as their shapes allow.
 
     Rows with the same settings are prepared once. ``on_share`` is called with the completed fraction of all epochs. An
     estimator whose training diverges, after its retries, does not change. With ``judged``, the fits are evaluated, and
-    give the same warnings as `fit`.
+    give the same warnings as `fit`. With ``widened``, networks of different widths train together: the models have more
+    weights than the parameters say, for estimators that nobody sees.
 
     Raises
     ------
@@ -360,7 +362,7 @@ def fit_together(
         jobs.append(job)
     estimators = [one for one, _ in pairs]
     with in_memory():
-        outcomes, interrupted = train_together(jobs, [one.retries for one in estimators], on_share)
+        outcomes, interrupted = train_together(jobs, [one.retries for one in estimators], on_share, widened=widened)
     errors: list[TrainingDiverged | None] = [None] * len(pairs)
     losses: list[dict[str, float]] = [{} for _ in pairs]
     for i, (one, spec, outcome) in enumerate(zip(estimators, columns, outcomes, strict=True)):

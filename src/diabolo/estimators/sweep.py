@@ -27,7 +27,7 @@ from ..former_names import warn_of_former
 from .base import BaseAutoencoder, fit_together
 from .input import InputSpec, Opened
 
-__all__ = ["Sweep", "sweep"]
+__all__ = ["Grid", "Sweep", "opened_for", "sweep"]
 
 Grid = Mapping[str, Sequence[object]] | Sequence[Mapping[str, Sequence[object]]]
 
@@ -130,7 +130,7 @@ def sweep(
         X_val = X_valid
     unfitted = [clone(estimator).set_params(**setting) for setting in settings]
     with Bar("sweep", 1.0, bool(estimator.verbose), "compiling") as bar:
-        given = _opened_for(unfitted, X)
+        given = opened_for(unfitted, X)
         found = fit_together(list(zip(unfitted, given, strict=True)), bar.show, judged=True)
     errors: list[BaseException | None] = [
         error or (None if hasattr(one, "model_") else KeyboardInterrupt("interrupted before the first epoch ended"))
@@ -152,7 +152,7 @@ def sweep(
     return result
 
 
-def _opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Opened]:
+def opened_for(estimators: Sequence[BaseAutoencoder], X: RowsLike) -> list[Opened]:
     """Open the rows for each estimator; once for all estimators with the same schema."""
     known: list[tuple[SchemaSpec, Opened]] = []
     n_schemas = sum(all(one.schema != other.schema for other in estimators[:i]) for i, one in enumerate(estimators))
