@@ -1,5 +1,7 @@
 """Scores by hand, and the same from a graph as from NumPy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,12 @@ def test_a_graph_gives_what_numpy_gives():
     known = ~np.isnan(ROWS)
     np.testing.assert_allclose(told[2][known], of_rows(np, ROWS, DEVIANCE)[2][known], rtol=1e-8)
     np.testing.assert_allclose(told[3], of_rows(np, ROWS, DEVIANCE)[3], rtol=1e-8)
+
+
+def test_the_four_quantiles_around_a_cell_decide_what_all_of_them_say():
+    rng = np.random.default_rng(0)
+    quantiles = np.sort(rng.normal(size=(5, 64)).round(1), axis=1)  # many are equal
+    cells = np.vstack([rng.normal(size=(300, 5)) * 2, quantiles.T, np.full((2, 5), [[np.nan], [1e12]])])
+    anywhere = SimpleNamespace(reshape=np.reshape, maximum=np.maximum, min=np.min, log=np.log)
+    found, expected = (scores.quantile_distances(xp, cells, quantiles) for xp in (np, anywhere))
+    np.testing.assert_array_equal(found, expected)

@@ -7,6 +7,7 @@ arguments, because NumPy code and exports compute them in different ways.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -185,10 +186,25 @@ def cell_deviances(xp: Namespace, filled: Array, views: Views) -> Array:
 
 def quantile_distances(xp: Namespace, standard: Array, quantiles: np.ndarray) -> Array:
     """Return the logarithm of the distance of each cell to the second nearest quantile of its column, (n, c)."""
-    cells = xp.reshape(standard, (-1, len(quantiles), 1))
-    below, above = cells - quantiles[None, :, :-1], cells - quantiles[None, :, 1:]
-    farther = xp.maximum(xp.maximum(below, below * np.float64(-1)), xp.maximum(above, above * np.float64(-1)))
-    return xp.log(xp.maximum(xp.min(farther, -1), np.float64(_FINEST)))
+    if xp is np:
+        least = _second_nearest(standard, quantiles)
+    else:
+        cells = xp.reshape(standard, (-1, len(quantiles), 1))
+        below, above = cells - quantiles[None, :, :-1], cells - quantiles[None, :, 1:]
+        farther = xp.maximum(xp.maximum(below, below * np.float64(-1)), xp.maximum(above, above * np.float64(-1)))
+        least = xp.min(farther, -1)
+    return xp.log(xp.maximum(least, np.float64(_FINEST)))
+
+
+def _second_nearest(standard: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Return the distance of each cell to the second nearest quantile of its column: one of the four around it."""
+    found = np.empty(standard.shape)
+    for j, (cells, known) in enumerate(zip(standard.T, quantiles, strict=True)):
+        first = np.clip(np.searchsorted(known, cells) - 2, 0, len(known) - 4)
+        away = [np.abs(cells - known[first + i]) for i in range(4)]
+        farther = [np.maximum(one, other) for one, other in pairwise(away)]
+        found[:, j] = np.minimum(np.minimum(farther[0], farther[1]), farther[2])
+    return found
 
 
 def log_score(xp: Namespace, score: Array) -> Array:
