@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import jax
@@ -231,6 +232,41 @@ def test_a_folder_that_cannot_be_written_is_no_trouble(tmp_path):
     cache = ProgramCache(tmp_path / "file")
     cache.put("a", b"program")
     assert cache.get("a") is None
+
+
+@pytest.mark.parametrize("stored", [b"program", None])  # None: it took too short to be worth an entry
+def test_who_asks_for_a_program_that_another_compiles_waits_for_it(stored, tmp_path):
+    cache = ProgramCache(tmp_path)
+    assert cache.get("a") is None
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(cache.get, "a")
+        assert wait([other], timeout=0.3).not_done
+        if stored:
+            cache.put("a", stored)
+        program_cache.release()
+        assert other.result(timeout=30) == stored
+        pool.submit(program_cache.release).result()
+    assert {file.suffix for file in tmp_path.iterdir()} <= {".program"}
+
+
+def test_where_stored_programs_are_rejected_nobody_waits(tmp_path):
+    cache = ProgramCache(tmp_path)
+    cache.put("a", b"program")
+    assert cache.get("a") == b"program"
+    cache.put("a", b"program")  # again, as it was rejected
+    assert cache.get("b") is None
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_lock_is_free_as_soon_as_the_program_is_compiled(tmp_path):
+    code = """
+import diabolo.engine.programs, jax, numpy as np
+from diabolo import program_cache
+jax.jit(lambda x: x + 1)(np.zeros(3))
+print(getattr(program_cache._held, "lock", None), len(list(program_cache.Path(%r).rglob("*.lock"))))
+"""
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": None, "DIABOLO_CACHE": None}
+    assert ran(["-c", code % str(tmp_path)], arguments=(), **environment)[1].strip() == "None 0"
 
 
 def test_a_half_written_program_is_mended_without_a_word(tmp_path):

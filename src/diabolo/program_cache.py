@@ -3,7 +3,8 @@
 JAX's own cache never replaces a damaged entry, is unbounded by default, and warns at each program if it cannot write.
 This one has the same interface, and is used for diabolo's folder only: see `install`. Each entry is one file with a
 hash, written atomically. A damaged entry is deleted when it is read, and an entry that JAX rejects is replaced. The
-entries that were used least recently are deleted first. If the folder cannot be written, it is only read.
+entries that were used least recently are deleted first. If the folder cannot be written, it is only read. While a
+process compiles a program, others that need the same one wait for it: the workers of a search compile each one once.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 
 from . import outputs
 
-__all__ = ["MOST_BYTES", "ProgramCache", "install", "is_effective"]
+__all__ = ["MOST_BYTES", "ProgramCache", "install", "is_effective", "release"]
 
 MOST_BYTES = 1 << 29
 """Total size of the entries of the cache, about 3,000 programs."""
 _SUFFIX, _DIGEST = ".program", 16
-_NAMES = re.compile(rf".+{re.escape(_SUFFIX)}|.+-cache|{re.escape(outputs.SCRATCH)}.*")
-"""Names of the cache's files: entries, entries of JAX's own format, incomplete files."""
+_LOCK, _LONGEST_WAIT = ".lock", 60.0
+_NAMES = re.compile(rf".+{re.escape(_SUFFIX)}|.+{re.escape(_LOCK)}|.+-cache|{re.escape(outputs.SCRATCH)}.*")
+"""Names of the cache's files: entries, locks, entries of JAX's own format, incomplete files."""
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+"""JAX's event at the end of a compilation, in its thread."""
+_held = threading.local()
 
 
 class ProgramCache:
@@ -41,16 +48,38 @@ class ProgramCache:
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self._path, self.most_bytes = folder, most_bytes
+        self._given: set[str] = set()
+        self._is_rejected = False
 
     def get(self, key: str) -> bytes | None:
-        """Return the value of a key; None if there is none, or if it is damaged."""
+        """Return the value of a key; None if there is none, or if it is damaged.
+
+        If there is none, this thread is expected to compile the program, until `release`; meanwhile other threads and
+        processes that ask for it wait, for a minute at most.
+        """
+        release()
+        if (value := self._read(key)) is not None or self._is_rejected:
+            return value
+        lock = filelock.FileLock(self._path / f"{key}{_LOCK}", thread_local=False)
+        try:
+            lock.acquire(timeout=_LONGEST_WAIT, poll_interval=0.02)
+        except (OSError, NotImplementedError):  # it took too long, or the folder is only read, or knows no locks
+            return self._read(key)
+        _held.lock = lock
+        if (value := self._read(key)) is not None:
+            release()
+        return value
+
+    def _read(self, key: str) -> bytes | None:
         file = self._path / f"{key}{_SUFFIX}"
         try:
             content = file.read_bytes()
         except OSError:
             return None
+        self._given.add(key)
         value = content[_DIGEST:]
         if content[:_DIGEST] != _digest(value):
+            self._given.discard(key)
             _delete(file)
             return None
         with contextlib.suppress(OSError):  # a folder that is only read
@@ -59,6 +88,7 @@ class ProgramCache:
 
     def put(self, key: str, value: bytes) -> None:
         """Store a value, in place of any former one; delete old entries if the cache is too large."""
+        self._is_rejected |= key in self._given  # as on some processors all are: to wait for others is in vain
         if len(value) > self.most_bytes:
             return
         file = self._path / f"{key}{_SUFFIX}"
@@ -81,6 +111,14 @@ class ProgramCache:
                 break
             _delete(file)
             total -= size
+
+
+def release() -> None:
+    """Let others ask for the program that this thread was expected to compile."""
+    if (lock := getattr(_held, "lock", None)) is not None:
+        _held.lock = None
+        _delete(Path(lock.lock_file))
+        lock.release()
 
 
 def _digest(value: bytes) -> bytes:
@@ -107,7 +145,12 @@ def install(folder: Path) -> None:
     def file_cache(path: str) -> Any:
         return (ProgramCache(folder), path) if Path(path) == folder else own(path)
 
+    def on_event(event: str, *_: Any, **__: Any) -> None:
+        if event == _COMPILED:
+            release()
+
     compilation_cache.get_file_cache = file_cache
+    jax.monitoring.register_event_duration_secs_listener(on_event)
     # If JAX rejects an entry, the program is compiled and the entry replaced.
     warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry", UserWarning)
 
