@@ -84,8 +84,9 @@ def test_every_row_of_the_page_is_tried():
     assert list(FILES) == list(BAD_FILES)
 
 
-OTHER = ("SeriesDetector",)
-"""Rows of a series may be a vector, and their order matters: `test_series_detector` has what it refuses."""
+OTHER = ("BatchedSearchCV", "SeriesDetector")
+"""Rows of a series may be a vector, and their order matters: `test_series_detector` has what it refuses. A search of an
+autoencoder is below."""
 
 
 def test_every_estimator_is_tried():
@@ -108,6 +109,12 @@ def test_rows_that_cannot_be_learned_from_are_refused_by_every_estimator(name, w
 @over("what", list(GIVEN))
 def test_rows_that_cannot_be_learned_from_are_refused_by_a_sweep(what):
     refused(ROWS[what], lambda: diabolo.sweep(basic(), {"learning_rate": [1e-3]}, GIVEN[what]()))
+
+
+@over("what", list(GIVEN))
+def test_rows_that_cannot_be_learned_from_are_refused_by_a_search(what):
+    search = diabolo.BatchedSearchCV(basic(), {"learning_rate": [1e-3]}, cv=2)
+    refused(ROWS[what], lambda: search.fit(GIVEN[what]()))
 
 
 def test_a_number_beyond_32_bits_is_found_among_missing_cells_and_named(fitted):

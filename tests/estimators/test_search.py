@@ -84,3 +84,6 @@ def test_what_cannot_be_searched_is_refused():
         BatchedSearchCV(AnomalyDetector(), {"random_state": [0]}).fit(X)
     with pytest.raises(InvalidParameter, match="refit"):
         BatchedSearchCV(BasicAutoencoder(), {"random_state": [0]}, scoring={"a": len, "b": len}).fit(X)
+    for rows in ("rows.npy", iter(X)):
+        with pytest.raises(InvalidParameter, match="X"):
+            BatchedSearchCV(BasicAutoencoder(), {"random_state": [0]}).fit(rows)

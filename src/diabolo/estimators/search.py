@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from ..data.types import Frame
 from ..engine.progress import Bar
 from ..errors import DiaboloError, InvalidParameter
 from .base import BaseAutoencoder, fit_together
+from .input import InputSpec
 from .sweep import Grid, opened_for
 
 __all__ = ["BatchedSearchCV"]
@@ -139,6 +141,9 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
                 f"estimator must be an autoencoder of diabolo; got {type(self.estimator).__name__}. Use scikit-learn's "
                 "GridSearchCV for other estimators."
             )
+        if isinstance(X, str | os.PathLike) or not hasattr(X, "__len__"):
+            raise InvalidParameter("X must be an array or a table in memory, of which folds can be taken.")
+        InputSpec.learn(type(self.estimator).__name__, X, self.estimator.schema)  # refuses rows before any fold does
         settings = list(ParameterGrid(self.param_grid))
         splits = list(check_cv(self.cv, y).split(X, y, groups))
         folds = [tuple(_rows(X, y, part) for part in split) for split in splits]
