@@ -145,7 +145,7 @@ def install(folder: Path) -> None:
     def file_cache(path: str) -> Any:
         return (ProgramCache(folder), path) if Path(path) == folder else own(path)
 
-    def on_event(event: str, *_: Any, **__: Any) -> None:
+    def on_event(event: str, duration_secs: float, **_: str | int) -> None:
         if event == _COMPILED:
             release()
 

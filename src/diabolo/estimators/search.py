@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,11 +21,13 @@ from ..data.types import Frame
 from ..engine.progress import Bar
 from ..errors import DiaboloError, InvalidParameter
 from .base import BaseAutoencoder, fit_together
-from .input import InputSpec
+from .input import InputSpec, Opened
 from .sweep import Grid, opened_for
 
 __all__ = ["BatchedSearchCV"]
 
+T = TypeVar("T")
+Scorer = Callable[..., float | Mapping[str, float]]
 Scoring = str | Callable[..., float] | Iterable[str] | Mapping[str, Callable[..., float]] | None
 
 
@@ -94,7 +96,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
         *,
         scoring: Scoring = None,
         refit: bool | str | Callable[..., int] = True,
-        cv: int | BaseCrossValidator | Iterable[Any] | None = None,
+        cv: int | BaseCrossValidator | Iterable[object] | None = None,
         verbose: int = 0,
         error_score: str | float = np.nan,
         return_train_score: bool = False,
@@ -185,7 +187,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
 
     def _trained(self, unfitted: Sequence[BaseAutoencoder], rows: Sequence[_Rows]) -> list[DiaboloError | None]:
         """Fit the estimators, setting by setting and fold by fold; return the error of each, or None."""
-        given: dict[int, Any] = {}
+        given: dict[int, Opened] = {}
         for i, training in enumerate(rows):
             of_fold = range(i, len(unfitted), len(rows))
             opened = opened_for([unfitted[j] for j in of_fold], training.X)
@@ -198,7 +200,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
         return list(found.errors)
 
     def _tried(
-        self, one: BaseAutoencoder, error: DiaboloError | None, scorer: Callable[..., Any], rows: Mapping[str, _Rows]
+        self, one: BaseAutoencoder, error: DiaboloError | None, scorer: Scorer, rows: Mapping[str, _Rows]
     ) -> dict[str, Any]:
         """Return the scores of a fitted estimator by name, of test rows and of training rows, and the seconds taken.
 
@@ -219,7 +221,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
             warnings.warn(f"{one} failed, and its score is {self.error_score}: {reason}", FitFailedWarning, 3)
         return {**found, "score": time.perf_counter() - started}
 
-    def _choose(self, settings: Sequence[Mapping[str, Any]]) -> None:
+    def _choose(self, settings: Sequence[Mapping[str, object]]) -> None:
         """Set the best setting, by the function or the score that decides."""
         if callable(self.refit):
             self.best_index_ = int(self.refit(self.cv_results_))
@@ -234,20 +236,20 @@ class _Rows(NamedTuple):
     """Some rows, with their labels if there are any."""
 
     X: Frame
-    y: Any
+    y: ArrayLike | None
 
 
 def _rows(X: Frame, y: ArrayLike | None, which: np.ndarray) -> _Rows:
     return _Rows(_safe_indexing(X, which), None if y is None else _safe_indexing(y, which))
 
 
-def _timed(do: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(do: Callable[[], T]) -> tuple[T, float]:
     started = time.perf_counter()
     return do(), time.perf_counter() - started
 
 
 def _results(
-    settings: Sequence[Mapping[str, Any]],
+    settings: Sequence[Mapping[str, object]],
     tried: Sequence[Mapping[str, Any]],
     names: Sequence[str],
     n_splits: int,
