@@ -97,7 +97,7 @@ def test_rows_of_a_series_without_times_are_counted_from_one(folder, run):
         ("fit old.csv -m series -o x", "when"),
         ("export run --onnx x", "SeriesDetector"),
         ("score run new.csv", "detect"),
-        ("report run", "SeriesDetector"),
+        ("report run --image-shape 2x2", "SeriesDetector"),
         ("serve run", "SeriesDetector"),
     ],
 )

@@ -18,7 +18,7 @@ from diabolo import parts
 from diabolo.data.readers import labels
 from diabolo.errors import InvalidData
 from diabolo.estimators.base import BaseAutoencoder
-from diabolo.report import collect, diagnostics
+from diabolo.report import collect, diagnostics, rows
 from reported_models import FEW, MAKERS, X, Y, bundle, fitted, iris, page, rows_of
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_rows_in_chunks_are_looked_at_here_and_there(tmp_path, monkeypatch):
     np.save(tmp_path / "rows.npy", many)
     model = diabolo.BasicAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(many)
     results = collect.collect(model, tmp_path / "rows.npy").results
-    assert len(results.rows) == collect.MOST_ROWS
+    assert len(results.rows) == rows.MOST_ROWS
     assert results.n_given == len(many)
     np.testing.assert_array_equal(results.rows, many[results.numbers])
 

@@ -105,32 +105,43 @@ class MaximaTail:
     maxima: np.ndarray
     clusters: np.ndarray
 
-    def _tail(self) -> tuple[float, float, int]:
-        """Return the logarithm of the score where the tail starts, the sum of the excesses, and their number."""
+    @property
+    def parameters(self) -> tuple[float, float, int]:
+        """The tail: the logarithm of the score where it starts, the sum of the log-excesses, and their number."""
         start = float(np.log(np.sort(self.maxima)[-tail_length(len(self.maxima)) - 1]))
         count = max(1, len(self.clusters))
         return start, max(float((np.log(self.clusters) - start).sum()), _RESOLUTION * count), count
 
+    @property
+    def start(self) -> float:
+        """The p-value at which the power-law tail starts."""
+        return (tail_length(len(self.maxima)) + 1) / (len(self.maxima) + 1)
+
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """Return the probability that a block of normal data has a score of at least each of these, in (0, 1]."""
-        n, k = len(self.maxima), tail_length(len(self.maxima))
-        start, total, count = self._tail()
+        n = len(self.maxima)
+        start, total, count = self.parameters
         rank = (1 + n - np.searchsorted(np.sort(self.maxima), scores, side="left")) / (n + 1)
         with np.errstate(divide="ignore"):
             excess = np.maximum(np.log(scores) - start, 0)
-        tail = (k + 1) / (n + 1) * (1 + excess / total) ** -count
+        tail = self.start * (1 + excess / total) ** -count
         found: np.ndarray = np.where(excess > 0, tail, rank)
+        return found
+
+    def scores(self, p_values: np.ndarray) -> np.ndarray:
+        """Return the score in the power-law tail that has each p-value; the start of the tail for larger ones."""
+        start, total, count = self.parameters
+        excess = (p_values / self.start) ** (-1 / count) - 1
+        found: np.ndarray = np.exp(np.minimum(start + total * np.maximum(excess, 0), _MOST_LOG))
         return found
 
     def threshold(self, rate: float) -> float:
         """Return the lowest score whose p-value is at most ``rate``."""
         n, k = len(self.maxima), tail_length(len(self.maxima))
-        start, total, count = self._tail()
         if rate * (n + 1) >= k + 2:
             found = float(np.sort(self.maxima)[n - int(rate * (n + 1) + 1e-9)])
         else:
-            excess = (rate * (n + 1) / (k + 1)) ** (-1 / count) - 1
-            found = float(np.exp(min(start + total * max(excess, 0), _MOST_LOG)))
+            found = float(self.scores(np.array(rate)))
         near = found * (1 + np.arange(-_ROUNDED, _ROUNDED + 1) * np.finfo(np.float64).eps)
         is_low = self.p_values(near) <= rate
         return float(near[np.argmax(is_low)]) if is_low.any() else found

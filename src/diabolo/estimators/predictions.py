@@ -195,7 +195,10 @@ def like_those_seen(model: Saveable, n_rows: int) -> Frame:
     """
     schema, rng, known = model.input_.schema, np.random.default_rng(0), predictors(model)
     if _is_of_series(model):
-        raise UnsupportedOperationError("A SeriesDetector reads series, not single rows, so it cannot be exported.")
+        raise UnsupportedOperationError(
+            "A SeriesDetector scores windows of a series, not single rows, so it cannot be served. Score rows as they "
+            "come with its stream()."
+        )
     if _is_imputer(model) and not known:
         spread = np.sqrt(model.blend_.variance)
         rows = model.blend_.mean + spread * rng.normal(size=(n_rows, len(spread)))

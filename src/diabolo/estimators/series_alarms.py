@@ -63,7 +63,7 @@ def alarm_table(rows: SeriesRows, model: SeriesModel, threshold: float) -> pa.Ta
         cores = [_core(one, deviations, length) for one in stretches]
         for stretch, core in zip(stretches, cores, strict=True):
             top = stretch[np.argmax(scores[stretch])]
-            channel = int(np.argmax(np.nan_to_num(energies[top])))
+            channel = int(np.argmax(model.rarities.shares(energies[[top]])))
             peak = core[np.argmax(deviations[core])]
             alarms.append(Alarm(int(core[0]), int(core[-1]), int(peak), float(scores[top]), channel))
         _hide(hidden, rows.place[np.concatenate(cores)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..data.types import Frame, RowsLike
 from ..engine.windows import WindowModel, dominant_period, fit_windows, interpolated, window_length
 from ..errors import InvalidData
 from ..persistence import files
+from ..persistence.serialization import Found, Stored
 from .anomaly_detector import Explanation
 from .arguments import check_arguments, check_page, seed_from
 from .base import BaseAutoencoder
@@ -28,6 +29,7 @@ from .ensemble import CONSTRAINTS, Ensemble, networks_of
 from .input import InputSpec, Opened
 from .result import Fitted, store
 from .series_alarms import alarm_table, table_of
+from .series_channels import ChannelTails
 from .series_model import SeriesModel, calibrated
 from .series_scorer import WindowScorer
 from .series_stream import SeriesStream
@@ -40,7 +42,6 @@ __all__ = ["SeriesDetector"]
 _SHORTEST_WINDOW = 4
 _FEWEST_BLOCKS = 6
 """Minimum length of a series, in windows."""
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(eq=False, repr=False)
@@ -48,11 +49,13 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     r"""Detector of anomalies in series of measurements, with a calibrated rate of false alarms.
 
     Rows are in the order of time. Each point's score is the root mean energy of the windows that hold it, in units of
-    the median score of held-out points. The energy of a window is the mean of two squared errors, each relative to its
-    median over held-out windows: that of its reconstruction by the main principal components of windows (those with
-    more than 5 % of the variance each), and that of the nearest of up to 1,000 windows in memory. The tenth of the
-    training windows with the largest errors is left out of both. Windows are standardised as one unit: one location and
-    one unit for each channel, not for each position.
+    the median score of held-out points. Of several channels, it is the mean over channels, or higher if a single
+    channel is rarer than the mean is, by held-out blocks of its own (see `diabolo.estimators.series_channels`). The
+    energy of a window is the mean of two squared errors, each relative to its median over held-out windows: that of its
+    reconstruction by the main principal components of windows (those with more than 5 % of the variance each), and that
+    of the nearest of up to 1,000 windows in memory. The tenth of the training windows with the largest errors is left
+    out of both. Windows are standardised as one unit: one location and one unit for each channel, not for each
+    position.
 
     Contiguous fifths of the series are held out in turn, with a gap of one window to the windows that the model learns
     from. The highest scores of held-out blocks, each as long as a window, calibrate the p-values: the p-value of a
@@ -113,7 +116,8 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     ----------
     Liu & Paparrizos (2024), "The Elephant in the Room: Towards A Reliable Time-Series Anomaly Detection Benchmark":
     principal components of windows are the strongest simple baseline. Vovk, Gammerman & Shafer (2005), "Algorithmic
-    Learning in a Random World". Hill (1975), "A simple general approach to inference about the tail of a distribution".
+    Learning in a Random World". Wilson (2019), "The harmonic mean p-value for combining dependent tests". Hill (1975),
+    "A simple general approach to inference about the tail of a distribution".
 
     Examples
     --------
@@ -149,6 +153,13 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     _needs_networks: ClassVar[bool] = False
     _fitted_arrays: ClassVar[tuple[str, ...]] = SeriesModel.ARRAYS
     _fitted_json: ClassVar[tuple[str, ...]] = ("window_", "step_")
+
+    def _stored(self) -> Stored:
+        stored = super()._stored()
+        return replace(stored, arrays=stored.arrays | self.series_model_.rarities.arrays())
+
+    def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
+        return super()._learned_of(found, columns, learned) | ChannelTails.from_arrays(found.arrays).arrays()
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -450,18 +461,17 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         check_is_fitted(self)
         rows = self._read(X)
         of_channels, scores = self._scored(rows)
-        total = np.maximum(of_channels.sum(axis=1), _TINY)
-        contributions = scores[:, None] * of_channels / total[:, None]
+        contributions = scores[:, None] * self.series_model_.rarities.shares(of_channels)
         labels, values = tuple(self.input_.labels), np.concatenate(rows.segments)[rows.place]
         observed, expected = (table_of(some, X, labels) for some in (values, self.series_model_.expected(rows)))
         return Explanation(scores, contributions, labels, observed, expected)
 
     def _scored(self, rows: SeriesRows) -> tuple[np.ndarray, np.ndarray]:
-        """Return the energy of each channel, (n, channels), and the score of each row, (n,); 0 if it has none."""
+        """Return the energy of each channel, (n, channels), NaN without one, and the score of each row, (n,)."""
         model = self.series_model_
         energies = model.energies(rows)
         model.warn_of_unscored(energies)
-        return np.nan_to_num(energies), model.scores(energies)
+        return energies, model.scores(energies)
 
     def _read(self, X: RowsLike, *, is_one: bool = False) -> SeriesRows:
         """Return series with the channels and the step of the fit; perhaps one only, without columns of keys."""

@@ -14,7 +14,8 @@ from ..engine.block_calibration import MaximaTail, block_maxima, cluster_maxima,
 from ..engine.windows import WindowModel, mean_over_windows
 from ..errors import InvalidData, UnscoredRowsWarning
 from .predictor import Predictor
-from .series_scorer import Channels, WindowScorer, held_out_stretches, scores_of, training_windows
+from .series_channels import ChannelTails
+from .series_scorer import Channels, WindowScorer, held_out_stretches, training_windows
 
 __all__ = ["SeriesModel", "calibrated"]
 
@@ -31,6 +32,8 @@ class SeriesModel:
     ----------
     channels : Channels
     scorer : WindowScorer
+    rarities : ChannelTails
+        How rare the energies of all channels and of each are.
     scale : float
         The unit of scores: the median score of held-out steps.
     usual : array of shape (channels,)
@@ -43,6 +46,7 @@ class SeriesModel:
 
     channels: Channels
     scorer: WindowScorer
+    rarities: ChannelTails
     scale: float
     usual: np.ndarray
     maxima: np.ndarray
@@ -81,7 +85,7 @@ class SeriesModel:
             np.array([self.scale]),
             self.usual,
         )
-        return dict(zip(self.ARRAYS, found, strict=True))
+        return dict(zip(self.ARRAYS, found, strict=True)) | self.rarities.arrays()
 
     @property
     def tail(self) -> MaximaTail:
@@ -96,7 +100,8 @@ class SeriesModel:
         )
         model = WindowModel(mean, axes, variances, float(rest[0]), memory)
         scorer = WindowScorer(length, model, network, units)
-        return cls(Channels(location, unit), scorer, float(scale[0]), usual, maxima, clusters)
+        rarities = ChannelTails.from_arrays(found)
+        return cls(Channels(location, unit), scorer, rarities, float(scale[0]), usual, maxima, clusters)
 
     def energies(self, rows: SeriesRows) -> np.ndarray:
         """Return the energy of each row by channel, (n, channels); NaN if it cannot be scored."""
@@ -108,7 +113,7 @@ class SeriesModel:
 
     def scores(self, energies: np.ndarray) -> np.ndarray:
         """Return the score of each row, (n,); 0 if it cannot be scored."""
-        found: np.ndarray = np.nan_to_num(scores_of(energies) / self.scale)
+        found: np.ndarray = np.nan_to_num(self.rarities.scores(energies) / self.scale)
         return found
 
     def warn_of_unscored(self, energies: np.ndarray) -> None:
@@ -173,10 +178,9 @@ def calibrated(
     whole, *of_folds = fit(windows)
     stretches = held_out_stretches(of_folds, folds, given)
     units = _by_channel(np.nanmedian, np.concatenate([one.terms for one in stretches], axis=1), 1)
-    held_out = [
-        scores_of(mean_over_windows((one.terms / units[:, None]).mean(axis=0), length))[one.stretch]
-        for one in stretches
-    ]
+    energies = [mean_over_windows((one.terms / units[:, None]).mean(axis=0), length)[one.stretch] for one in stretches]
+    rarities = ChannelTails.of(energies, length)
+    held_out = [rarities.scores(some) for some in energies]
     of_blocks = [np.array(list(block_maxima(piece, length))) for piece in held_out]
     maxima = np.concatenate(of_blocks)
     maxima = np.sort(maxima[~np.isnan(maxima)])
@@ -186,7 +190,7 @@ def calibrated(
     usual = _by_channel(np.nanmean, np.concatenate([one.deviations for one in stretches]), 0)
     scorer = WindowScorer(length, whole.model, whole.network, units)
     maxima, clusters = (np.maximum(some / scale, _TINY) for some in (maxima, cluster_maxima(of_blocks)))
-    return SeriesModel(channels, scorer, scale, usual, maxima, clusters)
+    return SeriesModel(channels, scorer, rarities, scale, usual, maxima, clusters)
 
 
 _TOO_FEW = "X has too few known values for windows of {length} steps. Give a longer series, or a smaller window."

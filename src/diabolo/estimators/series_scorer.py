@@ -17,9 +17,8 @@ from ..engine.windows import (
     windows_of,
 )
 from .predictor import Predictor
-from .scores import LARGEST_SCORE
 
-__all__ = ["Channels", "HeldOut", "WindowScorer", "held_out_stretches", "scores_of", "training_windows"]
+__all__ = ["Channels", "HeldOut", "WindowScorer", "held_out_stretches", "training_windows"]
 
 _CONSTANT = 1e-9
 """A channel whose standard deviation is below this fraction of its largest value is constant."""
@@ -125,15 +124,6 @@ class WindowScorer:
         NaN without an expectation. ``known`` is the segment, perhaps with more cells missing.
         """
         return np.square(segment - self.expected(known))
-
-
-def scores_of(energies: np.ndarray) -> np.ndarray:
-    """Return the root of the mean energy over channels, (steps, channels) → (steps,); NaN without any."""
-    is_known = ~np.isnan(energies)
-    count = is_known.sum(axis=1)
-    total = np.where(is_known, energies, 0).sum(axis=1)
-    mean = np.divide(total, count, out=np.full(len(energies), np.nan), where=count > 0)
-    return np.minimum(np.sqrt(mean), LARGEST_SCORE)
 
 
 def training_windows(segments: Sequence[np.ndarray], length: int, fold: Fold | None = None) -> np.ndarray:

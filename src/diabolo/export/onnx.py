@@ -51,6 +51,13 @@ _AT_A_TIME = 50
 _CLOSE, _CLOSE_ESTIMATE = 1e-5, 1e-3
 """Allowed difference of ONNX Runtime, relative to the largest number. In an estimate of log p(x) errors accumulate."""
 _FIXED = Noise(0, 0)
+_NO_FILES = {
+    "AutoencoderGenerator": "it draws random numbers, which ONNX cannot do reproducibly. Save it with save(), and call "
+    "sample of diabolo.load(path), or `diabolo sample RUN`.",
+    "SeriesDetector": "it scores the windows of a series, not single rows. Save it with save(), and score rows as they "
+    "come with diabolo.load(path).stream(), or files with `diabolo detect RUN DATA`.",
+}
+"""Why an estimator is not exported, and what to do instead."""
 
 
 class Exported(NamedTuple):
@@ -149,6 +156,8 @@ def export_onnx(
         raise MissingDependencyError(f"ONNX needs the extra `onnx`: pip install 'diabolo[onnx]' ({error}).") from error
     check_arguments(path=path, force=force, dtype=dtype)
     require_fitted(estimator)
+    if (why := _NO_FILES.get(type(estimator).__name__)) is not None:
+        raise UnsupportedOperationError(f"{type(estimator).__name__} has no ONNX file: {why}")
     folder = Path(path)
     if folder.exists() and not force:
         raise InvalidParameter(f"{folder} exists already. Choose another name, or replace it with force (--force).")
@@ -269,11 +278,8 @@ def _questions(estimator: Saveable, real: type) -> dict[str, _Question]:
         return {"classify": _classify(estimator, real)}
     if isinstance(estimator, AnomalyDetector):
         return {"score": _anomaly_score(estimator, real)}
-    if isinstance(estimator, AutoencoderImputer):
-        return {"impute": _impute(estimator, real)}
-    raise UnsupportedOperationError(
-        f"a {type(estimator).__name__} draws random numbers, which ONNX cannot do reproducibly"
-    )
+    assert isinstance(estimator, AutoencoderImputer), type(estimator)
+    return {"impute": _impute(estimator, real)}
 
 
 def _encoder(model: BaseAutoencoder, real: type) -> _Question:
