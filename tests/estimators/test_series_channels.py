@@ -97,7 +97,7 @@ def test_a_channel_without_values_changes_nothing_for_the_others():
 
 def test_the_combination_is_the_harmonic_mean_of_p_values():
     rng = np.random.default_rng(0)
-    tails = ChannelTails.of([rng.gamma(9, size=(400, 3)) / 9], 10)
+    tails, _ = ChannelTails.of([rng.gamma(9, size=(400, 3)) / 9], 10)
     energies = rng.gamma(9, size=(50, 3)) / 9
     energies[:, 1] *= np.geomspace(1, 30, 50)
     excess = (np.log(energies) / 2 - tails.unit[0]) / tails.unit[1]
@@ -108,7 +108,8 @@ def test_the_combination_is_the_harmonic_mean_of_p_values():
     assert is_raised[-10:].any()
     np.testing.assert_allclose(tails.tails[0].p_values(scores[is_raised]), combined[is_raised], rtol=1e-6)
     np.testing.assert_array_equal(scores[~is_raised], scores_of(energies)[~is_raised])
-    alone = ChannelTails.of([energies[:, :1]], 10)
+    alone, (held_out,) = ChannelTails.of([energies[:, :1]], 10)
+    np.testing.assert_array_equal(held_out, scores_of(energies[:, :1]))
     np.testing.assert_array_equal(alone.scores(energies[:, :1]), scores_of(energies[:, :1]))
 
 

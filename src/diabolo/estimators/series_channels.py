@@ -17,7 +17,9 @@ _TINY = float(np.finfo(np.float32).tiny)
 _MOST_LOG = 600.0
 """Largest u, so that exp(u) is finite."""
 _PRIOR = 5
-"""Weight of all channels' common mean excess in that of one channel, as a number of clusters."""
+"""Weight of all channels' common variance of log-maxima in that of one channel, as a number of blocks."""
+_RESOLUTION = 0.01
+"""Smallest scale of log-maxima: energies that differ by 2 % are equal."""
 _ARRAYS = ("_channel_unit", "_channel_maxima", "_channel_clusters")
 
 
@@ -35,11 +37,11 @@ class ChannelTails:
     r"""How rare the root mean energy of all channels is, and the root energy of single channels.
 
     The mean over channels sees what happens in all of them at once, but an event in one of twenty is a twentieth of it.
-    The logarithm of each channel's root energy s is therefore expressed in units of the channel's own tail, with the
-    start a and the mean excess b of the highest scores of held-out blocks: a normal block exceeds u = (log s − a) / b
-    about in proportion to exp(−u). The mean over channels of exp(u) is a second score, as large as the rarest channel
-    makes it (1 / it is a harmonic mean of rarities; Wilson 2019). Blocks calibrate both scores, and the harmonic mean
-    of both p-values, 1/p = ½/p₁ + ½/p₂, is that of the row.
+    The root energy s of each channel is therefore compared with the highest ones of held-out blocks in this channel.
+    With the mean m and the standard deviation v of their logarithms, u = (log s − m) / (v √6 / π); if these follow a
+    Gumbel distribution, a normal block exceeds a high u in proportion to exp(−u). The mean over channels of exp(u) is a
+    second score, as large as the rarest channel makes it (its inverse is a harmonic mean of rarities; Wilson 2019).
+    Blocks calibrate both scores, and the harmonic mean of both p-values, 1/p = ½/p₁ + ½/p₂, is that of the row.
 
     The score of a row is its root mean energy, or the one that is as rare as p, if that is higher. The scores of one
     channel are therefore its root energies.
@@ -47,7 +49,7 @@ class ChannelTails:
     Parameters
     ----------
     unit : array of shape (2, channels)
-        The start and the mean excess of each channel's tail. Empty for one channel, and for saved models of versions
+        The location and the scale of each channel's log-maxima. Empty for one channel, and for saved models of versions
         before 0.2: the score is the root mean energy.
     tails : tuple of MaximaTail
         Of the root mean energy, and of the mean over channels of exp(u).
@@ -62,16 +64,19 @@ class ChannelTails:
         return cls(np.empty((2, 0)), ())
 
     @classmethod
-    def of(cls, stretches: Sequence[np.ndarray], length: int) -> Self:
-        """Return the tails of held-out stretches of energies, (steps, channels) each."""
+    def of(cls, stretches: Sequence[np.ndarray], length: int) -> tuple[Self, list[np.ndarray]]:
+        """Return the tails of held-out stretches of energies, (steps, channels) each, and the scores of their rows.
+
+        For these scores, the units of channels come from the other stretches, as they do for new rows.
+        """
         if stretches[0].shape[1] == 1:
-            return cls.none()
-        each = [_tail([np.sqrt(some[:, i]) for some in stretches], length) for i in range(stretches[0].shape[1])]
-        start, total, count = np.array([tail.parameters for tail in each]).T
-        pooled = total.sum() / count.sum()
-        unit = np.stack([start, (total + _PRIOR * pooled) / (count + _PRIOR)])
-        views = zip(*(_views(some, unit) for some in stretches), strict=True)
-        return cls(unit, tuple(_tail(view, length) for view in views))
+            return cls.none(), [scores_of(some) for some in stretches]
+        unit, views = _unit(stretches, length), []
+        for i, some in enumerate(stretches):
+            others = [*stretches[:i], *stretches[i + 1 :]]
+            views.append(_views(some, _unit(others, length) if others else unit))
+        found = cls(unit, tuple(_tail(view, length) for view in zip(*views, strict=True)))
+        return found, [found._combined(*view) for view in views]
 
     @classmethod
     def from_arrays(cls, found: Mapping[str, np.ndarray]) -> Self:
@@ -89,10 +94,11 @@ class ChannelTails:
 
     def scores(self, energies: np.ndarray) -> np.ndarray:
         """Return the score of each row, (n, channels) → (n,); NaN if it has no energy."""
-        if not self.tails:
-            return scores_of(energies)
-        mean = scores_of(energies)
-        p = 1 / self._rarities(energies).sum(axis=0)
+        return self._combined(*_views(energies, self.unit)) if self.tails else scores_of(energies)
+
+    def _combined(self, mean: np.ndarray, single: np.ndarray) -> np.ndarray:
+        """Return the scores of rows, (n,), from the root mean energies and the means of exp(u)."""
+        p = 1 / self._rarities(mean, single).sum(axis=0)
         raised = np.where(p < self.tails[0].start, self.tails[0].scores(p), 0)
         return np.minimum(np.maximum(mean, raised), LARGEST_SCORE)
 
@@ -105,14 +111,26 @@ class ChannelTails:
         excess = _excess(energies, self.unit)
         of_tails = np.exp(excess - excess.max(axis=1, keepdims=True))
         of_tails /= of_tails.sum(axis=1, keepdims=True)
-        mean, single = self._rarities(energies)[:, :, None]
+        mean, single = self._rarities(*_views(energies, self.unit))[:, :, None]
         found: np.ndarray = (mean * of_mean + single * of_tails) / (mean + single)
         return np.where(np.isnan(energies), 0, found)
 
-    def _rarities(self, energies: np.ndarray) -> np.ndarray:
-        """Return ½/p of the mean and of single channels, (2, n)."""
-        pairs = zip(self.tails, _views(energies, self.unit), strict=True)
-        return np.stack([0.5 / tail.p_values(np.nan_to_num(view)) for tail, view in pairs])
+    def _rarities(self, *views: np.ndarray) -> np.ndarray:
+        """Return ½/p of both scores of rows, (2, n)."""
+        return np.stack([0.5 / tail.p_values(np.nan_to_num(one)) for tail, one in zip(self.tails, views, strict=True)])
+
+
+def _unit(stretches: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Return the location and the scale of each channel's log-maxima of blocks, (2, channels)."""
+    found = []
+    for i in range(stretches[0].shape[1]):
+        maxima = np.concatenate([[*block_maxima(np.sqrt(some[:, i]), length)] for some in stretches])
+        known = np.log(np.maximum(maxima[~np.isnan(maxima)], _TINY))
+        found.append((known.mean(), known.var() * len(known), len(known)) if len(known) else (0.0, 0.0, 0))
+    location, total, count = np.array(found).T
+    pooled = total.sum() / max(count.sum(), 1)
+    variance = (total + _PRIOR * pooled) / (count + _PRIOR)
+    return np.stack([location, np.maximum(np.sqrt(6 * variance) / np.pi, _RESOLUTION)])
 
 
 def _excess(energies: np.ndarray, unit: np.ndarray) -> np.ndarray:
@@ -135,8 +153,6 @@ def _tail(stretches: Sequence[np.ndarray], length: int) -> MaximaTail:
     of_blocks = [np.array(list(block_maxima(some, length))) for some in stretches]
     maxima = np.concatenate(of_blocks)
     maxima = np.sort(maxima[~np.isnan(maxima)])
-    if len(maxima) < 2:  # a channel without values
-        return MaximaTail(np.full(2, LARGEST_SCORE), np.empty(0))
     return MaximaTail(np.maximum(maxima, _TINY), np.maximum(cluster_maxima(of_blocks), _TINY))
 
 

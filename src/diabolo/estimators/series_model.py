@@ -179,8 +179,7 @@ def calibrated(
     stretches = held_out_stretches(of_folds, folds, given)
     units = _by_channel(np.nanmedian, np.concatenate([one.terms for one in stretches], axis=1), 1)
     energies = [mean_over_windows((one.terms / units[:, None]).mean(axis=0), length)[one.stretch] for one in stretches]
-    rarities = ChannelTails.of(energies, length)
-    held_out = [rarities.scores(some) for some in energies]
+    rarities, held_out = ChannelTails.of(energies, length)
     of_blocks = [np.array(list(block_maxima(piece, length))) for piece in held_out]
     maxima = np.concatenate(of_blocks)
     maxima = np.sort(maxima[~np.isnan(maxima)])
