@@ -28,10 +28,13 @@ class Updates(NamedTuple):
     prior: Own
     objective: Own
     penalties: tuple[Own, ...]
+    encoder: eqx.Module | None = None
+    """The encoder with None in place of arrays without new values; None if there are none. So for the decoder."""
+    decoder: eqx.Module | None = None
 
     @property
     def is_empty(self) -> bool:
-        return not any((self.latent, self.prior, self.objective, *self.penalties))
+        return not any((self.latent, self.prior, self.objective, *self.penalties, self.encoder, self.decoder))
 
 
 class Weights(eqx.Module):
@@ -80,14 +83,16 @@ class Weights(eqx.Module):
         """Return the trained arrays, also within a program."""
         return eqx.filter(self._by_training()[0], eqx.is_inexact_array)
 
-    def updated(self, new: Updates) -> Weights:
-        """Return a copy with new values of some of the components' own weights."""
+    def updated(self, updates: Updates) -> Weights:
+        """Return a copy with new values of some of the weights that are not trained by gradient."""
+        networks = {name: new for name in ("encoder", "decoder") if (new := getattr(updates, name)) is not None}
         return dataclasses.replace(
             self,
-            latent={**self.latent, **new.latent},
-            prior={**self.prior, **new.prior},
-            objective={**self.objective, **new.objective},
-            penalties=tuple({**own, **values} for own, values in zip(self.penalties, new.penalties, strict=True)),
+            **{name: eqx.combine(new, getattr(self, name)) for name, new in networks.items()},
+            latent={**self.latent, **updates.latent},
+            prior={**self.prior, **updates.prior},
+            objective={**self.objective, **updates.objective},
+            penalties=tuple({**own, **values} for own, values in zip(self.penalties, updates.penalties, strict=True)),
         )
 
 

@@ -30,6 +30,7 @@ from ..core.model import Model
 from ..core.networks import Identity
 from ..core.objectives import ELBO, Reconstruction
 from ..core.penalties import SparsityConstraint
+from ..core.tied import TransposedModule
 from . import inference
 from .factor_analysis import factor_analysis, informative, number_of_factors
 from .sharding import current
@@ -82,6 +83,7 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
         or recipe.n_targets
         or recipe.condition
         or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian)
+        or not _is_transposable(model)
     ):
         return Start(model)
     is_clean = isinstance(recipe.corruption, NoCorruption)
@@ -95,6 +97,13 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
     if is_clean and recipe.missing == "mask":  # a regression on clean rows has no missing cells
         return Start(model)
     return _components(model, rows) if is_clean else _restoring(model, rows, seed)
+
+
+def _is_transposable(model: Model) -> bool:
+    """Return whether the best linear decoder is the transposed encoder, if it must be: for PCA it is."""
+    recipe = model.recipe
+    is_plain = isinstance(recipe.corruption, NoCorruption) and recipe.latent == Deterministic(recipe.latent.n_latent)
+    return is_plain or not isinstance(model.weights.decoder, TransposedModule)
 
 
 def prepared(model: Model, rows: Rows) -> Model:
@@ -113,6 +122,8 @@ def _path(module: PyTree) -> PyTree:
         return module.neighbors
     if isinstance(module, MLPModule) and len(module.layers) == 1 and module.output_activation == "identity":
         return module.layers[0]
+    if isinstance(module, TransposedModule) and len(module.biases) == 1:
+        return Dense(jax.device_put(np.zeros((module.n_in, module.biases[0].size), np.float32)), module.biases[0])
     return None
 
 
@@ -125,11 +136,13 @@ def _paths(model: Model) -> tuple[PyTree, PyTree] | None:
     return encoder, decoder
 
 
-def _with_path(module: PyTree, linear: eqx.Module) -> PyTree:
+def _with_path(module: PyTree, linear: PyTree) -> PyTree:
     if isinstance(module, Skip):
         return eqx.tree_at(lambda m: m.linear, module, linear)
     if isinstance(module, Filter):
         return eqx.tree_at(lambda m: m.neighbors, module, linear)
+    if isinstance(module, TransposedModule):
+        return eqx.tree_at(lambda m: m.biases[0], module, linear.bias)
     return eqx.tree_at(lambda m: m.layers[0], module, linear)
 
 
@@ -255,7 +268,9 @@ def _components(model: Model, rows: Rows) -> Start:
     k = model.recipe.latent.n_latent
     mean, axes, variances = principal(rows, k)
     axes, variances = _pad_axes(axes, variances, k)
-    is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(model.weights.decoder, MLPModule)
+    is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(
+        model.weights.decoder, MLPModule | TransposedModule
+    )
     unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     placed = _placed(model, _dense(axes.T / unit, -mean @ axes.T / unit), _dense(axes * unit[:, None], mean))
     likelihood = model.recipe.likelihood
