@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 import diabolo
 from diabolo import parts
 from diabolo.data.scaler import Scaler, have_one_unit
-from diabolo.engine import closed_form
+from diabolo.engine import closed_form, moments
 from diabolo.errors import PoorFitWarning, PosteriorCollapseWarning
 from diabolo.estimators.trainable import share_held_out
 
@@ -68,7 +68,7 @@ def test_components_of_wide_rows_and_of_streams(tmp_path, monkeypatch):
     X = rng.normal(size=(900, 6)) * [9, 7, 5, 0.4, 0.3, 0.2] @ np.linalg.qr(rng.normal(size=(60, 6)))[0].T
     X = X + 0.01 * rng.normal(size=X.shape)
     exact = diabolo.BasicAutoencoder(n_latent=3, scaling=None, random_state=0).fit(X)
-    monkeypatch.setattr(closed_form, "_MOST_COLUMNS", 10)
+    monkeypatch.setattr(moments, "MOST_COLUMNS", 10)
     by_passes = diabolo.BasicAutoencoder(n_latent=3, scaling=None, random_state=0).fit(X)
     assert np.allclose(by_passes.reconstruct(X), exact.reconstruct(X), atol=1e-4)
     np.save(tmp_path / "X.npy", X)

@@ -11,7 +11,6 @@ variational model; Chen et al. (2012), "Marginalized Denoising Autoencoders", fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -33,16 +32,11 @@ from ..core.penalties import SparsityConstraint
 from ..core.tied import TransposedModule
 from . import inference
 from .factor_analysis import factor_analysis, informative, number_of_factors
-from .sharding import current
+from .moments import MOST_COLUMNS, clipped, known_mean, leading, moments, pad_axes, principal, times, weighted
 from .splits import Rows
 
-__all__ = ["Start", "finish", "pieces", "prepared", "principal", "resolutions", "start"]
+__all__ = ["Start", "finish", "prepared", "resolutions", "start"]
 
-_MOST_COLUMNS = 2048
-"""Up to this number of columns, a covariance matrix is decomposed; more columns need passes over the rows."""
-_FARTHEST = 1e18
-"""Largest scaled number whose square is a number of 32 bits; training refuses larger ones, whose products overflow."""
-_PASSES, _OVERSAMPLED = 8, 16
 _CORRUPTED = 1 << 14
 """Number of corrupted rows for a regression, with at least one copy of each row used."""
 _COPIES, _MANY_COLUMNS = 40, 1024
@@ -106,9 +100,10 @@ def _is_transposable(model: Model) -> bool:
     return is_plain or not isinstance(model.weights.decoder, TransposedModule)
 
 
-def prepared(model: Model, rows: Rows) -> Model:
-    """Return the model with the bounds and the resolution of each column."""
-    return _resolved(_bounded(model, rows), rows)
+def prepared(model: Model, rows: Rows, frozen: tuple[str, ...] = ()) -> Model:
+    """Return the model with the bounds and the resolution of each column, but in parts that are frozen."""
+    model = model if "encoder" in frozen else _bounded(model, rows)
+    return model if "likelihood" in frozen else _resolved(model, rows)
 
 
 # -- a model's linear paths -------------------------------------------------------------------------------------------
@@ -186,80 +181,6 @@ def _within(model: Model, low: np.ndarray, high: np.ndarray) -> Model:
     return Model(model.recipe, weights)
 
 
-# -- rows -------------------------------------------------------------------------------------------------------------
-
-
-def pieces(rows: Rows) -> Iterator[np.ndarray]:
-    """Yield all rows in scaled units, 32-bit, chunk by chunk, held-out rows last. Every process reads all rows."""
-    for source in (rows.training, rows.held_out):
-        for chunk in source.chunks() if source is not None else ():
-            whole = current().gathered(chunk.rows) if isinstance(chunk.rows, np.ndarray) else chunk.rows
-            yield np.asarray(whole)[: chunk.n_rows]
-
-
-def _pieces(rows: Rows) -> Iterator[np.ndarray]:
-    return (np.clip(piece.astype(np.float64), -_FARTHEST, _FARTHEST) for piece in pieces(rows))
-
-
-def _known_mean(rows: np.ndarray) -> np.ndarray:
-    """Return the mean of each column's observed cells; 0 if it has none."""
-    mean: np.ndarray = np.nansum(rows, axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1)
-    return mean
-
-
-def _moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and covariance matrix of all rows."""
-    d, n = rows.training.n_features, 0
-    shift, total, product = _known_mean(next(_pieces(rows))), np.zeros(d), np.zeros((d, d))
-    for piece in _pieces(rows):
-        centred = np.nan_to_num(piece - shift)
-        n += len(centred)
-        total += centred.sum(axis=0)
-        product += centred.T @ centred
-    mean = total / n
-    return shift + mean, product / n - np.outer(mean, mean)
-
-
-def principal(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean, the first k principal components (k, d), and the variance along each component.
-
-    The result is exact for up to 2,048 columns or rows. Otherwise it is computed by subspace iteration over the rows
-    (Halko, Martinsson & Tropp 2011, algorithm 4.4).
-    """
-    d = rows.training.n_features
-    if d <= _MOST_COLUMNS:
-        mean, covariance = _moments(rows)
-        return mean, *_leading(covariance, k)
-    mean, n = np.zeros(d), 0
-    for piece in _pieces(rows):
-        mean += piece.sum(axis=0)
-        n += len(piece)
-    mean /= n
-    if n <= _MOST_COLUMNS:
-        _, s, axes = linalg.svd(np.concatenate(list(_pieces(rows))) - mean, full_matrices=False)
-        return mean, axes[:k], np.square(s[:k]) / n
-    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((d, min(k + _OVERSAMPLED, d))))[0]
-    for _ in range(_PASSES):
-        image = sum(centred.T @ (centred @ basis) for centred in (piece - mean for piece in _pieces(rows)))
-        basis = np.linalg.qr(image)[0]
-    inner = sum((part := (piece - mean) @ basis).T @ part for piece in _pieces(rows)) / n
-    axes, variances = _leading(inner, k)
-    return mean, axes @ basis.T, variances
-
-
-def _leading(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first k axes, as rows, and the variance along each axis."""
-    d = len(covariance)
-    variances, axes = linalg.eigh(covariance, subset_by_index=(d - min(k, d), d - 1))
-    return axes.T[::-1], np.maximum(variances[::-1], 0)
-
-
-def _pad_axes(axes: np.ndarray, variances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pad axes and variances with zeros to k axes."""
-    missing = k - len(axes)
-    return np.pad(axes, ((0, missing), (0, 0))), np.pad(variances, (0, missing))
-
-
 # -- the best linear models -------------------------------------------------------------------------------------------
 
 
@@ -267,7 +188,7 @@ def _components(model: Model, rows: Rows) -> Start:
     """Return the start by PCA."""
     k = model.recipe.latent.n_latent
     mean, axes, variances = principal(rows, k)
-    axes, variances = _pad_axes(axes, variances, k)
+    axes, variances = pad_axes(axes, variances, k)
     is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(
         model.weights.decoder, MLPModule | TransposedModule
     )
@@ -283,11 +204,11 @@ def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) ->
     """Return the model with a learned σ set to the error of the linear reconstruction."""
     if not isinstance(model.recipe.likelihood, LearnedGaussian):
         return model
-    total, n = 0.0, 0
-    for piece in _pieces(rows):
+    total, n = 0.0, 0.0
+    for piece, weight in weighted(rows):
         centred = piece - mean
-        total = total + np.square(centred - centred @ axes.T @ axes).sum(axis=0)
-        n += len(piece)
+        total = total + times(np.square(centred - centred @ axes.T @ axes), weight).sum(axis=0)
+        n += len(piece) if weight is None else weight.sum()
     return _placed(model, None, None, _spread(model, np.sqrt(total / n)))
 
 
@@ -310,9 +231,9 @@ def _resolved(model: Model, rows: Rows) -> Model:
     likelihood = model.recipe.likelihood
     if not isinstance(likelihood, LearnedGaussian) or model.recipe.n_targets:
         return model
-    some = next(_pieces(rows))
+    some = next(clipped(rows))
     some = some[:: max(1, len(some) // _COMPARED_VALUES)]
-    std, steps = np.nan_to_num(some - _known_mean(some)).std(axis=0), resolutions(some)
+    std, steps = np.nan_to_num(some - known_mean(some)).std(axis=0), resolutions(some)
     constant = max(_CONSTANT, float(steps[steps > 0].min(initial=1)) / np.sqrt(rows.n_samples) if steps.any() else 0.0)
     lowest = np.maximum(np.where(std > 0, np.minimum(steps / np.sqrt(12), std), constant), likelihood.floor)
     own = model.weights.likelihood | {"floor": Fixed(jax.device_put(lowest.astype(np.float32)))}
@@ -338,7 +259,11 @@ def resolutions(rows: np.ndarray) -> np.ndarray:
 def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     """Return the start by a regression of clean rows on corrupted rows, as the encoder reads them."""
     recipe = model.recipe
-    clean = next(_pieces(rows)) if rows.training.n_rows > _CORRUPTED else np.concatenate(list(_pieces(rows)))
+    clean, weight = _sample(rows, _CORRUPTED)
+    if weight is not None:  # each row as often as its weight says, on average
+        order = np.random.default_rng(seed).permutation(len(clean))
+        share = np.cumsum(weight[order]) / weight.sum()
+        clean = clean[order[np.searchsorted(share, (np.arange(len(clean)) + 0.5) / len(clean))]]
     clean = clean[:_CORRUPTED].astype(np.float32)
     d = clean.shape[1]
     n_wanted = _CORRUPTED if d <= _MANY_COLUMNS else _CORRUPTED // 4
@@ -354,7 +279,7 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
             model, np.min([r.min(axis=0) for r in read], axis=0), np.max([r.max(axis=0) for r in read], axis=0)
         )
     known = ~np.isnan(clean)
-    clean = np.where(known, clean, _known_mean(clean)).astype(np.float64)
+    clean = np.where(known, clean, known_mean(clean)).astype(np.float64)
     encoder = _path(model.weights.encoder)
     if isinstance(encoder, Neighbors):
         found = _neighbors(clean, read, encoder)
@@ -365,7 +290,7 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     weight = linalg.solve(inner, cross, assume_a="pos")
     if isinstance(recipe.decoder, Identity):
         return Start(_placed(model, _dense(weight, mean - shift @ weight), None), True)
-    axes, variances = _pad_axes(*_leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
+    axes, variances = pad_axes(*leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
     unit = np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     coded = weight @ axes.T / unit
     return Start(_placed(model, _dense(coded, -shift @ coded), _dense(axes * unit[:, None], mean)), True)
@@ -427,7 +352,8 @@ def _inactive(model: Model, rows: Rows) -> Start:
     encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
     if not targets or model.recipe.missing == "mask":
         return Start(model)
-    mean = next(_pieces(rows)).mean(axis=0)
+    piece, of_row = next(weighted(rows))
+    mean = np.average(piece, axis=0, weights=of_row)
     weight, rho = np.asarray(encoder.weight, np.float64), float(targets[0])
     bias = np.log(rho / (1 - rho)) - mean @ weight
     back = np.asarray(decoder.weight, np.float64)
@@ -445,32 +371,38 @@ def finish(model: Model, rows: Rows) -> Model:
     if not constraints or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
         return model
     rho, weight = float(constraints[0].rho), np.asarray(encoder.weight, np.float64)
-    some = np.concatenate(list(_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(_pieces(rows))])
+    some, of_row = _sample(rows, _SOLVED_ROWS)
     before = some @ weight + np.asarray(encoder.bias, np.float64)
     low, high = np.full(before.shape[1], -30.0), np.full(before.shape[1], 30.0)
     for _ in range(_HALVINGS):
         shift = (low + high) / 2
-        above = expit(before + shift).mean(axis=0) > rho
+        above = np.average(expit(before + shift), axis=0, weights=of_row) > rho
         low, high = np.where(above, low, shift), np.where(above, shift, high)
     shift = (low + high) / 2
-    moved = (expit(before + shift) - expit(before)).mean(axis=0)
+    moved = np.average(expit(before + shift) - expit(before), axis=0, weights=of_row)
     back = np.asarray(decoder.weight, np.float64)
     bias = np.asarray(decoder.bias, np.float64) - moved @ back[: len(moved)]  # a condition's weights follow
     return _placed(model, _dense(weight, np.asarray(encoder.bias, np.float64) + shift), _dense(back, bias))
 
 
+def _sample(rows: Rows, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return all rows and their weights; if there are more than ``most``, those of the first piece."""
+    some, weights = zip(*(weighted(rows) if rows.training.n_rows <= most else [next(weighted(rows))]), strict=True)
+    return np.concatenate(some), None if weights[0] is None else np.concatenate(weights)
+
+
 def _centred_sample(rows: Rows) -> np.ndarray:
     """Return rows of the first piece, centred, with 0 for missing cells."""
-    some = next(_pieces(rows))[:_CORRUPTED]
-    return np.nan_to_num(some - _known_mean(some))
+    some = next(clipped(rows))[:_CORRUPTED]
+    return np.nan_to_num(some - known_mean(some))
 
 
 def _factors(model: Model, rows: Rows) -> Start:
     """Return the start by factor analysis, whose posterior is exact: the ELBO equals the log-likelihood."""
     k = model.recipe.latent.n_latent
-    if rows.training.n_features > _MOST_COLUMNS:
+    if rows.training.n_features > MOST_COLUMNS:
         return Start(model)
-    mean, covariance = _moments(rows)
+    mean, covariance = moments(rows)
     d = len(mean)
     floor = np.full(d, 1e-6)
     if isinstance(model.recipe.likelihood, LearnedGaussian):

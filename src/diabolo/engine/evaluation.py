@@ -11,7 +11,7 @@ from ..core.corruptions import NoCorruption
 from ..core.model import Model
 from ..errors import PoorFitWarning, PosteriorCollapseWarning, TrainingWarning
 from ..metrics import active_units
-from . import closed_form, inference
+from . import closed_form, inference, moments
 from .batches import EVAL_BATCH
 from .jobs import Outcome, TrainingJob
 from .sharding import current
@@ -40,6 +40,8 @@ def settle(outcome: Outcome) -> TrainResult:
     the fraction of rows that gain, must be two standard errors above the value expected by chance.
     """
     trained = _choose(outcome)
+    if outcome.job.plan.frozen:
+        return trained  # the final step changes encoder and decoder
     return replace(trained, model=closed_form.finish(trained.model, outcome.job.rows))
 
 
@@ -52,6 +54,7 @@ def _choose(outcome: Outcome) -> TrainResult:
     rows = np.asarray(chunk.rows)[: chunk.n_rows]
     before, after = (inference.map_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
     gain = before.astype(np.float64) - after
+    gain = gain if held_out.weights is None else gain * held_out.weights
     error = 1 / np.sqrt(len(gain))
     if gain.mean() > _N_ERRORS * gain.std() * error or (gain > 0).mean() > 0.5 + _N_ERRORS * 0.5 * error:
         return trained
@@ -94,7 +97,7 @@ def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, T
     total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
     by_pca = None
     if k < min(rows.n_samples, x.shape[1]) and (rows.n_samples <= _IN_MEMORY or x.shape[1] <= _IN_MEMORY):
-        mean, axes, _ = closed_form.principal(rows, k)
+        mean, axes, _ = moments.principal(rows, k)
         by_pca = 1 - float(np.square(x - mean - (x - mean) @ axes.T @ axes).sum()) / total
     found = Evaluation(
         rows="training" if rows.held_out is None else "held-out",

@@ -75,9 +75,9 @@ class InputColumns:
         return self._labels_in(Container.of(X))
 
     def _labels_in(self, form: Container | None) -> tuple[Any, ...]:
-        return tuple(self.labels) if form is None else form.labels_of(self._names_in(form))
+        return tuple(self.labels) if form is None else form.labels_of(self.names_in(form))
 
-    def _names_in(self, container: Container | None) -> tuple[str, ...]:
+    def names_in(self, container: Container | None) -> tuple[str, ...]:
         """Return the names of the columns used, in a container; plain numbers have the same positions in each."""
         if self.schema is not None:
             return self.schema.names

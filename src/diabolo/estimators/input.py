@@ -262,7 +262,7 @@ class InputSpec(InputColumns):
         found, given = [], []
         for piece in self.tables(X, show_progress):
             found.append(op(piece.rows, piece.first))
-            given.append(piece.rows if piece.given is None else piece.given.select(list(self._names_in(form))))
+            given.append(piece.rows if piece.given is None else piece.given.select(list(self.names_in(form))))
         return jax.tree.map(lambda *some: np.concatenate(some), *found), self._joined(given, form, X)
 
     def fill(self, X: RowsLike, found: Callable[[np.ndarray, int], np.ndarray], show_progress: bool = False) -> Frame:
@@ -331,7 +331,7 @@ class InputSpec(InputColumns):
         """Return the columns of results, named as in a container."""
         if self.schema is not None:
             return self.schema
-        names = self._names_in(container)
+        names = self.names_in(container)
         form = self.cells or Schema.of_numbers(names, [np.full((1, self.n_features), 0.5)])
         return form.renamed(names)
 
