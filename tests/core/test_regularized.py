@@ -30,9 +30,9 @@ def active(part, module, row_weight, key=KEY):
 def test_layers_are_normalised_over_the_units_of_a_row(batch):
     part = parts.RegularizedMLP((6,), "tanh", "layer")
     network, x = built(part), np.random.default_rng(1).normal(size=(*batch, 5)).astype(np.float32)
-    a = x @ np.asarray(network.dense.layers[0].weight)
+    a = x @ np.asarray(network.layers[0].weight)
     normal = (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
-    expected = np.tanh(normal) @ np.asarray(network.dense.layers[1].weight)
+    expected = np.tanh(normal) @ np.asarray(network.layers[1].weight)
     np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -42,17 +42,17 @@ def test_batches_are_normalised_over_the_rows_that_count(samples):
     weight, x = [1, 1, 2.5, 1, 0, 0], np.random.default_rng(1).normal(size=(*samples, 6, 5)).astype(np.float32)
     x[..., 4:, :] = 1e3
     network = built(part)
-    a = x @ np.asarray(network.dense.layers[0].weight)
+    a = x @ np.asarray(network.layers[0].weight)
     rows = a[..., :4, :].reshape(-1, 6)
     normal = (a - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
-    expected = normal @ np.asarray(network.dense.layers[1].weight)
+    expected = normal @ np.asarray(network.layers[1].weight)
     np.testing.assert_allclose(active(part, network, weight)(jnp.asarray(x)), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_moving_averages_are_those_of_the_batches_without_a_bias_of_the_start():
     part = parts.RegularizedMLP((6,), "tanh", "batch")
     network = built(part)
-    first, batches = np.asarray(network.dense.layers[0].weight), np.random.default_rng(1).normal(2, 3, (4, 8, 5))
+    first, batches = np.asarray(network.layers[0].weight), np.random.default_rng(1).normal(2, 3, (4, 8, 5))
     for x in batches:
         new = part.updated(active(part, network, np.ones(8)), jnp.asarray(x, jnp.float32))
         assert {id(leaf) for leaf in jax.tree.leaves(new)} == {
@@ -65,15 +65,15 @@ def test_moving_averages_are_those_of_the_batches_without_a_bias_of_the_start():
     np.testing.assert_allclose(mean, weights @ of_batches.mean(1), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(variance, weights @ of_batches.var(1), rtol=1e-3)
     normal = (of_batches[0] - np.asarray(mean)) / np.sqrt(np.asarray(variance) + 1e-5)
-    expected = np.tanh(normal) @ np.asarray(network.dense.layers[1].weight)
+    expected = np.tanh(normal) @ np.asarray(network.layers[1].weight)
     np.testing.assert_allclose(network(jnp.asarray(batches[0], jnp.float32)), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_masks_a_share_of_units_and_keeps_the_mean():
     part = parts.RegularizedMLP((400,), "identity", "none", 0.25)
     network, x = built(part, 5, 400), jnp.ones((50, 5))
-    hidden = np.asarray(x @ network.dense.layers[0].weight)
-    probe = jnp.linalg.pinv(network.dense.layers[1].weight)  # what the last layer has read
+    hidden = np.asarray(x @ network.layers[0].weight)
+    probe = jnp.linalg.pinv(network.layers[1].weight)  # what the last layer has read
     seen = np.asarray(active(part, network, np.ones(50))(x) @ probe)
     is_kept = np.abs(seen) > 1e-2
     assert is_kept[np.abs(hidden) > 0.1].mean() == pytest.approx(0.75, abs=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,11 +15,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .activations import ACTIVATIONS, activate
 from .component import choice_field, float_field, int_tuple_field
+from .conv_ops import product
 from .forward import on_device
-from .layers import MLPModule
+from .layers import Dense
 from .networks import Network
 
-__all__ = ["BatchNorm", "LayerNorm", "Moving", "NoNorm", "RegularizedMLP", "RegularizedModule", "Training"]
+__all__ = ["BatchNorm", "LayerNorm", "Linear", "Moving", "NoNorm", "RegularizedMLP", "RegularizedModule", "Training"]
 
 _EPS = 1e-5
 """Added to variances (Ioffe & Szegedy 2015, algorithm 1)."""
@@ -32,6 +34,15 @@ class Training(NamedTuple):
     key: PRNGKeyArray
     row_weight: Float[Array, " n"]
     dropout: Float[Array, ""] | float | None
+
+
+class Linear(eqx.Module):
+    """A linear layer x ↦ x·W. The mean of a batch, which normalisation subtracts, would take a bias with it."""
+
+    weight: Float[Array, "n_in n_out"]
+
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
+        return product(x, self.weight)
 
 
 class NoNorm(eqx.Module):
@@ -97,8 +108,9 @@ class BatchNorm(eqx.Module):
 class RegularizedModule(eqx.Module):
     """Dense layers, each but the last followed by normalisation, activation and dropout."""
 
-    dense: MLPModule
+    layers: tuple[Dense | Linear, ...]
     norms: tuple[NoNorm | LayerNorm | BatchNorm, ...]
+    activation: str = eqx.field(static=True)
     training: Training | None = None
 
     def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
@@ -107,26 +119,26 @@ class RegularizedModule(eqx.Module):
     def run(self, x: Float[Array, "*batch n_in"]) -> tuple[Array, tuple[NoNorm | LayerNorm | BatchNorm, ...]]:
         """Return the output, and the normalisations with moving averages that include these rows."""
         found = []
-        for i, (layer, norm) in enumerate(zip(self.dense.layers[:-1], self.norms, strict=True)):
+        for i, (layer, norm) in enumerate(zip(self.layers[:-1], self.norms, strict=True)):
             x, new = norm(layer(x), self.training)
-            x = activate(self.dense.activation, x)
+            x = activate(self.activation, x)
             if self.training is not None and self.training.dropout is not None:
                 kept = 1 - self.training.dropout
                 mask = jax.random.bernoulli(jax.random.fold_in(self.training.key, i), kept, x.shape)
                 x = jnp.where(mask, x / kept, 0)
             found.append(new)
-        return self.dense.layers[-1](x), tuple(found)
+        return self.layers[-1](x), tuple(found)
 
 
 @dataclass(frozen=True)
 class RegularizedMLP(Network):
     r"""A multilayer perceptron with normalisation and dropout.
 
-    Each hidden layer is h = mask·activation(norm(W·x + b))/(1 − p). Layer normalisation is over the m units of a row,
-    norm(a) = γ·(a − (1/m)·Σⱼ aⱼ)/σ + β; batch normalisation is over the rows of a batch, for each unit. Outside
-    training, also for the loss of validation rows, nothing is masked, and batch normalisation uses moving averages of
-    the means and variances in training: a result does not depend on the other rows. Padding rows do not count, and rows
-    count alike whatever their weights.
+    Each hidden layer is h = mask·activation(norm(W·x + b))/(1 − p), without b before batch normalisation. Layer
+    normalisation is over the m units of a row, norm(a) = γ·(a − (1/m)·Σⱼ aⱼ)/σ + β; batch normalisation is over the
+    rows of a batch, for each unit. Outside training, also for the loss of validation rows, nothing is masked, and batch
+    normalisation uses moving averages of the means and variances in training: a result does not depend on the other
+    rows. Padding rows do not count, and rows count alike whatever their weights.
 
     Parameters
     ----------
@@ -156,8 +168,10 @@ class RegularizedMLP(Network):
     dropout: float | None = float_field(None, "[0, 1)")
 
     def build(self, rng: np.random.Generator, n_in: int, n_out: int) -> eqx.Module:
-        dense = MLPModule.init(rng, (n_in, *self.hidden, n_out), self.activation)
-        return RegularizedModule(dense, tuple(map(self._norm, self.hidden)))
+        *dense, last = (Dense.init(rng, a, b) for a, b in pairwise((n_in, *self.hidden, n_out)))
+        has_bias = self.normalization != "batch"
+        hidden = (layer if has_bias else Linear(layer.weight) for layer in dense)
+        return RegularizedModule((*hidden, last), tuple(map(self._norm, self.hidden)), self.activation)
 
     def _norm(self, m: int) -> NoNorm | LayerNorm | BatchNorm:
         if self.normalization == "none":

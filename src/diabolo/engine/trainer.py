@@ -309,7 +309,8 @@ class Trainer:
         """
         started = time.perf_counter()
         way, place = self.way(), self.placement
-        on_devices = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
+        rows, orders, weights = self._placed(way.rows), place.shard_batch(way.orders), place.replicate(way.weights)
+        on_devices = way._replace(rows=rows, orders=orders, weights=weights)
         carry, *reports = self._run(place.replicate(self.state.carry), on_devices)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
