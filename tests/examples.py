@@ -50,6 +50,13 @@ PARTS = {
     ),
     "GRUEncoder": (parts.GRUEncoder((3, 2)), parts.GRUEncoder((4, 1), 5)),
     "GRUDecoder": (parts.GRUDecoder((3, 2)), parts.GRUDecoder((4, 1), 5)),
+    "RegularizedMLP": (
+        parts.RegularizedMLP(),
+        parts.RegularizedMLP((5, 3), "tanh", "batch", 0.2),
+        parts.RegularizedMLP((5,), normalization="none", dropout=0.1),
+    ),
+    "TiedMLP": (parts.TiedMLP(), parts.TiedMLP((5, 3), "tanh"), parts.TiedMLP(())),
+    "TransposedMLP": (parts.TransposedMLP(), parts.TransposedMLP((5, 3), "tanh")),
     "Identity": (parts.Identity(),),
     "Residual": (
         parts.Residual(),
@@ -169,8 +176,13 @@ def all_parts(slot=None):
 
 
 def networks():
-    """(id, part, n_in, n_out) for every example of a network, with widths that it can have."""
+    """(id, part, n_in, n_out) for every example of a network, with widths that it can have.
+
+    A transposed one has no matrices without its encoder, and has tests of its own.
+    """
     for name, part in all_parts("network"):
+        if isinstance(part, parts.TransposedMLP):
+            continue
         n_in = prod(part.shape) if isinstance(part, parts.Convolutional | parts.UNet | parts.GRUEncoder) else 4
         keeps_width = isinstance(part, parts.Identity | parts.NeighborFilter | parts.Residual | parts.UNet)
         generates = isinstance(part, parts.TransposedConvolutional | parts.GRUDecoder)

@@ -62,7 +62,9 @@ from .core.penalties import (
 )
 from .core.priors import Prior, StandardNormal, TwoLevelPrior, VampPrior
 from .core.recurrent import GRUDecoder, GRUEncoder
+from .core.regularized import RegularizedMLP
 from .core.schedules import Constant, Cosine, Cyclical, LinearWarmup, Schedule, Steps
+from .core.tied import TiedMLP, TransposedMLP
 
 __all__ = [
     "ELBO",
@@ -115,6 +117,7 @@ __all__ = [
     "RandomChoice",
     "Recipe",
     "Reconstruction",
+    "RegularizedMLP",
     "Residual",
     "SaltAndPepper",
     "Schedule",
@@ -122,8 +125,10 @@ __all__ = [
     "SparsityConstraint",
     "StandardNormal",
     "Steps",
+    "TiedMLP",
     "TotalCorrelation",
     "TransposedConvolutional",
+    "TransposedMLP",
     "TwoLevel",
     "TwoLevelPrior",
     "UNet",

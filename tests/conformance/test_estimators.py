@@ -49,9 +49,11 @@ def weights_of(estimator):
 _SHORT = {"max_epochs": 2, "batch_size": 8, "random_state": 0}
 _QUICK = _SHORT | {"optimizer": "sgd", "learning_rate_schedule": "constant"}
 _LAYER = {"hidden_layer_sizes": (4,)}
+_OTHER_BATCHES = "rows of other numbers are other batches: the optimum is that of repeated rows, not the way to it"
+_EXPECTED = {f"check_sample_weight_equivalence_on_{kind}_data": _OTHER_BATCHES for kind in ("dense", "sparse")}
 
 
-@parametrize_with_checks([Autoencoder(encoder=parts.MLP((4,)), **_SHORT)])
+@parametrize_with_checks([Autoencoder(encoder=parts.MLP((4,)), **_SHORT)], expected_failed_checks=lambda _: _EXPECTED)
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
@@ -62,7 +64,8 @@ def test_scikit_learns_own_checks_pass(estimator, check):
         SparseAutoencoder(n_hidden=4, **_QUICK),
         DenoisingAutoencoder(corruption="masking", **_LAYER, **_QUICK),
         VariationalAutoencoder(**_LAYER, **_QUICK),
-    ]
+    ],
+    expected_failed_checks=lambda _: _EXPECTED,
 )
 def test_scikit_learns_own_checks_pass_of_penalties_noise_and_posteriors(estimator, check):
     check(estimator)

@@ -103,7 +103,7 @@ def test_the_code_says_little_about_the_condition(rows, model):
 
 
 def test_the_code_can_be_made_independent_of_the_condition(rows):
-    """From random weights, a deterministic code repeats the condition, though the decoder has it; a penalty prevents it."""
+    """From random weights, a code repeats the condition, though the decoder has it; a penalty prevents it."""
     settings = {"latent": parts.Deterministic(2), "condition": "group", "max_epochs": 100, "init": "random"}
     shares = []
     for penalties in ((), (parts.Independence(),)):

@@ -165,8 +165,8 @@ class Recipe(Component):
         found[list(self.condition)] = True
         return found
 
-    def updates(self, weights: Weights, seen: ForwardPass) -> Updates:
-        """Return new values of own weights that are not trained by gradient.
+    def updates(self, weights: Weights, seen: ForwardPass, in_training: Weights | None = None) -> Updates:
+        """Return new values of weights that are not trained by gradient; those of networks need them in training.
 
         Raises
         ------
@@ -178,6 +178,15 @@ class Recipe(Component):
             _updated(self.prior, weights.prior, seen),
             _updated(self.objective, weights.objective, seen),
             tuple(_updated(part, own, seen) for part, own in zip(self.penalties, weights.penalties, strict=False)),
+            *(() if in_training is None else self._updated_networks(in_training, seen)),
+        )
+
+    def _updated_networks(self, weights: Weights, seen: ForwardPass) -> tuple[eqx.Module | None, ...]:
+        encoder, decoder = self.encoder, self.decoder
+        assert decoder is not None
+        return (
+            encoder.updated(weights.encoder, self.encoder_input(seen.x)) if encoder.has_training_mode else None,
+            decoder.updated(weights.decoder, _joined(seen.z, seen.condition)) if decoder.has_training_mode else None,
         )
 
     def fit_bounds(self, low: Float[Array, " d"], high: Float[Array, " d"]) -> Self:
@@ -210,7 +219,7 @@ def _built(network: Network, rng: np.random.Generator, n_in: int, n_out: int) ->
         if isinstance(layer, special) and not (isinstance(layer, eqx.nn.Dropout) and layer.inference):
             raise InvalidPart(
                 f"{network!r} has a layer {type(layer).__name__}, which needs noise or a state. A network is a "
-                "function of rows: use a corruption in place of dropout, and LayerNorm in place of BatchNorm."
+                "function of rows: use parts.RegularizedMLP, or Network.in_training of your own."
             )
     return module
 
@@ -241,7 +250,9 @@ class Model(eqx.Module):
             objective=recipe.objective.build(rng, n_features, latent.n_latent),
             penalties=tuple(penalty.build(rng, n_features, latent.n_latent) for penalty in recipe.penalties),
         )
-        return cls(recipe, weights)
+        model = cls(recipe, weights)
+        _ = model.decoder  # raises if it does not fit the encoder
+        return model
 
     @jax_config.standard()
     def fit_corruption(self, scaling: tuple[np.ndarray, np.ndarray], bounds: tuple[np.ndarray, np.ndarray]) -> Model:
@@ -263,9 +274,30 @@ class Model(eqx.Module):
         return Model(larger.recipe, jax.tree.map(_embedded, larger.weights, self.weights))
 
     @property
+    def decoder(self) -> eqx.Module:
+        """The decoder, with the matrices of the encoder if the weights are tied, or with a condition."""
+        decoder = self.weights.decoder
+        assert self.recipe.decoder is not None
+        is_whole = isinstance(decoder, _Conditioned)
+        return decoder if is_whole else self.recipe.decoder.bound(decoder, self.weights.encoder)
+
+    @property
     def prior(self) -> Distribution:
         """The prior π(z)."""
         return self.recipe.prior.distribution(self.recipe.latent.n_latent, self.weights.prior, self.encode)
+
+    def in_training(self, key: PRNGKeyArray, row_weight: Float[Array, " n"]) -> Model:
+        """Return the model as it is in a step of training; the model itself if its networks have no such mode."""
+        weights, networks = self.weights, (self.recipe.encoder, self.recipe.decoder)
+        encoder, decoder = (
+            network.in_training(module, jax.random.fold_in(key, i), row_weight)
+            if network is not None and network.has_training_mode
+            else module
+            for i, (network, module) in enumerate(zip(networks, (weights.encoder, weights.decoder), strict=True), 2)
+        )
+        if encoder is weights.encoder and decoder is weights.decoder:
+            return self
+        return Model(self.recipe, dataclasses.replace(weights, encoder=encoder, decoder=decoder))
 
     def encode(self, x: Float[Array, "n d"]) -> Distribution:
         """Return q(z | x) = latent(F(x)), (n, d) → n posteriors over (K,)."""
@@ -282,7 +314,7 @@ class Model(eqx.Module):
 
     def given(self, rows: Float[Array, "*batch d"]) -> Model:
         """Return the model whose decoder reads the condition of these rows; the model itself if it has no condition."""
-        recipe, decoder = self.recipe, self.weights.decoder
+        recipe, decoder = self.recipe, self.decoder
         if not recipe.condition:
             return self
         module = decoder.module if isinstance(decoder, _Conditioned) else decoder
@@ -293,7 +325,7 @@ class Model(eqx.Module):
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
         """Return p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d); with a condition, that of `given`."""
-        decoder = self.weights.decoder
+        decoder = self.decoder
         density: Distribution = self.recipe.likelihood(decoder(z), self.weights.likelihood)  # type: ignore[operator]
         if not isinstance(decoder, _Conditioned):
             return density
@@ -333,9 +365,15 @@ class _Conditioned(eqx.Module):
     rows: Float[Array, "*rows d"]
 
     def __call__(self, z: Float[Array, "*batch k"]) -> Float[Array, "*batch m"]:
-        condition = jnp.broadcast_to(self.condition, (*z.shape[:-1], self.condition.shape[-1]))
-        out: Array = self.module(jnp.concatenate([z, condition], axis=-1))  # type: ignore[operator]
+        out: Array = self.module(_joined(z, self.condition))  # type: ignore[operator]
         return out
+
+
+def _joined(z: Float[Array, "*batch k"], condition: Float[Array, "*rows c"] | None) -> Float[Array, "*batch i"]:
+    """Return what the decoder reads: codes, and the condition of their rows."""
+    if condition is None:
+        return z
+    return jnp.concatenate([z, jnp.broadcast_to(condition, (*z.shape[:-1], condition.shape[-1]))], axis=-1)
 
 
 def _terms_by_selected_samples(
@@ -378,7 +416,7 @@ def loss(
     n_rows
         The number of training rows. None: that of these rows.
     """
-    total, named, _ = _formula(model, rows, key, beta, row_weight, n_rows)
+    total, named, _ = _formula(model, model, rows, key, beta, row_weight, n_rows)
     return total, named
 
 
@@ -391,24 +429,26 @@ def training_loss(
     n_rows: Float[Array, ""],
 ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Updates]]:
     """Return the `loss`, with its terms and the `Recipe.updates` of weights that have no gradient."""
-    total, named, seen = _formula(model, rows, key, beta, row_weight, n_rows)
-    return total, (named, jax.lax.stop_gradient(model.recipe.updates(model.weights, seen)))
+    active = model.in_training(key, row_weight)
+    total, named, seen = _formula(model, active, rows, key, beta, row_weight, n_rows)
+    return total, (named, jax.lax.stop_gradient(model.recipe.updates(model.weights, seen, active.weights)))
 
 
 def _formula(
     model: Model,
+    active: Model,
     rows: Float[Array, "n d"],
     key: PRNGKeyArray,
     beta: Float[Array, ""],
     row_weight: Float[Array, " n"],
     n_rows: Float[Array, ""] | None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], ForwardPass]:
-    recipe, weights, model = model.recipe, model.weights, model.given(rows)
+    recipe, weights, model, active = model.recipe, model.weights, model.given(rows), active.given(rows)
     x, targets = recipe.split_targets(rows)
     corruption_key, latent_key = jax.random.split(key)
     corrupted = recipe.corrupted(corruption_key, x)
-    h = model.encoded(corrupted)
-    q = model.posterior(h)
+    h = active.encoded(corrupted)
+    q = active.posterior(h)
     z = q.sample(latent_key, (recipe.objective.n_samples,))
     seen = ForwardPass(
         corrupted,
@@ -424,10 +464,10 @@ def _formula(
         condition=model.weights.decoder.condition if isinstance(model.weights.decoder, _Conditioned) else None,
     )
     if recipe.objective.n_gradient_samples:
-        terms, some = _terms_by_selected_samples(model, targets, seen, beta, latent_key)
+        terms, some = _terms_by_selected_samples(active, targets, seen, beta, latent_key)
         seen = dataclasses.replace(seen, z=some)
     else:
-        drawn = PosteriorSamples(model.log_likelihood(targets, z), z, q, seen.prior, seen)
+        drawn = PosteriorSamples(active.log_likelihood(targets, z), z, q, seen.prior, seen)
         terms = recipe.objective.terms(drawn, beta, model.weights.objective)
 
     penalty = jnp.zeros(())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..errors import InvalidPart
 from .activations import ACTIVATIONS, THROUGH_ZERO
@@ -60,6 +60,36 @@ class Network(Component, role="network"):
         If the weights of the units that are added are 0, the network computes the same, and training leaves them at 0.
         """
         return self
+
+    def bound(self, module: eqx.Module, encoder: eqx.Module) -> eqx.Module:
+        """Return the module of `build`, as a decoder of this encoder. By default: the module itself.
+
+        Raises
+        ------
+        InvalidPart
+            If it needs another encoder.
+        """
+        return module
+
+    @property
+    def has_training_mode(self) -> bool:
+        """Whether the network computes something else in training than afterwards; by default: no."""
+        return False
+
+    def in_training(self, module: eqx.Module, key: PRNGKeyArray, row_weight: Float[Array, " n"]) -> eqx.Module:
+        """Return the module of `build` as it is in a step of training, with a random key. By default: unchanged.
+
+        It is called only if `has_training_mode`. Rows of weight 0 are padding and must not count.
+        """
+        return module
+
+    def updated(self, module: eqx.Module, x: Float[Array, "*batch n_in"]) -> eqx.Module | None:
+        """Return new values of arrays that are not trained by gradient, after a step; None by default.
+
+        ``module`` is that of `in_training`, and ``x`` is what it has read. The result is a module like that of `build`,
+        with None in place of all other arrays.
+        """
+        return None
 
 
 def _wider(hidden: tuple[int, ...], activation: str) -> tuple[int, ...]:
@@ -289,6 +319,19 @@ class Residual(Network):
 
     def reversed(self) -> Network:
         return self.replace(network=self.network.reversed())
+
+    @property
+    def has_training_mode(self) -> bool:
+        return self.network.has_training_mode
+
+    def in_training(self, module: eqx.Module, key: PRNGKeyArray, row_weight: Float[Array, " n"]) -> eqx.Module:
+        assert isinstance(module, ResidualModule)
+        return ResidualModule(self.network.in_training(module.module, key, row_weight))
+
+    def updated(self, module: eqx.Module, x: Float[Array, "*batch n_in"]) -> eqx.Module | None:
+        assert isinstance(module, ResidualModule)
+        inner = self.network.updated(module.module, x)
+        return None if inner is None else ResidualModule(inner)
 
 
 def _require_equal(part: Network, n_in: int, n_out: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from .component import Component, float_field
 if TYPE_CHECKING:
     import optax
 
-__all__ = ["SGD", "Adam", "Muon", "Optimizer"]
+__all__ = ["SGD", "Adam", "AnyOptimizer", "Muon", "Optimizer", "Transformation", "is_transformation"]
 
 
 class Optimizer(Component, role="optimizer"):
@@ -149,3 +149,29 @@ class Muon(Optimizer):
 
         muon = optax.contrib.muon(1.0, beta=self.momentum, weight_decay=self.weight_decay, consistent_rms=0.2)
         return optax.chain(muon, optax.scale(-1.0))
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Transformation:
+    """A user's own Optax transformation, whose updates are added: an `Optimizer` that is no component."""
+
+    given: tuple[Any, ...]
+    elementwise: ClassVar[bool] = False
+
+    def build(self) -> optax.GradientTransformation:
+        import optax
+
+        return optax.chain(self.given, optax.scale(-1.0))
+
+    def start(self, arrays: PyTree) -> optax.OptState:
+        """Return the state before the first step."""
+        return jax.jit(self.build().init)(arrays)
+
+
+AnyOptimizer = Optimizer | Transformation
+
+
+def is_transformation(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Return whether a value is an Optax transformation: a named tuple of two functions, ``init`` and ``update``."""
+    return isinstance(value, tuple) and all(callable(getattr(value, name, None)) for name in ("init", "update"))

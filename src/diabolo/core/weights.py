@@ -28,10 +28,13 @@ class Updates(NamedTuple):
     prior: Own
     objective: Own
     penalties: tuple[Own, ...]
+    encoder: eqx.Module | None = None
+    """The encoder with None in place of arrays without new values; None if there are none. So for the decoder."""
+    decoder: eqx.Module | None = None
 
     @property
     def is_empty(self) -> bool:
-        return not any((self.latent, self.prior, self.objective, *self.penalties))
+        return not any((self.latent, self.prior, self.objective, *self.penalties, self.encoder, self.decoder))
 
 
 class Weights(eqx.Module):
@@ -51,43 +54,49 @@ class Weights(eqx.Module):
         leaves, tree = jax.tree.flatten(rest)
         return arrays, StaticTree(tree, tuple(leaves))
 
-    def trainable(self, *, packed: bool = False) -> tuple[PyTree, PyTree, StaticTree]:
-        """Split into the trained arrays, the arrays in `core.layers.Fixed`, and the rest.
+    def trainable(self, *, packed: bool = False, frozen: tuple[str, ...] = ()) -> tuple[PyTree, PyTree, StaticTree]:
+        """Split into the trained arrays, the arrays in `core.layers.Fixed` and in the fields ``frozen``, and the rest.
 
         ``packed``: return small trained arrays as one vector, so that one kernel updates all of them. Large arrays stay
         separate, because unpacking the vector would cost a copy.
         """
-        of_training, others = self._by_training()
+        of_training, others = self._by_training(frozen)
         arrays, rest = eqx.partition(of_training, eqx.is_inexact_array)
         fixed, _ = eqx.partition(others, eqx.is_inexact_array)
         leaves, tree = jax.tree.flatten(rest)
         some, inner = jax.tree.flatten(arrays)
         small = sum(array.size for array in some) <= _PACKED_SIZE and all(a.dtype == np.float32 for a in some)
         if not (packed and small and some):
-            return arrays, fixed, StaticTree(tree, tuple(leaves))
+            return arrays, fixed, StaticTree(tree, tuple(leaves), frozen=frozen)
         vector = np.concatenate([np.ravel(array) for array in jax.device_get(some)])
-        return vector, fixed, StaticTree(tree, tuple(leaves), _Packing(inner, tuple(array.shape for array in some)))
+        packing = _Packing(inner, tuple(array.shape for array in some))
+        return vector, fixed, StaticTree(tree, tuple(leaves), packing, frozen)
 
-    def _by_training(self) -> tuple[Weights, Weights]:
-        """Split into what is trained and what is in `core.layers.Fixed`."""
+    def _by_training(self, frozen: tuple[str, ...]) -> tuple[Weights, Weights]:
+        """Split into what is trained, and what is in `core.layers.Fixed` or in the fields ``frozen``."""
         trained = jax.tree.map(
             lambda leaf: jax.tree.map(lambda _: not isinstance(leaf, Fixed), leaf), self, is_leaf=_is_fixed
         )
+        for name in frozen:
+            none = jax.tree.map(lambda _: False, getattr(trained, name))
+            trained = dataclasses.replace(trained, **{name: none})
         parts: tuple[Weights, Weights] = eqx.partition(self, trained)
         return parts
 
-    def trained_arrays(self) -> PyTree:
+    def trained_arrays(self, frozen: tuple[str, ...] = ()) -> PyTree:
         """Return the trained arrays, also within a program."""
-        return eqx.filter(self._by_training()[0], eqx.is_inexact_array)
+        return eqx.filter(self._by_training(frozen)[0], eqx.is_inexact_array)
 
-    def updated(self, new: Updates) -> Weights:
-        """Return a copy with new values of some of the components' own weights."""
+    def updated(self, updates: Updates) -> Weights:
+        """Return a copy with new values of some of the weights that are not trained by gradient."""
+        networks = {name: new for name in ("encoder", "decoder") if (new := getattr(updates, name)) is not None}
         return dataclasses.replace(
             self,
-            latent={**self.latent, **new.latent},
-            prior={**self.prior, **new.prior},
-            objective={**self.objective, **new.objective},
-            penalties=tuple({**own, **values} for own, values in zip(self.penalties, new.penalties, strict=True)),
+            **{name: eqx.combine(new, getattr(self, name)) for name, new in networks.items()},
+            latent={**self.latent, **updates.latent},
+            prior={**self.prior, **updates.prior},
+            objective={**self.objective, **updates.objective},
+            penalties=tuple({**own, **values} for own, values in zip(self.penalties, updates.penalties, strict=True)),
         )
 
 
@@ -112,6 +121,7 @@ class StaticTree(NamedTuple):
     tree: PyTreeDef
     leaves: tuple[Hashable, ...]
     packing: _Packing | None = None
+    frozen: tuple[str, ...] = ()
 
     def combine(self, arrays: PyTree, fixed: PyTree = None) -> Weights:
         """Combine the arrays into weights: the inverse of `Weights.partition` and `Weights.trainable`."""
@@ -123,7 +133,7 @@ class StaticTree(NamedTuple):
 
     def extract(self, weights: Weights) -> PyTree:
         """Return the trained arrays of weights: the inverse of `combine`."""
-        arrays = weights.trained_arrays()
+        arrays = weights.trained_arrays(self.frozen)
         if self.packing is None:
             return arrays
         return jnp.concatenate([jnp.ravel(array) for array in jax.tree.leaves(arrays)])

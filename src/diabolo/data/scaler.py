@@ -310,14 +310,14 @@ class ScalerStats:
         self._whole: np.ndarray | None = None
         self._single = True
 
-    def update(self, rows: np.ndarray) -> None:
-        """Add the next rows."""
+    def update(self, rows: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Add the next rows; ``weights``, (n,), count in means and variances."""
         if not len(rows):
             return
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a feature may have no values
             self._bounds.partial_fit(rows)
             if self._kind in ("standard", "global", "found"):
-                self._moments.partial_fit(rows)
+                self._moments.partial_fit(rows, sample_weight=weights)
         if self._kind == "found":
             self._sample.add(rows)
         self._single &= rows.dtype == np.float32

@@ -36,6 +36,8 @@ class Chunk(NamedTuple):
     rows: Any
     """(padded, d). If several processes share the reading, a NumPy array with the part of this process."""
     n_rows: int
+    weights: jax.Array | None = None
+    """(padded,): the weight of each row, with a mean of about 1; 0 for padding. None: all rows weigh the same."""
 
 
 class Source(Protocol):
@@ -43,6 +45,8 @@ class Source(Protocol):
 
     n_features: int
     n_rows: int
+    weights: np.ndarray | None
+    """(n,): the weights of the rows, if they differ."""
 
     def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
         """Return the number of rows of each chunk in an epoch."""
@@ -61,13 +65,18 @@ class ArraySource:
     ----------
     rows : array of shape (n, d)
         The rows. They are copied to the device as float32, padded to the grid of sizes.
+    weights : array of shape (n,) or None
+        The weights of the rows, with a mean of about 1. None: all rows weigh the same.
     """
 
-    def __init__(self, rows: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, weights: np.ndarray | None = None) -> None:
+        self.weights, self._padded_weights = weights, None
         self.n_rows, self.n_features = rows.shape
         padded = aligned_zeros((bucket_size(self.n_rows), self.n_features))
         padded[: self.n_rows] = rows
         self._rows = jax.device_put(padded)
+        if weights is not None:
+            self._padded_weights = jax.device_put(np.pad(weights, (0, len(padded) - len(rows))).astype(np.float32))
 
     def chunk_sizes(self, epoch: int = 1) -> tuple[int, ...]:
         """Return the size of the only chunk."""
@@ -75,11 +84,11 @@ class ArraySource:
 
     def chunks(self, epoch: int = 1, start: int = 0) -> Iterator[Chunk]:
         """Yield the only chunk, the same in every epoch."""
-        yield Chunk(self._rows, self.n_rows)
+        yield Chunk(self._rows, self.n_rows, self._padded_weights)
 
     def mapped(self, through: Callable[[np.ndarray], np.ndarray]) -> ArraySource:
         """Return a source of the mapped rows, computed at once."""
-        return ArraySource(through(np.asarray(self._rows)[: self.n_rows]))
+        return ArraySource(through(np.asarray(self._rows)[: self.n_rows]), self.weights)
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:

@@ -27,10 +27,11 @@ from ..core.model import Model
 from ..core.networks import Identity
 from ..core.objectives import ELBO, Reconstruction
 from ..core.penalties import SparsityConstraint
+from ..core.tied import TransposedModule
 from . import inference
 from .linear_density import explained, linear_density, links
 from .linear_paths import blocks_of, bounded, dense, path, paths, placed, resolved, spread, within
-from .moments import MOST_COLUMNS, clipped_pieces, known_mean, leading, pad_axes, principal
+from .moments import MOST_COLUMNS, known_mean, leading, pad_axes, principal, times, weighted
 from .splits import Rows
 
 __all__ = ["Start", "finish", "of_all_rows", "prepared", "start"]
@@ -71,7 +72,7 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
     """Set the model's linear path to the best linear model: of all rows, but a density of the training rows."""
     model = prepared(model, rows)
     recipe = model.recipe
-    if paths(model) is None or recipe.n_targets:
+    if paths(model) is None or recipe.n_targets or not _is_transposable(model):
         return Start(model)
     if isinstance(recipe.latent, DiagonalGaussian):
         return _factors(model, rows)
@@ -92,9 +93,17 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
     return _components(model, rows) if is_clean else _restoring(model, rows, seed)
 
 
-def prepared(model: Model, rows: Rows) -> Model:
-    """Return the model with the bounds and the resolution of each column."""
-    return resolved(bounded(model, rows), rows)
+def _is_transposable(model: Model) -> bool:
+    """Return whether the best linear decoder is the transposed encoder, if it must be: for PCA it is."""
+    recipe = model.recipe
+    is_plain = isinstance(recipe.corruption, NoCorruption) and recipe.latent == Deterministic(recipe.latent.n_latent)
+    return is_plain or not isinstance(model.weights.decoder, TransposedModule)
+
+
+def prepared(model: Model, rows: Rows, frozen: tuple[str, ...] = ()) -> Model:
+    """Return the model with the bounds and the resolution of each column, but in parts that are frozen."""
+    model = model if "encoder" in frozen else bounded(model, rows)
+    return model if "likelihood" in frozen else resolved(model, rows)
 
 
 # -- the best linear models -------------------------------------------------------------------------------------------
@@ -128,7 +137,9 @@ def _components(model: Model, rows: Rows) -> Start:
     else:
         mean, axes, variances = principal(rows, k)
     axes, variances = pad_axes(axes, variances, k)
-    is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(model.weights.decoder, MLPModule)
+    is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(
+        model.weights.decoder, MLPModule | TransposedModule
+    )
     unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     if recipe.condition:
         coded = dense(*found.encoder(axes.T / unit))
@@ -148,20 +159,22 @@ def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) ->
     """Return the model with a learned σ set to the error of the linear reconstruction."""
     if not isinstance(model.recipe.likelihood, LearnedGaussian):
         return model
-    total, n = 0.0, 0
-    for piece in clipped_pieces(rows):
+    total, n = 0.0, 0.0
+    for piece, weight in weighted(rows):
         centred = piece - mean
-        total = total + np.square(centred - centred @ axes.T @ axes).sum(axis=0)
-        n += len(piece)
+        total = total + times(np.square(centred - centred @ axes.T @ axes), weight).sum(axis=0)
+        n += len(piece) if weight is None else weight.sum()
     return placed(model, None, None, spread(model, np.sqrt(total / n)))
 
 
 def _restoring(model: Model, rows: Rows, seed: int) -> Start:
     """Return the start by a regression of clean rows on corrupted rows, as the encoder reads them."""
     recipe = model.recipe
-    clean = (
-        next(clipped_pieces(rows)) if rows.training.n_rows > _CORRUPTED else np.concatenate(list(clipped_pieces(rows)))
-    )
+    clean, weight = _sample(rows, _CORRUPTED)
+    if weight is not None:  # each row as often as its weight says, on average
+        order = np.random.default_rng(seed).permutation(len(clean))
+        share = np.cumsum(weight[order]) / weight.sum()
+        clean = clean[order[np.searchsorted(share, (np.arange(len(clean)) + 0.5) / len(clean))]]
     clean = clean[:_CORRUPTED].astype(np.float32)
     d = clean.shape[1]
     n_wanted = _CORRUPTED if d <= _MANY_COLUMNS else _CORRUPTED // 4
@@ -250,7 +263,8 @@ def _inactive(model: Model, rows: Rows) -> Start:
     encoder, decoder = path(model.weights.encoder), path(model.weights.decoder)
     if not targets or model.recipe.missing == "mask":
         return Start(model)
-    mean = next(clipped_pieces(rows)).mean(axis=0)
+    piece, of_row = next(weighted(rows))
+    mean = np.average(piece, axis=0, weights=of_row)
     weight, rho = np.asarray(encoder.weight, np.float64), float(targets[0])
     bias = np.log(rho / (1 - rho)) - mean @ weight
     back = np.asarray(decoder.weight, np.float64)
@@ -268,17 +282,21 @@ def finish(model: Model, rows: Rows) -> Model:
     if not constraints or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
         return model
     rho, weight = float(constraints[0].rho), np.asarray(encoder.weight, np.float64)
-    some = np.concatenate(
-        list(clipped_pieces(rows)) if rows.training.n_rows <= _SOLVED_ROWS else [next(clipped_pieces(rows))]
-    )
+    some, of_row = _sample(rows, _SOLVED_ROWS)
     before = some @ weight + np.asarray(encoder.bias, np.float64)
     low, high = np.full(before.shape[1], -30.0), np.full(before.shape[1], 30.0)
     for _ in range(_HALVINGS):
         shift = (low + high) / 2
-        above = expit(before + shift).mean(axis=0) > rho
+        above = np.average(expit(before + shift), axis=0, weights=of_row) > rho
         low, high = np.where(above, low, shift), np.where(above, shift, high)
     shift = (low + high) / 2
-    moved = (expit(before + shift) - expit(before)).mean(axis=0)
+    moved = np.average(expit(before + shift) - expit(before), axis=0, weights=of_row)
     back = np.asarray(decoder.weight, np.float64)
     bias = np.asarray(decoder.bias, np.float64) - moved @ back[: len(moved)]  # a condition's weights follow
     return placed(model, dense(weight, np.asarray(encoder.bias, np.float64) + shift), dense(back, bias))
+
+
+def _sample(rows: Rows, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return all rows and their weights; if there are more than ``most``, those of the first piece."""
+    some, weights = zip(*(weighted(rows) if rows.training.n_rows <= most else [next(weighted(rows))]), strict=True)
+    return np.concatenate(some), None if weights[0] is None else np.concatenate(weights)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..core.model import Model, Recipe, loss, training_loss
-from ..core.optimizers import Optimizer
+from ..core.optimizers import AnyOptimizer
 from ..core.schedules import Schedule
 from ..core.weights import StaticTree, Updates
 from .batches import EVAL_BATCH, Chunk
@@ -86,6 +86,8 @@ class EpochInputs(NamedTuple):
     closes_epoch: Number
     judges_start: Number
     """Whether the initial weights are validated as well, as epoch 0."""
+    weights: Array | None = None
+    """(padded,): the weights of the rows, if they differ."""
 
 
 class RngStreams(NamedTuple):
@@ -101,7 +103,7 @@ class TrainSpec:
     """Everything that is constant in a training. The numbers of the components are arguments of the program."""
 
     recipe: Recipe
-    optimizer: Optimizer
+    optimizer: AnyOptimizer
     schedule: Schedule
     clock: StepCounters
     noise: RngStreams
@@ -169,7 +171,7 @@ def _run_epochs(
     # Inlined functions of this call only: JAX traces each once, for its names and for the loops.
     step, validate = jax.jit(partial(_step), inline=True), jax.jit(partial(_validate_block), inline=True)
     chosen = jax.eval_shape(lambda orders: orders[0, 0], way.orders)
-    step_names = jax.eval_shape(step, carry, chosen, setup, way.rows)[1].names
+    step_names = jax.eval_shape(step, carry, chosen, setup, way.rows, way.weights)[1].names
     names = () if held_out is None else jax.eval_shape(validate, 0, carry.arrays, setup, held_out).names
     # The start is validated as an epoch without steps before the others.
     first = jnp.zeros((), jnp.int32) if carry.best is None else -jnp.asarray(way.judges_start, jnp.int32)
@@ -181,7 +183,9 @@ def _run_epochs(
 
     def epoch(i: Array, carry: Carry) -> tuple[Carry, Metrics, Metrics | None]:
         n_steps = jnp.where(i < 0, 0, way.n_steps)
-        carry, sums = _summed(n_steps, lambda j, c: step(c, way.orders[i, j], setup, way.rows), carry, step_names)
+        carry, sums = _summed(
+            n_steps, lambda j, c: step(c, way.orders[i, j], setup, way.rows, way.weights), carry, step_names
+        )
         if carry.best is None:
             return carry, sums, None
         means = jax.lax.cond(way.closes_epoch, validation_means, lambda _: Metrics.zeros(names), carry.arrays)
@@ -236,16 +240,19 @@ def _run_epochs_vmapped(
 run_epochs_vmapped = Programs(_run_epochs_vmapped, static_argnames=("axes",))
 
 
-def _step(carry: Carry, chosen: Array, setup: TrainSpec, rows: Array) -> tuple[Carry, LossTerms]:
+def _step(carry: Carry, chosen: Array, setup: TrainSpec, rows: Array, weights: Array | None) -> tuple[Carry, LossTerms]:
     """Update the weights once, with the chosen rows."""
     clock = setup.clock
     t = carry.step / clock.steps_per_epoch
     beta = setup.recipe.objective.kl_schedule(t, clock.n_epochs)
     rate = clock.learning_rate * setup.schedule(t, clock.n_epochs)
-    key, row_weight = stream_key(setup.noise.training, carry.step), jnp.ones(chosen.shape[0])
+    key = stream_key(setup.noise.training, carry.step)
+    row_weight = jnp.ones(chosen.shape[0]) if weights is None else weights[chosen]
 
     def value(arrays: Any) -> tuple[Array, tuple[dict[str, Array], Updates]]:
-        return training_loss(setup.model(arrays), rows[chosen], key, beta, row_weight, clock.n_rows)
+        mean, found = training_loss(setup.model(arrays), rows[chosen], key, beta, row_weight, clock.n_rows)
+        # Of the sum over all batches, so that a batch of small weights counts less.
+        return mean if weights is None else mean * row_weight.mean(), found
 
     (_, (terms, updates)), gradient = jax.value_and_grad(value, has_aux=True)(carry.arrays)
     direction, memory = setup.optimizer.build().update(gradient, carry.optimizer, carry.arrays)
@@ -258,11 +265,15 @@ def _validate_block(i: Array, arrays: Any, setup: TrainSpec, held_out: Chunk) ->
     """Return the contribution of block i to the mean validation terms, at the final β and with the same noise."""
     size = min(EVAL_BATCH, held_out.rows.shape[0])
     counts = (i * size + jnp.arange(size) < held_out.n_rows).astype(jnp.float32)
+    total: int | Array = held_out.n_rows
+    if held_out.weights is not None:
+        counts = jax.lax.dynamic_slice_in_dim(held_out.weights, i * size, size)
+        total = held_out.weights.sum()
     x = jax.lax.dynamic_slice_in_dim(held_out.rows, i * size, size)
     model = Model(setup.recipe.for_validation, setup.model(arrays).weights)
     clock, key = setup.clock, stream_key(setup.noise.for_validation, i)
     _, terms = loss(model, x, key, clock.final_beta, counts, clock.n_rows)
-    return jax.tree.map(lambda value: value * counts.sum() / held_out.n_rows, LossTerms.of(terms))
+    return jax.tree.map(lambda value: value * counts.sum() / total, LossTerms.of(terms))
 
 
 def _summed(

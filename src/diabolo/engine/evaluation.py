@@ -41,6 +41,8 @@ def settle(outcome: Outcome) -> TrainResult:
     the fraction of rows that gain, must be two standard errors above the value expected by chance.
     """
     trained, job = _choose(outcome), outcome.job
+    if job.plan.frozen:
+        return trained  # what follows changes encoder and decoder
     if job.plan.keep_start and isinstance(job.start, LinearStart) and not trained.best_epoch:
         trained = replace(trained, model=closed_form.of_all_rows(trained.model, job.rows))
     return replace(trained, model=closed_form.finish(trained.model, job.rows))
@@ -57,6 +59,7 @@ def _choose(outcome: Outcome) -> TrainResult:
     rows = np.asarray(chunk.rows)[: chunk.n_rows]
     before, after = (inference.map_rows(inference.losses, one, rows, beta) for one in (job.model, trained.model))
     gain = before.astype(np.float64) - after
+    gain = gain if held_out.weights is None else gain * held_out.weights
     error = 1 / np.sqrt(len(gain))
     if gain.mean() > _N_ERRORS * gain.std() * error or (gain > 0).mean() > 0.5 + _N_ERRORS * 0.5 * error:
         return trained

@@ -263,7 +263,7 @@ def _begin(
 ) -> tuple[TrainingJob, list[History]]:
     """Return the job with the model at its start, and the learning curves of pre-trained layers."""
     if isinstance(job.start, LayerwiseStart):
-        plan, rows = replace(job.plan, max_epochs=job.start.n_epochs), job.rows
+        plan, rows = replace(job.plan, max_epochs=job.start.n_epochs, frozen=()), job.rows
         with EpochBar(plan.max_epochs, "pre-training", verbose) as bar:
             try:
                 model, histories = layerwise(
@@ -280,7 +280,7 @@ def _begin(
     settles = any(penalty.settles_after for penalty in job.model.recipe.penalties)
     if isinstance(job.start, ContinuedStart):
         plan = replace(job.plan, keep_start=not settles)
-        return replace(job, model=closed_form.prepared(job.model, job.rows), plan=plan), []
+        return replace(job, model=closed_form.prepared(job.model, job.rows, plan.frozen), plan=plan), []
     found = closed_form.start(job.model, job.rows, job.plan.seed)
     plan = replace(job.plan, keep_start=found.is_linear and not settles)
     if found.is_linear and not found.is_tangent and job.start.max_epochs is not None:

@@ -17,7 +17,7 @@ from ..core.likelihoods import Bernoulli, Categorical, Gaussian, LearnedGaussian
 from ..core.model import Model, Recipe
 from .factor_analysis import factor_analysis, informative, loadings_of, number_of_factors
 from .linear_paths import blocks_of, dense, placed, spread
-from .moments import MOST_COLUMNS, clipped_pieces, known_mean, moments
+from .moments import MOST_COLUMNS, clipped, known_mean, moments, times, weighted
 from .splits import Rows
 
 __all__ = ["Explained", "explained", "linear_density", "links"]
@@ -136,7 +136,7 @@ def linear_density(model: Model, rows: Rows) -> Model | None:
 
 def _unexplained(recipe: Recipe, found: Explained, rows: Rows) -> np.ndarray:
     """Return rows of the first piece without what the condition explains, centred, with 0 for missing cells."""
-    some = _read(recipe, next(clipped_pieces(rows))[:_SAMPLED])
+    some = _read(recipe, next(clipped(rows))[:_SAMPLED])
     some = np.nan_to_num(some - known_mean(some))
     return some[:, found.rest] - some[:, found.condition] @ found.effect
 
@@ -147,9 +147,12 @@ def _links(recipe: Recipe, found: Explained, rows: Rows, common: np.ndarray) -> 
     slope, centre = np.ones(d), found.mean.copy()
     if isinstance(recipe.likelihood, _NUMBERS):
         return slope[found.rest], centre[found.rest]
-    total = sum(piece.sum(axis=0) for piece in clipped_pieces(rows))
-    low = 0.5 / rows.n_samples
-    mean = np.maximum(total / rows.n_samples, low)
+    total, n = np.zeros(d), 0.0
+    for piece, weight in weighted(rows):
+        total += times(piece, weight).sum(axis=0)
+        n += len(piece) if weight is None else weight.sum()
+    low = 0.5 / n
+    mean = np.maximum(total / n, low)
     log_mean, at = np.log(mean), np.clip(mean, low, 1 - low)
     log_mean[found.rest] -= common / 2  # of a log-normal
     for block in blocks_of(recipe.likelihood, d):

@@ -17,7 +17,8 @@ from ..core.layers import Dense, Filter, Fixed, MLPModule, Skip
 from ..core.likelihoods import ColumnwiseLikelihood, LearnedGaussian, Likelihood
 from ..core.model import Model
 from ..core.networks import Identity
-from .moments import clipped_pieces, known_mean
+from ..core.tied import TransposedModule
+from .moments import clipped, known_mean
 from .splits import Rows
 
 __all__ = [
@@ -72,6 +73,8 @@ def path(module: PyTree) -> PyTree:
         return module.neighbors
     if isinstance(module, MLPModule) and len(module.layers) == 1 and module.output_activation == "identity":
         return module.layers[0]
+    if isinstance(module, TransposedModule) and len(module.biases) == 1:
+        return Dense(jax.device_put(np.zeros((module.n_in, module.biases[0].size), np.float32)), module.biases[0])
     return None
 
 
@@ -84,11 +87,13 @@ def paths(model: Model) -> tuple[PyTree, PyTree] | None:
     return encoder, decoder
 
 
-def _with_path(module: PyTree, linear: eqx.Module) -> PyTree:
+def _with_path(module: PyTree, linear: PyTree) -> PyTree:
     if isinstance(module, Skip):
         return eqx.tree_at(lambda m: m.linear, module, linear)
     if isinstance(module, Filter):
         return eqx.tree_at(lambda m: m.neighbors, module, linear)
+    if isinstance(module, TransposedModule):
+        return eqx.tree_at(lambda m: m.biases[0], module, linear.bias)
     return eqx.tree_at(lambda m: m.layers[0], module, linear)
 
 
@@ -151,7 +156,7 @@ def resolved(model: Model, rows: Rows) -> Model:
     learned = _learned(model, rows.training.n_features) if not model.recipe.n_targets else []
     if not learned:
         return model
-    some = next(clipped_pieces(rows))
+    some = next(clipped(rows))
     some = some[:: max(1, len(some) // _COMPARED_VALUES)]
     std, steps = np.nan_to_num(some - known_mean(some)).std(axis=0), np.zeros(some.shape[1])
     for block, _ in learned:

@@ -75,6 +75,8 @@ class ShuffledLoader:
         A map applied to rows, (n, d) → (n, k): the scaling, or the layers below a layer that is pre-trained.
     """
 
+    weights: np.ndarray | None = None
+
     def __init__(
         self, store: BlockReader, held_out: ValidationSplit, seed: int, through: Mapping | None = None
     ) -> None:

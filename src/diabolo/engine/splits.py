@@ -42,17 +42,29 @@ class Rows:
 
 
 def from_array(
-    rows: np.ndarray, survey: ScalerStats, validation_fraction: float, seed: int, fingerprint: str | None = None
+    rows: np.ndarray,
+    survey: ScalerStats,
+    validation_fraction: float,
+    seed: int,
+    fingerprint: str | None = None,
+    weights: np.ndarray | None = None,
 ) -> Rows:
-    """Split rows in memory. ``fingerprint`` is that of the rows, if it is already known."""
+    """Split rows in memory. ``fingerprint`` is that of the rows, if it is already known.
+
+    ``weights`` are positive weights of the rows, if they differ.
+    """
     order = np.random.default_rng([seed, 2]).permutation(len(rows))
     n_held_out = n_held_out_of(len(rows), validation_fraction)
-    training, held_out = rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
-    survey.update(training)
+    places = np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+    training, held_out = (rows[at] for at in places)
+    hashed, of_training, of_held_out = fingerprint or files.fingerprint(rows), None, None
+    if weights is not None:
+        hashed += f"+{files.fingerprint(weights[:, None])}"
+        of_training, of_held_out = ((weights / weights.mean())[at] for at in places)
+    survey.update(training, of_training)
     scaler = survey.scaler()
-    training_rows, missing = ArraySource(scaler.apply(training)), bool(np.isnan(rows).any())
-    hashed = fingerprint or files.fingerprint(rows)
-    return _rows(survey, scaler, training_rows, held_out, len(rows), hashed, missing)
+    training_rows, missing = ArraySource(scaler.apply(training), of_training), bool(np.isnan(rows).any())
+    return _rows(survey, scaler, training_rows, held_out, len(rows), hashed, missing, of_held_out)
 
 
 def from_stream(stream: ShuffledLoader, survey: ScalerStats, on_rows: Callable[[int], None]) -> Rows:
@@ -83,7 +95,8 @@ def _rows(
     n_samples: int,
     fingerprint: str,
     missing: bool,
+    weights: np.ndarray | None = None,
 ) -> Rows:
     low, high = scaler.apply(np.stack(survey.bounds))
-    judged = ArraySource(scaler.apply(held_out)) if len(held_out) else None
+    judged = ArraySource(scaler.apply(held_out), weights) if len(held_out) else None
     return Rows(training, judged, scaler, (low, high), n_samples, fingerprint, missing)

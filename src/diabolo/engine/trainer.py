@@ -32,7 +32,7 @@ from jaxtyping import PyTree
 
 from .. import jax_config
 from ..core.model import Model, Recipe
-from ..core.optimizers import Adam, Optimizer
+from ..core.optimizers import Adam, AnyOptimizer
 from ..core.schedules import Cosine, Schedule
 from ..errors import TrainingDiverged
 from .batches import ArraySource, Chunk, Source, bucket_size
@@ -80,16 +80,19 @@ class TrainConfig:
     seed : int
     keep_start : bool
         Whether the initial weights are validated as well, and returned if no epoch is better.
+    frozen : tuple of str
+        The fields of `core.weights.Weights` that are not trained.
     """
 
     max_epochs: int = 100
     batch_size: int = 128
     learning_rate: float = 1e-3
     learning_rate_schedule: Schedule = Cosine()
-    optimizer: Optimizer = Adam()
+    optimizer: AnyOptimizer = Adam()
     patience: int | None = None
     seed: int = 0
     keep_start: bool = False
+    frozen: tuple[str, ...] = ()
 
 
 # -- results ----------------------------------------------------------------------------------------------------------
@@ -240,7 +243,7 @@ class Trainer:
         one_by_one: bool = False,
     ) -> None:
         self.training, self.plan, self._one_by_one = training, plan, one_by_one
-        arrays, fixed, skeleton = model.weights.trainable(packed=plan.optimizer.elementwise)
+        arrays, fixed, skeleton = model.weights.trainable(packed=plan.optimizer.elementwise, frozen=plan.frozen)
         self.batch, self.placement = _batch(training.n_rows, plan), current()
         self.placement.require_batches(self.batch)
         self.held_out = self.placement.replicate(None if validation is None else next(validation.chunks()))
@@ -305,7 +308,8 @@ class Trainer:
         """
         started = time.perf_counter()
         way, place = self.way(), self.placement
-        on_devices = way._replace(rows=self._placed(way.rows), orders=place.shard_batch(way.orders))
+        rows, orders, weights = self._placed(way.rows), place.shard_batch(way.orders), place.replicate(way.weights)
+        on_devices = way._replace(rows=rows, orders=orders, weights=weights)
         carry, *reports = self._run(place.replicate(self.state.carry), on_devices)
         try:
             records = self.advance(carry, way, *jax.device_get(reports))
@@ -383,6 +387,7 @@ class Trainer:
             n_epochs=np.int32(min(wanted, len(orders))),
             closes_epoch=np.bool_(closes),
             judges_start=np.bool_(self.plan.keep_start and epoch == 1 and chunk == 0),
+            weights=current_chunk.weights,
         )
 
     def advance(

@@ -283,7 +283,7 @@ class SparseAutoencoder(BaseAutoencoder):
     Attributes
     ----------
     mean_activation_ : array of shape (m,)
-        ρ̂, the mean activations over all rows passed to `fit`, validation rows included.
+        ρ̂, the mean activations over all rows passed to `fit`, validation rows included, with their weights.
     sparsity_weight_ : float
         β: ``sparsity_weight``, or the value found by training if it is None.
     {common attributes}
@@ -324,13 +324,13 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _findings(self, outcome: Outcome) -> dict[str, object]:
         model, given = outcome.trained.model, self.sparsity_weight
-        total, n = np.zeros(outcome.job.model.recipe.latent.n_latent), 0
-        for piece in moments.pieces(outcome.job.rows):
-            total += inference.map_rows(inference.code, model, piece).sum(axis=0, dtype=np.float64)
-            n += len(piece)
+        total, n = np.zeros(outcome.job.model.recipe.latent.n_latent), 0.0
+        for piece, w in moments.weighted(outcome.job.rows):
+            codes = inference.map_rows(inference.code, model, piece.astype(np.float32))
+            total += moments.times(codes, w).sum(axis=0, dtype=np.float64)
+            n += len(piece) if w is None else w.sum()
         if given is None:  # the constraint has adapted the weight in training
-            penalty: Any = model.recipe.penalties[0]
-            given = float(penalty.found(model.weights.penalties[0]))
+            given = float(model.recipe.penalties[0].found(model.weights.penalties[0]))  # type: ignore[attr-defined]
         return {"mean_activation_": total / n, "sparsity_weight_": given}
 
 

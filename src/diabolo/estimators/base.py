@@ -53,6 +53,7 @@ from .condition import Condition
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
 from .result import Fitted, store
+from .row_weights import NEEDS_MEMORY, with_positive_weights
 from .trainable import TrainableEstimator, identity_of, is_shown, linear_start, plan_of, share_held_out
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Together", "chosen_by", "fit_together"]
@@ -61,6 +62,7 @@ _OTHER = (
     "The model in init has other weights than this estimator: give both the same parameters, and rows with the same "
     "columns. Only a model fitted to rows with missing cells can continue with such rows."
 )
+_FREEZABLE = ("encoder", "decoder", "latent", "prior", "likelihood")
 Preparations = dict[tuple[object, ...], Rows]
 """Prepared rows, by the settings of the preparation."""
 
@@ -73,6 +75,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
     init: str | FrozenEstimator | Reconstructor = "closed_form"
     schema: str | SchemaOverrides | None = "auto"
     condition: Name | Sequence[Name] | None = None
+    frozen: tuple[str, ...] = ()
 
     _fitted_json: ClassVar[tuple[str, ...]] = ("evaluation_",)
 
@@ -82,6 +85,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         "init": [StrOptions({"closed_form", "random"}), FrozenEstimator, Reconstructor],
         "schema": [StrOptions({"auto"}), dict, None],
         "condition": [str, Integral, list, tuple, None],
+        "frozen": [tuple, list],
     }
 
     def __sklearn_tags__(self) -> Tags:
@@ -96,6 +100,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         self,
         X: RowsLike,
         y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         *,
         X_val: RowsLike | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -117,6 +122,10 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             more axes: results have the shape of their input.
         y : array-like of shape (n,) or None, default=None
             Ignored: an autoencoder has no labels. Validation rows are ``X_val``.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the rows, at least 0: the loss is Σ wᵢ·𝓛ᵢ / Σ wᵢ, as if row i were there wᵢ times; so are the
+            scaling, the closed-form start and the validation loss. Rows of weight 0 are left out. A common factor does
+            not matter. ``X`` must be in memory. None: all rows count alike.
         X_val : array-like of shape (m, d) or None, default=None
             Validation rows, to choose the best epoch. None: a fraction of ``X``, see ``validation_fraction``. With
             ``X_val``, all rows of ``X`` are training rows.
@@ -156,7 +165,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             seed = seed_of(self.random_state, trainer.kept_seed)
             begun = self._begun() if isinstance(self.init, FrozenEstimator) else None
             wanted = self.schema if begun is None or begun.schema_ is None else begun.schema_
-            columns, job = self._job(InputSpec.learn(type(self).__name__, X, wanted, any_shape=True), seed, X_val)
+            X, weights = with_positive_weights(X, sample_weight)
+            opened = InputSpec.learn(type(self).__name__, X, wanted, any_shape=True)
+            columns, job = self._job(opened, seed, X_val, weights=weights)
             is_kept = trainer.checkpoints is not None
             outcome = trainer.train(
                 job,
@@ -173,7 +184,12 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         return self
 
     def _job(
-        self, given: Opened, seed: int, X_val: RowsLike | None = None, known: Preparations | None = None
+        self,
+        given: Opened,
+        seed: int,
+        X_val: RowsLike | None = None,
+        known: Preparations | None = None,
+        weights: np.ndarray | None = None,
     ) -> tuple[InputSpec, TrainingJob]:
         """Prepare the columns and the training job: scaled and split rows, initial weights, the training plan."""
         if given.input.owner != (owner := type(self).__name__):
@@ -185,7 +201,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
         if recipe.condition:
             Condition(given.input, recipe.condition).require_all(given)
-        rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known)
+        rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known, weights)
         columns, width = given.input, given.input.width
         if not columns.allow_missing and (rows.missing or recipe.corruption.produces_missing):
             columns = replace(columns, allow_missing=True)
@@ -194,11 +210,19 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             rows = rows.judged_by(columns.rows(X_val))
         model = Model.build(recipe, width, seed)
         model = model if begun is None else _continued(begun, model)
-        plan = plan_of(self, rows.training.n_rows, model, width, seed)
+        plan = replace(plan_of(self, rows.training.n_rows, model, width, seed), frozen=self._frozen_parts())
         model = model.fit_corruption((rows.scaler.offset, rows.scaler.scale), rows.bounds)
         return columns, TrainingJob(model, rows, plan, self._first(), columns.column_of_feature)
 
-    def _prepared(self, given: Opened, recipe: Recipe, fraction: float, seed: int, known: Preparations) -> Rows:
+    def _prepared(
+        self,
+        given: Opened,
+        recipe: Recipe,
+        fraction: float,
+        seed: int,
+        known: Preparations,
+        weights: np.ndarray | None = None,
+    ) -> Rows:
         """Scale the rows and hold out a fraction of them; reuse rows already prepared with the same settings."""
         supports = recipe.likelihood.supports(given.input.width)
         is_stored = isinstance(given.rows, BlockReader)
@@ -211,12 +235,14 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             survey = ScalerStats(self.scaling, supports, n_units)
             survey = survey if begun is None else KnownScaler(begun.scaler_, supports)
             if isinstance(given.rows, BlockReader):
+                if weights is not None:
+                    raise InvalidParameter(NEEDS_MEMORY)
                 stream = ShuffledLoader(given.rows, ValidationSplit(given.rows, fraction, seed), seed)
                 self._announce(stream, Model.build(recipe, given.input.width, 0), seed)
                 with Bar(f"{given.input.owner} reading", given.n_rows, is_shown(self)) as bar:
                     known[choices] = from_stream(stream, survey, bar.show)
             else:
-                known[choices] = from_array(given.rows, survey, fraction, seed, given.fingerprint)
+                known[choices] = from_array(given.rows, survey, fraction, seed, given.fingerprint, weights)
         return known[choices]
 
     def _first(self) -> Start:
@@ -224,6 +250,20 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         if isinstance(self.init, FrozenEstimator):
             return ContinuedStart()
         return RandomStart() if self.init == "random" else linear_start(self)
+
+    def _frozen_parts(self) -> tuple[str, ...]:
+        """Return the names of the parts that are not trained.
+
+        Raises
+        ------
+        InvalidParameter
+            If there is no such part.
+        """
+        for name in self.frozen:
+            if name not in _FREEZABLE:
+                options = ", ".join(map(repr, _FREEZABLE))
+                raise InvalidParameter(f"frozen must be a tuple of names of parts, {options}; got {self.frozen!r}.")
+        return tuple(self.frozen)
 
     def _begun(self) -> BaseAutoencoder | None:
         """Return the fitted estimator that training continues from, if ``init`` is one.

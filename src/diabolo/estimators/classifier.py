@@ -40,8 +40,9 @@ from .arguments import check_arguments, check_page, seed_of
 from .base import ESTIMATORS, BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
-from .labels import append_classes, checked_weights, class_weights, classes_of, positions_of
+from .labels import append_classes, class_weights, classes_of, positions_of
 from .result import Fitted, store
+from .row_weights import checked_weights
 from .trainable import TrainableEstimator, identity_of, plan_of, recipe_over, share_held_out
 
 if TYPE_CHECKING:

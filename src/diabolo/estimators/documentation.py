@@ -29,8 +29,10 @@ _TRAINING_PARAMETERS = """
         weights and for hidden weights). Example: 0.003 or 0.006 for w = 128. With SGD, None means 0.001.
     learning_rate_schedule : {"cosine", "constant"} or Schedule, default="cosine"
         Factor on the learning rate over time.
-    optimizer : {"adam", "muon", "sgd"} or Optimizer, default="adam"
-        Optimiser of the weights.
+    optimizer : {"adam", "muon", "sgd"}, Optimizer or optax.GradientTransformation, default="adam"
+        Optimiser of the weights. The updates of a transformation are added to the weights, as by `optax.apply_updates`;
+        it has its own learning rate, so that ``learning_rate`` must be None, and ``learning_rate_schedule`` is not
+        used. It is not saved: set it before another `fit` of a loaded model.
     validation_fraction : float in [0, 1), "auto" or None, default="auto"
         Fraction of the rows held out for validation, to choose the best epoch. Not used if `fit` gets ``X_val``.
         "auto": one tenth of the rows, but at least 100 rows and at most a quarter. 0 or None: no validation rows, and
@@ -105,6 +107,9 @@ _MODEL_PARAMETERS = """
         Columns that are a condition c, by name or number: the model is p(x | z, c) of the other columns. The encoder
         and the decoder read them; reconstructions keep them; `reconstruct` has ``to`` for other values, and `sample`
         needs them in ``given``. Their cells must not be missing. A number is a category only if ``schema`` says so.
+    frozen : tuple of {"encoder", "decoder", "latent", "prior", "likelihood"}, default=()
+        Parts whose weights stay those of the start. With ``init=FrozenEstimator(model)`` these are the model's:
+        ``frozen=("encoder",)`` trains a decoder for the same codes.
 """
 _ATTRIBUTES = """
     schema_ : Schema or None

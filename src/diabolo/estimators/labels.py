@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from ..data.scaler import Scaler
 from ..errors import InvalidData, InvalidParameter
 
-__all__ = ["append_classes", "checked_weights", "class_weights", "classes_of", "positions_of"]
+__all__ = ["append_classes", "class_weights", "classes_of", "positions_of"]
 
 
 def classes_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,25 +36,6 @@ def append_classes(
     if (weights != weights[0]).any():
         targets *= (weights / weights.mean())[:, None].astype(np.float32)
     return np.hstack([scaler.apply(rows), targets])
-
-
-def checked_weights(weights: ArrayLike | None, n_rows: int) -> np.ndarray:
-    """Return the weights of rows, (n,)."""
-    if weights is None:
-        return np.ones(n_rows)
-    try:
-        found = np.asarray(weights, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidData(f"sample_weight must be numbers: {error}.") from error
-    found = np.full(n_rows, found) if found.ndim == 0 else found
-    if found.shape != (n_rows,):
-        raise InvalidData(f"sample_weight has shape {found.shape}, but X has {n_rows} rows: give one weight per row.")
-    if (wrong := ~(np.isfinite(found) & (found >= 0))).any():
-        at = int(np.flatnonzero(wrong)[0])
-        raise InvalidData(f"sample_weight of row {at + 1} is {found[at]:g}. Give finite weights of at least 0.")
-    if not found.any():
-        raise InvalidData("Sample weights must contain at least one non-zero number; all of sample_weight are 0.")
-    return found
 
 
 def class_weights(given: object, classes: np.ndarray, positions: np.ndarray) -> np.ndarray:

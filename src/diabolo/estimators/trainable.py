@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .. import jax_config
 from ..core.component import Component, Registered, inner_parameters, register, with_parameter
 from ..core.model import Model, Recipe
-from ..core.optimizers import SGD, Adam, Muon, Optimizer
+from ..core.optimizers import SGD, Adam, AnyOptimizer, Muon, Optimizer, Transformation, is_transformation
 from ..core.schedules import Constant, Cosine, Schedule
 from ..data.scaler import Scaler
 from ..engine.jobs import LinearStart
@@ -257,7 +257,7 @@ class TrainableEstimator(Learned, ABC):
     batch_size: int | None = None
     learning_rate: float | None = None
     learning_rate_schedule: str | Schedule = "cosine"
-    optimizer: str | Optimizer = "adam"
+    optimizer: str | Optimizer | tuple[Any, ...] | None = "adam"
     validation_fraction: float | str | None = "auto"
     early_stopping: bool = False
     patience: int = 10
@@ -278,7 +278,7 @@ class TrainableEstimator(Learned, ABC):
         "batch_size": [Interval(numbers.Integral, 1, MAX_INT, closed="both"), None],
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither"), None],
         "learning_rate_schedule": [StrOptions(set(RATE_SCHEDULES)), Schedule],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer, HasMethods(["init", "update"]), None],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="left"), StrOptions({"auto"}), None],
         "early_stopping": ["boolean"],
         "patience": [Interval(numbers.Integral, 1, MAX_INT, closed="both")],
@@ -383,7 +383,7 @@ def share_held_out(estimator: TrainableEstimator, X_val: object, n_rows: int) ->
 
 def plan_of(estimator: TrainableEstimator, n_rows: int, model: Model, width: int, seed: int) -> TrainConfig:
     """Return the training plan of a model for ``n_rows`` rows of ``width`` features."""
-    optimizer = resolve("optimizer", estimator.optimizer, OPTIMIZERS, Optimizer)
+    optimizer, schedule = _optimizer_of(estimator)
     batch_size = int(estimator.batch_size or model.recipe.encoder.rows_per_step(width))
     default = min(max(_LEAST_EPOCHS, -(-estimator._steps // -(-n_rows // batch_size))), estimator._most_epochs)
     rate = _rate_for(model, optimizer, estimator._rate) if estimator.learning_rate is None else estimator.learning_rate
@@ -391,9 +391,7 @@ def plan_of(estimator: TrainableEstimator, n_rows: int, model: Model, width: int
         max_epochs=default if estimator.max_epochs is None else estimator.max_epochs,
         batch_size=batch_size,
         learning_rate=rate,
-        learning_rate_schedule=resolve(
-            "learning_rate_schedule", estimator.learning_rate_schedule, RATE_SCHEDULES, Schedule
-        ),
+        learning_rate_schedule=schedule,
         optimizer=optimizer,
         patience=estimator.patience if estimator.early_stopping else None,
         seed=seed,
@@ -435,8 +433,30 @@ def recipe_over(estimator: TrainableEstimator, columns: InputSpec) -> Recipe:
     return estimator._recipe_over(columns)
 
 
-def _rate_for(model: Model, optimizer: Optimizer, rate: float) -> float:
+def _optimizer_of(estimator: TrainableEstimator) -> tuple[AnyOptimizer, Schedule]:
+    """Return the optimizer and the schedule of its rate, which is constant for a transformation of the user's own.
+
+    Raises
+    ------
+    InvalidParameter
+        If there is a learning rate beside that of a transformation.
+    """
+    given, schedule = estimator.optimizer, estimator.learning_rate_schedule
+    if not is_transformation(given):
+        found = resolve("optimizer", given, OPTIMIZERS, Optimizer)
+        return found, resolve("learning_rate_schedule", schedule, RATE_SCHEDULES, Schedule)
+    if estimator.learning_rate is not None:
+        raise InvalidParameter(
+            f"learning_rate is {estimator.learning_rate!r}, but the optimizer is a transformation of Optax, which has "
+            "its own learning rate. Leave learning_rate at None."
+        )
+    return Transformation(given), Constant()
+
+
+def _rate_for(model: Model, optimizer: AnyOptimizer, rate: float) -> float:
     """Return the default peak learning rate, from the largest number of inputs of a layer; a fixed one for SGD."""
+    if isinstance(optimizer, Transformation):
+        return 1.0
     if isinstance(optimizer, SGD):
         return _RATE_OF_SGD
     arrays = jax.tree.leaves(model.weights.trainable()[0])

@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from .. import former_names, jax_config
 from ..core import component
 from ..core.model import Model, Recipe
+from ..core.optimizers import is_transformation
 from ..data.containers import Container
 from ..data.scaler import Scaler
 from ..data.schema import Schema
@@ -291,6 +292,8 @@ def _to_json(value: object, seed: int | None) -> object:
         value = value.estimator
     if isinstance(value, Parametrised) and hasattr(value, "fit"):  # an estimator within another
         return {"estimator": type(value).__name__, "parameters": parameters(value)}
+    if is_transformation(value):  # functions, which cannot be saved
+        return None
     if isinstance(value, np.random.RandomState) and seed is not None:
         return seed
     return component.to_json(value.item() if isinstance(value, np.generic) else value)
