@@ -12,27 +12,27 @@ variational model; Chen et al. (2012), "Marginalized Denoising Autoencoders", fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 from scipy import linalg
 from scipy.special import expit
 
 from ..core.corruptions import NoCorruption
 from ..core.latents import Deterministic, DiagonalGaussian
 from ..core.layers import Dense, Filter, Fixed, MLPModule, Neighbors, Skip
-from ..core.likelihoods import Gaussian, LearnedGaussian
+from ..core.likelihoods import Gaussian, GeneCounts, LearnedGaussian
 from ..core.model import Model
 from ..core.networks import Identity
 from ..core.objectives import ELBO, Reconstruction
 from ..core.penalties import SparsityConstraint
 from . import inference
+from .count_start import counts_start
 from .factor_analysis import factor_analysis, informative, number_of_factors
-from .sharding import current
+from .linear_paths import dense, path, paths, pieces, placed
 from .splits import Rows
 
 __all__ = ["Start", "finish", "pieces", "prepared", "principal", "resolutions", "start"]
@@ -76,23 +76,20 @@ class Start(NamedTuple):
 def start(model: Model, rows: Rows, seed: int) -> Start:
     """Set the model's linear path to the best linear model of all rows, including held-out rows."""
     model = prepared(model, rows)
-    recipe, paths = model.recipe, _paths(model)
-    if (
-        paths is None
-        or recipe.n_targets
-        or recipe.condition
-        or not isinstance(recipe.likelihood, Gaussian | LearnedGaussian)
-    ):
+    recipe, linear = model.recipe, paths(model)
+    is_of_genes = isinstance(recipe.likelihood, GeneCounts)
+    is_known = isinstance(recipe.likelihood, Gaussian | LearnedGaussian) and not recipe.condition
+    if linear is None or recipe.n_targets or not (is_of_genes or is_known):
         return Start(model)
     is_clean = isinstance(recipe.corruption, NoCorruption)
-    if isinstance(recipe.latent, DiagonalGaussian):
-        is_known = is_clean and recipe.missing != "mask" and isinstance(recipe.objective, ELBO)
-        return _factors(model, rows) if is_known else Start(model)
+    if is_of_genes or isinstance(recipe.latent, DiagonalGaussian):
+        if not (is_clean and recipe.missing != "mask" and isinstance(recipe.objective, ELBO)):
+            return Start(model)
+        return Start(counts_start(model, rows, seed), True) if is_of_genes else _factors(model, rows)
     if recipe.latent.in_unit_interval:
         return _inactive(model, rows)
-    if not (isinstance(recipe.objective, Reconstruction) and recipe.latent == Deterministic(recipe.latent.n_latent)):
-        return Start(model)
-    if is_clean and recipe.missing == "mask":  # a regression on clean rows has no missing cells
+    is_plain = isinstance(recipe.objective, Reconstruction) and recipe.latent == Deterministic(recipe.latent.n_latent)
+    if not is_plain or (is_clean and recipe.missing == "mask"):  # a regression on clean rows has no missing cells
         return Start(model)
     return _components(model, rows) if is_clean else _restoring(model, rows, seed)
 
@@ -102,56 +99,7 @@ def prepared(model: Model, rows: Rows) -> Model:
     return _resolved(_bounded(model, rows), rows)
 
 
-# -- a model's linear paths -------------------------------------------------------------------------------------------
-
-
-def _path(module: PyTree) -> PyTree:
-    """Return the linear map of a network; None if it has none."""
-    if isinstance(module, Skip):
-        return module.linear
-    if isinstance(module, Filter):
-        return module.neighbors
-    if isinstance(module, MLPModule) and len(module.layers) == 1 and module.output_activation == "identity":
-        return module.layers[0]
-    return None
-
-
-def _paths(model: Model) -> tuple[PyTree, PyTree] | None:
-    """Return the linear maps of encoder and decoder; None if one of them has none. An `Identity` needs no map."""
-    encoder = _path(model.weights.encoder)
-    decoder = model.recipe.decoder if isinstance(model.recipe.decoder, Identity) else _path(model.weights.decoder)
-    if encoder is None or decoder is None or not isinstance(model.recipe.latent, Deterministic | DiagonalGaussian):
-        return None
-    return encoder, decoder
-
-
-def _with_path(module: PyTree, linear: eqx.Module) -> PyTree:
-    if isinstance(module, Skip):
-        return eqx.tree_at(lambda m: m.linear, module, linear)
-    if isinstance(module, Filter):
-        return eqx.tree_at(lambda m: m.neighbors, module, linear)
-    return eqx.tree_at(lambda m: m.layers[0], module, linear)
-
-
-def _dense(weight: np.ndarray, bias: np.ndarray) -> Dense:
-    return Dense(*(jax.device_put(np.ascontiguousarray(array, np.float32)) for array in (weight, bias)))
-
-
-def _placed(model: Model, encoder: Any, decoder: Any, likelihood: Any = None) -> Model:
-    """Return the model with other linear maps; None leaves a map unchanged.
-
-    Decoder outputs other than the mean of each column are set to 0.
-    """
-    weights = model.weights
-    if encoder is not None:
-        weights = eqx.tree_at(lambda w: w.encoder, weights, _with_path(weights.encoder, encoder))
-    if decoder is not None:
-        beyond = len(_path(weights.decoder).bias) - len(decoder.bias)
-        decoder = _dense(np.pad(decoder.weight, ((0, 0), (0, beyond))), np.pad(decoder.bias, (0, beyond)))
-        weights = eqx.tree_at(lambda w: w.decoder, weights, _with_path(weights.decoder, decoder))
-    if likelihood is not None:
-        weights = eqx.tree_at(lambda w: w.likelihood, weights, likelihood)
-    return Model(model.recipe, weights)
+# -- bounds -----------------------------------------------------------------------------------------------------------
 
 
 def _bounded(model: Model, rows: Rows) -> Model:
@@ -174,14 +122,6 @@ def _within(model: Model, low: np.ndarray, high: np.ndarray) -> Model:
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------
-
-
-def pieces(rows: Rows) -> Iterator[np.ndarray]:
-    """Yield all rows in scaled units, 32-bit, chunk by chunk, held-out rows last. Every process reads all rows."""
-    for source in (rows.training, rows.held_out):
-        for chunk in source.chunks() if source is not None else ():
-            whole = current().gathered(chunk.rows) if isinstance(chunk.rows, np.ndarray) else chunk.rows
-            yield np.asarray(whole)[: chunk.n_rows]
 
 
 def _pieces(rows: Rows) -> Iterator[np.ndarray]:
@@ -257,11 +197,11 @@ def _components(model: Model, rows: Rows) -> Start:
     axes, variances = _pad_axes(axes, variances, k)
     is_all = isinstance(model.weights.encoder, MLPModule) and isinstance(model.weights.decoder, MLPModule)
     unit = np.ones(k) if is_all else np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
-    placed = _placed(model, _dense(axes.T / unit, -mean @ axes.T / unit), _dense(axes * unit[:, None], mean))
+    found = placed(model, dense(axes.T / unit, -mean @ axes.T / unit), dense(axes * unit[:, None], mean))
     likelihood = model.recipe.likelihood
     if not is_all or not isinstance(likelihood, Gaussian) or model.recipe.penalties:
-        return Start(_with_sigma(placed, rows, mean, axes), is_linear=True)
-    return Start(placed, is_linear=True, is_optimum=True)
+        return Start(_with_sigma(found, rows, mean, axes), is_linear=True)
+    return Start(found, is_linear=True, is_optimum=True)
 
 
 def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) -> Model:
@@ -273,7 +213,7 @@ def _with_sigma(model: Model, rows: Rows, mean: np.ndarray, axes: np.ndarray) ->
         centred = piece - mean
         total = total + np.square(centred - centred @ axes.T @ axes).sum(axis=0)
         n += len(piece)
-    return _placed(model, None, None, _spread(model, np.sqrt(total / n)))
+    return placed(model, None, None, _spread(model, np.sqrt(total / n)))
 
 
 def _spread(model: Model, sigma: np.ndarray) -> dict[str, np.ndarray]:
@@ -340,20 +280,20 @@ def _restoring(model: Model, rows: Rows, seed: int) -> Start:
         )
     known = ~np.isnan(clean)
     clean = np.where(known, clean, _known_mean(clean)).astype(np.float64)
-    encoder = _path(model.weights.encoder)
+    encoder = path(model.weights.encoder)
     if isinstance(encoder, Neighbors):
         found = _neighbors(clean, read, encoder)
         if len(clean) <= _FEW_TO_RESTORE:
             found = found.towards_identity(1 - _share_that_holds(clean, read, encoder))
-        return Start(_placed(model, found, None), True)
+        return Start(placed(model, found, None), True)
     inner, cross, shift, mean = _regression(clean, read)
     weight = linalg.solve(inner, cross, assume_a="pos")
     if isinstance(recipe.decoder, Identity):
-        return Start(_placed(model, _dense(weight, mean - shift @ weight), None), True)
+        return Start(placed(model, dense(weight, mean - shift @ weight), None), True)
     axes, variances = _pad_axes(*_leading(weight.T @ inner @ weight, recipe.latent.n_latent), recipe.latent.n_latent)
     unit = np.sqrt(np.maximum(variances, 1e-6 * max(variances.max(), 1e-12)))
     coded = weight @ axes.T / unit
-    return Start(_placed(model, _dense(coded, -shift @ coded), _dense(axes * unit[:, None], mean)), True)
+    return Start(placed(model, dense(coded, -shift @ coded), dense(axes * unit[:, None], mean)), True)
 
 
 def _regression(clean: np.ndarray, read: list[np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -409,14 +349,14 @@ def _neighbors(clean: np.ndarray, read: list[np.ndarray], like: Neighbors) -> Ne
 def _inactive(model: Model, rows: Rows) -> Start:
     """Return the start with the mean activations of the penalty, and the decoder's output at the mean row."""
     targets = [penalty.rho for penalty in model.recipe.penalties if hasattr(penalty, "rho")]
-    encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
+    encoder, decoder = path(model.weights.encoder), path(model.weights.decoder)
     if not targets or model.recipe.missing == "mask":
         return Start(model)
     mean = next(_pieces(rows)).mean(axis=0)
     weight, rho = np.asarray(encoder.weight, np.float64), float(targets[0])
     bias = np.log(rho / (1 - rho)) - mean @ weight
     back = np.asarray(decoder.weight, np.float64)
-    return Start(_placed(model, _dense(weight, bias), _dense(back, mean - rho * back.sum(axis=0))))
+    return Start(placed(model, dense(weight, bias), dense(back, mean - rho * back.sum(axis=0))))
 
 
 def finish(model: Model, rows: Rows) -> Model:
@@ -426,7 +366,7 @@ def finish(model: Model, rows: Rows) -> Model:
     """
     recipe = model.recipe
     constraints = [penalty for penalty in recipe.penalties if isinstance(penalty, SparsityConstraint)]
-    encoder, decoder = _path(model.weights.encoder), _path(model.weights.decoder)
+    encoder, decoder = path(model.weights.encoder), path(model.weights.decoder)
     if not constraints or not (isinstance(encoder, Dense) and isinstance(decoder, Dense)) or recipe.missing == "mask":
         return model
     rho, weight = float(constraints[0].rho), np.asarray(encoder.weight, np.float64)
@@ -441,7 +381,7 @@ def finish(model: Model, rows: Rows) -> Model:
     moved = (expit(before + shift) - expit(before)).mean(axis=0)
     back = np.asarray(decoder.weight, np.float64)
     bias = np.asarray(decoder.bias, np.float64) - moved @ back[: len(moved)]  # a condition's weights follow
-    return _placed(model, _dense(weight, np.asarray(encoder.bias, np.float64) + shift), _dense(back, bias))
+    return placed(model, dense(weight, np.asarray(encoder.bias, np.float64) + shift), dense(back, bias))
 
 
 def _centred_sample(rows: Rows) -> np.ndarray:
@@ -476,4 +416,4 @@ def _factors(model: Model, rows: Rows) -> Start:
     weight = np.hstack([coded, np.zeros((d, k))])
     bias = np.concatenate([-mean @ coded, spread])
     likelihood = _spread(model, np.sqrt(noise)) if isinstance(model.recipe.likelihood, LearnedGaussian) else None
-    return Start(_placed(model, _dense(weight, bias), _dense(loadings, mean), likelihood), True)
+    return Start(placed(model, dense(weight, bias), dense(loadings, mean), likelihood), True)
