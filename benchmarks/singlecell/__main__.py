@@ -73,9 +73,9 @@ def main() -> None:
         for seed in given.seeds.split(","):
             found[name].append(measure(name, given.data / _FILE, int(seed), python))
             print(name, seed, found[name][-1], file=sys.stderr, flush=True)
+        if given.out:
+            keep(given.out, {"found": found})
     print(report(found))
-    if given.out:
-        keep(given.out, {"found": found})
 
 
 if __name__ == "__main__":

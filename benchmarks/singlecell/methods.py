@@ -58,7 +58,7 @@ def diabolo(cells: Any, seed: int, *, raw: bool = False) -> Result:
 
 
 def scvi(cells: Any, seed: int, epochs: int | None = 100) -> Result:
-    """The defaults of scvi-tools, with 100 epochs."""
+    """The defaults of scvi-tools, with a number of epochs; None: its default number, 400 for few cells."""
     import scvi as package
 
     package.settings.seed = seed
@@ -80,7 +80,7 @@ METHODS: dict[str, Callable[[Any, int], Result]] = {
     "diabolo, codes": lambda cells, seed: diabolo(cells, seed, raw=True),
     "PCA-10, batches centred": pca,
     "scvi-tools, 100 epochs": scvi,
-    "scvi-tools, default epochs": lambda cells, seed: scvi(cells, seed, None),
+    "scvi-tools": lambda cells, seed: scvi(cells, seed, None),
 }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -413,11 +415,19 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         Report
-            As `Autoencoder.report`. Genes have their numbers; the batches and the size factor follow.
+            As `Autoencoder.report`, of at most 5,000 cells drawn at random. Batches and size factor follow the genes.
         """
         check_is_fitted(self)
-        y = None if color is None else column_of(adata, color)
-        return self.autoencoder_.report(self.cells_.rows(adata), y, path=path)
+        from pandas import DataFrame
+
+        spec, rows = self.cells_, self.cells_.rows(adata)
+        some = np.sort(np.random.default_rng(0).permutation(rows.shape[0])[:_REPORTED])
+        some_rows = rows[some].toarray() if sparse.issparse(rows) else rows[some]
+        names = (*spec.genes, *(f"batch {name}" for name in spec.batches), "size factor")
+        named = copy(self.autoencoder_)
+        named.input_ = replace(named.input_, names=names)
+        y = None if color is None else column_of(adata, color)[some]
+        return named.report(DataFrame(some_rows, columns=list(names)), y, path=path, title="Single cells")
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
@@ -477,8 +487,8 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         return found
 
 
-_SOME, _LEAST_RATE = 4096, 1e-8
-"""Number of cells that the axes are computed from, and the smallest mean count, whose logarithm is finite."""
+_SOME, _REPORTED, _LEAST_RATE = 4096, 5000, 1e-8
+"""Numbers of cells for the axes and for the report, and the smallest mean count, whose logarithm is finite."""
 
 
 def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
