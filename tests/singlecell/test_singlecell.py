@@ -101,6 +101,16 @@ def test_every_setting_gives_a_density(cells, settings):
     assert fitted.score(cells) > -200
 
 
+def test_a_code_may_have_more_dimensions_than_there_are_genes(cells):
+    few = Cells(cells.X[:, :4], {"batch": cells.obs["batch"].to_numpy()})
+    few.X[:, 0] = 0  # a gene without counts
+    few.obs.loc[few.obs.index[0], "batch"] = "three"  # a batch of one cell
+    few = few[few.X.sum(axis=1) > 0]
+    fitted = SingleCellAutoencoder(batch_key="batch", **SMALL | {"n_latent": 6}).fit(few)
+    assert np.isfinite(fitted.transform(few)).all()
+    assert np.isfinite(fitted.score(few))
+
+
 def test_without_batches(cells):
     fitted = SingleCellAutoencoder(**SMALL).fit(cells)
     assert fitted.sample(2).shape == (2, 40)

@@ -17,9 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import svds
-from sklearn.cluster import KMeans
-from sklearn.mixture import GaussianMixture
 
 from ..core.likelihoods import GeneCounts
 from ..core.model import Model
@@ -118,6 +115,8 @@ def _offsets(y: np.ndarray, batch: np.ndarray, cluster: np.ndarray) -> np.ndarra
 
 def _components(centred: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the first k axes (k, d), the variance along each, and the mean variance along all others."""
+    from scipy.sparse.linalg import svds
+
     n, d = centred.shape
     if d <= _FEW_COLUMNS:
         variance, axes = linalg.eigh(centred.T @ centred / n, subset_by_index=(d - k, d - 1))
@@ -150,6 +149,8 @@ def _clusters(y: np.ndarray, batch: np.ndarray, k: int, seed: int) -> np.ndarray
 
 def _balanced(y: np.ndarray, batch: np.ndarray, m: int, seed: int) -> np.ndarray:
     """Return for each batch the mean of the means of m clusters within it, (B, d)."""
+    from sklearn.cluster import KMeans  # here and below: only models of cells need it
+
     found = []
     for of_batch in batch.T > 0:
         here = y[of_batch] if of_batch.any() else y
@@ -161,6 +162,8 @@ def _by_turns(
     y: np.ndarray, batch: np.ndarray, k: int, m: int, offsets: np.ndarray, seed: int
 ) -> tuple[float, np.ndarray]:
     """Fit offsets and m clusters by turns, from given offsets; return the BIC and the responsibilities."""
+    from sklearn.mixture import GaussianMixture
+
     cluster = batch[:, :0]
     for turn in range(_TURNS):
         if turn:

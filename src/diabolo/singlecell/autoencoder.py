@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .. import outputs
 from ..core.likelihoods import GeneCounts
-from ..errors import ArtifactError, InvalidData
+from ..errors import InvalidData
 from ..estimators.arguments import Refused, Seed, check_arguments, seed_from
 from ..estimators.autoencoders import VariationalAutoencoder
-from ..estimators.loading import load
 from ..estimators.trainable import TrainableEstimator
-from .cells import CellSpec, column_of, sizes_of
+from . import files
+from .cells import AnnDataLike, CellSpec, Counts, column_of, sizes_of
 from .differential import differential_expression
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from ..displays.report import Report
 
 __all__ = ["SingleCellAutoencoder"]
 
 _RATE, _BATCH, _STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 3e-4, 128, 2_000, 20, 100
-_MODEL, _CELLS = "model", "cells.json"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -129,7 +125,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
 
     # -- fitting ------------------------------------------------------------------------------------------------------
 
-    def fit(self, adata: Any, y: object = None) -> Self:
+    def fit(self, adata: AnnDataLike, y: object = None) -> Self:
         """Train the model, and write the coordinates of the cells to ``adata.obsm["X_diabolo"]``.
 
         Parameters
@@ -175,7 +171,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         adata.obsm["X_diabolo"] = self.transform(adata)
         return self
 
-    def _axes(self, rows: Any) -> np.ndarray:
+    def _axes(self, rows: Counts) -> np.ndarray:
         """Return the map (K, K) to coordinates whose distances are those of the decoder's linear part."""
         codes = np.asarray(self.autoencoder_.transform(rows), np.float64)
         centred = codes - codes.mean(axis=0)
@@ -183,8 +179,8 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         logs = np.log(self._rates(codes[some], None))
         inner = centred[some].T @ centred[some]
         weights = np.linalg.solve(inner + 1e-6 * np.trace(inner) * np.eye(len(inner)), centred[some].T @ logs)
-        left, scale, _ = np.linalg.svd(weights, full_matrices=False)
-        metric = left * scale
+        squares, left = np.linalg.eigh(weights @ weights.T)
+        metric = left * np.sqrt(np.maximum(squares, 0))
         _, axes = np.linalg.eigh(np.cov((centred @ metric).T).reshape(len(inner), -1))
         found: np.ndarray = metric @ axes[:, ::-1]
         return found * np.where(found.sum(axis=0) < 0, -1, 1)
@@ -205,7 +201,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
 
     # -- using --------------------------------------------------------------------------------------------------------
 
-    def codes(self, adata: Any) -> np.ndarray:
+    def codes(self, adata: AnnDataLike) -> np.ndarray:
         """Return the code of each cell, (n, K): the mean of q(z | x), of variance about 1 along each dimension.
 
         Parameters
@@ -221,7 +217,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return np.asarray(self.autoencoder_.transform(self.cells_.rows(adata)))
 
-    def transform(self, adata: Any) -> np.ndarray:
+    def transform(self, adata: AnnDataLike) -> np.ndarray:
         """Return the coordinates of each cell, (n, K), a linear map of its code.
 
         The distance of two cells is that of their denoised logarithms of expression, to first order, over all genes
@@ -239,7 +235,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         """
         return (self.codes(adata).astype(np.float64) @ self.axes_).astype(np.float32)
 
-    def fit_transform(self, adata: Any, y: object = None) -> np.ndarray:
+    def fit_transform(self, adata: AnnDataLike, y: object = None) -> np.ndarray:
         """Fit the model and return the coordinates of the cells.
 
         Parameters
@@ -257,7 +253,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         return self.fit(adata).transform(adata)
 
     def normalized_expression(
-        self, adata: Any, *, batch: object | None = None, size_factor: float | None = None
+        self, adata: AnnDataLike, *, batch: object | None = None, size_factor: float | None = None
     ) -> np.ndarray:
         """Return the denoised expression of each cell: the mean counts at its code, with a common size factor.
 
@@ -282,19 +278,24 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         spec, rows = self.cells_, self.cells_.rows(adata)
-        unit = 1.0 if size_factor is None else float(sizes_of(None, np.array([size_factor]))[0, 0]) / spec.unit
+        unit = self._in_units(size_factor)
         to: dict[str | int, object] = {spec.n_features - 1: unit}
         if batch is not None:
             to |= dict(zip(spec.condition, spec.given(batch, unit)[0, len(spec.genes) :], strict=True))
         found: np.ndarray = np.asarray(self.autoencoder_.reconstruct(rows, to=to))[:, : len(spec.genes)]
         return found
 
+    def _in_units(self, size_factor: float | None) -> float:
+        if size_factor is None:
+            return 1.0
+        return float(sizes_of(np.empty(0), np.array([size_factor]))[0, 0]) / self.cells_.unit
+
     def _rates(self, codes: np.ndarray, batch: object | None) -> np.ndarray:
         """Return the mean counts at codes, (n, G), of cells of size factor 1; the batch None is the mean of all."""
         rows = self.autoencoder_.predictor_.decode(codes.astype(np.float32), given=self.cells_.given(batch, 1.0))
         return np.maximum(rows[:, : len(self.cells_.genes)], _LEAST_RATE)
 
-    def score_samples(self, adata: Any) -> np.ndarray:
+    def score_samples(self, adata: AnnDataLike) -> np.ndarray:
         """Return log p(x | batch, size factor) of each cell, in nats: an importance-weighted estimate.
 
         Parameters
@@ -310,7 +311,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.autoencoder_.score_samples(self.cells_.rows(adata))
 
-    def score(self, adata: Any, y: object = None) -> float:
+    def score(self, adata: AnnDataLike, y: object = None) -> float:
         """Return the mean of `score_samples`.
 
         Parameters
@@ -363,13 +364,15 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         spec, seed = self.cells_, seed_from(random_state)
         if batch is None and spec.batches:
             raise InvalidData(f"Name the batch of the new cells: {', '.join(spec.batches[:8])}.")
-        unit = 1.0 if size_factor is None else float(size_factor) / spec.unit
+        unit = self._in_units(size_factor)
         predictor = self.autoencoder_.predictor_
         z = predictor.prior_codes(n_samples, seed)
         found: np.ndarray = predictor.decode(z, seed, noise=True, given=spec.given(batch, unit))[:, : len(spec.genes)]
         return found
 
-    def differential_expression(self, adata: Any, groupby: str, group1: object, group2: object | None = None) -> Any:
+    def differential_expression(
+        self, adata: AnnDataLike, groupby: str, group1: object, group2: object | None = None
+    ) -> DataFrame:
         """Test which genes differ between two groups of cells; see `diabolo.singlecell.differential_expression`.
 
         Batch and size factor are those of the model.
@@ -400,7 +403,9 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
             size_factor_key=spec.size_factor_key,
         )
 
-    def report(self, adata: Any, color: str | None = None, *, path: str | os.PathLike[str] | None = None) -> Report:
+    def report(
+        self, adata: AnnDataLike, color: str | None = None, *, path: str | os.PathLike[str] | None = None
+    ) -> Report:
         """Return the HTML report on the training and the quality of the model.
 
         Parameters
@@ -422,7 +427,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
 
         spec, rows = self.cells_, self.cells_.rows(adata)
         some = np.sort(np.random.default_rng(0).permutation(rows.shape[0])[:_REPORTED])
-        some_rows = rows[some].toarray() if sparse.issparse(rows) else rows[some]
+        some_rows = rows[some] if isinstance(rows, np.ndarray) else rows[some].toarray()
         names = (*spec.genes, *(f"batch {name}" for name in spec.batches), "size factor")
         named = copy(self.autoencoder_)
         named.input_ = replace(named.input_, names=names)
@@ -447,13 +452,7 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         check_arguments(path=path)
         parameters = self.get_params() | {"random_state": self.autoencoder_.seed_}
-        content = {"parameters": parameters, "cells": asdict(self.cells_), "axes": self.axes_.tolist()}
-        try:
-            with outputs.write_folder(path, _is_ours) as new:
-                self.autoencoder_.save(new / _MODEL)
-                (new / _CELLS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        except outputs.NotOurs:
-            raise ArtifactError(f"{path} is not a saved model of cells. Choose another folder.") from None
+        files.write(path, self.autoencoder_, parameters, self.cells_, self.axes_)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -475,25 +474,11 @@ class SingleCellAutoencoder(BaseEstimator):  # type: ignore[misc]
             If the folder is missing or damaged.
         """
         check_arguments(path=path)
-        folder = Path(path)
-        try:
-            content = json.loads((folder / _CELLS).read_text(encoding="utf-8"))
-            found = cls(**_tupled(content["parameters"]))
-            found.cells_ = CellSpec(**_tupled(content["cells"]))
-            found.axes_ = np.asarray(content["axes"], np.float64)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{path} is not a saved model of cells: {error}. Check the path.") from error
-        found.autoencoder_ = load(folder / _MODEL)
+        autoencoder, parameters, spec, axes = files.read(path)
+        found = cls(**parameters)
+        found.autoencoder_, found.cells_, found.axes_ = autoencoder, spec, axes
         return found
 
 
 _SOME, _REPORTED, _LEAST_RATE = 4096, 5000, 1e-8
 """Numbers of cells for the axes and for the report, and the smallest mean count, whose logarithm is finite."""
-
-
-def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-
-def _is_ours(path: Path) -> bool:
-    return outputs.names_in(path) == {_MODEL, _CELLS}

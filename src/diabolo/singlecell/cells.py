@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from ..errors import InvalidData, InvalidType, suggest
 
-__all__ = ["CellSpec", "column_of", "counts_of", "sizes_of"]
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["AnnDataLike", "CellSpec", "Counts", "column_of", "counts_of", "sizes_of"]
+
+Counts: TypeAlias = np.ndarray | sparse.spmatrix
+"""Counts of cells and genes, (n, G)."""
 
 
-def counts_of(adata: Any, layer: str | None = None) -> Any:
+class AnnDataLike(Protocol):
+    """The attributes of an AnnData object that are used."""
+
+    X: Counts
+    layers: Mapping[str, Counts]
+    obs: DataFrame
+    obsm: MutableMapping[str, np.ndarray]
+    var_names: Iterable[object]
+    shape: tuple[int, int]
+
+
+def counts_of(adata: AnnDataLike, layer: str | None = None) -> Counts:
     """Return the counts of an AnnData object, (n, G): an array or a sparse matrix.
 
     Raises
@@ -34,7 +52,7 @@ def counts_of(adata: Any, layer: str | None = None) -> Any:
     return sparse.csr_matrix(counts) if sparse.issparse(counts) else np.asarray(counts)
 
 
-def column_of(adata: Any, key: str) -> np.ndarray:
+def column_of(adata: AnnDataLike, key: str) -> np.ndarray:
     """Return a column of ``adata.obs``.
 
     Raises
@@ -50,7 +68,7 @@ def column_of(adata: Any, key: str) -> np.ndarray:
     return np.asarray(column)
 
 
-def sizes_of(counts: Any, given: np.ndarray | None = None) -> np.ndarray:
+def sizes_of(counts: Counts, given: np.ndarray | None = None) -> np.ndarray:
     """Return the size factor of each cell, (n, 1): a given one, or the sum of its counts.
 
     Raises
@@ -80,7 +98,11 @@ class CellSpec:
 
     @classmethod
     def learn(
-        cls, adata: Any, layer: str | None = None, batch_key: str | None = None, size_factor_key: str | None = None
+        cls,
+        adata: AnnDataLike,
+        layer: str | None = None,
+        batch_key: str | None = None,
+        size_factor_key: str | None = None,
     ) -> CellSpec:
         """Return the description of the cells of a fit; raises as `rows`."""
         counts = counts_of(adata, layer)
@@ -99,7 +121,7 @@ class CellSpec:
         """The positions of the features of the condition."""
         return list(range(len(self.genes), self.n_features))
 
-    def rows(self, adata: Any) -> Any:
+    def rows(self, adata: AnnDataLike) -> Counts:
         """Return the rows of cells, (n, G + B + 1): sparse if the counts are sparse.
 
         Raises
@@ -119,7 +141,7 @@ class CellSpec:
             return sparse.hstack([counts.astype(np.float32), *map(sparse.csr_matrix, blocks)], format="csr")
         return np.hstack([counts, *blocks]).astype(np.float32)
 
-    def one_hot(self, adata: Any) -> np.ndarray:
+    def one_hot(self, adata: AnnDataLike) -> np.ndarray:
         """Return the batch of each cell, (n, B); raises as `batch_index`."""
         if self.batch_key is None:
             return np.zeros((adata.shape[0], 0))

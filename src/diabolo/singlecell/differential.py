@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse, stats
 
 from ..engine.count_regression import count_means, regress_counts
 from ..errors import InvalidData, MissingDependencyError
-from .cells import CellSpec, column_of, counts_of, sizes_of
+from .cells import AnnDataLike, CellSpec, Counts, column_of, counts_of, sizes_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["differential_expression"]
 
@@ -21,7 +24,7 @@ _OFTEN = 0.2
 
 
 def differential_expression(
-    adata: Any,
+    adata: AnnDataLike,
     groupby: str,
     group1: object,
     group2: object | None = None,
@@ -29,7 +32,7 @@ def differential_expression(
     layer: str | None = None,
     batch_key: str | None = None,
     size_factor_key: str | None = None,
-) -> Any:
+) -> DataFrame:
     r"""Test which genes differ between two groups of cells, given batch and size factor.
 
     The model is x ~ NB(s·exp(o_b + β·[cell in group 1]), r) for each gene. A few genes with many counts change the
@@ -105,8 +108,8 @@ def differential_expression(
     )
 
 
-def _dense(counts: Any) -> np.ndarray:
-    return np.asarray(counts.toarray() if sparse.issparse(counts) else counts, np.float64)
+def _dense(counts: Counts) -> np.ndarray:
+    return np.asarray(counts if isinstance(counts, np.ndarray) else counts.toarray(), np.float64)
 
 
 def _fold(x: np.ndarray, member: np.ndarray, groups: np.ndarray, size: np.ndarray) -> np.ndarray:
