@@ -86,6 +86,10 @@ PARTS = {
     "Bernoulli": (parts.Bernoulli(),),
     "Categorical": (parts.Categorical(),),
     "NegativeBinomial": (parts.NegativeBinomial(), parts.NegativeBinomial(0.01)),
+    "GeneCounts": (
+        parts.GeneCounts(),
+        parts.GeneCounts(n_batches=1, size_factor="last", family="zinb", dispersion="gene-batch"),
+    ),
     "ColumnwiseLikelihood": (
         parts.ColumnwiseLikelihood((parts.LearnedGaussian(), parts.Gaussian(0.5)), (1, 2)),
         parts.ColumnwiseLikelihood((parts.Bernoulli(), parts.Categorical()), (1, 2)),

@@ -23,6 +23,7 @@ from diabolo.core.distributions import (
     Joint,
     NegativeBinomial,
     Normal,
+    ZeroInflated,
     kl_bernoulli,
     kl_divergence,
 )
@@ -339,7 +340,7 @@ def mass(block, log_prob, d):
         return np.exp(log_prob(np.eye(d)).sum(-1)).sum()
     if isinstance(block, Bernoulli):
         return np.exp(log_prob(np.array([[0.0] * d, [1.0] * d]))).sum(axis=0)
-    if isinstance(block, NegativeBinomial):
+    if isinstance(block, NegativeBinomial | ZeroInflated):
         return np.exp(log_prob(np.repeat(np.arange(3000.0)[:, None], d, axis=1))).sum(axis=0)
     grid = np.linspace(-15, 15, 30_001)[:, None]
     return integrate.trapezoid(np.exp(log_prob(np.repeat(grid, d, axis=1))), grid, axis=0)

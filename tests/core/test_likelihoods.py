@@ -37,7 +37,7 @@ def test_every_likelihood_knows_how_many_numbers_it_needs(part):
     supports = part.supports(d)
     assert len(supports) == d
     for support, mean in zip(supports, np.asarray(means).T, strict=True):
-        low, high = {"real": (-np.inf, np.inf), "unit": (0, 1), "count": (0, np.inf)}[support]
+        low, high = {"real": (-np.inf, np.inf), "unit": (0, 1), "count": (0, np.inf), "positive": (0, np.inf)}[support]
         assert np.all((mean >= low) & (mean <= high))
 
 

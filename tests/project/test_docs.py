@@ -28,8 +28,15 @@ QUICK = ("README", "start", "basic", "sparse", "new-part", "own-network", "own-i
 """Pages that take some seconds; the others are run with `-m slow`."""
 
 
+NEEDED = {"singlecell": "anndata"}
+"""What a page imports beside diabolo's own dependencies; its warnings are its own."""
+
+
 def _marked(page):
-    marks = () if page.stem in QUICK else pytest.mark.slow
+    marks = [] if page.stem in QUICK else [pytest.mark.slow]
+    if (needed := NEEDED.get(page.stem)) is not None:
+        is_absent = importlib.util.find_spec(needed) is None
+        marks += [pytest.mark.skipif(is_absent, reason=needed), pytest.mark.filterwarnings("ignore")]
     return pytest.param(page, id=_name(page), marks=marks)
 
 

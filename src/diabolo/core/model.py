@@ -165,6 +165,11 @@ class Recipe(Component):
         found[list(self.condition)] = True
         return found
 
+    def decoded_condition(self, n_features: int) -> tuple[int, ...]:
+        """Return the positions of features of the condition that the decoder reads."""
+        own = self.likelihood.own_condition(n_features)
+        return tuple(at for at in self.condition if at not in own)
+
     def updates(self, weights: Weights, seen: ForwardPass, in_training: Weights | None = None) -> Updates:
         """Return new values of weights that are not trained by gradient; those of networks need them in training.
 
@@ -241,7 +246,7 @@ class Model(eqx.Module):
             decoder=_built(
                 recipe.decoder or recipe.encoder.reversed(),
                 rng,
-                latent.n_latent + len(recipe.condition),
+                latent.n_latent + len(recipe.decoded_condition(n_features)),
                 likelihood.n_outputs(n_targets),
             ),
             likelihood=likelihood.build(n_targets),
@@ -319,16 +324,18 @@ class Model(eqx.Module):
             return self
         module = decoder.module if isinstance(decoder, _Conditioned) else decoder
         transformed = recipe.input_likelihood.transform_input(rows)
-        read = jnp.concatenate([transformed[..., start:end] for start, end in _runs(recipe.condition)], axis=-1)
+        runs = _runs(recipe.decoded_condition(rows.shape[-1]))
+        read = jnp.concatenate([transformed[..., :0], *(transformed[..., start:end] for start, end in runs)], axis=-1)
         weights = dataclasses.replace(self.weights, decoder=_Conditioned(module, read, rows))
         return Model(recipe, weights)
 
     def decode(self, z: Float[Array, "*batch k"]) -> Distribution:
         """Return p(x | z) = likelihood(G(z)), (…, K) → densities over (…, d); with a condition, that of `given`."""
         decoder = self.decoder
-        density: Distribution = self.recipe.likelihood(decoder(z), self.weights.likelihood)  # type: ignore[operator]
+        likelihood, own, eta = self.recipe.likelihood, self.weights.likelihood, decoder(z)  # type: ignore[operator]
         if not isinstance(decoder, _Conditioned):
-            return density
+            return likelihood(eta, own)
+        density = likelihood.given(eta, own, decoder.rows)
         known = jnp.asarray(self.recipe.is_condition(decoder.rows.shape[-1]))
         return distributions.Given(density, decoder.rows, known)
 

@@ -28,7 +28,7 @@ __all__ = [
     "scaled",
 ]
 
-Support = Literal["real", "unit", "count"]
+Support = Literal["real", "unit", "count", "positive"]
 _CELLS = 1 << 16  # cells scaled at a time, so that their copies stay in the cache
 KINDS = ("auto", "standard", "global", "minmax", "range")
 NOTHING_KNOWN = "X has no cell that is known: all cells are missing. Give rows with values."
@@ -286,9 +286,9 @@ class ScalerStats:
         depends on ``support``. For real numbers it is "global" if all features have one unit (see `have_one_unit`),
         else "standard"; for [0, 1] it is None if all rows are in this range, else "minmax". The unit of a constant
         feature is its absolute value, and that of a feature that is always 0 the median unit of the others.
-    support : {"real", "unit", "count"}, or a sequence of them
-        The domain of the likelihood: one for all features, or one for each feature. Counts are never scaled; if the
-        supports differ, only features with real support are scaled.
+    support : {"real", "unit", "count", "positive"}, or a sequence of them
+        The domain of the likelihood: one for all features, or one for each feature. Counts and positive numbers are
+        never scaled; if the supports differ, only features with real support are scaled.
     n_units : int or None, default=None
         Number of units that the features have in turn: 1 for pixels, the number of channels for series, for each of
         which "auto" then finds a map as "global" does. None: inferred, if it matters.
@@ -392,15 +392,19 @@ class ScalerStats:
         """Check that the likelihood accepts the values of features that are not scaled."""
         least, most = self.bounds
         outside = ~scaled & ((least < 0) | ((supports == "unit") & (most > 1)))
+        outside |= ~scaled & (supports == "positive") & (least <= 0)
         if self._whole is not None:
             outside |= (supports == "count") & ~self._whole
         if outside.any():
             i = int(np.flatnonzero(outside)[0])
-            needs = "numbers in [0, 1]" if supports[i] == "unit" else "counts (0, 1, 2, …)"
+            needs = _NEEDS[supports[i]]
             raise InvalidData(
                 f"This likelihood needs {needs} in feature {i}, which spans [{least[i]:g}, {most[i]:g}]. "
                 "Use another likelihood for it, for example LearnedGaussian()."
             )
+
+
+_NEEDS = {"unit": "numbers in [0, 1]", "count": "counts (0, 1, 2, …)", "positive": "numbers above 0"}
 
 
 class KnownScaler(ScalerStats):

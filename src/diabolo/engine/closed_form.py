@@ -22,13 +22,14 @@ from scipy.special import expit
 from ..core.corruptions import NoCorruption
 from ..core.latents import Deterministic, DiagonalGaussian
 from ..core.layers import Dense, Filter, MLPModule, Neighbors, Skip
-from ..core.likelihoods import Gaussian, LearnedGaussian
+from ..core.likelihoods import Gaussian, GeneCounts, LearnedGaussian
 from ..core.model import Model
 from ..core.networks import Identity
 from ..core.objectives import ELBO, Reconstruction
 from ..core.penalties import SparsityConstraint
 from ..core.tied import TransposedModule
 from . import inference
+from .count_start import counts_start
 from .linear_density import explained, linear_density, links
 from .linear_paths import blocks_of, bounded, dense, path, paths, placed, resolved, spread, within
 from .moments import MOST_COLUMNS, known_mean, leading, pad_axes, principal, times, weighted
@@ -75,7 +76,7 @@ def start(model: Model, rows: Rows, seed: int) -> Start:
     if paths(model) is None or recipe.n_targets or not _is_transposable(model):
         return Start(model)
     if isinstance(recipe.latent, DiagonalGaussian):
-        return _factors(model, rows)
+        return _density(model, rows, seed)
     is_clean, d = isinstance(recipe.corruption, NoCorruption), rows.training.n_features
     if recipe.condition:
         is_known = is_clean and d <= MOST_COLUMNS and links(recipe, d) == "identity"
@@ -109,23 +110,27 @@ def prepared(model: Model, rows: Rows, frozen: tuple[str, ...] = ()) -> Model:
 # -- the best linear models -------------------------------------------------------------------------------------------
 
 
-def _factors(model: Model, rows: Rows) -> Start:
+def _density(model: Model, rows: Rows, seed: int) -> Start:
     """Return the start by factor analysis, whose posterior is exact for numbers: the ELBO equals the log-likelihood.
 
     The held-out rows judge it, so it does not know them.
     """
     recipe, known = model.recipe, links(model.recipe, rows.training.n_features)
     is_clean = isinstance(recipe.corruption, NoCorruption) and recipe.missing != "mask"
-    if not (is_clean and isinstance(recipe.objective, ELBO)) or known == "unknown":
+    if not (is_clean and isinstance(recipe.objective, ELBO)):
         return Start(model)
-    found = linear_density(model, replace(rows, held_out=None))
+    if isinstance(recipe.likelihood, GeneCounts):
+        return Start(counts_start(model, rows, seed), is_linear=True)
+    found = linear_density(model, replace(rows, held_out=None)) if known != "unknown" else None
     return Start(model) if found is None else Start(found, is_linear=True, is_tangent=known == "tangent")
 
 
 def of_all_rows(model: Model, rows: Rows) -> Model:
     """Return a start that training has not improved, of all rows: those that have judged it can now teach it."""
     is_density = isinstance(model.recipe.latent, DiagonalGaussian)
-    return (linear_density(model, rows) or model) if is_density and rows.held_out is not None else model
+    if not is_density or rows.held_out is None or links(model.recipe, rows.training.n_features) == "unknown":
+        return model
+    return linear_density(model, rows) or model
 
 
 def _components(model: Model, rows: Rows) -> Start:

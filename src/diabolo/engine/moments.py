@@ -17,6 +17,7 @@ __all__ = [
     "leading",
     "moments",
     "pad_axes",
+    "pieces",
     "principal",
     "times",
     "weighted",
@@ -29,7 +30,7 @@ _FARTHEST = 1e18
 _PASSES, _OVERSAMPLED = 8, 16
 
 
-def _pieces(rows: Rows) -> Iterator[np.ndarray]:
+def pieces(rows: Rows) -> Iterator[np.ndarray]:
     """Yield all rows in scaled units, 32-bit, chunk by chunk, held-out rows last. Every process reads all rows."""
     for source in (rows.training, rows.held_out):
         for chunk in source.chunks() if source is not None else ():
@@ -39,7 +40,7 @@ def _pieces(rows: Rows) -> Iterator[np.ndarray]:
 
 def clipped(rows: Rows) -> Iterator[np.ndarray]:
     """Yield all rows, 64-bit, without numbers whose square would overflow."""
-    return (np.clip(piece.astype(np.float64), -_FARTHEST, _FARTHEST) for piece in _pieces(rows))
+    return (np.clip(piece.astype(np.float64), -_FARTHEST, _FARTHEST) for piece in pieces(rows))
 
 
 def weighted(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

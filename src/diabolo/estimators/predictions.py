@@ -223,10 +223,11 @@ def _drawn(predictor: Predictor, n_rows: int, rng: np.random.Generator) -> np.nd
     recipe, width = predictor.recipe, predictor.scaler.offset.size
     supports = np.broadcast_to(recipe.likelihood.supports(width) if not recipe.n_targets else "real", width)
     unit = {"real": rng.normal(size=(n_rows, width)), "unit": rng.random((n_rows, width)),
-            "count": rng.poisson(2.0, (n_rows, width)).astype(float)}  # fmt: skip
-    drawn = np.choose([("real", "unit", "count").index(s) for s in supports], list(unit.values()))
+            "count": rng.poisson(2.0, (n_rows, width)).astype(float),
+            "positive": rng.uniform(0.5, 2.0, (n_rows, width))}  # fmt: skip
+    drawn = np.choose([list(unit).index(s) for s in supports], list(unit.values()))
     if predictor.scaler.kind in ("minmax", "range"):
-        drawn = np.where(supports == "count", drawn, unit["unit"])
+        drawn = np.where(np.isin(supports, ("count", "positive")), drawn, unit["unit"])
     return predictor.scaler.invert(drawn)
 
 

@@ -6,6 +6,7 @@ all use it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,12 @@ N_CODES = 256
 """Default number of samples of z for the imputation of missing cells."""
 N_DRAWS = 64
 """Default number of samples of z for the estimate of a density."""
+_OUTSIDE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "unit": ("numbers in [0, 1]", lambda cells: cells > 1),
+    "count": ("counts 0, 1, 2, …", lambda cells: ~np.isnan(cells) & (cells != np.round(cells))),
+    "positive": ("numbers above 0", lambda cells: cells == 0),
+}
+"""What a support allows, and which numbers that are not negative it does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +89,7 @@ class Predictor:
 
     @property
     def natural_supports(self) -> np.ndarray:
-        """The support of each feature, (d,), in the user's units: "real", or "unit" or "count" if it is not scaled."""
+        """The support of each feature, (d,), in the user's units: "real", or another one if it is not scaled."""
         is_plain = (self.scaler.scale == 1) & (self.scaler.offset == 0)
         supports = np.array(self.recipe.input_likelihood.supports(self.input.width))
         return np.where(is_plain, supports, "real")
@@ -92,12 +99,10 @@ class Predictor:
         if set(self.recipe.input_likelihood.supports(self.input.width)) == {"real"}:
             return  # one row takes less time than the arrays below
         supports = self.natural_supports
-        for support, what in (("unit", "numbers in [0, 1]"), ("count", "counts 0, 1, 2, …")):
+        for support, (what, is_outside) in _OUTSIDE.items():
             columns = np.flatnonzero(supports == support)
             cells = rows[:, columns]
-            wrong = (cells < 0) | (
-                (cells > 1) if support == "unit" else (~np.isnan(cells) & (cells != np.round(cells)))
-            )
+            wrong = (cells < 0) | is_outside(cells)
             if wrong.any():
                 row, at = np.argwhere(wrong)[0]
                 name, where = self.input.name_of(columns[at]), f"row {first + row + 1}"

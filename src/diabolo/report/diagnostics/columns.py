@@ -23,14 +23,20 @@ class _Column(NamedTuple):
 
 
 def _columns(e: ReportData) -> list[_Column]:
-    """Return the columns; none for few rows, and none for images, whose pixels may be constant or equal."""
-    results = enough(e)
+    """Return the columns, without a condition, which the model does not reconstruct.
+
+    There are none for few rows, and none for images, whose pixels may be constant or equal.
+    """
+    results, given = enough(e), e.recipe.condition
     if results is None or e.image is not None:
         return []
     if e.schema is None:
-        return [_Column(name, "number", results.rows[:, i]) for i, name in enumerate(e.column_of_feature)]
+        names = enumerate(e.column_of_feature)
+        return [_Column(name, "number", results.rows[:, i]) for i, name in names if i not in given]
     found = []
     for column in e.schema.used:
+        if e.schema.column_slices[column.name].start in given:
+            continue
         block = results.rows[:, e.schema.column_slices[column.name]]
         cells = (
             np.where(np.isnan(block[:, 0]), np.nan, block.argmax(axis=1)) if column.kind == "category" else block[:, 0]
