@@ -1,7 +1,10 @@
 """Trainings that go wrong, and what looks wrong but is not refused, as docs/errors.md lists them."""
 
 import warnings
+from dataclasses import dataclass
+from typing import ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -11,6 +14,7 @@ import scipy.sparse
 
 import diabolo
 from diabolo import errors, parts
+from diabolo.core import distributions
 from diabolo.data import blocks
 from errors_page import (
     GOOD,
@@ -69,10 +73,25 @@ def test_trainings_that_go_wrong_say_why(what):
     assert holds(str(caught.value), words), str(caught.value)
 
 
+@dataclass(frozen=True)
+class BareGaussian(parts.Likelihood):
+    """A learned σ without a floor."""
+
+    support: ClassVar[str] = "real"
+    discrete: ClassVar[bool] = False
+
+    def build(self, n_features):
+        return {"log_sigma": jnp.zeros(n_features)}
+
+    def __call__(self, eta, own):
+        return distributions.Normal(eta, jnp.exp(own["log_sigma"]))
+
+
 def test_a_learned_sigma_that_collapses_is_named_as_the_cause():
-    """Columns that are told exactly draw σ towards its floor, which is as good as none here."""
-    likelihood = parts.ColumnwiseLikelihood((parts.LearnedGaussian(floor=1e-44),), (4,))
-    model = basic(likelihood=likelihood, learning_rate=1.0, optimizer="sgd", validation_fraction=None, max_epochs=400)
+    """Columns that are told exactly draw σ towards 0."""
+    model = basic(
+        likelihood=BareGaussian(), learning_rate=1.0, optimizer="sgd", validation_fraction=None, max_epochs=400
+    )
     with pytest.raises(errors.TrainingDiverged, match="column 0"):
         model.fit(np.ones((30, 4)))
 

@@ -116,6 +116,7 @@ VALUES = {
     "encoder": [parts.MLP(()), parts.MLP((4,))],
     "hidden_layer_sizes": [(4,), (5, 3)],
     "init": ["closed_form", "random"],
+    "frozen": [(), ("decoder",)],
     "latent": [parts.Deterministic(2), parts.DiagonalGaussian(2)],
     "latent_activation": ["identity", "sigmoid"],
     "learning_rate": [None, 0.02],

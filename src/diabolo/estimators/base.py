@@ -35,6 +35,7 @@ from ..data.types import Name, RowsLike
 from ..engine.evaluation import Evaluation, evaluate, losses_at_best, settle
 from ..engine.jobs import (
     ContinuedStart,
+    LinearStart,
     Outcome,
     RandomStart,
     Start,
@@ -54,7 +55,7 @@ from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
 from .result import Fitted, store
 from .row_weights import NEEDS_MEMORY, with_positive_weights
-from .trainable import TrainableEstimator, identity_of, is_shown, linear_start, plan_of, share_held_out
+from .trainable import TrainableEstimator, identity_of, is_shown, plan_of, share_held_out
 
 __all__ = ["ESTIMATORS", "BaseAutoencoder", "Together", "chosen_by", "fit_together"]
 
@@ -79,6 +80,8 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
 
     _fitted_json: ClassVar[tuple[str, ...]] = ("evaluation_",)
 
+    _most_from_linear: ClassVar[int] = 200
+    """Maximum number of epochs for ``max_epochs=None`` if training starts at the best linear model."""
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **TrainableEstimator._parameter_constraints,
         "scaling": [StrOptions(set(KINDS)), None],
@@ -165,7 +168,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             seed = seed_of(self.random_state, trainer.kept_seed)
             begun = self._begun() if isinstance(self.init, FrozenEstimator) else None
             wanted = self.schema if begun is None or begun.schema_ is None else begun.schema_
-            X, weights = with_positive_weights(X, sample_weight)
+            weights = None
+            if sample_weight is not None:
+                X, weights = with_positive_weights(X, sample_weight)
             opened = InputSpec.learn(type(self).__name__, X, wanted, any_shape=True)
             columns, job = self._job(opened, seed, X_val, weights=weights)
             is_kept = trainer.checkpoints is not None
@@ -201,6 +206,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         recipe, fraction = self._formula(given.input), share_held_out(self, X_val, given.n_rows)
         if recipe.condition:
             Condition(given.input, recipe.condition).require_all(given)
+        first, frozen = self._first(), self._frozen_parts()
         rows = self._prepared(given, recipe, fraction, seed, {} if known is None else known, weights)
         columns, width = given.input, given.input.width
         if not columns.allow_missing and (rows.missing or recipe.corruption.produces_missing):
@@ -210,9 +216,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             rows = rows.judged_by(columns.rows(X_val))
         model = Model.build(recipe, width, seed)
         model = model if begun is None else _continued(begun, model)
-        plan = replace(plan_of(self, rows.training.n_rows, model, width, seed), frozen=self._frozen_parts())
+        plan = replace(plan_of(self, rows.training.n_rows, model, width, seed), frozen=frozen)
         model = model.fit_corruption((rows.scaler.offset, rows.scaler.scale), rows.bounds)
-        return columns, TrainingJob(model, rows, plan, self._first(), columns.column_of_feature)
+        return columns, TrainingJob(model, rows, plan, first, columns.column_of_feature)
 
     def _prepared(
         self,
@@ -249,7 +255,11 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         """Return the kind of start: the weights of another fit, random or closed-form weights."""
         if isinstance(self.init, FrozenEstimator):
             return ContinuedStart()
-        return RandomStart() if self.init == "random" else linear_start(self)
+        return (
+            RandomStart()
+            if self.init == "random"
+            else LinearStart(self._most_from_linear if self.max_epochs is None else None)
+        )
 
     def _frozen_parts(self) -> tuple[str, ...]:
         """Return the names of the parts that are not trained.

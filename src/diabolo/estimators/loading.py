@@ -55,14 +55,15 @@ def load(path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Any:
     True
     """
     check_arguments(path=path, classes=classes)
+    given = list(classes)
+    for cls in given:
+        if not (isinstance(cls, type) and issubclass(cls, Component | Saveable)):
+            raise InvalidParameter(f"classes must be component or estimator classes; got {cls!r}.")
     manifest, arrays = files.read(path)
     _import_estimators(str(manifest.get("estimator")))
     known: dict[str, type] = {name: cls for name, cls in Registered(object).items() if is_ours(cls)}
     known |= {former: known[now] for former, now in former_names.PARTS.items()}
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, Component | Saveable)):
-            raise InvalidParameter(f"classes must be component or estimator classes; got {cls!r}.")
-        known[cls.__name__] = cls
+    known |= {cls.__name__: cls for cls in given}
     try:
         return serialization.from_artifact(known, serialization.upgraded(known, manifest), arrays, restore)
     except ArtifactError as error:

@@ -18,7 +18,7 @@ NEEDS_MEMORY = (
 )
 
 
-def with_positive_weights(X: Any, weights: ArrayLike | None) -> tuple[Any, np.ndarray | None]:
+def with_positive_weights(X: Any, weights: ArrayLike) -> tuple[Any, np.ndarray | None]:
     """Return the rows with a weight above 0, and their weights; None if these are equal.
 
     Raises
@@ -28,8 +28,6 @@ def with_positive_weights(X: Any, weights: ArrayLike | None) -> tuple[Any, np.nd
     InvalidData
         If the weights are not one finite number of at least 0 per row, or all are 0.
     """
-    if weights is None:
-        return X, None
     if isinstance(X, str | bytes) or not any(hasattr(X, name) for name in ("shape", "__len__", "__array__")):
         raise InvalidParameter(NEEDS_MEMORY)
     X = X if hasattr(X, "shape") or hasattr(X, "__len__") else np.asarray(X)

@@ -28,7 +28,6 @@ from ..core.model import Model, Recipe
 from ..core.optimizers import SGD, Adam, AnyOptimizer, Muon, Optimizer, Transformation, is_transformation
 from ..core.schedules import Constant, Cosine, Schedule
 from ..data.scaler import Scaler
-from ..engine.jobs import LinearStart
 from ..engine.sharding import current
 from ..engine.trainer import TrainConfig
 from ..errors import InvalidParameter, suggest
@@ -46,7 +45,6 @@ __all__ = [
     "TrainableEstimator",
     "identity_of",
     "is_shown",
-    "linear_start",
     "plan_of",
     "recipe_over",
     "require_fitted",
@@ -268,8 +266,6 @@ class TrainableEstimator(Learned, ABC):
     _steps: ClassVar[int] = 2_000
     _most_epochs: ClassVar[int] = 1_000
     """Default number of steps and maximum number of epochs, for ``max_epochs=None``."""
-    _most_from_linear: ClassVar[int] = 200
-    """Maximum number of epochs for ``max_epochs=None`` if training starts at the best linear model."""
     _rate: ClassVar[float] = 0.034
     """Peak learning rate for a layer with one input."""
 
@@ -396,11 +392,6 @@ def plan_of(estimator: TrainableEstimator, n_rows: int, model: Model, width: int
         patience=estimator.patience if estimator.early_stopping else None,
         seed=seed,
     )
-
-
-def linear_start(estimator: TrainableEstimator) -> LinearStart:
-    """Return a start from the best linear model, with the maximum number of epochs after it."""
-    return LinearStart(estimator._most_from_linear if estimator.max_epochs is None else None)
 
 
 def stored_of(estimator: Saveable) -> Stored:
