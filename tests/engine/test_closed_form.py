@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 import diabolo
 from diabolo import parts
 from diabolo.data.scaler import Scaler, have_one_unit
-from diabolo.engine import closed_form, linear_paths, moments
+from diabolo.engine import linear_paths, moments
 from diabolo.errors import PoorFitWarning, PosteriorCollapseWarning
 from diabolo.estimators.trainable import share_held_out
 
@@ -422,20 +422,6 @@ def test_a_density_of_several_kinds_starts_above_independent_columns():
     assert start.score(test) > independent + 1
     by_kind = start.sample(2000, random_state=1).groupby("kind")[["a"]].mean()
     assert by_kind.to_numpy().std() > 0.3 * train.groupby("kind")[["a"]].mean().to_numpy().std()
-
-
-def test_a_start_is_judged_by_rows_that_it_has_not_seen_and_kept_with_all(monkeypatch):
-    found, of_training = closed_form.linear_density, []
-
-    def spied(model, rows):
-        of_training.append(rows.held_out is None)
-        return found(model, rows)
-
-    monkeypatch.setattr(closed_form, "linear_density", spied)
-    diabolo.VariationalAutoencoder(max_epochs=20, random_state=0).fit(load_diabetes().data)
-    assert of_training == [True]
-    diabolo.VariationalAutoencoder(max_epochs=0, random_state=0).fit(load_diabetes().data)
-    assert of_training == [True, True, False]
 
 
 def test_columns_of_a_table_have_the_resolution_that_they_have_alone():

@@ -11,7 +11,6 @@ variational model; Chen et al. (2012), "Marginalized Denoising Autoencoders", fo
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ from .linear_paths import blocks_of, bounded, dense, path, paths, placed, resolv
 from .moments import MOST_COLUMNS, known_mean, leading, pad_axes, principal, times, weighted
 from .splits import Rows
 
-__all__ = ["Start", "finish", "of_all_rows", "prepared", "start"]
+__all__ = ["Start", "finish", "prepared", "start"]
 
 _CORRUPTED = 1 << 14
 """Number of corrupted rows for a regression, with at least one copy of each row used."""
@@ -70,7 +69,7 @@ class Start(NamedTuple):
 
 
 def start(model: Model, rows: Rows, seed: int) -> Start:
-    """Set the model's linear path to the best linear model: of all rows, but a density of the training rows."""
+    """Set the model's linear path to the best linear model of all rows, including held-out rows."""
     model = prepared(model, rows)
     recipe = model.recipe
     if paths(model) is None or recipe.n_targets or not _is_transposable(model):
@@ -111,26 +110,15 @@ def prepared(model: Model, rows: Rows, frozen: tuple[str, ...] = ()) -> Model:
 
 
 def _density(model: Model, rows: Rows, seed: int) -> Start:
-    """Return the start by factor analysis, whose posterior is exact for numbers: the ELBO equals the log-likelihood.
-
-    The held-out rows judge it, so it does not know them.
-    """
+    """Return the start by factor analysis, whose posterior is exact for numbers: the ELBO equals the log-likelihood."""
     recipe, known = model.recipe, links(model.recipe, rows.training.n_features)
     is_clean = isinstance(recipe.corruption, NoCorruption) and recipe.missing != "mask"
     if not (is_clean and isinstance(recipe.objective, ELBO)):
         return Start(model)
     if isinstance(recipe.likelihood, GeneCounts):
         return Start(counts_start(model, rows, seed), is_linear=True)
-    found = linear_density(model, replace(rows, held_out=None)) if known != "unknown" else None
+    found = linear_density(model, rows) if known != "unknown" else None
     return Start(model) if found is None else Start(found, is_linear=True, is_tangent=known == "tangent")
-
-
-def of_all_rows(model: Model, rows: Rows) -> Model:
-    """Return a start that training has not improved, of all rows: those that have judged it can now teach it."""
-    is_density = isinstance(model.recipe.latent, DiagonalGaussian)
-    if not is_density or rows.held_out is None or links(model.recipe, rows.training.n_features) == "unknown":
-        return model
-    return linear_density(model, rows) or model
 
 
 def _components(model: Model, rows: Rows) -> Start:

@@ -8,13 +8,12 @@ from typing import TypedDict
 import numpy as np
 
 from ..core.corruptions import NoCorruption
-from ..core.latents import DiagonalGaussian
 from ..core.model import Model
 from ..errors import PoorFitWarning, PosteriorCollapseWarning, TrainingWarning
 from ..metrics import active_units
 from . import closed_form, inference, moments
 from .batches import EVAL_BATCH
-from .jobs import LinearStart, Outcome, TrainingJob
+from .jobs import Outcome, TrainingJob
 from .sharding import current
 from .splits import Rows
 from .trainer import TrainResult, final_beta
@@ -43,16 +42,12 @@ def settle(outcome: Outcome) -> TrainResult:
     trained, job = _choose(outcome), outcome.job
     if job.plan.frozen:
         return trained  # what follows changes encoder and decoder
-    if job.plan.keep_start and isinstance(job.start, LinearStart) and not trained.best_epoch:
-        trained = replace(trained, model=closed_form.of_all_rows(trained.model, job.rows))
     return replace(trained, model=closed_form.finish(trained.model, job.rows))
 
 
 def _choose(outcome: Outcome) -> TrainResult:
     job, trained = outcome.job, outcome.trained
     held_out = job.rows.held_out
-    if isinstance(job.start, LinearStart) and isinstance(job.model.recipe.latent, DiagonalGaussian):
-        return trained  # the validation rows have not taught the start of a density
     if not (job.plan.keep_start and trained.best_epoch and held_out is not None and held_out.n_rows <= _FEW_HELD_OUT):
         return trained
     chunk, beta = next(held_out.chunks()), float(final_beta(job.model.recipe, job.plan))
