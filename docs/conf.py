@@ -32,7 +32,7 @@ napoleon_use_rtype = False
 napoleon_use_ivar = False
 default_role = "code"
 
-_OUTSIDE = re.compile(r"\]\(((?:\.\./)+)([^)#]+)(#[^)]*)?\)")
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+)([^)#]+)(#[^)]*)?\)")
 _PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
 
@@ -41,13 +41,12 @@ def _within(app: Sphinx, name: str, source: list[str]) -> None:
     depth = name.count("/")
 
     def link(found: re.Match[str]) -> str:
-        ups, target = found.group(1).count("../"), found.group(2)
+        name, ups, target = found.group(1), found.group(2).count("../"), found.group(3)
         if ups <= depth:
             return found.group()
-        return f"]({'../' * depth}{_PAGES[target]})" if target in _PAGES else "]"
+        return f"[{name}]({'../' * depth}{_PAGES[target]})" if target in _PAGES else name
 
-    text = _OUTSIDE.sub(link, source[0])
-    source[0] = re.sub(r"\[([^\]]+)\](?![\[(:])", r"\1", text) if text != source[0] else text
+    source[0] = _OUTSIDE.sub(link, source[0])
 
 
 def _as_written(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

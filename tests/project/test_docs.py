@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,10 @@ def _resolve(dotted):
         documented = attribute in (thing.__doc__ or "")
         assert attribute in fields or hasattr(thing, attribute) or documented, dotted
         thing = getattr(thing, attribute, None)
+
+
+def test_links_out_of_the_site_become_words_and_brackets_in_code_stay():
+    within = runpy.run_path(str(ROOT / "docs" / "conf.py"))["_within"]
+    source = ['[figures](../benchmarks/x.json), `X[0]`, `pip install "diabolo[onnx]"`, [news](../CHANGELOG.md), [a](b.md)']
+    within(None, "page", source)
+    assert source == ['figures, `X[0]`, `pip install "diabolo[onnx]"`, [news](changelog.md), [a](b.md)']
