@@ -22,7 +22,7 @@ from scipy import linalg
 from ..core.likelihoods import GeneCounts
 from ..core.model import Model
 from .count_regression import regress_counts
-from .linear_paths import dense, placed
+from .linear_paths import dense, inverse_softplus, placed
 from .moments import pieces
 from .splits import Rows
 
@@ -67,7 +67,7 @@ def counts_start(model: Model, rows: Rows, seed: int) -> Model:
     weight[:n_genes, :k] = coded
     weight[n_genes : n_genes + likelihood.n_batches, :k] = -found.offsets @ coded
     scale = np.pad(found.scale, (0, beyond), constant_values=1)
-    encoder = dense(weight, np.concatenate([-found.mean @ coded, _inverse_softplus(scale)]))
+    encoder = dense(weight, np.concatenate([-found.mean @ coded, inverse_softplus(scale)]))
 
     share = batch.mean(axis=0) if likelihood.n_batches else np.ones(1)
     mean = share @ offsets
@@ -76,7 +76,7 @@ def counts_start(model: Model, rows: Rows, seed: int) -> Model:
     if likelihood.family == "zinb":
         maps, mean = np.pad(maps, ((0, 0), (0, n_genes))), np.pad(mean, (0, n_genes), constant_values=_FEW_ZEROS)
     own = model.weights.likelihood["concentration"]
-    spread = np.broadcast_to(_inverse_softplus(np.maximum(r - likelihood.floor, 1e-3)), own.shape)
+    spread = np.broadcast_to(inverse_softplus(np.maximum(r - likelihood.floor, 1e-3)), own.shape)
     concentration = jax.device_put(np.ascontiguousarray(spread, np.float32))
     return placed(model, encoder, dense(maps, mean), {"concentration": concentration})
 
@@ -89,10 +89,6 @@ def _sampled(rows: Rows) -> np.ndarray:
     """
     step = -(-rows.training.n_rows * rows.training.n_features // _MOST_CELLS)
     return np.concatenate([np.array(piece[::step]) for piece in pieces(replace(rows, held_out=None))])
-
-
-def _inverse_softplus(x: np.ndarray) -> np.ndarray:
-    return x + np.log(-np.expm1(-x))
 
 
 def _fitted(y: np.ndarray, batch: np.ndarray, k: int, seed: int) -> _Linear:

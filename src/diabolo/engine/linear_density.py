@@ -16,7 +16,7 @@ from scipy import linalg
 from ..core.likelihoods import Bernoulli, Categorical, Gaussian, LearnedGaussian, NegativeBinomial
 from ..core.model import Model, Recipe
 from .factor_analysis import factor_analysis, informative, loadings_of, number_of_factors
-from .linear_paths import blocks_of, dense, placed, spread
+from .linear_paths import blocks_of, dense, inverse_softplus, placed, spread
 from .moments import MOST_COLUMNS, clipped, known_mean, moments, times, weighted
 from .splits import Rows
 
@@ -121,8 +121,7 @@ def linear_density(model: Model, rows: Rows) -> Model | None:
     loadings = np.pad(loadings, ((0, k - len(loadings)), (0, 0)))
     precision = 1 + (loadings**2 / noise).sum(axis=1)  # diagonal: loadings are orthogonal in the noise's units
     weight, bias = found.encoder((loadings / noise / precision[:, None]).T)
-    scale = np.sqrt(1 / precision) - 1e-6
-    wide = scale + np.log(-np.expm1(-np.maximum(scale, 1e-6)))
+    wide = inverse_softplus(np.maximum(np.sqrt(1 / precision) - 1e-6, 1e-6))
     slope, centre = _links(recipe, found, rows, (loadings**2).sum(axis=0))
     sigma = np.ones(len(found.mean))
     sigma[rest] = np.sqrt(noise)

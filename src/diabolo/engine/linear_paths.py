@@ -26,6 +26,7 @@ __all__ = [
     "blocks_of",
     "bounded",
     "dense",
+    "inverse_softplus",
     "path",
     "paths",
     "placed",
@@ -199,5 +200,15 @@ def spread(model: Model, sigma: np.ndarray) -> Own | None:
     own: Own = {}
     for block, _ in _learned(model, len(sigma)):
         above = np.maximum(sigma[block.features] - block.own(model.weights.likelihood, "floor"), 1e-4)
-        own[f"{block.prefix}spread"] = jax.device_put((above + np.log(-np.expm1(-above))).astype(np.float32))
+        own[f"{block.prefix}spread"] = jax.device_put(inverse_softplus(above).astype(np.float32))
     return model.weights.likelihood | own if own else None
+
+
+def inverse_softplus(x: np.ndarray) -> np.ndarray:
+    """Return the y with log(1 + e^y) = x > 0: learned spreads are the softplus of a weight.
+
+    >>> inverse_softplus(np.log1p(np.exp([-3.0, 2.0]))).round(6).tolist()
+    [-3.0, 2.0]
+    """
+    found: np.ndarray = x + np.log(-np.expm1(-x))
+    return found
