@@ -51,6 +51,13 @@ def iris():
     return X, np.array(["setosa", "versicolor", "virginica"])[y]
 
 
+@pytest.fixture(scope="module")
+def crossed():
+    """Rows whose label is the sign of a product of two columns, so that a linear model sees nothing."""
+    X = np.random.default_rng(0).normal(size=(600, 2))
+    return X, np.where(X[:, 0] * X[:, 1] > 0, "left", "right")
+
+
 # -- the formula with targets -----------------------------------------------------------------------------------------
 
 
@@ -141,24 +148,62 @@ def test_a_frozen_autoencoder_must_be_fitted_and_of_these_columns(iris):
 # -- rows of one's own to judge by ------------------------------------------------------------------------------------
 
 
-def test_rows_of_ones_own_choose_the_best_epoch(iris):
-    X, y = iris
-    settings = QUICK | {"max_epochs": 30, "learning_rate": 0.02}
-    model = AutoencoderClassifier(UNTRAINED, **settings).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+def test_rows_of_ones_own_choose_the_best_epoch(crossed):
+    X, y = crossed
+    model = AutoencoderClassifier(random_state=0, max_epochs=30).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
     held_out = model.history_["validation_loss"]
     assert model.best_epoch_ == 1 + int(np.argmin(held_out))
     assert min(held_out) == pytest.approx(log_loss(y[1::2], model.predict_proba(X[1::2])), rel=1e-4)
     with pytest.raises(ValueError, match="rose"):
-        AutoencoderClassifier(UNTRAINED, **settings).fit(X, y, X_val=X[:2], y_val=["rose", "setosa"])
+        AutoencoderClassifier(random_state=0).fit(X, y, X_val=X[:2], y_val=["rose", "left"])
+
+
+# -- the start: a linear probe ----------------------------------------------------------------------------------------
+
+
+def test_the_start_is_a_logistic_regression_on_the_scaled_rows(iris):
+    """The code is a rotation of the scaled rows, so that the ridge penalty is the same."""
+    X, y = iris
+    model = AutoencoderClassifier(UNTRAINED, max_epochs=0, validation_fraction=None, **QUICK).fit(X, y)
+    rows = StandardScaler().fit_transform(X)
+    by_strength = [LogisticRegression(C=10.0**c, max_iter=1000).fit(rows, y).predict_proba(rows) for c in range(-4, 3)]
+    assert min(np.abs(model.predict_proba(X) - one).max() for one in by_strength) < 5e-3
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "a", "a", "b", "c"]], ids=len)
+def test_labels_that_do_not_depend_on_the_row_have_their_frequencies(classes):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1200, 12)), rng.choice(classes, 1200)
+    model = AutoencoderClassifier(random_state=0).fit(X[:200], y[:200])
+    frequencies = {label: float(np.mean(y[:200] == label)) for label in set(classes)}
+    by_frequency = -np.log([frequencies[label] for label in y[200:]]).mean()
+    assert log_loss(y[200:], model.predict_proba(X[200:])) < by_frequency + 0.03
+
+
+def test_fine_tuning_is_kept_where_a_linear_model_sees_nothing(crossed):
+    X, y = crossed
+    model = AutoencoderClassifier(random_state=0).fit(X[:300], y[:300])
+    assert model.best_epoch_ > 0
+    assert model.score(X[300:], y[300:]) > 0.9
+
+
+def test_a_class_without_training_rows_has_its_frequency():
+    """A class can be in none of the rows that are left for training; its probability is small and not 0."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    y = np.array(["a", "b"] * 20)
+    weights = np.ones(40)
+    y[0], weights[0] = "c", 0.0
+    model = AutoencoderClassifier(UNTRAINED, max_epochs=0, **QUICK).fit(X, y, sample_weight=weights)
+    assert 0.001 < model.predict_proba(X)[:, 2].mean() < 0.05
 
 
 # -- corruption, posteriors -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("corruption", [parts.Masking(0.3), parts.SaltAndPepper(0.2)])
-def test_rows_can_be_corrupted_in_fine_tuning_and_are_not_after(corruption, iris):
-    X, y = iris
-    model = AutoencoderClassifier(UNTRAINED, corruption=corruption, max_epochs=40, **QUICK).fit(X, y, X_val=X, y_val=y)
+def test_rows_can_be_corrupted_in_fine_tuning_and_are_not_after(corruption, crossed):
+    X, y = crossed
+    model = AutoencoderClassifier(corruption=corruption, max_epochs=60, random_state=0).fit(X, y, X_val=X, y_val=y)
     assert min(model.history_["validation_loss"]) == pytest.approx(log_loss(y, model.predict_proba(X)), rel=1e-4)
     np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
     assert model.score(X, y) > 0.8
@@ -213,12 +258,11 @@ def test_equal_weights_change_no_bit(iris):
     np.testing.assert_array_equal(weighted.predict_proba(X), plain.predict_proba(X))
 
 
-def test_the_loss_is_that_of_the_weights(iris):
-    X, y = iris
-    weight = {"setosa": 5.0}
-    model = AutoencoderClassifier(UNTRAINED, class_weight=weight, max_epochs=20, **QUICK)
+def test_the_loss_is_that_of_the_weights(crossed):
+    X, y = crossed
+    model = AutoencoderClassifier(class_weight={"left": 5.0}, max_epochs=20, random_state=0)
     model.fit(X, y, X_val=X, y_val=y)
-    expected = log_loss(y, model.predict_proba(X), sample_weight=np.where(y == "setosa", 5.0, 1.0))
+    expected = log_loss(y, model.predict_proba(X), sample_weight=np.where(y == "left", 5.0, 1.0))
     assert min(model.history_["validation_loss"]) == pytest.approx(expected, rel=1e-4)
 
 

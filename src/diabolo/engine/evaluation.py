@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ..core.corruptions import NoCorruption
 from ..core.model import Model
@@ -18,7 +19,7 @@ from .sharding import current
 from .splits import Rows
 from .trainer import TrainResult, final_beta
 
-__all__ = ["Evaluation", "evaluate", "losses_at_best", "settle"]
+__all__ = ["Evaluation", "evaluate", "losses_at_best", "settle", "settle_classifier"]
 
 _N_ERRORS, _FEW_HELD_OUT = 2.0, 1024
 _EVALUATED, _ENOUGH_TO_JUDGE, _IN_MEMORY, _BEHIND = 1024, 20, 2048, 0.02
@@ -59,6 +60,37 @@ def _choose(outcome: Outcome) -> TrainResult:
     if gain.mean() > _N_ERRORS * gain.std() * error or (gain > 0).mean() > 0.5 + _N_ERRORS * 0.5 * error:
         return trained
     return replace(trained, model=job.model, best_epoch=0)
+
+
+def settle_classifier(outcome: Outcome) -> TrainResult:
+    """Choose between a fine-tuned classifier and its start.
+
+    Fine-tuning must lower the mean cross-entropy of the validation rows by one standard error (Breiman et al. 1984,
+    "Classification and Regression Trees", section 3.4.3). It must lower the sum also if there were one more row, which
+    is predicted wrongly with the mean confidence, as in Laplace's rule of succession: few rows, all predicted rightly,
+    do not show the price of too much confidence.
+    """
+    job, trained = outcome.job, outcome.trained
+    if not (trained.best_epoch and job.rows.held_out is not None):
+        return trained
+    chunk, n_targets = next(job.rows.held_out.chunks()), job.model.recipe.n_targets
+    rows = np.asarray(chunk.rows)[: chunk.n_rows]
+    (before, wrong_before), (after, wrong_after) = (
+        _cross_entropies(model, rows[:, :-n_targets], rows[:, -n_targets:]) for model in (job.model, trained.model)
+    )
+    gain = before - after
+    if gain.mean() > gain.std() / np.sqrt(len(gain)) and gain.sum() > wrong_after - wrong_before:
+        return trained
+    return replace(trained, model=job.model, best_epoch=0)
+
+
+def _cross_entropies(model: Model, x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the cross-entropy of each row, and the mean of what it would be if the predicted class were wrong."""
+    log_p = inference.map_rows(inference.log_probabilities, model, x).astype(np.float64)
+    log_p -= logsumexp(log_p, axis=1, keepdims=True)
+    others = np.sort(log_p, axis=1)[:, :-1]
+    wrong = logsumexp(others, axis=1) if others.shape[1] else np.zeros(len(x))
+    return -(targets * log_p).sum(axis=1), -float(wrong.mean())
 
 
 def losses_at_best(

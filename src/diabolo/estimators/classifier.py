@@ -24,7 +24,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..callbacks import Callback, ModelCallback
-from ..core.corruptions import Corruption, NoCorruption
+from ..core.corruptions import Corruption, GaussianNoise
 from ..core.likelihoods import Categorical, by_column
 from ..core.model import Model, Recipe
 from ..core.networks import MLP
@@ -32,7 +32,8 @@ from ..data.readers import SchemaSpec
 from ..data.scaler import ScalerStats
 from ..data.types import RowsLike
 from ..engine import inference
-from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
+from ..engine.evaluation import settle_classifier
+from ..engine.jobs import ProbeStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart, TrainingInterrupted
 from ..persistence.serialization import Found, Stored
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoencoderClassifier"]
 
-_WIDEST_CODE = 256
+_WIDEST_CODE, _NOISE = 256, 0.1
 
 
 @documented
@@ -60,8 +61,10 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
     r"""Classifier with a pre-trained encoder: x → z(x) → softmax(W·z + b), with all weights trained.
 
     The encoder is pre-trained on rows without labels, then fine-tuned together with the class layer on labelled rows,
-    as in Hinton & Salakhutdinov (2006), Bengio et al. (2007) and Vincent et al. (2010), section 3.5. The loss is the
-    cross-entropy −log p(y | x), in nats. If the autoencoder has a posterior, training samples codes from it, and
+    as in Hinton & Salakhutdinov (2006), Bengio et al. (2007) and Vincent et al. (2010), section 3.5. The class layer
+    starts as a logistic regression on the codes (Kumar et al. 2022), and this start is kept, with ``best_epoch_`` 0,
+    unless fine-tuning lowers the loss of the validation rows beyond chance. The loss is the cross-entropy
+    −log p(y | x), in nats. If the autoencoder has a posterior, training samples codes from it, and
     predictions use its mean.
 
     Parameters
@@ -74,7 +77,9 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         `BasicAutoencoder`, has by default as many dimensions as there are columns, at most 256.
     corruption : Corruption or None, default=None
         Corruption of the training rows in fine-tuning, before the encoder. Levels are in scaled units, see
-        `parts.InDataUnits` for the user's units. Validation rows are not corrupted.
+        `parts.InDataUnits` for the user's units. Validation rows are not corrupted. None: ``GaussianNoise(0.1)``, which
+        smooths p(y | x) (Bishop 1995, "Training with Noise is Equivalent to Tikhonov Regularization"); `NoCorruption`:
+        none.
     class_weight : dict, "balanced" or None, default=None
         Weight of the cross-entropy of each class, by label; 1 for labels that are not named. "balanced": inversely
         proportional to the number of rows of the class, for rare classes. The probabilities are then those of classes
@@ -140,7 +145,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         if columns.schema is not None:
             inputs = by_column(columns.schema.blocks, inputs)
         return Recipe(
-            corruption=self.corruption or NoCorruption(),
+            corruption=self.corruption or GaussianNoise(_NOISE),
             encoder=pretrained.encoder,
             latent=pretrained.latent,
             decoder=MLP(()),
@@ -247,6 +252,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
                 identity_of(self, seed, columns, fingerprint),
                 lambda so_far: store(clone(self), Fitted.of(columns, so_far, own)),
             )
+        outcome = replace(outcome, trained=settle_classifier(outcome))
         store(self, Fitted.of(columns, outcome, own), outcome.interrupted)
         if (warning := warning_of(outcome)) is not None:
             warnings.warn(warning, stacklevel=2)
@@ -299,7 +305,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         scaling = pretrained.scaler_.offset, pretrained.scaler_.scale
         model = Model(model.recipe, weights).fit_corruption(scaling, (low[:width], high[:width]))
         plan = plan_of(self, prepared.training.n_rows, model, width, seed)
-        return TrainingJob(model, prepared, plan, GivenStart(), columns.column_of_feature)
+        return TrainingJob(model, prepared, plan, ProbeStart(), columns.column_of_feature)
 
     def _stored(self) -> Stored:
         stored, begun = super()._stored(), self._begins_with(self.input_.width)
