@@ -24,7 +24,7 @@ __all__ = ["probed"]
 _STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 """C, the inverse strengths of the ridge penalty."""
 _MOST_ROWS, _MOST_CELLS, _STEPS = 10_000, 1 << 21, 200
-_FOLDS, _ENOUGH_HELD_OUT = 5, 1024
+_FOLDS, _ENOUGH_HELD_OUT, _FEW_WEIGHTS = 5, 1024, 128
 
 
 class Probe(NamedTuple):
@@ -112,6 +112,7 @@ def _ridge(rows: _Rows, frequencies: Probe, strengths: Sequence[float]) -> Itera
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # scikit-learn requires it
 
     labels = rows.targets.argmax(axis=1)
     if (labels == labels[0]).all():
@@ -123,9 +124,11 @@ def _ridge(rows: _Rows, frequencies: Probe, strengths: Sequence[float]) -> Itera
     units = np.sqrt(np.square(centered.T @ (x - x.mean(axis=0))).sum(axis=1)) / np.maximum(
         np.square(centered).sum(axis=0), 1e-30
     )
-    regression = LogisticRegression(max_iter=_STEPS, warm_start=True)
+    solver = "newton-cholesky" if rows.codes.shape[1] * rows.targets.shape[1] <= _FEW_WEIGHTS else "lbfgs"
+    regression = LogisticRegression(solver=solver, max_iter=_STEPS, warm_start=True)
     for strength in strengths:
-        with warnings.catch_warnings():
+        # Products of few numbers take longer on several threads.
+        with warnings.catch_warnings(), threadpool_limits(1, "blas"):
             warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be the optimum
             regression.set_params(C=strength)
             regression.fit(centered * units, labels, rows.targets.sum(axis=1))

@@ -24,7 +24,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..callbacks import Callback, ModelCallback
-from ..core.corruptions import Corruption, GaussianNoise
+from ..core.corruptions import Corruption, NoCorruption
 from ..core.likelihoods import Categorical, by_column
 from ..core.model import Model, Recipe
 from ..core.networks import MLP
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoencoderClassifier"]
 
-_WIDEST_CODE, _NOISE = 256, 0.1
+_WIDEST_CODE = 256
 
 
 @documented
@@ -77,9 +77,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         `BasicAutoencoder`, has by default as many dimensions as there are columns, at most 256.
     corruption : Corruption or None, default=None
         Corruption of the training rows in fine-tuning, before the encoder. Levels are in scaled units, see
-        `parts.InDataUnits` for the user's units. Validation rows are not corrupted. None: ``GaussianNoise(0.1)``, which
-        smooths p(y | x) (Bishop 1995, "Training with Noise is Equivalent to Tikhonov Regularization"); `NoCorruption`:
-        none.
+        `parts.InDataUnits` for the user's units. Validation rows are not corrupted.
     class_weight : dict, "balanced" or None, default=None
         Weight of the cross-entropy of each class, by label; 1 for labels that are not named. "balanced": inversely
         proportional to the number of rows of the class, for rare classes. The probabilities are then those of classes
@@ -145,7 +143,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         if columns.schema is not None:
             inputs = by_column(columns.schema.blocks, inputs)
         return Recipe(
-            corruption=self.corruption or GaussianNoise(_NOISE),
+            corruption=self.corruption or NoCorruption(),
             encoder=pretrained.encoder,
             latent=pretrained.latent,
             decoder=MLP(()),
