@@ -23,7 +23,7 @@ __all__ = ["probed"]
 
 _STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 """C, the inverse strengths of the ridge penalty."""
-_MOST_ROWS, _MOST_CELLS, _STEPS = 10_000, 1 << 21, 200
+_MOST_ROWS, _MOST_CELLS, _STEPS = 5_000, 1 << 20, 100
 _FOLDS, _ENOUGH_HELD_OUT, _FEW_WEIGHTS = 5, 1024, 128
 
 
@@ -64,7 +64,7 @@ def probed(model: Model, rows: Rows, seed: int) -> Model:
     model : Model
         A model with targets, whose decoder is one linear layer.
     rows : Rows
-        Rows with weighted one-hot targets. At most 10,000 training rows are used, drawn at random.
+        Rows with weighted one-hot targets. At most 5,000 training rows are used, drawn at random.
     seed : int
     """
     rng = np.random.default_rng([seed, 14])
