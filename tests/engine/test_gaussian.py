@@ -8,8 +8,10 @@ from diabolo.engine.gaussian import (
     FactorGaussian,
     conditional_mean,
     conditional_variance,
+    expected,
     fit_path,
     independent,
+    missing_cells,
     refined,
 )
 
@@ -115,3 +117,29 @@ def test_the_bits_of_a_row_do_not_depend_on_the_other_rows(n_rows):
         found = answer(rows)
         np.testing.assert_array_equal(answer(rows[order]), found[order])
         np.testing.assert_array_equal(answer(rows[-1:]), found[-1:])
+
+
+@pytest.mark.parametrize("d", [1, 6, 70, 200])
+def test_missing_cells_have_the_expectation_and_the_variance_that_the_factors_give(d):
+    rng = np.random.default_rng(d)
+    model = FactorGaussian(rng.normal(size=d), rng.normal(size=(min(d, 4), d)), rng.uniform(1e-6, 1, d))
+    rows = np.where(rng.random((40, d)) < 0.4, np.nan, rng.normal(size=(40, d)))
+    missing = np.isnan(rows)
+    mean, variance = expected(rows, model)
+    np.testing.assert_allclose(mean[missing], conditional_mean(np, rows, model)[missing], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(variance[missing], conditional_variance(rows, model)[missing], rtol=1e-6, atol=1e-8)
+
+
+def test_the_covariance_of_missing_cells_is_that_of_a_gaussian():
+    rng = np.random.default_rng(0)
+    model = FactorGaussian(rng.normal(size=6), rng.normal(size=(3, 6)), rng.uniform(0.1, 1, 6))
+    rows = np.where(rng.random((30, 6)) < 0.4, np.nan, rng.normal(size=(30, 6)))
+    covariance, n_found = covariance_of(model), 0
+    for some in missing_cells(rows, model):
+        for feature, found in zip(some.feature, some.covariance, strict=True):
+            known = np.setdiff1d(np.arange(6), feature)
+            across = covariance[np.ix_(feature, known)]
+            rest = across @ np.linalg.solve(covariance[np.ix_(known, known)], across.T)
+            np.testing.assert_allclose(found, covariance[np.ix_(feature, feature)] - rest, atol=1e-10)
+            n_found += len(feature)
+    assert n_found == np.isnan(rows).sum()
