@@ -35,6 +35,12 @@ def skewed(n, rng):
     return np.exp(correlated(n, rng))
 
 
+def planted(n, rng, noise=0.1):
+    """Twenty independent columns, and one that is a function of two of them."""
+    others = rng.normal(size=(n, 20))
+    return np.c_[others, others[:, 3] - 2 * others[:, 7] + noise * rng.normal(size=n)]
+
+
 def holed(whole, rng, share=0.2):
     """Cells missing at random, at least one, and at least one known in each column."""
     missing = rng.random(whole.shape) < share
@@ -105,14 +111,92 @@ def test_units_do_not_matter():
             np.testing.assert_allclose(one, other * units, rtol=1e-6)
 
 
-def test_the_order_of_columns_does_not_matter_to_the_gaussian():
+@pytest.mark.parametrize("kind", [correlated, planted])
+def test_the_order_of_rows_and_columns_does_not_matter_to_the_gaussians(kind):
     rng = np.random.default_rng(0)
-    rows, order = holed(correlated(40, rng), rng), np.array([3, 0, 4, 1, 2])
+    rows = holed(kind(60, rng), rng)
+    d = rows.shape[1]
     mask = [(rng.random(rows.shape) < 0.1) & ~np.isnan(rows) for _ in range(3)]
-    one, _ = blend.fit_linear(rows, np.arange(D), mask, 0)
-    other, _ = blend.fit_linear(rows[:, order], np.arange(D), [some[:, order] for some in mask], 0)
-    wide = np.array([[-99.0] * D, [99.0] * D])
-    np.testing.assert_allclose(other.expected(rows[:, order], (), wide), one.expected(rows, (), wide)[:, order])
+    order = np.ix_(rng.permutation(60), rng.permutation(d))
+    one, _ = blend.fit_linear(rows, np.arange(d), mask, 0)
+    other, _ = blend.fit_linear(rows[order], np.arange(d), [some[order] for some in mask], 0)
+    span = one.bounds
+    expected = one.expected(rows, (), span)[order]
+    np.testing.assert_allclose(other.expected(rows[order], (), span), expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(
+        other.expected(rows[order][:1], (), span)[0], other.expected(rows[order], (), span)[0]
+    )
+
+
+# -- a function of a few columns among many that are independent ------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("n", [120, 240])
+def test_a_function_of_two_columns_among_twenty_is_known_up_to_its_noise(n, noise):
+    """The regression on 20 columns adds their estimation: n / (n - 20) of the noise's variance for known columns."""
+    found, independent_ = [], []
+    for seed in range(2):
+        rng = np.random.default_rng([n, seed])
+        whole = planted(n, rng, noise)
+        rows = holed(whole, rng, 0.1)
+        errors = np.square((of_fit(rows).fit_transform(rows) - whole) / whole.std(axis=0))
+        can_know = np.isnan(rows[:, -1]) & ~np.isnan(rows[:, [3, 7]]).any(axis=1)
+        found.append(errors[can_know, -1])
+        apart = np.delete(np.isnan(rows), [3, 7, 20], axis=1)
+        independent_.append(np.delete(errors, [3, 7, 20], axis=1)[apart].mean())
+    unit = np.sqrt(5 + noise**2)  # the standard deviation of the column
+    assert np.sqrt(np.concatenate(found).mean()) < 1.6 * noise / unit + 0.06
+    assert np.mean(independent_) < 1.15
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_do_not_matter_to_a_function_of_a_few_columns(factor):
+    rng = np.random.default_rng(1)
+    rows = holed(planted(80, rng), rng, 0.1)
+    units = np.ones(21)
+    units[[3, 20, 0]] = factor, 1 / factor, factor
+    scaled, plain = of_fit(rows * units), of_fit(rows)
+    assert len(plain.blend_.gaussians) == len(scaled.blend_.gaussians) == 2
+    np.testing.assert_allclose(scaled.transform(rows * units), plain.transform(rows) * units, rtol=1e-6)
+
+
+def test_a_word_that_follows_from_one_column_among_many_is_known():
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(120, 12))
+    whole = pd.DataFrame(numbers, columns=[f"x{i}" for i in range(12)]).assign(
+        side=np.where(numbers[:, 4] > 0, "l", "r")
+    )
+    missing = np.zeros(whole.shape, bool)
+    missing[:, -1] = rng.random(120) < 0.2
+    filled = of_fit(whole.mask(missing)).transform(whole.mask(missing))
+    assert (filled["side"] == whole["side"])[missing[:, -1]].mean() > 0.85
+
+
+def test_a_copy_of_a_column_is_known_from_it():
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(80, 12))[:, [*range(12), 5]]
+    rows = holed(whole, rng, 0.1)
+    filled = of_fit(rows).transform(rows)
+    can_know = np.isnan(rows[:, -1]) & ~np.isnan(rows[:, 5])
+    assert np.sqrt(np.square(filled - whole)[can_know, -1].mean()) < 0.1
+
+
+def test_a_second_gaussian_is_saved_exported_and_reported(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = holed(planted(100, rng), rng, 0.1)
+    imputer = of_fit(rows)
+    assert len(imputer.blend_.gaussians) == 2
+    assert ((imputer.blend_.linear_shares > 0).sum(axis=0) <= 1).all()
+    imputer.save(tmp_path / "saved")
+    again = diabolo.load(tmp_path / "saved")
+    np.testing.assert_array_equal(again.transform(rows), imputer.transform(rows))
+    np.testing.assert_array_equal(again.prediction_intervals(rows), imputer.prediction_intervals(rows))
+    assert max(diabolo.export_onnx(imputer, tmp_path / "onnx", rows).differences.values()) < 1e-6
+    linear, missing = imputer.blend_.linear(rows), np.isnan(rows)
+    share = imputer.blend_.linear_share
+    expected = (imputer.blend_.mean * (1 - share) + share * linear)[missing]
+    np.testing.assert_allclose(imputer.transform(rows)[missing], expected, rtol=1e-6)
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
@@ -314,10 +398,11 @@ def test_an_imputer_saved_by_an_earlier_version_imputes_with_its_networks_alone(
 
 
 @pytest.mark.parametrize("name", ["blend.mean", "blend.loadings", "blend.shares"])
-def test_a_damaged_blend_is_refused(name, tmp_path):
+@pytest.mark.parametrize("wrong", [np.full((3, 3), np.nan), np.float64(0), np.zeros((1, 3, D))])
+def test_a_damaged_blend_is_refused(name, wrong, tmp_path):
     rng = np.random.default_rng(0)
     of_fit(holed(correlated(50, rng), rng)).save(tmp_path / "saved")
     manifest, arrays = files.read(tmp_path / "saved")
-    files.write(tmp_path / "damaged", manifest, arrays | {name: np.full((3, 3), np.nan)})
+    files.write(tmp_path / "damaged", manifest, arrays | {name: np.asarray(wrong)})
     with pytest.raises(ArtifactError, match="blend"):
         diabolo.load(tmp_path / "damaged")

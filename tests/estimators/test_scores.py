@@ -14,7 +14,9 @@ ROWS = np.where(RNG.random((40, 5)) < 0.2, np.nan, RNG.normal(scale=3.0, size=(4
 SPAN = np.array([[-2.0, -1.0, 0.0, -9.0, 1.0], [2.0, 1.0, 0.5, 9.0, 1.0]])
 SCALE = np.array([0.5, 1.0, 2.0, 4.0, 1e-3])
 GAUSSIAN = FactorGaussian(np.ones(5), RNG.normal(size=(3, 5)), np.array([0.1, 1.0, 1e-6, 2.0, 0.5]))
-PARTS = Blend(np.zeros(5), np.ones(5), GAUSSIAN, SPAN, np.linspace(0, 1, 5), np.array([0.0, 0.5, 1.0, 0.2, 0.7]))
+SHARPER = GAUSSIAN._replace(noise=GAUSSIAN.noise / 9)
+SHARES = np.array([[0.0, 0.25, 0.0, 0.75, 1.0], [0.0, 0.0, 0.5, 0.0, 0.0]])
+PARTS = Blend(np.zeros(5), np.ones(5), (GAUSSIAN, SHARPER), SPAN, SHARES, np.array([0.0, 0.5, 1.0, 0.2, 0.7]))
 DEVIANCE = np.where(np.isnan(ROWS), 0, np.square(ROWS)).astype(np.float32)
 
 
@@ -64,7 +66,7 @@ def test_the_parts_of_a_saved_model_of_earlier_versions_are_networks_alone():
 def test_an_imputed_value_is_the_weighted_mean_of_the_parts(linear, network, expected):
     span = np.array([[0.0], [9.0]])
     gaussian = FactorGaussian(np.full(1, 2.0), np.zeros((1, 1)), np.ones(1))
-    parts = Blend(np.full(1, 3.0), np.ones(1), gaussian, span, np.full(1, linear), np.full(1, network))
+    parts = Blend(np.full(1, 3.0), np.ones(1), (gaussian,), span, np.full((1, 1), linear), np.full(1, network))
     networks = [np.full((1, 1), -5.0), np.full((1, 1), 2.0)]  # -5 is clipped to 0
     assert scores.imputed(np, np.full((1, 1), np.nan), networks, parts, span).item() == expected
 

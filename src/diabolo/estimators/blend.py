@@ -2,6 +2,8 @@
 
 The shares are chosen by the errors in held-out cells, so that no part is used where it does not help: independent
 columns get their mean, few rows a Gaussian that is shrunk towards it, and networks what they predict better than both.
+A second Gaussian, with another shrinkage, serves the columns that held-out cells show to need it: one column that is a
+function of a few others, among many independent ones.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from ..engine.gaussian import (
     FactorGaussian,
     conditional_mean,
     conditional_variance,
+    expected,
     fit_path,
     independent,
     refined,
@@ -33,7 +36,9 @@ __all__ = ["Blend", "HeldOut", "fit_linear", "folds", "shares", "with_networks"]
 _ENOUGH_CELLS = 500
 """Number of held-out cells that need no further fold."""
 _PATIENCE = 2
-"""Number of λ in a row without an improvement after which smaller λ are not tried."""
+"""Number of λ in a row without an improvement, of all columns or of some, after which smaller λ are not tried."""
+_CERTAIN = 1.5
+"""Number of standard errors by which a second λ must be better in a column: one is not enough for the best of ten."""
 _PRIOR_CELLS = 100
 """Weight of all columns' common share in the share of one column, as a number of cells."""
 _ROUNDING = 2.0**-40
@@ -48,11 +53,12 @@ class Blend:
     """(d,), the mean of each column's known cells."""
     variance: np.ndarray
     """(d,), their variance."""
-    gaussian: FactorGaussian
+    gaussians: tuple[FactorGaussian, ...]
+    """One, or two that differ in their shrinkage."""
     bounds: np.ndarray
-    """(2, d), to which the Gaussian's expectation is clipped."""
-    linear_share: np.ndarray
-    """(d,), the share of the Gaussian's expectation; the rest is the mean's."""
+    """(2, d), to which the Gaussians' expectations are clipped."""
+    linear_shares: np.ndarray
+    """(n_gaussians, d), the share of each Gaussian's expectation, one per column; the rest is the mean's."""
     network_share: np.ndarray
     """(d,), the share of the networks; the rest is that of the other two."""
 
@@ -60,7 +66,7 @@ class Blend:
     def of_networks(cls, span: np.ndarray) -> Blend:
         """Return the blend of networks alone, as in saved models of earlier versions."""
         none, one = np.zeros(span.shape[1]), np.ones(span.shape[1])
-        return cls(none, one, independent(len(none)), span, none, one)
+        return cls(none, one, (independent(len(none)),), span, none[None], one)
 
     @classmethod
     def is_in(cls, arrays: Mapping[str, np.ndarray]) -> bool:
@@ -76,24 +82,35 @@ class Blend:
         ArtifactError
             If an array is missing, has a wrong shape or is not finite.
         """
-        own = {name: arrays.get(f"blend.{name}", np.empty(0)) for name in (*_ARRAYS, *_OF_GAUSSIAN)}
-        k = len(own["loadings"])
-        shapes = {**_ARRAYS, **_OF_GAUSSIAN, "loadings": (k,)}
+        shares = arrays.get("blend.shares", np.empty(0))
+        n_gaussians = max(1, sum(shares.shape[:1]) - 1)
+        own = {name: arrays.get(f"blend.{name}", np.empty(0)) for name in _ARRAYS}
+        shapes: dict[str, tuple[int, ...]] = {**_ARRAYS, "shares": (n_gaussians + 1,)}
+        for i in range(n_gaussians):
+            names = _of_gaussian(i)
+            own |= {name: arrays.get(f"blend.{name}", np.empty(0)) for name in names}
+            shapes |= dict(zip(names, ((), own[names[1]].shape[:1], ()), strict=True))
         for name, array in own.items():
             if array.shape != (*shapes[name], width) or not np.isfinite(array).all():
                 raise ArtifactError(
                     f"The saved blend.{name} has shape {array.shape} or infinite numbers; rows have {width} features."
                 )
-        gaussian = FactorGaussian(own["gaussian_mean"], own["loadings"], own["noise"])
-        return cls(own["mean"], own["variance"], gaussian, own["bounds"], *own["shares"])
+        gaussians = tuple(FactorGaussian(*(own[name] for name in _of_gaussian(i))) for i in range(n_gaussians))
+        return cls(own["mean"], own["variance"], gaussians, own["bounds"], shares[:-1], shares[-1])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all numbers by name, for a saved model."""
-        mean, loadings, noise = self.gaussian
         own = {"mean": self.mean, "variance": self.variance, "bounds": self.bounds,
-               "shares": np.stack([self.linear_share, self.network_share]),
-               "gaussian_mean": mean, "loadings": loadings, "noise": noise}  # fmt: skip
+               "shares": np.concatenate([self.linear_shares, self.network_share[None]])}  # fmt: skip
+        for i, gaussian in enumerate(self.gaussians):
+            own |= zip(_of_gaussian(i), gaussian, strict=True)
         return {f"blend.{name}": array for name, array in own.items()}
+
+    @property
+    def linear_share(self) -> np.ndarray:
+        """(d,), the share of the Gaussian that the column uses; the rest is the mean's."""
+        found: np.ndarray = self.linear_shares.sum(axis=0)
+        return found
 
     @property
     def uses_networks(self) -> bool:
@@ -103,19 +120,21 @@ class Blend:
     @property
     def has_linear(self) -> bool:
         """Whether means and Gaussian were fitted; not in saved models of versions before 0.2, which are networks."""
-        return len(self.gaussian.loadings) > 0 or bool((self.network_share < 1).any())
+        return len(self.gaussians[0].loadings) > 0 or bool((self.network_share < 1).any())
 
     def linear(self, rows: np.ndarray) -> np.ndarray:
-        """Return the Gaussian's expectation of each cell given the known cells of its row, (n, d)."""
-        found = np.empty(rows.shape)
-        for some in row_blocks(rows, self.gaussian):
-            found[some] = scores.within(np, conditional_mean(np, rows[some], self.gaussian), self.bounds)
+        """Return the expectation of each cell given the known cells of its row, (n, d), by its column's Gaussian."""
+        found, chosen = np.empty(rows.shape), self.linear_shares.argmax(axis=0)
+        for i, gaussian in enumerate(self.gaussians):
+            for some in row_blocks(rows, gaussian):
+                mean = scores.within(np, conditional_mean(np, rows[some], gaussian), self.bounds)
+                found[some, chosen == i] = mean[:, chosen == i]
         return found
 
     def expected(self, rows: np.ndarray, networks: Sequence[np.ndarray], span: np.ndarray) -> np.ndarray:
         """Return the imputed value of each cell, (n, d), from the networks' expected rows; see `scores.imputed`."""
         found = np.empty(rows.shape)
-        for some in row_blocks(rows, self.gaussian):
+        for some in row_blocks(rows, max(self.gaussians, key=lambda one: len(one.loadings))):
             found[some] = scores.imputed(np, rows[some], [one[some] for one in networks], self, span)
         return found
 
@@ -131,7 +150,9 @@ class Blend:
         usual : (d,)
             The usual squared error of the networks.
         """
-        own = self.variance + self.linear_share * (conditional_variance(rows, self.gaussian) - self.variance)
+        own = np.broadcast_to(self.variance, rows.shape)
+        for share, gaussian in zip(self.linear_shares, self.gaussians, strict=True):
+            own = own + share * (conditional_variance(rows, gaussian) - self.variance)
         if not len(networks):
             return np.sqrt(own)
         each = np.stack([scores.within(np, one, span) for one in networks])
@@ -140,8 +161,12 @@ class Blend:
 
 
 _ARRAYS: dict[str, tuple[int, ...]] = {"mean": (), "variance": (), "bounds": (2,), "shares": (2,)}
-_OF_GAUSSIAN: dict[str, tuple[int, ...]] = {"gaussian_mean": (), "loadings": (), "noise": ()}
-"""The shapes of the arrays of a blend, without the width of a row."""
+"""The shapes of the arrays of a blend, without the width of a row; more Gaussians have more shares."""
+
+
+def _of_gaussian(i: int) -> tuple[str, str, str]:
+    """Return the names of a Gaussian's mean, loadings and noise in a saved blend."""
+    return ("gaussian_mean", "loadings", "noise") if i == 0 else (f"{i}.gaussian_mean", f"{i}.loadings", f"{i}.noise")
 
 
 def _mixed(share: np.ndarray, first: np.ndarray, second: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -190,7 +215,10 @@ def folds(rows: np.ndarray, column: np.ndarray, share: float, rng: np.random.Gen
 def fit_linear(
     rows: np.ndarray, column: np.ndarray, held_out: Sequence[np.ndarray], seed: int
 ) -> tuple[Blend, HeldOut]:
-    """Fit the Gaussian with the shrinkage that is best in the held-out cells, and its share in each column.
+    """Fit Gaussians with the shrinkages that are best in the held-out cells, and their share in each column.
+
+    One shrinkage is the best for all columns together. A second one is used in the columns whose held-out cells it
+    predicts better by more than one and a half standard errors, if there are any, and its share is 1 there.
 
     The Gaussian's values are clipped to the range of the column's known cells, unless held-out cells are predicted
     better beyond the range of the others, as in a column that is a sum of others.
@@ -212,7 +240,7 @@ def fit_linear(
     d, variance, n_rows = len(column), _variance(rows), len(np.unique(row))
     of_column = column[feature]
     weight = 1 / np.bincount(column, variance, d)[of_column]
-    tried: list[_Tried] = []
+    tried, gained = list[_Tried](), list[float]()
     for _ in SHRINKAGES:
         each = [part.predicted() for part in parts]
         value, spread = (np.concatenate([one[at] for one in each]) for at in (0, 1))
@@ -221,19 +249,29 @@ def fit_linear(
         is_wide = (errors[1] < errors[0])[column]
         linear = np.where(is_wide[feature], both[1], both[0])
         tried.append(_Tried(linear, spread, is_wide, weight * np.square(linear - truth)))
+        gained.append(float(_gains(tried[0].errors - tried[-1].errors, of_column, d).sum()))
         best = int(np.argmin([one.errors.sum() for one in tried]))
-        if len(tried) > best + _PATIENCE:
+        if len(tried) > max(best, int(np.argmax(gained))) + _PATIENCE:
             break
-    chosen = next(i for i, one in enumerate(tried) if _is_close(one.errors - tried[best].errors, n_rows))
-    linear, spread, is_wide, _ = tried[chosen]
-    own = shares(linear - mean, truth - mean, weight, of_column, d)[column]
+    first = next(i for i, one in enumerate(tried) if _is_close(one.errors - tried[best].errors, n_rows))
+    gains = np.array([_gains(tried[first].errors - one.errors, of_column, d) for one in tried])
+    second = int(gains.sum(axis=1).argmax())
+    uses = (gains[second] > 0)[column]
+    chosen = [first, second] if uses.any() else [first]
+    linear, spread = (
+        np.where(uses[feature], getattr(tried[second], name), getattr(tried[first], name))
+        for name in ("linear", "variance")
+    )
+    # A column that is better with its own λ is a function of others; a share estimated from few cells would spoil it.
+    own = np.where(uses, 1.0, shares(linear - mean, truth - mean, weight, of_column, d)[column])
     offset, scale = _standard(rows)
     scaled = (rows - offset) / scale
-    *_, gaussian = islice(fit_path(scaled, SHRINKAGES, seed), chosen + 1)
-    gaussian = refined(scaled, gaussian, SHRINKAGES[chosen], seed)
+    path = list(islice(fit_path(scaled, SHRINKAGES, seed), max(chosen) + 1))
+    gaussians = [refined(scaled, path[i], SHRINKAGES[i], seed).in_units(offset, scale) for i in chosen]
     span = known_range(rows)
-    bounds = np.where(is_wide, _widened(*span), span)
-    blend = Blend(offset, variance, gaussian.in_units(offset, scale), bounds, own, np.zeros(d))
+    bounds = np.where(np.where(uses, tried[second].is_wide, tried[first].is_wide), _widened(*span), span)
+    linear_shares = np.stack([own * (uses == bool(i)) for i in range(len(chosen))])
+    blend = Blend(offset, variance, tuple(gaussians), bounds, linear_shares, np.zeros(d))
     share = own[feature]
     cells = HeldOut(
         row,
@@ -291,6 +329,18 @@ def _is_close(difference: np.ndarray, n_rows: int) -> bool:
     return bool(difference.sum() <= np.sqrt(n_rows / (n_rows - 2) * np.square(difference).sum()))
 
 
+def _gains(gain: np.ndarray, column: np.ndarray, n: int) -> np.ndarray:
+    """Return the sum of the gains in each of n columns, (n,); 0 where it is not certain.
+
+    The standard error is as in `_is_close`: a column of one or two cells has no gain.
+    """
+    total, square, count = (np.bincount(column, one, n) for one in (gain, gain**2, np.ones(len(gain))))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(square * count / (count - 2))
+    found: np.ndarray = np.where((count > 2) & (total > _CERTAIN * error), total, 0)
+    return found
+
+
 def _widened(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return bounds with the same centre and three times the width."""
     return 2 * low - high, 2 * high - low
@@ -339,10 +389,7 @@ class _Fold:
     def predicted(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the expectation and the variance of the held-out cells, by the Gaussian with the next λ."""
         model = next(self._path).in_units(self._offset, self._scale)
-        mean, variance = np.empty(self._seen.shape), np.empty(self._seen.shape)
-        for some in row_blocks(self._seen, model):
-            mean[some] = conditional_mean(np, self._seen[some], model)
-            variance[some] = conditional_variance(self._seen[some], model)
+        mean, variance = expected(self._seen, model)
         return mean[self._mask], variance[self._mask]
 
 

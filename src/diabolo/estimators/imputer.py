@@ -64,7 +64,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     An imputed value is a weighted mean of three parts: the mean of the column; the expectation given the known cells of
     the row under a Gaussian, which is fitted to the incomplete rows and shrunk towards independent columns (Little &
     Rubin 2019, section 11.2); and the mean of several networks. Held-out cells choose the shrinkage, and the weights in
-    each column. Independent columns therefore get their means, and columns that are sums of others these sums.
+    each column. Independent columns therefore get their means, and columns that are sums of others these sums. Where
+    held-out cells show that some columns need another shrinkage than the rest, these columns have a second Gaussian.
 
     The networks are denoising autoencoders. They learn to predict masked cells, 30 % at a time, from the other cells
     (Vincent et al. 2008). A mask of the missing cells is part of their input. Their predictions are clipped to the
@@ -96,7 +97,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
     estimators_ : list of list of BaseAutoencoder
         The networks, in a list of one list, which is empty if no column uses networks.
     blend_ : Blend
-        The column means, the Gaussian, and the weights of all parts in each column.
+        The column means, one or two Gaussians, and the weights of all parts in each column.
     conformal_scores_ : array
         Absolute errors in the numeric held-out cells, which their prediction has not used. Each error is divided by the
         expected error of its cell (the unit of
@@ -365,7 +366,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         parts = (("column means", 1 - linear - networks), ("linear prediction", linear), ("networks", networks))
         return (
             ("mean shares", ", ".join(f"{name} {share.mean():.0%}" for name, share in parts)),
-            ("factors of the Gaussian", f"{len(blend.gaussian.loadings):,}"),
+            ("factors of each Gaussian", ", ".join(f"{len(one.loadings):,}" for one in blend.gaussians)),
             ("calibration cells", f"{len(self.conformal_scores_):,}"),
         )
 

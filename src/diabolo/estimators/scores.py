@@ -241,16 +241,16 @@ class Parts(Protocol):
         """(d,)."""
 
     @property
-    def gaussian(self) -> FactorGaussian:
-        """The Gaussian, in the user's units."""
+    def gaussians(self) -> Sequence[FactorGaussian]:
+        """The Gaussians, in the user's units."""
 
     @property
     def bounds(self) -> np.ndarray:
-        """(2, d), to which the Gaussian's expectation is clipped."""
+        """(2, d), to which the Gaussians' expectations are clipped."""
 
     @property
-    def linear_share(self) -> np.ndarray:
-        """(d,)."""
+    def linear_shares(self) -> np.ndarray:
+        """(n_gaussians, d)."""
 
     @property
     def network_share(self) -> np.ndarray:
@@ -270,9 +270,10 @@ def imputed(xp: Namespace, rows: Array, networks: Sequence[Array], parts: Parts,
     span : (2, d)
         The minimum and the maximum of each column, to which the networks' values are clipped.
     """
-    linear, of_network = parts.linear_share[None], parts.network_share[None]
-    gaussian = within(xp, conditional_mean(xp, rows, parts.gaussian), parts.bounds)
-    found = gaussian * linear + parts.mean[None] * (1 - linear)
+    of_network = parts.network_share[None]
+    found = parts.mean[None] * (1 - parts.linear_shares.sum(axis=0, keepdims=True))
+    for gaussian, share in zip(parts.gaussians, parts.linear_shares, strict=True):
+        found = within(xp, conditional_mean(xp, rows, gaussian), parts.bounds) * share[None] + found
     if not networks:
         return found
     return found * (1 - of_network) + mean_score([within(xp, one, span) for one in networks]) * of_network
