@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -49,12 +50,22 @@ napoleon_use_ivar = False
 default_role = "code"
 
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+)([^)#]+)(#[^)]*)?\)")
+_SECTION = re.compile(r"<!-- README: (.+) -->")
 _PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
 
+def _section(found: re.Match[str]) -> str:
+    """A section of README.md with its links as from this folder."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {re.escape(found[1])}\n.*?(?=^## )", text, flags=re.MULTILINE | re.DOTALL)
+    assert section, found[1]
+    return re.sub(r"\]\((?:docs/)?(?!docs/)", lambda link: "](" if "docs/" in link[0] else "](../", section[0])
+
+
 def _within(app: Sphinx, name: str, source: list[str]) -> None:
-    """Links that lead out of this folder, where a repository's reader finds them: to the site's page, or just named."""
+    """Put sections of README.md where a comment asks for them; links out of this folder become the site's, or words."""
     depth = name.count("/")
+    source[0] = _SECTION.sub(_section, source[0])
 
     def link(found: re.Match[str]) -> str:
         name, ups, target = found.group(1), found.group(2).count("../"), found.group(3)
@@ -75,13 +86,13 @@ def _as_written(app: Sphinx, what: str, name: str, obj: object, options: object,
 
 
 def _names(app: Sphinx) -> dict[str, str]:
-    """What a text may call an object of the API: `AnomalyDetector`, `AnomalyDetector.fit`, `parts.VampPrior`, `diabolo.load`."""
+    """What a text may call an object of the API: `AnomalyDetector`, `AnomalyDetector.fit`, `parts.VampPrior`."""
     found = defaultdict(set)
     for full, entry in app.env.domains.python_domain.objects.items():
         if entry.aliased or entry.objtype not in ("class", "function", "method", "exception"):
             continue
-        *path, last = full.split(".")
-        short = [full, ".".join(full.split(".")[-2:])]
+        *_, owner, last = full.split(".")
+        short = [full, f"{owner}.{last}"]
         if ".core." in full:
             short.append(f"parts.{last}")
         if entry.objtype in ("class", "exception"):
@@ -99,9 +110,7 @@ def _link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
         if full is None or isinstance(literal.parent, nodes.reference | nodes.title):
             continue
         entry = app.env.domains.python_domain.objects[full]
-        literal.replace_self(
-            make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy(), full)
-        )
+        literal.replace_self(make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy(), full))
 
 
 def setup(app: Sphinx) -> None:
