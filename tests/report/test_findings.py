@@ -49,7 +49,7 @@ def test_units_without_work_are_counted():
 
 def test_reconstructions_worse_than_the_mean_are_found_also_without_training():
     model = diabolo.StackedAutoencoder(n_latent=2, init="random", scaling=None, max_epochs=0, random_state=0)
-    finding = said(model.fit(NORMAL), NORMAL + 3)["Worse than the mean"]
+    finding = said(model.fit(NORMAL), NORMAL + 0.5)["Worse than the mean"]
     assert finding.serious
     assert "max_epochs" in finding.action
     assert "Worse than the mean" not in said(fitted("basic"), X)
