@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+DEMO := .venv-demo
 LINES ?=
 JOBS ?= auto
+NEW_ENOUGH := $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed, this is " + sys.version'
 
 LOWEST := .venv-lowest
 TESTED_LOWEST := tests/persistence/test_serialization.py tests/data/test_readers.py tests/export tests/serving/test_app.py
@@ -26,7 +28,7 @@ help:
 	@echo "make clean    remove the environment and what tools left"
 
 $(VENV)/ready: pyproject.toml
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed, this is " + sys.version'
+	$(NEW_ENOUGH)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	@touch $@
@@ -40,8 +42,15 @@ $(BENCH)/ready: pyproject.toml
 bench: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.speed $(LINES)
 
-demo: $(VENV)/ready
-	$(BIN)/diabolo demo
+# What a user installs, and no tools: half the size.
+$(DEMO)/ready: pyproject.toml
+	$(NEW_ENOUGH)
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable .
+	@touch $@
+
+demo: $(DEMO)/ready
+	$(DEMO)/bin/diabolo demo
 
 docs: $(VENV)/ready
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -90,4 +99,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build
+	rm -rf $(VENV) $(BENCH) $(DEMO) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,9 @@ os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 # users do, and so do all where this is set.
 if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    quickly = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    quickly = "--xla_cpu_parallel_codegen_split_count=1"
+    if [int(number) for number in metadata.version("jaxlib").split(".")[:2]] < [0, 11]:
+        quickly += " --xla_cpu_use_fusion_emitters=false"  # later versions end at a flag that they do not know
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quickly}".strip()
 
 from jaxtyping import install_import_hook  # noqa: E402

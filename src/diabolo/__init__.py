@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .estimators.sweep import sweep
     from .export.onnx import export_onnx
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AnomalyDetector",

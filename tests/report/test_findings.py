@@ -47,6 +47,20 @@ def test_units_without_work_are_counted():
     assert f"{active} of 6" in said(model, line)["Inactive latent units"].evidence
 
 
+def test_reconstructions_worse_than_the_mean_are_found_also_without_training():
+    model = diabolo.StackedAutoencoder(n_latent=2, init="random", scaling=None, max_epochs=0, random_state=0)
+    finding = said(model.fit(NORMAL), NORMAL + 0.5)["Worse than the mean"]
+    assert finding.serious
+    assert "max_epochs" in finding.action
+    assert "Worse than the mean" not in said(fitted("basic"), X)
+
+
+def test_a_quantised_code_is_not_compared_with_as_many_numbers():
+    latent = parts.VectorQuantized(size=2, n_codes=4)
+    model = diabolo.Autoencoder(latent=latent, max_epochs=1, random_state=0).fit(NORMAL)
+    assert model.evaluation_["pca_explained_variance"] is None
+
+
 def test_dead_units_are_found():
     latent = parts.Deterministic(8, "relu")
     model = diabolo.Autoencoder(encoder=parts.MLP(()), latent=latent, max_epochs=0, random_state=0).fit(NORMAL)

@@ -97,6 +97,15 @@ def test_a_wide_table_can_be_coloured_by_all_of_its_columns():
     assert len(found["names"]) == len(found["rows"][0]) == 24
 
 
+def test_rows_of_a_table_stand_over_their_reconstructions_in_its_units():
+    section = re.search(r'<section id="rows".*?</section>', page("table"), flags=re.DOTALL)[0]
+    cells = [re.findall(r"<t[hd]>([^<]*)", line) for line in section.split("<tr>")[1:]]
+    names, *lines = cells
+    assert [line[0].split(":")[0] for line in lines[::2]] == ["best", "best", "median", "median", "worst", "worst"]
+    assert {line[0] for line in lines[1::2]} == {"reconstruction"}
+    assert all(len(line) == len(names) for line in lines)
+
+
 def test_the_map_holds_the_rows_as_the_user_gave_them():
     found = bundle(page("table"))["map"]
     first = iris().slice(0, 1).to_pylist()[0]

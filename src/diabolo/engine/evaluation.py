@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..core.corruptions import NoCorruption
+from ..core.latents import VectorQuantized
 from ..core.model import Model
 from ..errors import PoorFitWarning, PosteriorCollapseWarning, TrainingWarning
 from ..metrics import active_units
@@ -128,7 +129,9 @@ def evaluate(owner: str, model: Model, rows: Rows) -> tuple[Evaluation | None, T
     k, x = codes.shape[1], some.astype(np.float64)
     total = max(float(np.square(x - x.mean(axis=0)).sum()), 1e-30)
     by_pca = None
-    if k < min(rows.n_samples, x.shape[1]) and (rows.n_samples <= _IN_MEMORY or x.shape[1] <= _IN_MEMORY):
+    # A quantized code is some bits, and PCA has k numbers.
+    comparable = k < min(rows.n_samples, x.shape[1]) and not isinstance(model.recipe.latent, VectorQuantized)
+    if comparable and (rows.n_samples <= _IN_MEMORY or x.shape[1] <= _IN_MEMORY):
         mean, axes, _ = moments.principal(rows, k)
         by_pca = 1 - float(np.square(x - mean - (x - mean) @ axes.T @ axes).sum()) / total
     found = Evaluation(

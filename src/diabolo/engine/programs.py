@@ -15,8 +15,9 @@ jax_config.configure()
 
 SHORT_PRODUCTS = 1e10
 """A training of fewer products of a weight and a row takes a few seconds at most."""
-_LESS = {"xla_cpu_use_fusion_emitters": False}
-"""XLA's older code generator for loops: a quarter less to compile, up to a sixth slower for networks of a few units."""
+_LESS = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else None
+"""XLA's older code generator for loops: a quarter less to compile, up to a sixth slower for networks of a few units.
+The XLA of jax 0.11 has it no more, and refuses the option."""
 _MOST_PROGRAMS = 32
 
 

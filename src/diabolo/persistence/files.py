@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .. import outputs
+from .. import __version__, outputs
 from ..data.types import Json
 from ..errors import ArtifactError
 from .manifest import ManifestError, check, check_head
@@ -204,4 +204,6 @@ def _checksum(content: bytes) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that the results depend on."""
-    return {name: version(name) for name in ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")}
+    return {"diabolo": __version__} | {
+        name: version(name) for name in ("jax", "equinox", "optax", "numpy", "scikit-learn")
+    }

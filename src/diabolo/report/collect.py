@@ -5,7 +5,6 @@ The code names no class of autoencoder: the contents follow from the model's par
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from ..data.schema import Schema
 from ..data.types import RowsLike
 from ..engine import inference
 from ..errors import InvalidData
+from ..persistence import files
 from ..persistence.fitted import FittedAutoencoder
 from .rows import labels_of, sample_rows
 
@@ -382,11 +382,6 @@ def _between(model: Model, results: RowResults) -> np.ndarray:
     return found
 
 
-def _versions() -> dict[str, str]:
-    names = ("diabolo", "jax", "equinox", "optax", "numpy", "scikit-learn")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
-
-
 def image_shape_of(estimator: FittedAutoencoder, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """Return (height, width) or (height, width, 3) if the model's rows are images.
 
@@ -451,7 +446,7 @@ def collect(
         labels=columns if schema is None else schema.labels,
         image=image,
         parameters=estimator.get_params(deep=False),
-        versions=_versions(),
+        versions={"python": platform.python_version()} | files.versions(),
         results=results,
         samples=samples,
         between=None if results is None or len(results.rows) < 2 else scaler.invert(_between(model, results)),

@@ -51,8 +51,12 @@ def curves(e: ReportData) -> list[tuple[str, go.Figure]]:
     known = [name for name in e.history if name not in _OUTSIDE and not name.startswith("validation_")]
     terms = sorted(known, key=lambda name: list(TERMS).index(name) if name in TERMS else len(TERMS))
     beta = e.curve("beta") if e.anneals else []
+    if len(terms) == 2 and e.curve("reconstruction") == e.curve("loss"):
+        terms = ["reconstruction"]  # there is no other term
     for name in terms:
         figure = learning_curve(e.curve(name), e.curve(f"validation_{name}"), e.best_epoch)
+        if name == "sparsity_weight":
+            figure.update_yaxes(title_text="")
         if name == "kl" and beta:
             figure.add_scatter(
                 x=list(range(1, len(beta) + 1)), y=beta, name="β", yaxis="y2", line={"color": THIRD, "dash": "dash"}

@@ -77,6 +77,12 @@
     return made;
   };
 
+  const line = (place, row, ...others) => {
+    if (!place.querySelector(".chart")) place.replaceChildren(element("div", "", { className: "chart" }), ...others);
+    const layout = { height: 300, margin: { l: 48, r: 8, t: 8, b: 36 }, xaxis: {}, yaxis: {} };
+    draw(place.querySelector(".chart"), [{ y: row, mode: "lines", line: { color: color("--accent") } }], layout);
+  };
+
   // -- the explorer --------------------------------------------------------------------------------------------------
 
   let explore = null;
@@ -125,14 +131,9 @@
       }
       return [column.name, text, track];
     })));
-    const line = (row) => {
-      if (!place.querySelector(".chart")) place.replaceChildren(element("div", "", { className: "chart" }));
-      const layout = { height: 300, margin: { l: 48, r: 8, t: 8, b: 36 }, xaxis: {}, yaxis: {} };
-      draw(place.firstChild, [{ y: row, mode: "lines", line: { color: color("--accent") } }], layout);
-    };
     const redraw = () => {
       const row = inUnits(decode(z));
-      (content.image ? image : content.columns ? columns : line)(row);
+      content.image ? image(row) : content.columns ? columns(row) : line(place, row);
     };
     const set = (values) => {
       z.set(values);
@@ -197,6 +198,11 @@
       const about = [["row", content.numbers[i].toLocaleString("en")],
         ...Object.entries(content.colors).filter(([name]) => !(content.columns ?? []).includes(name)).map(([name, values]) =>
           [name, typeof values[i] === "number" ? number(values[i]) : String(values[i])])];
+      if (content.lines) {
+        shown.replaceChildren();
+        line(shown, content.lines[i], table(about));
+        return;
+      }
       if (!content.sheet) {
         shown.replaceChildren(table([...about, ...content.names.map((name, c) => [name, content.rows[i][c]])]));
         return;

@@ -25,7 +25,10 @@ _MOST_COLUMNS, _MOST_COLORS = 24, 200
 _SHOWN_UNITS, _MOST_UNITS = 12, 512
 _MOST_CONSTANTS = 2_000_000
 """The largest number of weights of a decoder in the page: 8 MB."""
+_MOST_NUMBERS = 300_000
+"""The most numbers of rows that the map shows as lines: 2 MB."""
 _SIDE = 48
+_RANKED = "The rows with the best, the median and the worst reconstructions."
 _GROUPS = (("best", 0.0), ("median", 0.5), ("worst", 1.0))
 
 
@@ -112,7 +115,23 @@ def _learning(page: Page, e: ReportData) -> None:
     page.section("learning", "Learning", text, grid(charts))
 
 
+def _reconstructed_cells(e: ReportData, results: RowResults) -> str:
+    """Return rows of a table over their reconstructions, in the user's units."""
+    lines: list[list[object]] = []
+    for (name, _), chosen in zip(_GROUPS, results.at_rank(tuple(share for _, share in _GROUPS), 2), strict=True):
+        names, decoded = _cells(e, e.scaler.invert(results.reconstructions[chosen]))
+        for i, given, found in zip(chosen, _given_cells(e, results, chosen), decoded, strict=True):
+            lines += [
+                [f"{name}: row {results.numbers[i] + 1:,}", *given, f"{results.errors[i]:.3g}"],
+                ["reconstruction", *found, ""],
+            ]
+    return table(("", *names, "mean squared error, scaled units"), lines)
+
+
 def _reconstructions(page: Page, e: ReportData, results: RowResults) -> None:
+    if e.image is None and e.has_names and len(e.columns) <= _MOST_COLUMNS:
+        page.section("rows", "Reconstructions", _RANKED, _reconstructed_cells(e, results))
+        return
     each = 8 if e.image is not None else 2
     blocks = []
     for (name, _), chosen in zip(_GROUPS, results.at_rank(tuple(share for _, share in _GROUPS), each), strict=True):
@@ -138,8 +157,7 @@ def _reconstructions(page: Page, e: ReportData, results: RowResults) -> None:
             figure = figures.profile(e, results.scaled[i], results.reconstructions[i], hover)
             title = f"{name.capitalize()}: row {results.numbers[i] + 1:,}, mean squared error {results.errors[i]:.3g}"
             blocks.append(page.chart(title, figure))
-    text = "The rows with the best, the median and the worst reconstructions."
-    page.section("rows", "Reconstructions", text, grid(blocks, "pictures" if e.image is not None else "charts"))
+    page.section("rows", "Reconstructions", _RANKED, grid(blocks, "pictures" if e.image is not None else "charts"))
 
 
 def _features(page: Page, e: ReportData, results: RowResults) -> None:
@@ -184,6 +202,8 @@ def _latent(page: Page, e: ReportData, results: RowResults) -> None:
         content["sheet"] = {"uri": uri, "width": width, "height": height}
     else:
         shown = [[cell_text(cell) for cell in row[:_MOST_COLUMNS]] for row in cells]
+        if not e.has_names and len(e.columns) > _MOST_COLUMNS and results.rows[chosen].size <= _MOST_NUMBERS:
+            content["lines"] = [_rounded(row) for row in results.rows[chosen]]
         content |= {"names": names[:_MOST_COLUMNS], "columns": names, "rows": shown}
         for i, name in enumerate(names):
             column = [row[i] for row in cells]

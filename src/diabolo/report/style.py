@@ -11,5 +11,14 @@ TERMS = {
     "reconstruction": "Reconstruction, −log p(x | z)",
     "kl": "KL(q(z | x) ‖ π)",
     "KLSparsity": "Sparsity penalty, β·Σ KL(ρ‖ρ̂)",
+    "SparsityConstraint": "Sparsity penalty, β·Σ KL(ρ‖ρ̂)",
+    "sparsity_weight": "Weight of the sparsity penalty, β",
+    "L1": "L1 penalty",
+    "WeightDecay": "Weight decay",
+    "Contractive": "Contractive penalty",
+    "Commitment": "Commitment of the codes",
+    "MaximumMeanDiscrepancy": "Maximum mean discrepancy",
+    "TotalCorrelation": "Total correlation",
+    "Adversarial": "Adversarial penalty",
 }
 """The title of each term of the loss."""

@@ -7,7 +7,7 @@ from .columns import constant, duplicates, identifiers
 from .finding import Finding, Rule
 from .latent import dead_units, off_target, posterior_collapse
 from .likelihood import sigma_at_floor, too_noisy, unscaled, wrong_likelihood
-from .rows import extreme_cells, few_rows, shifted
+from .rows import extreme_cells, few_rows, shifted, worse_than_mean
 from .training import divergence, not_held_out, overfitting, under_training, worse_than_pca
 
 __all__ = ["RULES", "Finding", "diagnose"]
@@ -22,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     off_target,
     overfitting,
     under_training,
+    worse_than_mean,
     worse_than_pca,
     sigma_at_floor,
     too_noisy,

@@ -10,7 +10,10 @@ from ..collect import DIVERGED, LEAST_ROWS, ReportData
 from .finding import Finding, enough, listed
 from .training import has_diverged
 
-__all__ = ["extreme_cells", "few_rows", "shifted"]
+__all__ = ["extreme_cells", "few_rows", "shifted", "worse_than_mean"]
+
+_BELOW_MEAN = -0.02
+"""An explained variance below this is no accident of few rows."""
 
 
 def extreme_cells(e: ReportData) -> Iterator[Finding]:
@@ -49,6 +52,19 @@ def shifted(e: ReportData) -> Iterator[Finding]:
             "strongly from them.",
             serious=True,
         )
+
+
+def worse_than_mean(e: ReportData) -> Iterator[Finding]:
+    """Find reconstructions of the report's rows that are worse than their mean, without a divergence."""
+    results = enough(e)
+    if results is None or results.explained_usual >= _BELOW_MEAN or has_diverged(e) or any(shifted(e)):
+        return
+    yield Finding(
+        "Worse than the mean",
+        f"The explained variance of the report's rows is {results.explained_usual:.0%}; that of their mean is 0%.",
+        "Train longer, or with a lower learning rate." if e.n_epochs else "Train the model: max_epochs is 0.",
+        serious=True,
+    )
 
 
 def few_rows(e: ReportData) -> Iterator[Finding]:

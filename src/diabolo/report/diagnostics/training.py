@@ -183,7 +183,7 @@ def not_held_out(e: ReportData) -> Iterator[Finding]:
 
 def _or_higher_rate(e: ReportData) -> str:
     rate = e.rate
-    return f", or a higher learning_rate (now {rate:g})" if rate < _HIGH_RATE else ""
+    return f", or a higher learning_rate (now {rate:.3g})" if rate < _HIGH_RATE else ""
 
 
 def under_training(e: ReportData) -> Iterator[Finding]:
@@ -226,10 +226,12 @@ def worse_than_pca(e: ReportData) -> Iterator[Finding]:
         rate = e.rate
         if next(overfitting(e), None) is not None:
             action = "Use more rows or a smaller network: the network overfits."
+        elif not e.n_epochs:
+            action = "Train the model: max_epochs is 0."
         elif rate < _HIGH_RATE:
-            action = f"Train longer, use a higher learning_rate (now {rate:g}), or scale the features."
+            action = f"Train longer, use a higher learning_rate (now {rate:.3g}), or scale the features."
         else:
-            action = f"Train longer, use a lower learning_rate (now {rate:g}), or scale the features."
+            action = f"Train longer, use a lower learning_rate (now {rate:.3g}), or scale the features."
         yield Finding(
             "Behind PCA",
             f"The reconstruction keeps {kept:.1%} of the variance of {n:,} {known['rows']} row{'s' * (n != 1)}; PCA of "
