@@ -262,6 +262,65 @@ def test_dependence_is_as_good_as_a_copula_s_whatever_the_network_has_learned(se
     assert np.abs(ours - real).mean() < np.abs(theirs - real).mean() + 0.02
 
 
+@pytest.fixture(scope="module")
+def planted():
+    """Towns with their levels, a county that follows from the town, and a slope that depends on the kind."""
+    rng, n = np.random.default_rng(0), 800
+    towns = pd.Series(rng.choice(["a", "b", "c", "d"], n, p=[0.45, 0.3, 0.2, 0.05]))
+    level, kind, x = towns.map({"a": 0, "b": 1, "c": 2, "d": 4}), rng.choice(["up", "down"], n), rng.normal(size=n)
+    return pd.DataFrame({
+        "town": towns,
+        "county": towns.map({"a": "north", "b": "north", "c": "south", "d": "south"}),
+        "kind": kind,
+        "price": np.exp(level / 2 + 0.2 * rng.normal(size=n)),
+        "sold": rng.poisson(2 + 4 * level),
+        "x": x,
+        "y": np.where(kind == "up", x, -x) + 0.3 * rng.normal(size=n),
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def new_of_planted(planted):
+    return made(planted, 4000, UNTRAINED)
+
+
+@pytest.mark.parametrize("number", ["price", "sold"])
+def test_the_mean_of_a_number_in_each_category_is_that_of_known_rows(number, planted, new_of_planted):
+    real, new = (rows.groupby("town")[number].mean() for rows in (planted, new_of_planted))
+    np.testing.assert_allclose(new, real, atol=0.05 * np.ptp(real))
+
+
+def test_the_share_of_variance_between_categories_is_that_of_known_rows(planted, new_of_planted):
+    def share(rows, number):
+        within = rows.groupby("town")[number].transform("mean")
+        return np.log(rows[number]).groupby(rows["town"]).mean().std() / np.log(rows[number] / within).std()
+
+    assert share(new_of_planted, "price") == pytest.approx(share(planted, "price"), rel=0.15)
+
+
+def test_a_category_that_follows_from_another_follows(planted, new_of_planted):
+    pairs = [set(map(tuple, rows[["town", "county"]].to_numpy())) for rows in (planted, new_of_planted)]
+    assert pairs[0] == pairs[1]
+    odds = [rows["town"].value_counts(normalize=True).sort_index() for rows in (planted, new_of_planted)]
+    np.testing.assert_allclose(*odds, atol=3 * np.sqrt(0.25 / 4000))
+
+
+def test_a_slope_that_depends_on_a_category_keeps_its_sign_and_most_of_its_size(new_of_planted):
+    up, down = (np.polyfit(*new_of_planted.loc[new_of_planted["kind"] == kind, ["x", "y"]].T.to_numpy(), 1)[0]
+                for kind in ("up", "down"))  # fmt: skip
+    assert up > 0.75
+    assert down < -0.75
+
+
+def test_a_given_category_has_the_mean_of_its_rows(planted):
+    generator = AutoencoderGenerator(UNTRAINED, random_state=0).fit(planted)
+    dear = planted[planted["town"] == "d"]
+    new = generator.sample(500, given={"town": "d"}, random_state=0)
+    assert new["price"].mean() == pytest.approx(dear["price"].mean(), rel=0.1)
+    new = generator.sample(500, given={"town": "d", "price": float(dear["price"].median())}, random_state=0)
+    assert new["sold"].mean() == pytest.approx(dear["sold"].mean(), rel=0.1)
+
+
 def test_keys_are_unique():
     rng = np.random.default_rng(0)
     keys = rng.permutation(np.arange(5, 305))
@@ -307,6 +366,17 @@ def test_a_generator_saved_with_a_mixture_of_codes_loads(fitted):
     classes = {cls.__name__: cls for cls in (AutoencoderGenerator, VariationalAutoencoder)}
     found = from_artifact(classes, manifest, arrays, lambda one, content: one._restore(content))
     assert ks_2samp(found.sample(500, random_state=0)[:, 0], of_two_kinds()[:, 0]).statistic < 0.15
+
+
+def test_a_generator_saved_without_effects_draws_numbers_and_labels_of_a_group_independently(of_wine):
+    stored = stored_of(of_wine)
+    kept = {name: array for name, array in stored.arrays.items() if name != "effects_"}
+    manifest, arrays = to_artifact(replace(stored, arrays=kept))
+    classes = {cls.__name__: cls for cls in (AutoencoderGenerator, VariationalAutoencoder)}
+    found = from_artifact(classes, manifest, arrays, lambda one, content: one._restore(content))
+    assert not found.effects_.any()
+    assert of_wine.effects_.any()
+    assert len(found.sample(20, given={"origin": "west"}, random_state=0)) == 20
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5])

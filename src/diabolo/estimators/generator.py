@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -62,8 +63,10 @@ class AutoencoderGenerator(Ensemble):
        of code and residual together is fitted to each group. The mixture of these distributions has the dependences of
        all rows, whatever the network has learned, and the noise of a new row has the directions of its group.
     4. To sample, (z, r) is drawn from the mixture, and the new scores are E[x | z] + r. Categories and booleans are
-       those of one row of the group. Each score is replaced by the number of the training data that has the same rank
-       in its column as the score has among generated ones. Exact linear relations between columns then hold again.
+       those of one row of the group, and (z, r) is drawn given them: its mean is linear in them (ridge regression
+       within all groups together), so that numbers have the means of the training rows in each category. Each score
+       is replaced by the number of the training data that has the same rank in its column as the score has among
+       generated ones. Exact linear relations between columns then hold again.
 
     Parameters
     ----------
@@ -84,7 +87,9 @@ class AutoencoderGenerator(Ensemble):
         The network, in a list of one list.
     weights_, means_, factors_ : arrays of shape (m,), (m, K + p), (m, q, K + p)
         The mixture of m groups, for K latent dimensions and p numbers: the share of the rows, the mean of (z, r), and
-        F with the covariance FᵀF. Up to 10,000 rows are used.
+        F with the covariance FᵀF given the categories. Up to 10,000 rows are used.
+    effects_ : array of shape (c, K + p)
+        The coefficients of the regression of (z, r) on the c encoded categories and booleans within groups.
     input_ : InputSpec
         The columns: validates rows and converts results to the type of the input.
     seed_ : int
@@ -111,7 +116,8 @@ class AutoencoderGenerator(Ensemble):
     References
     ----------
     Silverman (1986), "Density Estimation for Statistics and Data Analysis", section 6.4.1 (smoothed bootstrap);
-    Dasgupta & Freund (2008), "Random Projection Trees and Low Dimensional Manifolds".
+    Dasgupta & Freund (2008), "Random Projection Trees and Low Dimensional Manifolds"; Pagès (2004), "Analyse
+    factorielle de données mixtes" (the weights of numbers and categories when rows are compared).
 
     Examples
     --------
@@ -135,7 +141,7 @@ class AutoencoderGenerator(Ensemble):
         **CONSTRAINTS,
     }
     _fitted_arrays: ClassVar[tuple[str, ...]] = (
-        *("weights_", "means_", "factors_", "_starts", "_labels"),
+        *("weights_", "means_", "factors_", "effects_", "_starts", "_labels"),
         *("_parts", "_found", "_known", "_relations", "_keys", "_training_rows"),
     )
     # not annotated, so not parameters
@@ -297,24 +303,28 @@ class AutoencoderGenerator(Ensemble):
     def _draw(self, is_mixed: np.ndarray, row: np.ndarray, noise: bool, rng: np.random.Generator) -> np.ndarray:
         """Draw rows in the user's units, given the known cells of ``row``; mixed rows have labels of two rows."""
         predictor, is_ordered, marginals = self.estimators_[0][0].predictor_, self.input_.is_ordered, self._marginals
-        gaussians = LocalGaussians(self.means_, self.factors_, self._starts, self._labels)
-        n, is_given = len(is_mixed), ~np.isnan(row[0])
-        same = (self._labels == row[:, ~is_ordered])[:, is_given[~is_ordered]].sum(axis=1)
+        gaussians = LocalGaussians(self.means_, self.factors_, self.effects_, self._starts, self._labels)
+        n, is_given, given_labels = len(is_mixed), ~np.isnan(row[0]), row[:, ~is_ordered]
+        same = (self._labels == given_labels)[:, is_given[~is_ordered]].sum(axis=1)
         allowed = np.flatnonzero(same == same.max())
         numbers = np.flatnonzero(is_given & is_ordered)
+
+        def with_given(labels: np.ndarray) -> np.ndarray:
+            return np.where(np.isnan(given_labels), labels, given_labels)
+
         if len(numbers):
             to_scores = marginals.scores_of_given(row)[0, numbers]
-            means, factors = _scores_of_groups(predictor, gaussians, is_ordered)
-            positions, errors = gaussians.condition(
-                means[..., numbers], factors[..., numbers], to_scores, allowed, n, rng
-            )
+            centres = gaussians.means_at(allowed, with_given(self._labels[allowed]))
+            means = _decoded(predictor, centres, is_ordered)[:, numbers]
+            factors = _factors_in_scores(predictor, gaussians, is_ordered)[..., numbers]
+            positions, errors = gaussians.condition(means, factors, to_scores, allowed, n, rng)
         else:
             positions, errors = gaussians.draw_positions(n, allowed, rng), gaussians.noise(n, rng)
-        joint = gaussians.rows_at(gaussians.group_of(positions), errors)
+        labels = self._labels[positions]
+        labels[is_mixed] = gaussians.mixed_labels(positions[is_mixed], self._parts, rng)
+        joint = gaussians.rows_at(positions, with_given(labels), errors)
         scores = _decoded(predictor, joint, is_ordered, noise)
         if noise:
-            labels = self._labels[positions]
-            labels[is_mixed] = gaussians.mixed_labels(positions[is_mixed], self._parts, rng)
             scores[:, ~is_ordered] = labels
         rows = np.where(is_given, row, marginals.values(scores))
         # A sum of rounded and other numbers is a rounded number if the rounded number is computed.
@@ -325,6 +335,9 @@ class AutoencoderGenerator(Ensemble):
     def _restore(self, found: Found) -> None:
         if "covariances_" in found.arrays:  # saved before the mixture had residuals
             found = replace(found, arrays={**found.arrays, **_of_former(found)})
+        if "effects_" not in found.arrays:  # saved before numbers depended on labels within groups
+            shape = found.array("_labels").shape[1], found.array("means_").shape[1]
+            found = replace(found, arrays={**found.arrays, "effects_": np.zeros(shape, np.float32)})
         super()._restore(found)
 
 
@@ -363,22 +376,33 @@ def _mixture(
         scores = np.where(is_missing, predictor.sample_given(scores, 0, N_DRAWS, seed), scores)
     codes = predictor.codes(scores)
     residuals = (scores - predictor.decode(codes))[:, is_ordered]
-    spread = scores.std(axis=0)
-    # Two rows with different categories are as far from each other as two independent numbers are on average.
-    features = scores / np.where(is_ordered, np.where(spread > 0, spread, 1), np.sqrt(2))
+    names = np.array(predictor.input.column_of_feature, object)
+    features = _of_equal_weight(scores, names)
     gaussians = LocalGaussians.fit(np.hstack([codes, residuals]), features, scores[:, ~is_ordered], rng)
     positions = gaussians.draw_positions(_ROWS, np.arange(len(scores)), rng)
-    drawn = gaussians.rows_at(gaussians.group_of(positions), gaussians.noise(_ROWS, rng))
+    drawn = gaussians.rows_at(positions, gaussians.labels[positions], gaussians.noise(_ROWS, rng))
     return {
         "weights_": gaussians.weights,
         "means_": gaussians.means,
         "factors_": gaussians.factors,
+        "effects_": gaussians.effects,
         "_starts": gaussians.starts,
         "_labels": gaussians.labels,
-        "_parts": weakest_cut(gaussians.labels, np.array(predictor.input.column_of_feature, object)[~is_ordered]),
+        "_parts": weakest_cut(gaussians.labels, names[~is_ordered]),
         "_known": marginals.known,
         "_found": marginals.with_generated(_decoded(predictor, drawn, is_ordered)).found,
     }
+
+
+def _of_equal_weight(scores: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Scale columns as factor analysis of mixed data does (Pagès 2004), so that no axis of one column varies by more
+    than 1: numbers and booleans by their standard deviation, categories by the root of their share of the rows.
+    """
+    n_features = Counter(names)
+    is_single = np.array([n_features[name] == 1 for name in names])
+    scale = np.where(is_single, scores.std(axis=0), np.sqrt(scores.mean(axis=0).clip(0)))
+    scaled: np.ndarray = scores / np.where(scale > 0, scale, 1)
+    return scaled
 
 
 def _decoded(predictor: Predictor, joint: np.ndarray, is_ordered: np.ndarray, noise: bool = True) -> np.ndarray:
@@ -390,14 +414,13 @@ def _decoded(predictor: Predictor, joint: np.ndarray, is_ordered: np.ndarray, no
     return scores
 
 
-def _scores_of_groups(
-    predictor: Predictor, gaussians: LocalGaussians, is_ordered: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means and the factors of the groups in scores, (m, d) and (m, q, d)."""
+def _factors_in_scores(predictor: Predictor, gaussians: LocalGaussians, is_ordered: np.ndarray) -> np.ndarray:
+    """Return the factors of the groups in scores, (m, q, d)."""
     means, factors = gaussians.means, gaussians.factors
     centres = _decoded(predictor, means, is_ordered)
     ends = _decoded(predictor, (means[:, None] + factors).reshape(-1, means.shape[1]), is_ordered)
-    return centres, ends.reshape(*factors.shape[:2], -1) - centres[:, None]
+    found: np.ndarray = ends.reshape(*factors.shape[:2], -1) - centres[:, None]
+    return found
 
 
 def _of_former(found: Found) -> dict[str, np.ndarray]:

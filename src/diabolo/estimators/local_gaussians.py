@@ -11,23 +11,30 @@ __all__ = ["LocalGaussians", "weakest_cut"]
 
 _FEWEST = 12
 _POWER_STEPS = 8
+_RIDGE = 1.0
+"""Penalty of the effects of labels, in rows: a category of one row has half of its effect by least squares."""
 _SMOOTHING = 0.1
 """Standard deviation, in scores, with which a given number is compared with a component."""
 
 
 @dataclass(frozen=True)
 class LocalGaussians:
-    """A partition of training rows into groups, and the mean and the covariance of each group.
+    """A partition of training rows into groups, and the mean and the covariance of each group given the labels.
 
     Rows are divided in two halves at the median of their first principal axis, and the halves again, until a group has
-    fewer than 24 rows. Since the groups are disjoint, the mixture has the mean and the covariance of all
-    rows. A group's covariance is that of few rows, so its noise is in the directions in which these rows vary.
+    fewer than 24 rows. Within a group, the mean of a row is linear in its labels, with the same effects in all groups.
+    Since the groups are disjoint, the mixture has the mean and the covariance of all rows; and up to the ridge penalty
+    of the effects, it has the covariance of numbers with labels, and so the mean of a number in each category.
+    A group's covariance is that of few rows, so its noise is in the directions in which these rows vary.
 
     Parameters
     ----------
     means : (m, j)
     factors : (m, q, j)
-        The covariance of group i is Fᵢᵀ·Fᵢ. Rows of zeros pad a factor to q rows, the size of the largest group.
+        The covariance of group i given the labels is Fᵢᵀ·Fᵢ. Rows of zeros pad a factor to q rows, the size of the
+        largest group.
+    effects : (c, j)
+        The change of the mean for each unit by which a label differs from its mean in the group.
     starts : (m + 1,)
         The first row of each group in ``labels``.
     labels : (n, c)
@@ -36,6 +43,7 @@ class LocalGaussians:
 
     means: np.ndarray
     factors: np.ndarray
+    effects: np.ndarray
     starts: np.ndarray
     labels: np.ndarray
 
@@ -45,16 +53,23 @@ class LocalGaussians:
     ) -> LocalGaussians:
         """Fit to rows (n, j); the groups are near in the features (n, f)."""
         groups = _groups(features, _FEWEST, rng)
-        size = min(max(map(len, groups)), rows.shape[1])
-        means, factors = np.zeros((len(groups), rows.shape[1])), np.zeros((len(groups), size, rows.shape[1]))
-        for i, group in enumerate(groups):
-            means[i] = rows[group].mean(axis=0)
+        starts, order = np.cumsum([0, *map(len, groups)]), np.concatenate(groups)
+        means = np.stack([rows[group].mean(axis=0) for group in groups])
+        of_labels = _means_of_groups(labels[order], starts)
+        sizes = np.diff(starts)
+        effects, left = _effects(
+            labels[order] - np.repeat(of_labels, sizes, axis=0), rows[order] - np.repeat(means, sizes, axis=0)
+        )
+        size = min(sizes.max(), rows.shape[1])
+        factors = np.zeros((len(groups), size, rows.shape[1]))
+        for factor, some in zip(factors, np.split(left, starts[1:-1]), strict=True):
             # The principal axes have the covariance of the rows, but are none of the rows.
-            _, lengths, axes = np.linalg.svd((rows[group] - means[i]) / np.sqrt(len(group)), full_matrices=False)
-            factors[i, : min(size, len(lengths))] = (lengths[:, None] * axes)[:size]
-        starts = np.cumsum([0, *map(len, groups)])
+            _, lengths, axes = np.linalg.svd(some / np.sqrt(len(some)), full_matrices=False)
+            factor[: len(lengths)] = lengths[:, None] * axes
         shuffled = np.concatenate([rng.permutation(group) for group in groups])
-        return cls(means.astype(np.float32), factors.astype(np.float32), starts, labels[shuffled].astype(np.float32))
+        arrays = (means, factors, effects)
+        means, factors, effects = (array.astype(np.float32) for array in arrays)
+        return cls(means, factors, effects, starts, labels[shuffled].astype(np.float32))
 
     @property
     def weights(self) -> np.ndarray:
@@ -78,9 +93,16 @@ class LocalGaussians:
         """Draw standard normal noise for n rows, (n, q)."""
         return rng.standard_normal((n, self.factors.shape[1]))
 
-    def rows_at(self, groups: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Return the rows of groups at standard normal noise, (n, j)."""
-        found = self.means[groups].astype(np.float64)
+    def means_at(self, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the means of the groups at positions for rows with these labels, (n, j)."""
+        groups = self.group_of(positions)
+        away = labels - _means_of_groups(self.labels, self.starts)[groups]
+        found: np.ndarray = self.means[groups] + away @ self.effects
+        return found
+
+    def rows_at(self, positions: np.ndarray, labels: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Return the rows of the groups at positions for labels and standard normal noise, (n, j)."""
+        found, groups = self.means_at(positions, labels), self.group_of(positions)
         for i in np.unique(groups):
             found[groups == i] += noise[groups == i] @ self.factors[i]
         return found
@@ -104,24 +126,25 @@ class LocalGaussians:
 
         Parameters
         ----------
-        means, factors : (m, g), (m, q, g)
-            The distribution of these numbers in each group.
+        means : (a, g)
+            The means of these numbers at each of the a allowed positions.
+        factors : (m, q, g)
+            Their covariance in each group.
         scores : (g,)
             The given numbers.
         """
         gain = np.swapaxes(factors, 1, 2) @ factors + _SMOOTHING**2 * np.eye(len(scores))
-        away = scores - means
-        solved = np.linalg.solve(gain, away[:, :, None])[:, :, 0]
-        log_density = -0.5 * ((away * solved).sum(axis=1) + np.linalg.slogdet(gain)[1])
-        log_weights = log_density[self.group_of(allowed)]
+        away, of_allowed = scores - means, self.group_of(allowed)
+        distance = np.einsum("ag,agh,ah->a", away, np.linalg.inv(gain)[of_allowed], away)
+        log_weights = -0.5 * (distance + np.linalg.slogdet(gain)[1][of_allowed])
         weights = np.exp(log_weights - log_weights.max())
-        positions = rng.choice(allowed, n, p=weights / weights.sum())
-        groups, noise = self.group_of(positions), self.noise(n, rng)
+        chosen = rng.choice(len(allowed), n, p=weights / weights.sum())
+        groups, noise = of_allowed[chosen], self.noise(n, rng)
         # A sample of the joint distribution, corrected linearly, is a sample of the conditional distribution.
-        seen = means[groups] + np.einsum("nq,nqg->ng", noise, factors[groups])
+        seen = means[chosen] + np.einsum("nq,nqg->ng", noise, factors[groups])
         error = scores - seen + _SMOOTHING * rng.standard_normal(seen.shape)
         noise += np.einsum("nqg,ng->nq", factors[groups], np.linalg.solve(gain[groups], error[:, :, None])[:, :, 0])
-        return positions, noise
+        return allowed[chosen], noise
 
 
 def weakest_cut(labels: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -159,6 +182,32 @@ def _cramers_v(one: np.ndarray, other: np.ndarray) -> float:
     if smaller <= 0:
         return 0.0
     return float(np.sqrt(np.clip((phi - (k - 1) * (m - 1) / (n - 1)) / smaller, 0, 1)))
+
+
+def _means_of_groups(labels: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the means of labels, (n, c), between starts, (m, c)."""
+    means: np.ndarray = np.add.reduceat(labels.astype(np.float64), starts[:-1]) / np.diff(starts)[:, None]
+    return means
+
+
+def _effects(labels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Regress rows on labels, both less the means of their groups, by ridge regression.
+
+    If H is the matrix of the regression, the rows that are left are (I − H²)^½·rows: their covariance and that of the
+    fitted values H·rows add up to the covariance of the rows.
+
+    Returns
+    -------
+    effects : (c, j)
+    left : (n, j)
+        The rows without the effects.
+    """
+    squares, axes = np.linalg.eigh(labels.T @ labels)
+    squares = np.maximum(squares, np.finfo(np.float64).eps)
+    share = squares / (squares + _RIDGE)
+    along = axes.T @ (labels.T @ rows)
+    lost = (1 - np.sqrt(1 - share**2)) / squares
+    return axes @ (along / (squares + _RIDGE)[:, None]), rows - labels @ (axes @ (along * lost[:, None]))
 
 
 def _groups(features: np.ndarray, fewest: int, rng: np.random.Generator) -> list[np.ndarray]:
