@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special, stats
 
 from diabolo import parts
+from diabolo.core.distributions import Normal, kl_divergence
 from diabolo.core.layers import Dense, MLPModule
 from diabolo.core.model import Model, loss
 
@@ -15,6 +16,18 @@ N, D, K = 5, 4, 2
 LOG_PI = math.log(math.pi)
 KEY = jax.random.key(0)
 EVERYONE = jnp.ones(N)
+N_DRAWS = 40_000
+STANDARD_ERRORS = 4.5
+
+# One program for each kind of argument: outside `jax.jit`, each operation would be one.
+log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
+deviance = jax.jit(lambda distribution, x: distribution.deviance(x))
+sample = jax.jit(lambda distribution, key, shape=(): distribution.sample(key, shape), static_argnums=2)
+kl = jax.jit(kl_divergence)
+
+
+def normal(loc, scale):
+    return Normal(jnp.asarray(loc, jnp.float32), jnp.asarray(scale, jnp.float32))
 
 
 def built(recipe, n_features=D):

@@ -8,6 +8,7 @@ import pytest
 
 import diabolo
 from diabolo.core.distributions import NegativeBinomial
+from formula import deviance
 
 
 def exact(x, m, r):
@@ -31,7 +32,7 @@ def drawn(n, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_deviance_of_counts_is_right_over_twelve_decades(seed):
     x, log_mean, r = drawn(300, seed)
-    found = np.asarray(NegativeBinomial(jnp.asarray(log_mean), jnp.asarray(r)).deviance(jnp.asarray(x)))
+    found = np.asarray(deviance(NegativeBinomial(jnp.asarray(log_mean), jnp.asarray(r)), x))
     mean = np.asarray(jnp.exp(jnp.asarray(log_mean)), np.float64)
     expected = np.array([exact(*of) for of in zip(x, mean, r, strict=True)])
     nudged = np.array([exact(a, b * (1 + 2e-7), c) for a, b, c in zip(x, mean, r, strict=True)])
@@ -40,8 +41,8 @@ def test_the_deviance_of_counts_is_right_over_twelve_decades(seed):
 
 
 def test_the_issue_s_number():
-    p = NegativeBinomial(jnp.log(jnp.asarray([1.05e7])), jnp.asarray([1.0]))
-    assert float(p.deviance(jnp.asarray([1e7]))[0]) == pytest.approx(exact(1e7, 1.05e7, 1), rel=1e-3)
+    p = NegativeBinomial(jnp.asarray([np.log(1.05e7)]), jnp.asarray([1.0]))
+    assert float(deviance(p, jnp.asarray([1e7]))[0]) == pytest.approx(exact(1e7, 1.05e7, 1), rel=1e-3)
 
 
 def test_the_deviance_is_never_nan():
@@ -49,16 +50,16 @@ def test_the_deviance_is_never_nan():
     logs = np.array([-200, -80, -5, 0, 5, 40, 88, 500], np.float32)
     scales = np.array([1e-3, 1, 1e6, 1e12], np.float32)
     x, log_mean, r = (jnp.asarray(one.ravel()) for one in np.meshgrid(values, logs, scales))
-    found = np.asarray(NegativeBinomial(log_mean, r).deviance(x))
+    found = np.asarray(deviance(NegativeBinomial(log_mean, r), x))
     assert not np.isnan(found).any()
     assert (found >= 0).all()
-    assert NegativeBinomial(jnp.zeros(1), jnp.ones(1)).deviance(-jnp.ones(1))[0] == np.inf
+    assert deviance(NegativeBinomial(jnp.zeros(1), jnp.ones(1)), -np.ones(1, np.float32))[0] == np.inf
 
 
 def test_it_is_0_at_the_mean():
     x = jnp.asarray(np.array([1, 10, 1e3, 1e6, 1e9, 1e12], np.float32))
     for r in (1e-3, 1.0, 1e6):
-        found = np.asarray(NegativeBinomial(jnp.log(x), jnp.full(6, r)).deviance(x))
+        found = np.asarray(deviance(NegativeBinomial(jnp.log(x), jnp.full(6, r)), x))
         assert (found <= 1e-5 * max(1.0, r)).all()
 
 

@@ -184,7 +184,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["helpers", "diabolo.estimators"])
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.large)])
 def test_killed_at_random_moments_it_ends_to_the_bit(times, table, unbroken, tmp_path):
     chance = random.Random(times)
     arguments = (table, tmp_path / "kept", tmp_path / "model")

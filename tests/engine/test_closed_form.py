@@ -108,7 +108,7 @@ def test_far_from_the_rows_the_network_is_linear():
 
 
 @pytest.mark.parametrize("corruption", ["gaussian", "salt_and_pepper", "masking"])
-@pytest.mark.parametrize(("name", "max_epochs"), [("wine", None), pytest.param("digits", 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "max_epochs"), [("wine", None), pytest.param("digits", 20, marks=pytest.mark.large)])
 def test_denoised_rows_are_nearer_to_the_clean_ones(name, max_epochs, corruption):
     X = TABLES[name]().data
     train, test = X[::2], X[1::2]
@@ -194,7 +194,8 @@ def test_with_a_code_for_every_column_it_starts_at_the_full_gaussian():
 
 
 @pytest.mark.parametrize(
-    "load", [load_iris, *(pytest.param(load, marks=pytest.mark.slow) for load in (load_wine, load_diabetes))]
+    "load",
+    [load_iris, pytest.param(load_wine, marks=pytest.mark.large), pytest.param(load_diabetes, marks=pytest.mark.slow)],
 )
 def test_a_density_is_not_below_a_full_gaussian_or_factor_analysis(load):
     X = load().data
@@ -275,7 +276,7 @@ def test_sigma_of_a_constant_column_has_a_higher_floor():
 
 
 @pytest.mark.parametrize(
-    "name", ["iris", "wine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("breast_cancer", "digits"))]
+    "name", ["iris", "wine", *(pytest.param(name, marks=pytest.mark.large) for name in ("breast_cancer", "digits"))]
 )
 def test_activations_meet_their_target(name):
     X = TABLES[name]().data

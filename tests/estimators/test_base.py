@@ -168,7 +168,7 @@ def interrupted(name, estimator, rows, n):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where a generator is being closed
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in OF_THE_SAME_FIT else ()) for name in MAKERS]
+    "name", [pytest.param(name, marks=pytest.mark.large if name in OF_THE_SAME_FIT else ()) for name in MAKERS]
 )
 def test_a_fit_that_is_interrupted_anywhere_leaves_the_former_one_whole(name, tmp_path):
     estimator = fit(name, MAKERS[name](), IRIS)

@@ -53,9 +53,7 @@ def of_fit(rows, seed=0):
 
 
 @pytest.mark.parametrize("kind", [independent, correlated, low_rank, skewed])
-@pytest.mark.parametrize(
-    "n", [2, pytest.param(6, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.large) for n in (3, 12)), 60]
-)
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.large) for n in (3, 6, 12)), 60])
 def test_the_mean_and_chained_regressions_are_never_better_by_more_than_2_percent(kind, n):
     errors = []
     for seed in range(10 if n < 60 else 4):

@@ -151,8 +151,8 @@ LIKE_N_LATENT = (
     *("n_samples", "noise_units", "objective", "penalties"),
 )
 """Other parameters that select a program: their settings are trained apart as well."""
-SLOW = ("hidden_layer_sizes", "likelihood", "penalties")
-"""Those of them that CI tries: sizes, a part, and a tuple of parts."""
+SLOW = ("hidden_layer_sizes", "penalties")
+"""Those of them that CI tries: sizes, and a tuple of parts."""
 BASES = {
     "Autoencoder": Autoencoder(latent=parts.DiagonalGaussian(2), encoder=parts.MLP((4,)), decoder=parts.MLP((4,))),
     "BasicAutoencoder": BasicAutoencoder(n_latent=2, init="random"),

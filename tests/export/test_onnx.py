@@ -110,16 +110,16 @@ CASES = {
 }
 
 
-RARE = (
-    "Autoencoder", "StackedAutoencoder", "SparseAutoencoder", "Bernoulli", "unscaled", "other convolutions", "a table",
-    "numbers for labels", "a detector", "an imputer", "two levels",
-)  # fmt: skip
+RARE = ("SparseAutoencoder", "Bernoulli", "other convolutions", "an imputer", "two levels")
 """Whose steps the others have as well: compared with `-m slow`."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in CASES]
-)
+WITHIN_OTHERS = ("Autoencoder", "StackedAutoencoder", "unscaled", "a table", "numbers for labels", "a detector")
+"""Of which another has every step and more, such as "a table with missing cells": with `-m large`."""
+MARKS = dict.fromkeys(RARE, pytest.mark.slow) | dict.fromkeys(WITHIN_OTHERS, pytest.mark.large)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in CASES])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_export_has_been_compared_with_python(name, tmp_path):
     found = diabolo.export_onnx(CASES[name](), tmp_path / "out")

@@ -20,12 +20,12 @@ def _name(page):
     return str(page.relative_to(ROOT))
 
 
-WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and page.name != "README.ko.md"]
+WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and not page.name.startswith("README")]
 
 
 NEED_ALL_STEPS = ("generation",)
 """What other pages claim holds after an eighth of the steps that are the default."""
-QUICK = ("README", "start", "basic", "sparse", "new-part", "own-network", "own-images", "resume", "scaling")
+QUICK = ("start", "basic", "sparse", "new-part", "own-network", "own-images", "resume", "scaling")
 """Pages that take some seconds; the others are run with `-m slow`."""
 
 
@@ -43,7 +43,7 @@ def _marked(page):
 
 @pytest.mark.parametrize("page", [_marked(page) for page in WITH_CODE])
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    """Of all but the Korean README, whose code is the other's: see test_readme."""
+    """Of all but the README, whose code runs in test_readme."""
     monkeypatch.chdir(tmp_path)
     own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
     monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests

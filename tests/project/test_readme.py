@@ -10,6 +10,7 @@ import pytest
 
 from diabolo import datasets
 from diabolo.estimators import autoencoders, generator, imputer, trainable
+from helpers import train_briefly
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, KOREAN = (ROOT / name for name in ("README.md", "README.ko.md"))
@@ -59,13 +60,17 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", text(ENGLISH), flags=re.DOTALL)
 
 
-def test_the_first_example_finds_what_it_says():
+def test_the_examples_run_and_the_first_finds_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     scope = {}
-    exec(compile(blocks("python")[0], "README", "exec"), scope)
+    first, *others = blocks("python")
+    exec(compile(first, "README", "exec"), scope)
+    train_briefly(monkeypatch)
+    exec(compile("\n".join(others), "README", "exec"), scope)
     faulty = datasets.load_pump(subset="new").target > 0
     flagged = scope["flagged"]
     found = [flagged[faulty].sum(), faulty.sum(), flagged[~faulty].sum(), (~faulty).sum()]
-    said = re.search(r"(\d+) of (\d+) faults, (\d+) of (\d+) other rows", blocks("python")[0])
+    said = re.search(r"(\d+) of (\d+) faults, (\d+) of (\d+) other rows", first)
     assert [int(one) for one in said.groups()] == found
     assert scope["columns"].shape == (flagged.sum(), 3)
 

@@ -138,7 +138,7 @@ def test_schemathesis_finds_nothing(name, phases, tmp_path):
     process, address = begin(tmp_path / "run", "--max-rows", "50")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--max-examples", "8"]
     done = subprocess.run(
-        [*command, "--seed", "0", "--no-color", "--warnings", "off"],
+        [*command, "--phases", phases, "--seed", "0", "--no-color", "--warnings", "off"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
