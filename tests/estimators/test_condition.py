@@ -183,6 +183,16 @@ def test_an_array_has_its_condition_by_number(rows):
     assert drawn[:, 1].mean() == pytest.approx(-2, abs=0.6)
 
 
+def test_the_number_of_a_column_may_be_of_numpy(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(40, 3))
+    one = VariationalAutoencoder(n_latent=1, condition=2, max_epochs=1, random_state=0).fit(numbers)
+    for condition in (np.int64(2), [np.int32(2)]):
+        other = clone(one).set_params(condition=condition).fit(numbers)
+        np.testing.assert_array_equal(other.score_samples(numbers), one.score_samples(numbers))
+    other.save(tmp_path / "run")
+    np.testing.assert_array_equal(load(tmp_path / "run").score_samples(numbers), one.score_samples(numbers))
+
+
 def test_other_given_values_weigh_the_codes(model):
     drawn = model.sample(300, given={"group": "a", "dose": 0.0, "u": 2.0}, random_state=0)
     assert drawn["v"].mean() == pytest.approx(2 / 1.09, abs=0.4)
