@@ -28,6 +28,8 @@ from diabolo import (
     sweep,
 )
 from diabolo.errors import InvalidData, InvalidParameter, InvalidPart
+from diabolo.estimators.predictions import like_those_seen
+from diabolo.serving import create_app
 from helpers import same_bits, stop_and_go_on
 
 SMALL = examples.SMALL
@@ -212,6 +214,16 @@ def test_who_fills_or_draws_all_columns_takes_no_condition(task):
     numbers = np.random.default_rng(0).normal(size=(300, 3))
     with pytest.raises(InvalidParameter, match="condition=2"):
         task(VariationalAutoencoder(n_latent=1, condition=2, max_epochs=1), random_state=0).fit(numbers)
+
+
+def test_a_model_of_missing_cells_is_served_with_its_condition():
+    rng = np.random.default_rng(0)
+    cells = np.where(rng.random(60) < 0.2, np.nan, rng.normal(size=60))
+    table = pd.DataFrame({"x": cells, "y": rng.normal(size=60), "k": ["a", "b"] * 30})
+    model = VariationalAutoencoder(n_latent=1, condition="k", max_epochs=1, random_state=0).fit(table)
+    usual = like_those_seen(model, 200)
+    assert [usual[name].null_count > 0 for name in ("x", "y", "k")] == [True, True, False]
+    create_app(model)
 
 
 def test_other_given_values_weigh_the_codes(model):
