@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -16,7 +18,7 @@ from diabolo.estimators.input import InputSpec
 from .law import Law, near, same
 from .of_input import OF_ARRAYS, OF_TABLES
 from .of_rows import seeds
-from .subjects import Answers, Subject, asked, drawn_from, numbers
+from .subjects import Answers, Subject, asked, drawn_from, numbers, quietly
 
 __all__ = ["LAWS"]
 
@@ -130,6 +132,37 @@ def _contained(subject: Subject, case: Any) -> None:
 
 _EXPONENTS = st.lists(st.integers(-6, 6), min_size=6, max_size=6)
 _SHIFTS = st.lists(st.sampled_from([0.0, 0.0, 1.0, -100.0]), min_size=6, max_size=6)
+
+
+def _few(subject: Subject, case: Any) -> None:
+    seed, n = case
+    rows = subject.draw(seed, n)
+    try:
+        model = subject.fit(rows, seed=seed)
+    except DiaboloError:
+        return
+    for name, cells in _said(subject, model, rows).items():
+        assert cells.dtype.kind != "f" or np.isfinite(cells).all(), name
+
+
+def _weighted(subject: Subject, case: Any) -> None:
+    """Rows of weight 0 are as if not there, and a power of two is another unit of the weights."""
+    seed, exponent, n_more, is_labelled = case
+    rng = np.random.default_rng(seed)
+    rows, more = subject.draw(seed), subject.draw(seed + 1, n_more)
+    weights, y = rng.integers(1, 4, len(rows)).astype(float), subject.labels(len(rows), seed)
+    order = np.sort(rng.permutation(len(rows) + n_more)[:n_more]) - np.arange(n_more)
+    if isinstance(rows, pa.Table):
+        places = np.insert(np.arange(len(rows)), order, len(rows) + np.arange(n_more))
+        mingled = pa.concat_tables([rows, more]).take(pa.array(places))
+    else:
+        mingled = np.insert(rows, order, more, axis=0)
+    with_zeros = 2.0**exponent * np.insert(weights, order, 0)
+    given = pd.Series(with_zeros, index=rng.permutation(len(with_zeros))) if is_labelled else with_zeros
+    with quietly():
+        one = subject.make().fit(rows, *y, sample_weight=weights)
+        other = subject.make().fit(mingled, *(np.insert(some, order, some[0]) for some in y), sample_weight=given)
+    same(_said(subject, one, rows), _said(subject, other, rows))
 
 
 def _other_units(subject: Subject, case: Any) -> None:
@@ -258,6 +291,28 @@ LAWS = (
         many=12,
     ),
     Law(
+        "a fit to few rows",
+        "Finite numbers, or one of our errors, from 2 to 12 rows.",
+        "fits",
+        lambda subject: st.tuples(st.integers(0, 999), st.integers(2, 12)),
+        _few,
+        few=3,
+        many=20,
+        is_slow=True,
+    ),
+    Law(
+        "weights of rows",
+        "To the bit: rows of weight 0 are as if they were not there; all weights × 2⁻¹⁰⁰⁰ … 2¹⁰⁰⁰ are the same "
+        "weights, in a pandas Series as in an array.",
+        "fits",
+        lambda subject: st.tuples(st.integers(0, 999), st.integers(-1000, 1000), st.integers(0, 20), st.booleans()),
+        _weighted,
+        lambda subject: "sample_weight" in signature(subject.make().fit).parameters,
+        few=2,
+        many=12,
+        is_slow=True,
+    ),
+    Law(
         "a fit that fails",
         "To the bit, and the same objects: rows that are refused, wrong parameters and interruptions, in any sequence, "
         "leave the former fit whole.",
@@ -335,7 +390,7 @@ LAWS = (
         "fits",
         lambda subject: st.tuples(st.integers(0, 999), _plain_names),
         _other_names,
-        lambda subject: subject.is_table,
+        lambda subject: subject.is_table and not getattr(subject.make(), "condition", None),  # which is a name
         few=2,
         many=12,
     ),

@@ -127,7 +127,8 @@ def _known_cells(subject: Subject, case: Any) -> None:
     fill = subject.model.impute if hasattr(subject.model, "impute") else subject.model.transform
     if isinstance(whole, pa.Table):
         used = [column.name for column in subject.model.schema_.used]
-        masks = {name: rng.random(n) < share for name in used}
+        condition = getattr(subject.model, "condition", None)  # whose cells must not be missing
+        masks = {name: rng.random(n) < share * (name != condition) for name in used}
         given = pa.table(
             {
                 name: pa.array(

@@ -158,7 +158,7 @@ def questions(model: Any) -> dict[str, Callable[[Any], Any]]:
 
 def drawn_from(model: Any, seed: int = 0) -> Answers:
     """Return new rows of an estimator that can sample."""
-    given = {5: 0.5} if getattr(model, "condition", None) else None
+    given = {None: None, 5: {5: 0.5}, "answer": {"answer": "True"}}[getattr(model, "condition", None)]
     return columns_of("sample", model.sample(20, given=given, random_state=seed))
 
 
@@ -289,6 +289,24 @@ def _of_clusters() -> Any:
     )
 
 
+def _recurrent() -> Any:
+    shape = (WIDTH // 2, 2)
+    return diabolo.Autoencoder(
+        encoder=parts.GRUEncoder(shape, 4),
+        decoder=parts.GRUDecoder(shape, 4),
+        latent=parts.DiagonalGaussian(2),
+        likelihood="learned_gaussian",
+        objective="elbo",
+        **_SMALL,
+    )
+
+
+def _normalised() -> Any:
+    return diabolo.Autoencoder(
+        encoder=parts.RegularizedMLP((4,), normalization="batch", dropout=0.1), latent=parts.Deterministic(2), **_SMALL
+    )
+
+
 def _codebook() -> Any:
     return diabolo.Autoencoder(
         encoder=parts.MLP((4,)), latent=parts.VectorQuantized(2, 8), penalties=(parts.Commitment(),), **_SMALL
@@ -317,6 +335,9 @@ SUBJECTS: dict[str, Subject] = {
         ("variational, of a table", _variational, mixed, "slow"),
         ("variational, of clusters", _of_clusters, numbers, "slow"),
         ("variational, given a column", lambda: _variational(condition=5), numbers, "slow"),
+        ("variational, of a table given a column", lambda: _variational(condition="answer"), mixed, "slow"),
+        ("recurrent", _recurrent, numbers, "slow"),
+        ("normalised", _normalised, numbers, "slow"),
         ("codebook", _codebook, numbers),
         ("detector", _detector, numbers),
         ("detector, of a table", lambda: _detector(_denoising()), mixed),

@@ -54,14 +54,16 @@ def trained_variational():
 
 
 TRAINED = {
-    "the loss is no number": lambda: basic(learning_rate=1e30, optimizer="sgd", max_epochs=9).fit(GOOD),
-    "and a column has values far beyond the others": lambda: basic(scaling=None, init="random").fit(WILD),
-    "and σ has become very small": lambda: basic(likelihood=parts.Gaussian(1e-25), validation_fraction=None).fit(GOOD),
-    "the loss rises again and stays a number": lambda: trained(
+    "the loss is not finite": lambda: basic(learning_rate=1e30, optimizer="sgd", max_epochs=9).fit(GOOD),
+    "the loss is not finite, and a column has extreme values": lambda: basic(scaling=None, init="random").fit(WILD),
+    "the loss is not finite, and σ is very small": lambda: basic(
+        likelihood=parts.Gaussian(1e-25), validation_fraction=None
+    ).fit(GOOD),
+    "the loss rises again, but stays finite": lambda: trained(
         learning_rate=10.0, optimizer="muon", learning_rate_schedule="constant"
     ),
     "nothing was learned": lambda: trained(learning_rate=1e-9, init="random"),
-    "the code says nothing of the row": trained_variational,
+    "the code does not depend on the row": trained_variational,
 }
 
 

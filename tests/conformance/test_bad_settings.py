@@ -48,14 +48,14 @@ SET = {
     "a wrong type": (lambda: basic(n_latent="two"), ("-m", "basic", "-s", "n_latent=two")),
     "out of range": (lambda: basic(learning_rate=-1.0), ("-m", "basic", "-s", "learning_rate=-1.0")),
     "not a number": (lambda: basic(learning_rate=np.nan), ("-m", "basic", "-s", "learning_rate=NaN")),
-    "an unknown word": (lambda: basic(activation="rellu"), ("-m", "basic", "-s", "activation=rellu")),
+    "an unknown value": (lambda: basic(activation="rellu"), ("-m", "basic", "-s", "activation=rellu")),
     "a misspelt name": (lambda: basic(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
-    "a misspelt name, set later": (lambda: basic().set_params(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
-    "more units than there is memory for": (
+    "a misspelt name, in `set_params`": (lambda: basic().set_params(n_latnet=2), ("-m", "basic", "-s", "n_latnet=2")),
+    "more units than fit in memory": (
         lambda: diabolo.StackedAutoencoder(hidden_layer_sizes=(2**31 - 1, 2**31 - 1)),
         ("-m", "stacked", "-s", "hidden_layer_sizes=2147483647,2147483647"),
     ),
-    "a field of a part that is a word": (
+    "a field of a part given by name": (
         lambda: basic().set_params(optimizer__b1=0.5),
         ("-m", "basic", "-s", "optimizer__b1=0.5"),
     ),
@@ -63,19 +63,19 @@ SET = {
         lambda: basic(early_stopping=True, validation_fraction=None),
         ("-m", "basic", "-s", "early_stopping=true", "-s", "validation_fraction=none"),
     ),
-    "parts that contradict each other": (
+    "parts that do not fit together": (
         lambda: diabolo.Autoencoder(latent=parts.DiagonalGaussian(2), penalties=(parts.KLSparsity(),)),
         ("-m", "autoencoder", "-s", 'latent={"part": "DiagonalGaussian"}', "-s", 'penalties=[{"part": "KLSparsity"}]'),
     ),
-    "an objective that the latent cannot serve": (
+    "an objective that needs another latent": (
         lambda: diabolo.Autoencoder(objective="elbo"),
         ("-m", "autoencoder", "-s", "objective=elbo"),
     ),
-    "a part out of its range": (
+    "a parameter of a part out of range": (
         lambda: diabolo.Autoencoder(corruption=parts.Masking(2.0)),
         ("-m", "autoencoder", "-s", 'corruption={"part": "Masking", "p": 2.0}'),
     ),
-    "an image that is not the rows' shape": (
+    "an image shape other than that of the rows": (
         lambda: diabolo.Autoencoder(encoder=parts.Convolutional((5, 5, 1))),
         ("-m", "autoencoder", "-s", 'encoder={"part": "Convolutional", "shape": [5, 5, 1]}'),
     ),
@@ -119,18 +119,18 @@ def test_samples_that_cannot_be_are_refused(more, variational):
 
 BASE = 'data = "rows.npy"\nmodel = "basic"\n'
 TOML = {
-    "no TOML": "data = ",
-    "a folder in its place": None,
+    "a file that is not TOML": "data = ",
+    "a folder in place of the file": None,
     "a misspelt option": 'data = "rows.npy"\nmodle = "basic"',
     "a misspelt table": BASE + "[parameter]\nn_latent = 2",
     "a misspelt parameter": BASE + "[parameters]\nn_latnet = 2",
     "a misspelt part": BASE + '[parameters]\noptimizer = {part = "Adm"}',
-    "a misspelt field of a part": BASE + '[parameters]\noptimizer = {part = "Adam", bb1 = 0.5}',
-    "a number for a text": 'data = 5\nmodel = "basic"',
-    "a text for a number": BASE + 'seed = "x"',
-    "a number for a table": BASE + "parameters = 3",
-    "numbers for names": BASE + "columns = [1, 2]",
-    "a text for a parameter that is a number": BASE + '[parameters]\nmax_epochs = "many"',
+    "a misspelt parameter of a part": BASE + '[parameters]\noptimizer = {part = "Adam", bb1 = 0.5}',
+    "a number in place of a string": 'data = 5\nmodel = "basic"',
+    "a string in place of a number": BASE + 'seed = "x"',
+    "a number in place of a table": BASE + "parameters = 3",
+    "numbers in place of names": BASE + "columns = [1, 2]",
+    "a string for a numeric parameter": BASE + '[parameters]\nmax_epochs = "many"',
 }
 
 
@@ -196,14 +196,14 @@ DAMAGE = {
     "a file in place of the folder": replaced,
     "no manifest": lambda path: (path / MANIFEST).unlink(),
     "no arrays": lambda path: (path / ARRAYS).unlink(),
-    "half a manifest": in_place_of(MANIFEST, lambda path, content: path.write_bytes(content[:200])),
+    "a truncated manifest": in_place_of(MANIFEST, lambda path, content: path.write_bytes(content[:200])),
     "a manifest that is not text": in_place_of(MANIFEST, lambda path, _: path.write_bytes(b"\xff\xfe\x00")),
     "a manifest of another program": in_place_of(MANIFEST, lambda path, _: path.write_text('{"hello": 1}')),
-    "a manifest that lacks an entry": edited(lambda manifest: manifest.pop("fitted")),
+    "a manifest without a required entry": edited(lambda manifest: manifest.pop("fitted")),
     "an entry of another type": edited(lambda manifest: manifest.update(parameters=[])),
     "a newer format": edited(lambda manifest: manifest.update(format_version=99)),
-    "half the arrays": in_place_of(ARRAYS, lambda path, content: path.write_bytes(content[:-20])),
-    "a bit that flipped": in_place_of(
+    "truncated arrays": in_place_of(ARRAYS, lambda path, content: path.write_bytes(content[:-20])),
+    "a flipped bit": in_place_of(
         ARRAYS, lambda path, content: path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     ),
     "a wrong checksum": edited(lambda manifest: manifest.update(checksums={ARRAYS: "sha256:0"})),
@@ -215,8 +215,8 @@ DAMAGE = {
     "an unknown parameter": edited(lambda manifest: manifest["parameters"].update(nope=1)),
     "a parameter out of range": edited(lambda manifest: manifest["parameters"].update(n_latent=0)),
     "weights of another shape": edited(lambda manifest: manifest["parameters"].update(n_latent=3)),
-    "weights that are not numbers": combine(lambda array: array * np.nan),
-    "more weights than there are": edited(lambda manifest: manifest["parameters"].update(n_latent=10**9)),
+    "weights that are not finite": combine(lambda array: array * np.nan),
+    "more weights than the model has": edited(lambda manifest: manifest["parameters"].update(n_latent=10**9)),
 }
 
 
@@ -251,22 +251,22 @@ def with_notes(folder):
 
 FIT, TRANSFORM = ("fit", "rows.npy", "-m", "basic", "-q", "-o"), ("transform", "model", "rows.npy", "-o")
 WRITTEN = {
-    "a RUN that is there": lambda folder: (*FIT, "model"),
-    "a folder that is no RUN, with `--force`": lambda folder: (*FIT, folder_of("thesis")(folder), "--force"),
+    "RUN exists": lambda folder: (*FIT, "model"),
+    "a folder that is not a RUN, with `--force`": lambda folder: (*FIT, folder_of("thesis")(folder), "--force"),
     "a RUN with other files in it, with `--force`": with_notes,
-    "an output that is there (an older report is replaced)": lambda folder: (*TRANSFORM, "rows.npy"),
+    "an output that exists (an older report is replaced)": lambda folder: (*TRANSFORM, "rows.npy"),
     "DATA itself as the output, with `--force`": lambda folder: (*TRANSFORM, "rows.npy", "--force"),
-    "`export --onnx DIR --force` of a folder that is no export": lambda folder: (
+    "`export --onnx DIR --force` with a folder that is not an export": lambda folder: (
         *("export", "model", "--onnx"),
         *(folder_of("thesis/chapter")(folder), "--force"),
     ),
     "a file in place of RUN's folder": lambda folder: (*FIT, "rows.npy/run"),
-    "an output of no known kind": lambda folder: (*TRANSFORM, "codes.xlsx"),
-    "an output in no folder": lambda folder: (*TRANSFORM, "nowhere/codes.csv"),
-    "an output in a file": lambda folder: (*TRANSFORM, "rows.npy/codes.csv"),
+    "an output of an unknown kind": lambda folder: (*TRANSFORM, "codes.xlsx"),
+    "an output in a folder that does not exist": lambda folder: (*TRANSFORM, "nowhere/codes.csv"),
+    "an output below a file": lambda folder: (*TRANSFORM, "rows.npy/codes.csv"),
     "an output that is a folder": lambda folder: (*TRANSFORM, folder_of("codes.csv")(folder)),
-    "an output that the system does not write": lambda folder: (*TRANSFORM, "/proc/codes.csv"),
-    "a row in the midst that cannot be used": bad_in_the_midst,
+    "an output that cannot be written": lambda folder: (*TRANSFORM, "/proc/codes.csv"),
+    "a later row that cannot be used": bad_in_the_midst,
 }
 
 

@@ -431,3 +431,10 @@ def test_columns_of_a_table_have_the_resolution_that_they_have_alone():
     beside = diabolo.VariationalAutoencoder(max_epochs=0, random_state=0).fit(X.assign(kind=["a", "b"] * 75))
     floor = {name: own.value for name, own in beside.predictor_.model.weights.likelihood.items() if "floor" in name}
     np.testing.assert_allclose(*floor.values(), alone.predictor_.model.weights.likelihood["floor"].value)
+
+
+def test_one_training_row_is_enough_for_a_start():
+    model = diabolo.VariationalAutoencoder(n_latent=2, max_epochs=1, random_state=0).fit(
+        [[0.0, 1.0, 2.0], [1.0, 0.0, 5.0]]
+    )
+    assert np.isfinite(model.score_samples([[0.5, 0.5, 3.0]])).all()

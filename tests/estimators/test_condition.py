@@ -13,7 +13,10 @@ from sklearn.linear_model import LogisticRegression
 
 import examples
 from diabolo import (
+    AnomalyDetector,
     Autoencoder,
+    AutoencoderGenerator,
+    AutoencoderImputer,
     BasicAutoencoder,
     DenoisingAutoencoder,
     SparseAutoencoder,
@@ -24,7 +27,9 @@ from diabolo import (
     parts,
     sweep,
 )
-from diabolo.errors import InvalidData, InvalidPart
+from diabolo.errors import InvalidData, InvalidParameter, InvalidPart
+from diabolo.estimators.predictions import like_those_seen
+from diabolo.serving import create_app
 from helpers import same_bits, stop_and_go_on
 
 SMALL = examples.SMALL
@@ -181,6 +186,44 @@ def test_an_array_has_its_condition_by_number(rows):
     np.testing.assert_array_equal(rebuilt[:, 4], 2.0)
     drawn = estimator.sample(300, given={4: -1.0}, random_state=0)
     assert drawn[:, 1].mean() == pytest.approx(-2, abs=0.6)
+
+
+def test_the_number_of_a_column_may_be_of_numpy(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(40, 3))
+    one = VariationalAutoencoder(n_latent=1, condition=2, max_epochs=1, random_state=0).fit(numbers)
+    for condition in (np.int64(2), [np.int32(2)]):
+        other = clone(one).set_params(condition=condition).fit(numbers)
+        np.testing.assert_array_equal(other.score_samples(numbers), one.score_samples(numbers))
+    other.save(tmp_path / "run")
+    np.testing.assert_array_equal(load(tmp_path / "run").score_samples(numbers), one.score_samples(numbers))
+
+
+def test_a_detector_refuses_a_condition_that_its_network_does_not_know():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=60), "y": rng.normal(size=60), "k": ["a", "b"] * 30})
+    network = VariationalAutoencoder(n_latent=1, condition="k", max_epochs=1, random_state=0)
+    detector = AnomalyDetector(network, false_alarm_rate=0.1, random_state=0).fit(table)
+    assert np.isfinite(detector.score_samples(table)).all()
+    for ask in (detector.score_samples, detector.explain):
+        with pytest.raises(InvalidData, match="Column k"):
+            ask(table.assign(k="c"))
+
+
+@pytest.mark.parametrize("task", [AutoencoderImputer, AutoencoderGenerator])
+def test_who_fills_or_draws_all_columns_takes_no_condition(task):
+    numbers = np.random.default_rng(0).normal(size=(300, 3))
+    with pytest.raises(InvalidParameter, match="condition=2"):
+        task(VariationalAutoencoder(n_latent=1, condition=2, max_epochs=1), random_state=0).fit(numbers)
+
+
+def test_a_model_of_missing_cells_is_served_with_its_condition():
+    rng = np.random.default_rng(0)
+    cells = np.where(rng.random(60) < 0.2, np.nan, rng.normal(size=60))
+    table = pd.DataFrame({"x": cells, "y": rng.normal(size=60), "k": ["a", "b"] * 30})
+    model = VariationalAutoencoder(n_latent=1, condition="k", max_epochs=1, random_state=0).fit(table)
+    usual = like_those_seen(model, 200)
+    assert [usual[name].null_count > 0 for name in ("x", "y", "k")] == [True, True, False]
+    create_app(model)
 
 
 def test_other_given_values_weigh_the_codes(model):

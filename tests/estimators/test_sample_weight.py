@@ -150,6 +150,14 @@ def test_weights_that_do_not_fit_the_rows_are_refused(tmp_path):
             BasicAutoencoder(**LINEAR).fit(source, sample_weight=WEIGHTS)
 
 
+def test_the_range_of_weights_has_no_bound():
+    least = VariationalAutoencoder(n_latent=1, max_epochs=1, batch_size=4, random_state=0)
+    rows, weights = np.vstack([X, X[:20] + 1]), np.append(WEIGHTS, np.full(20, 1e-50))
+    assert_same_bits(sklearn.clone(least).fit(rows, sample_weight=weights), least.fit(X, sample_weight=WEIGHTS))
+    huge = sklearn.clone(least).fit(X, sample_weight=np.full(60, 1e308))
+    assert_same_bits(huge, sklearn.clone(least).fit(X))
+
+
 def test_a_checkpoint_of_other_weights_is_refused(tmp_path):
     model = BasicAutoencoder(n_latent=1, max_epochs=1, random_state=0)
     model.fit(X, sample_weight=WEIGHTS, checkpoint_dir=tmp_path)

@@ -79,6 +79,37 @@ def test_a_setting_that_fails_has_the_score_that_was_asked_for():
     assert list(search.cv_results_["rank_test_score"]) == [1, 2]
 
 
+def test_a_scorer_that_fails_loses_no_training():
+    def fails(model, rows, y=None):
+        return model.score(rows) if model.learning_rate < 1e-2 else 1 / 0
+
+    how = {"param_grid": {"learning_rate": [1e-3, 1e-2]}, "cv": KFold(2), "scoring": fails}
+    with pytest.warns(match="division by zero"):
+        search = BatchedSearchCV(BasicAutoencoder(**SHORT), **how).fit(X)
+    assert search.best_params_ == {"learning_rate": 1e-3}
+    with pytest.raises(ZeroDivisionError):
+        BatchedSearchCV(BasicAutoencoder(**SHORT), **how, error_score="raise").fit(X)
+
+
+@pytest.mark.parametrize("refit", [lambda results: 1, lambda results: -1, lambda results: "best"])
+def test_a_function_that_decides_for_no_setting_is_refused(refit):
+    with pytest.raises(InvalidParameter, match="refit returned"):
+        BatchedSearchCV(BasicAutoencoder(**SHORT), {"learning_rate": [1e-3]}, cv=KFold(2), refit=refit).fit(X)
+
+
+def test_a_scorer_of_several_scores_needs_a_deciding_one():
+    def scorer(model, rows, y=None):
+        return {"a": 1.0, "b": 2.0}
+
+    how = {"param_grid": {"learning_rate": [1e-3]}, "cv": KFold(2)}
+    with pytest.raises(InvalidParameter, match="a, b"):
+        BatchedSearchCV(BasicAutoencoder(**SHORT), **how, scoring=scorer).fit(X)
+    one = BatchedSearchCV(
+        BasicAutoencoder(**SHORT), **how, scoring={"score": lambda model, rows, y=None: 1.0}, refit="score"
+    )
+    assert one.fit(X).multimetric_
+
+
 def test_what_cannot_be_searched_is_refused():
     with pytest.raises(InvalidParameter, match="AnomalyDetector"):
         BatchedSearchCV(AnomalyDetector(), {"random_state": [0]}).fit(X)

@@ -186,6 +186,29 @@ def test_constant_series_flag_what_changes():
         assert (detector.predict(new)[150:160] == -1).all()
 
 
+@pytest.mark.parametrize(
+    "values", [np.full(960, 7.3), np.sin(np.arange(960) * 2 * np.pi / DAY)], ids=["constant", "periodic"]
+)
+def test_changes_by_less_than_a_thousandth_of_the_unit_are_no_anomalies(values):
+    detector = SeriesDetector(window=DAY).fit(values)
+    for change in (1e-15, 1e-9, 1e-4):
+        np.testing.assert_allclose(detector.score_samples(values + change), -1, rtol=1e-3)
+    changed = values[:240].copy()
+    changed[100:110] *= 1.02
+    assert len(detector.alarms(changed)) == 1
+
+
+def test_a_channel_without_a_known_value_has_no_share_in_any_score():
+    values, nothing = two(), np.full((N, 1), np.nan)
+    detector = SeriesDetector(window=48).fit(np.hstack([values, nothing]))
+    later = np.hstack([spoilt(), nothing + 1])
+    later[:, 2] = 5.0
+    np.testing.assert_array_equal(detector.score_samples(later), detector.score_samples(np.hstack([spoilt(), nothing])))
+    why = detector.explain(later)
+    assert (why.contributions[:, 2] == 0).all()
+    assert np.isnan(why.expected[:, 2]).all()
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.9])
 def test_false_alarms_of_dependent_noise_are_at_most_those_asked(weight):
     shares = []
@@ -245,8 +268,42 @@ def test_a_stream_of_a_table_follows_its_times(detector):
     np.testing.assert_allclose(scores, -detector.score_samples(rows), rtol=1e-9)
     stream = detector.stream()
     stream.update(rows.iloc[:50])
-    with pytest.raises(InvalidData):
-        stream.update(rows.iloc[20:60])
+    for wrong in (rows.iloc[20:60], rows.iloc[50:80][::-1], rows.iloc[50:50], rows.iloc[50:80].assign(at="2030-01-01")):
+        with pytest.raises(InvalidData):
+            stream.update(wrong)
+    again = np.concatenate([stream.update(rows.iloc[50:]).scores, stream.finish().scores])
+    np.testing.assert_allclose(again, scores[-len(again) :], rtol=1e-9)
+
+
+def test_a_stream_begins_anew_after_its_end(detector):
+    rows, stream = frame(spoilt()), detector.stream()
+    stream.update(rows.iloc[300:400])
+    stream.finish()
+    found = np.concatenate([stream.update(rows.iloc[:200]).scores, stream.finish().scores])
+    np.testing.assert_allclose(found, -detector.score_samples(rows.iloc[:200]), rtol=1e-9)
+
+
+def test_a_stream_takes_whole_numbers_and_later_decimals(detector):
+    rows = frame(spoilt())
+    whole = frame(np.round(spoilt())).astype({"heat": int})
+    mixed = pd.concat([whole[:100], rows[100:300]])
+    stream = detector.stream()
+    found = [stream.update(whole[:100]), stream.update(rows[100:300]), stream.finish()]
+    np.testing.assert_allclose(np.concatenate([one.scores for one in found]), -detector.score_samples(mixed), rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S+05:30"])
+def test_times_may_be_texts_with_or_without_a_zone(detector, form):
+    rows = frame(spoilt())
+    np.testing.assert_array_equal(
+        detector.score_samples(rows.assign(at=rows["at"].dt.strftime(form))), detector.score_samples(rows)
+    )
+
+
+def test_steps_of_nanoseconds_are_steps():
+    found = SeriesDetector(time="at", window=48).fit(frame(two(), pd.to_datetime(np.arange(N) * 100)))
+    assert found.step_ == pytest.approx(1e-7)
+    np.testing.assert_array_equal(found.calibration_maxima_, SeriesDetector(window=48).fit(two()).calibration_maxima_)
 
 
 def test_a_saved_detector_gives_the_same_bits(detector, tmp_path):

@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 import diabolo
 from diabolo.estimators.trainable import ESTIMATOR_REGISTRY
 
-BY_HAND = ("importance-weighted", "variational, missing cells", "variational, counts", "variational, bits")
-"""Only with `-m large`, as `benchmarks.laws` tries them: "variational" and "variational, of a table", which has missing
-cells, counts and bits, keep the same laws by the same methods."""
+BY_HAND = (
+    "importance-weighted",
+    "variational, missing cells",
+    "variational, counts",
+    "variational, bits",
+    "variational, of a table given a column",
+    "recurrent",
+    "normalised",
+)
+"""Only with `-m large`, as `benchmarks.laws` tries them: "variational", "variational, given a column" and "variational,
+of a table", which has missing cells, counts and bits, keep the same laws by the same methods."""
 
 
 def _marks(subject, law):

@@ -257,19 +257,27 @@ def _seconds(cells: pa.ChunkedArray, name: str) -> np.ndarray:
         row = int(np.flatnonzero(np.asarray(pc.is_null(cells)))[0]) + 1
         raise InvalidData(f"Row {row} has no time in column {name}. Give each row a time, or leave the row out.")
     if is_text(cells.type):
-        try:
-            cells = cells.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid as error:
-            raise InvalidData(f"Column {name} holds no times: {error}.") from error
+        cells = _moments(cells, name)
     if is_date(cells.type):
-        ticks = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False).cast(pa.int64()).to_numpy()
-        return (ticks - ticks[0]).astype(np.float64) / 1e6 if len(ticks) else np.empty(0)
+        unit, per_second = ("ns", 1e9) if getattr(cells.type, "unit", "") == "ns" else ("us", 1e6)
+        ticks = cells.cast(pa.timestamp(unit, getattr(cells.type, "tz", None)), safe=False).cast(pa.int64()).to_numpy()
+        return (ticks - ticks[0]).astype(np.float64) / per_second if len(ticks) else np.empty(0)
     if not is_numeric(cells.type):
         raise InvalidData(f"Column {name} holds no times ({cells.type}). Name a column of dates, times or numbers.")
     found = cells.cast(pa.float64()).to_numpy()
     if not np.isfinite(found).all():
         raise InvalidData(f"Row {int(np.flatnonzero(~np.isfinite(found))[0]) + 1} has no time in column {name}.")
     return found
+
+
+def _moments(cells: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return texts as moments: all without a zone, or all with an offset from UTC."""
+    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        try:
+            return cells.cast(kind)
+        except pa.ArrowInvalid as error:
+            reason = error
+    raise InvalidData(f"Column {name} holds no times: {reason}. Give dates as 2024-01-31 12:00:00.")
 
 
 def _cells(

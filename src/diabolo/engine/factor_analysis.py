@@ -46,6 +46,8 @@ def number_of_factors(some: np.ndarray, most: int, floor: np.ndarray) -> int:
     """
     n, d = some.shape
     candidates = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
+    if n < 2:
+        return candidates[0]
     n_steps, n_parts, n_tried = (30, 3, 3) if d <= 160 else (3, 3, 1)
     if n <= _FEW_ROWS and d <= _FEW_COLUMNS:  # threefold validation would choose too few factors
         n_parts = n_tried = 10

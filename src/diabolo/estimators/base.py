@@ -324,7 +324,7 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
             recipe = recipe.replace(likelihood=by_column(columns.schema.blocks, recipe.likelihood))
         if self.condition is None:
             return recipe
-        names = [self.condition] if isinstance(self.condition, str | int) else list(self.condition)
+        names = [self.condition] if isinstance(self.condition, str | int | np.integer) else list(self.condition)
         return recipe.replace(condition=Condition.of(columns, names).features)
 
     def _announce(self, training: ShuffledLoader, model: Model, seed: int) -> None:

@@ -84,7 +84,13 @@ class Judge:
         """Return the expected rows in the user's units, and the deviance of each cell from them; both (n, d).
 
         The deviance is in units of the column's typical deviance.
+
+        Raises
+        ------
+        InvalidData
+            If the network has a condition, and a row has none, or a category that the network does not know.
         """
+        self.predictor.condition.require(rows)  # the network sees rows within the span, without unknown categories
         mean, deviance = self.predictor.deviances(scores.seen_by(np, rows, self.span), rows)
         return mean, scores.relative_deviance(np, deviance, self.column_scale)
 

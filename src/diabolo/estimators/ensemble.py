@@ -20,7 +20,7 @@ from ..data.scaler import KINDS, NOTHING_KNOWN, check_float64_precision
 from ..data.schema import Schema, SchemaOverrides
 from ..data.types import RowsLike
 from ..engine.progress import Bar
-from ..errors import ArtifactError, InvalidData
+from ..errors import ArtifactError, InvalidData, InvalidParameter
 from ..persistence import files
 from ..persistence.serialization import Found, Stored
 from .arguments import check_arguments
@@ -93,6 +93,22 @@ class Given:
             return None
         one: BaseAutoencoder = clone(estimator)
         return one.set_params(random_state=self.seed + fold) if one.random_state is None else one
+
+    def own_without_condition(self, estimator: object) -> BaseAutoencoder | None:
+        """Return the same, if all columns may be filled or drawn.
+
+        Raises
+        ------
+        InvalidParameter
+            If the autoencoder has a condition.
+        """
+        one = self.own(estimator)
+        if one is not None and one.condition is not None:
+            raise InvalidParameter(
+                f"{self.input.owner} fills or draws cells of all columns, so its autoencoder cannot have a condition; "
+                f"got condition={one.condition!r}. Leave it out, or use the autoencoder itself."
+            )
+        return one
 
     def fitted(self, learned: Mapping[str, object]) -> Fitted:
         """Return the result of a fit to these rows."""

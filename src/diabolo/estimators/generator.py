@@ -185,7 +185,7 @@ class AutoencoderGenerator(Ensemble):
         return store(self, given.with_input(allow_missing=True).fitted(learned), interrupted)
 
     def _network(self, given: Given, scores: np.ndarray) -> BaseAutoencoder:
-        own = given.own(self.estimator)
+        own = given.own_without_condition(self.estimator)
         if own is None:
             return VariationalAutoencoder(
                 n_latent=_n_codes(scores),

@@ -191,7 +191,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, Ensemble):  # t
         held_out = folds(rows, columns, min(max(least, few / n_known), most, many / n_known), rng)
         blend, cells = fit_linear(rows, columns, held_out, given.seed)
 
-        own = given.own(self.estimator)
+        own = given.own_without_condition(self.estimator)
         members = [own] if own is not None else self._networks(len(rows), n_known, given.seed)
         trained, usual, interrupted = list[BaseAutoencoder](), blend.variance, False
         if members:

@@ -214,7 +214,9 @@ def like_those_seen(model: Saveable, n_rows: int) -> Frame:
         column_of_feature = np.array(
             range(rows.shape[1]) if schema is None else [schema.names.index(o) for o in schema.column_of_feature]
         )
-        rows[(rng.random((n_rows, column_of_feature.max() + 1)) < 0.2)[:, column_of_feature]] = np.nan
+        hidden = (rng.random((n_rows, column_of_feature.max() + 1)) < 0.2)[:, column_of_feature]
+        hidden[:, [at for one in known[:1] for at in one.recipe.condition]] = False
+        rows[hidden] = np.nan
     return rows if schema is None else schema.decode(rows)
 
 

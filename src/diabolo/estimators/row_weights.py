@@ -21,6 +21,8 @@ NEEDS_MEMORY = (
 def with_positive_weights(X: Any, weights: ArrayLike) -> tuple[Any, np.ndarray | None]:
     """Return the rows with a weight above 0, and their weights; None if these are equal.
 
+    A weight that is 0 beside the largest one in 32 bits counts as 0.
+
     Raises
     ------
     InvalidParameter
@@ -33,14 +35,14 @@ def with_positive_weights(X: Any, weights: ArrayLike) -> tuple[Any, np.ndarray |
     X = X if hasattr(X, "shape") or hasattr(X, "__len__") else np.asarray(X)
     n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
     found = checked_weights(weights, n_rows)
-    kept = np.flatnonzero(found)
+    kept = np.flatnonzero(found >= np.finfo(np.float32).tiny)
     if len(kept) < n_rows:
         X, found = X[kept] if isinstance(X, np.ndarray) else _safe_indexing(X, kept), found[kept]
     return X, None if (found == found[0]).all() else found
 
 
 def checked_weights(weights: ArrayLike | None, n_rows: int) -> np.ndarray:
-    """Return the weights of rows, (n,)."""
+    """Return the weights of rows, (n,), divided by a power of two, so that the largest is below 1."""
     if weights is None:
         return np.ones(n_rows)
     try:
@@ -55,4 +57,4 @@ def checked_weights(weights: ArrayLike | None, n_rows: int) -> np.ndarray:
         raise InvalidData(f"sample_weight of row {at + 1} is {found[at]:g}. Give finite weights of at least 0.")
     if not found.any():
         raise InvalidData("Sample weights must contain at least one non-zero number; all of sample_weight are 0.")
-    return found
+    return np.ldexp(found, -np.frexp(found.max())[1])

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -58,7 +59,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
     verbose : int, default=0
         Whether to show the progress.
     error_score : "raise" or float, default=nan
-        The score of a setting whose training diverges, or whose model cannot score the rows of a fold, with a
+        The score of a setting whose training diverges, or for which the scoring of a fold raises an error, with a
         `FitFailedWarning`; "raise": raise the error.
     return_train_score : bool, default=False
         Whether to score the training rows as well.
@@ -135,7 +136,8 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
             As the estimator's `fit`, if a setting or the rows are invalid, before any training; if the estimator is no
             autoencoder; if several scores have no deciding one.
         DiaboloError
-            With ``error_score="raise"``, if a training diverges, or a model cannot score the rows of a fold.
+            With ``error_score="raise"``, if a training diverges, or a model cannot score the rows of a fold. A scorer's
+            error is raised as it is.
         """
         self._validate_params()
         if not isinstance(self.estimator, BaseAutoencoder):
@@ -150,7 +152,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
         splits = list(check_cv(self.cv, y).split(X, y, groups))
         folds = [tuple(_rows(X, y, part) for part in split) for split in splits]
         scorer = self.scoring if callable(self.scoring) else check_scoring(self.estimator, self.scoring)
-        self._require_decision()
+        has_several = self._has_several()
         unfitted = [clone(self.estimator).set_params(**setting) for setting in settings for _ in splits]
         trained, seconds = _timed(lambda: self._trained(unfitted, [training for training, _ in folds]))
         tried = []
@@ -158,8 +160,9 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
             rows = dict(zip(("train", "test"), folds[i % len(splits)], strict=True))
             tried.append(self._tried(one, error, scorer, rows) | {"fit": seconds / len(unfitted)})
         self.n_splits_, self.scorer_ = len(splits), scorer
-        names = next((list(one["test"]) for one in tried if one["test"]), ["score"])
-        self.multimetric_ = names != ["score"]
+        found = next((list(one["test"]) for one in tried if one["test"]), ["score"])
+        names = [*map(str, self.scoring)] if has_several else found
+        self.multimetric_ = has_several or names != ["score"]
         self.cv_results_ = _results(settings, tried, names, len(splits), self.error_score)
         if self.refit or not self.multimetric_:
             self._choose(settings)
@@ -170,8 +173,8 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
         return self
 
-    def _require_decision(self) -> None:
-        """Check that several scores have a deciding one.
+    def _has_several(self) -> bool:
+        """Return whether ``scoring`` names scores, and check that they have a deciding one.
 
         Raises
         ------
@@ -184,6 +187,7 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
                 f"scoring names several scores; refit must be the name of the deciding one, a function, or False. Got "
                 f"{self.refit!r}; the names are {', '.join(map(str, self.scoring))}."
             )
+        return several
 
     def _trained(self, unfitted: Sequence[BaseAutoencoder], rows: Sequence[_Rows]) -> list[DiaboloError | None]:
         """Fit the estimators, setting by setting and fold by fold; return the error of each, or None."""
@@ -215,18 +219,31 @@ class BatchedSearchCV(GridSearchCV):  # type: ignore[misc]
                 X, y = rows[which]
                 score = scorer(one, X) if y is None else scorer(one, X, y)
                 found[which] = score if isinstance(score, Mapping) else {"score": float(score)}
-        except DiaboloError as reason:
+        except Exception as reason:  # of the scorer as well: the trainings of the others are not lost
             if self.error_score == "raise":
                 raise
             warnings.warn(f"{one} failed, and its score is {self.error_score}: {reason}", FitFailedWarning, 3)
         return {**found, "score": time.perf_counter() - started}
 
     def _choose(self, settings: Sequence[Mapping[str, object]]) -> None:
-        """Set the best setting, by the function or the score that decides."""
+        """Set the best setting, by the function or the score that decides.
+
+        Raises
+        ------
+        InvalidParameter
+            If there is no such setting or score.
+        """
         if callable(self.refit):
-            self.best_index_ = int(self.refit(self.cv_results_))
+            chosen = self.refit(self.cv_results_)
+            if not isinstance(chosen, Integral) or int(chosen) not in range(len(settings)):
+                most = len(settings) - 1
+                raise InvalidParameter(f"refit returned {chosen!r}. Return the index of a setting, from 0 to {most}.")
+            self.best_index_ = int(chosen)
         else:
             name = self.refit if isinstance(self.refit, str) else "score"
+            if f"rank_test_{name}" not in self.cv_results_:
+                names = [key.removeprefix("rank_test_") for key in self.cv_results_ if key.startswith("rank_test_")]
+                raise InvalidParameter(f"refit must be the name of the deciding score: {', '.join(names)}.")
             self.best_index_ = int(self.cv_results_[f"rank_test_{name}"].argmin())
             self.best_score_ = self.cv_results_[f"mean_test_{name}"][self.best_index_]
         self.best_params_ = settings[self.best_index_]

@@ -29,7 +29,6 @@ from .ensemble import CONSTRAINTS, Ensemble, networks_of
 from .input import InputSpec, Opened
 from .result import Fitted, store
 from .series_alarms import alarm_table, table_of
-from .series_channels import ChannelTails
 from .series_model import SeriesModel, calibrated
 from .series_scorer import WindowScorer
 from .series_stream import SeriesStream
@@ -156,10 +155,10 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
 
     def _stored(self) -> Stored:
         stored = super()._stored()
-        return replace(stored, arrays=stored.arrays | self.series_model_.rarities.arrays())
+        return replace(stored, arrays=stored.arrays | self.series_model_.later_arrays())
 
     def _learned_of(self, found: Found, columns: InputSpec, learned: Mapping[str, object]) -> dict[str, object]:
-        return super()._learned_of(found, columns, learned) | ChannelTails.from_arrays(found.arrays).arrays()
+        return super()._learned_of(found, columns, learned) | SeriesModel.with_later(found.arrays)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -419,7 +418,8 @@ class SeriesDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
         """Return the state of one new series whose rows arrive one after another.
 
         Its `update` takes rows and returns the scores that are complete: those of rows with ``window_`` − 1 steps after
-        them. They are the numbers of `score_samples` on the whole series, up to rounding. `finish` returns the rest.
+        them. They are the numbers of `score_samples` on the whole series, up to rounding, if all times are within a
+        quarter of a step of whole steps; otherwise rows may fall on other steps of the grid. `finish` returns the rest.
 
         Returns
         -------

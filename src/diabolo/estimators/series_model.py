@@ -15,13 +15,12 @@ from ..engine.windows import WindowModel, mean_over_windows
 from ..errors import InvalidData, UnscoredRowsWarning
 from .predictor import Predictor
 from .series_channels import ChannelTails
-from .series_scorer import Channels, WindowScorer, held_out_stretches, training_windows
+from .series_scorer import LEAST, Channels, WindowScorer, held_out_stretches, training_windows
 
 __all__ = ["SeriesModel", "calibrated"]
 
-_LEAST = 1e-6
-"""Smallest unit of squared errors: changes by a thousandth of the channel's unit are no changes."""
 _TINY = float(np.finfo(np.float32).tiny)
+_FLOOR = "_least"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +84,16 @@ class SeriesModel:
             np.array([self.scale]),
             self.usual,
         )
-        return dict(zip(self.ARRAYS, found, strict=True)) | self.rarities.arrays()
+        return dict(zip(self.ARRAYS, found, strict=True)) | self.later_arrays()
+
+    def later_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that saved models of versions before 0.2 do not have."""
+        return {_FLOOR: np.array([self.scorer.least]), **self.rarities.arrays()}
+
+    @staticmethod
+    def with_later(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the arrays of `later_arrays` from those of a saved model of any version."""
+        return {_FLOOR: found.get(_FLOOR, np.zeros(1)), **ChannelTails.from_arrays(found).arrays()}
 
     @property
     def tail(self) -> MaximaTail:
@@ -99,7 +107,7 @@ class SeriesModel:
             found[name] for name in cls.ARRAYS
         )
         model = WindowModel(mean, axes, variances, float(rest[0]), memory)
-        scorer = WindowScorer(length, model, network, units)
+        scorer = WindowScorer(length, model, network, units, float(found[_FLOOR][0]))
         rarities = ChannelTails.from_arrays(found)
         return cls(Channels(location, unit), scorer, rarities, float(scale[0]), usual, maxima, clusters)
 
@@ -197,5 +205,5 @@ _TOO_FEW = "X has too few known values for windows of {length} steps. Give a lon
 
 def _by_channel(statistic: Callable[..., np.ndarray], values: np.ndarray, axis: int) -> np.ndarray:
     """Return a statistic along an axis, at least the smallest unit, also for channels without values."""
-    known = np.where(np.isnan(values).all(axis=axis, keepdims=True), _LEAST, values)
-    return np.maximum(statistic(known, axis=axis), _LEAST)
+    known = np.where(np.isnan(values).all(axis=axis, keepdims=True), LEAST, values)
+    return np.maximum(statistic(known, axis=axis), LEAST)

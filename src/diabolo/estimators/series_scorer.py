@@ -18,7 +18,10 @@ from ..engine.windows import (
 )
 from .predictor import Predictor
 
-__all__ = ["Channels", "HeldOut", "WindowScorer", "held_out_stretches", "training_windows"]
+__all__ = ["LEAST", "Channels", "HeldOut", "WindowScorer", "held_out_stretches", "training_windows"]
+
+LEAST = 1e-6
+"""Smallest squared error, in standardised units: changes by a thousandth of the channel's unit are no changes."""
 
 _CONSTANT = 1e-9
 """A channel whose standard deviation is below this fraction of its largest value is constant."""
@@ -37,11 +40,14 @@ class Channels:
 
     @classmethod
     def of(cls, segments: Sequence[np.ndarray]) -> Channels:
-        """Return the scales of series; the unit of a constant channel is its absolute value, or 1 if it is 0."""
+        """Return the scales of series; the unit of a constant channel is its absolute value, or 1 if it is 0.
+
+        A channel without a known value has no scale (NaN): its cells are missing, whatever comes.
+        """
         values = np.concatenate(segments)
         is_known = ~np.isnan(values)
         count = np.maximum(is_known.sum(axis=0), 1)
-        location = np.where(is_known, values, 0).sum(axis=0) / count
+        location = np.where(is_known.any(axis=0), np.where(is_known, values, 0).sum(axis=0) / count, np.nan)
         unit = np.sqrt(np.where(is_known, np.square(values - location), 0).sum(axis=0) / count)
         largest = np.abs(np.where(is_known, values, 0)).max(axis=0)
         is_constant = unit <= _CONSTANT * largest
@@ -69,12 +75,15 @@ class WindowScorer:
         A network of windows, flattened to (channels · length).
     units : array of shape (terms, channels) or None
         The median of each term of the energy, over held-out windows; None: 1.
+    least : float, default=1e-6
+        Smallest term; 0 in saved models of versions before 0.2.
     """
 
     length: int
     model: WindowModel
     network: Predictor | None = None
     units: np.ndarray | None = None
+    least: float = LEAST
 
     def energies(self, segment: np.ndarray) -> np.ndarray:
         """Return the mean energy of the windows that hold each step, by channel, (steps, channels).
@@ -90,7 +99,7 @@ class WindowScorer:
     def terms(self, segment: np.ndarray) -> np.ndarray:
         """Return the terms of the energy of each window, (terms, windows, channels): two, or three with a network."""
         windows = windows_of(segment, self.length)
-        found = self.model.terms(windows)
+        found = np.maximum(self.model.terms(windows), self.least)
         if self.network is None:
             return found
         of_network = np.full(found.shape[1:], np.nan)

@@ -69,22 +69,22 @@ class SeriesStream:
         Raises
         ------
         InvalidData
-            As `SeriesDetector.score_samples`, or if a time is not after that of the rows before.
+            As `SeriesDetector.score_samples`, or if a time is before that of another row before it.
         """
         table = to_arrow(X)
-        joined = table if table is None or self._last is None else pa.concat_tables([self._last, table])
-        rows = self.read(X if joined is None else joined)
+        goes_on = self._last is not None and table is not None and len(table) > 0
+        rows = self.read(_after(self._last, table) if goes_on else X if table is None else table)
         places, segments = rows.place, list(rows.segments)
-        if self._last is not None:
-            if places[0] != 0 or (places[1:] == 0).any():
-                raise InvalidData("The times of the rows do not go on after the last row. Give rows in time order.")
+        if (np.diff(places) < 0).any() or (goes_on and (places[1:] == 0).any()):
+            raise InvalidData("The times of the rows do not go on after the last row. Give rows in time order.")
+        if goes_on:
             places, segments[0] = places[1:] - 1, segments[0][1:]
         if table is not None and rows.times is not None:
             self._last = table.slice(len(table) - 1)
         found, first = [], 0
         for i, segment in enumerate(segments):
             if i:  # a long gap
-                found.append(self.finish())
+                found.append(self._complete(len(self._steps), is_last=True))
             inside = places[(places >= first) & (places < first + len(segment))] - first
             found.append(self._taken(segment, inside))
             first += len(segment)
@@ -92,9 +92,8 @@ class SeriesStream:
 
     def finish(self) -> StreamScores:
         """Return the scores of all rows that are still open, and begin anew: the next row is a new series' first."""
-        found = self._complete(len(self._steps))
-        self._steps, self._open = self._steps[:0], self._open[:0]
-        return found
+        self._last = None
+        return self._complete(len(self._steps), is_last=True)
 
     def _taken(self, segment: np.ndarray, places: np.ndarray) -> StreamScores:
         self._open = np.concatenate([self._open, len(self._steps) + places])
@@ -107,8 +106,8 @@ class SeriesStream:
             self._steps, self._open = self._steps[dropped:], self._open - dropped
         return found
 
-    def _complete(self, end: int) -> StreamScores:
-        """Return the scores of open rows at steps before ``end``."""
+    def _complete(self, end: int, *, is_last: bool = False) -> StreamScores:
+        """Return the scores of open rows at steps before ``end``, and perhaps forget all steps."""
         n_now = int((self._open < end).sum())
         energies = np.empty((0, self._steps.shape[1]))
         if n_now:
@@ -116,7 +115,17 @@ class SeriesStream:
         scores = self.model.scores(energies)
         first = self._n_rows - len(self._open)
         self._open = self._open[n_now:]
+        if is_last:
+            self._steps = self._steps[:0]
         return StreamScores(np.arange(first, first + n_now), scores, *self.judge(scores))
+
+
+def _after(last: pa.Table, table: pa.Table) -> pa.Table:
+    """Return rows with the last row before them."""
+    try:
+        return pa.concat_tables([last, table], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InvalidData(f"The columns of the rows have other types than those of the row before: {error}.") from error
 
 
 def _joined(found: list[StreamScores]) -> StreamScores:
