@@ -4,9 +4,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+import latex2mathml.converter
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
+from sphinx.writers.html5 import HTML5Translator
 
 import diabolo
 
@@ -20,6 +22,8 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+myst_fence_as_directive = {"math"}  # as GitHub shows them
+html_math_renderer = "mathml"
 
 html_theme = "furo"
 html_title = "diabolo"
@@ -113,8 +117,17 @@ def _link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
         literal.replace_self(make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy(), full))
 
 
+def _mathml(writer: HTML5Translator, node: nodes.Element) -> None:
+    """Write an equation as MathML, which browsers set without scripts or fonts of ours."""
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    markup = latex2mathml.converter.convert(node.astext(), display=display)
+    writer.body.append(f'<div class="equation">{markup}</div>' if display == "block" else markup)
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (_mathml, None), (_mathml, None))
     app.connect("doctree-resolved", _link_names)
     app.connect("source-read", _within)
     app.connect("autodoc-process-docstring", _as_written, priority=900)
