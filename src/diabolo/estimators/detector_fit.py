@@ -231,7 +231,8 @@ def learned_of(
     pairs = list(zip(scorers, folds, strict=True))
     held_out = np.concatenate([one.strangeness(rows[fold.held_out]) for one, fold in pairs])
     of_unseen = [one.strangeness(rows[fold.unseen]) for one, fold in pairs if len(fold.unseen)]
-    tails = tuple(map(Tail.fit, (of_unseen[0] if of_unseen else held_out).T))
+    unseen = of_unseen[0] if of_unseen else held_out
+    tails = tuple(Tail.fit(values, contaminated=contaminated) for values in unseen.T)
     views = tuple(view for one in scorers for view in one.views)
     weights = (_MIXED if contaminated else _NORMAL) if with_views else (1.0,)
     if given.input.schema is None and scaling in _ONE_UNIT:
