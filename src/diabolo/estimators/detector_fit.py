@@ -44,7 +44,7 @@ more than a third, and at most 1024."""
 _BATCH, _STEPS = 128, 300
 SHARE, _FOLDS = 0.2, 3
 """The fraction of held-out rows if it is enough, otherwise the number of folds."""
-_WIDTHS = (16, 64, 256, 1024)
+_WIDTHS = (16, 64, 256, 512, 1024)
 _JUDGED = 4096
 """Number of training rows used to estimate the column scales of a network."""
 _TIE = 1 + 1e-6
