@@ -1,10 +1,12 @@
-"""Anomalies in series: VUS-PR on NAB's series, false alarms on series without anomalies, and five planted events.
+"""Anomalies in series: VUS-PR and NAB's score, false alarms on series without anomalies, and five planted events.
 
     python -m benchmarks.series [--data $DIABOLO_DATA/nab] [--seeds 0,1,2] [--out benchmarks/results/series.json]
 
 Every detector reads the whole of a series without labels and scores each of its points, as TSB-AD's "unsupervised"
 detectors do. Series are in the order of their names; the even ones (0, 2, …) chose the defaults of `SeriesDetector`,
-the odd ones are reported. Series without labelled anomalies have no VUS-PR. Everything runs in one process.
+the odd ones are reported. Series without labelled anomalies have no VUS-PR. For NAB's score, the scores of each series
+are scaled to [0, 1], and the threshold is the best for all series of a half. NAB counts every row above it as an alarm;
+so it is also given of the highest row of each event only. Everything runs in one process.
 """
 
 from __future__ import annotations
@@ -27,10 +29,14 @@ from scipy import stats
 from diabolo import SeriesDetector
 
 from ..told import aligned, keep
+from .nab import Gains, gains_of, nab_score, peaks_of
 from .peers import PEERS, STOCHASTIC, peer, published_volume, versions
 from .vus import buffer_of, vus_pr
 
 OURS, RIVAL = "diabolo", "Sub_PCA"
+PLANTED, CALIBRATION = "planted", "calibration"
+SECONDS = "CPU seconds, one seed"
+NAB, NAB_OF_PEAKS = "NAB's score", "NAB's score of the highest row of each event"
 LABELS = "anomaly_windows.json"
 RATES = (0.01, 0.05)
 Scores = Callable[[np.ndarray, int], np.ndarray]
@@ -55,32 +61,53 @@ def _ours(values: np.ndarray, seed: int) -> np.ndarray:
     return -SeriesDetector(random_state=seed).fit(values).score_samples(values)
 
 
-def measure(folder: Path, seeds: list[int]) -> dict[str, Any]:
-    """VUS-PR of all detectors on each series, and the seconds of all series."""
-    detectors: dict[str, Scores] = {OURS: _ours}
-    detectors |= {name: found for name in PEERS if (found := peer(name)) is not None}
+def measure(folder: Path, seeds: list[int], names: list[str]) -> dict[str, Any]:
+    """VUS-PR of the detectors on each series, NAB's score of each half, and the CPU seconds of all series."""
+    known = {name: _ours if name == OURS else peer(name) for name in names}
+    detectors: dict[str, Scores] = {name: found for name, found in known.items() if found is not None}
     volumes: dict[str, dict[str, list[float]]] = {name: {} for name in detectors}
+    scaled: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in detectors}
     seconds = dict.fromkeys(detectors, 0.0)
-    chose, checked, volume = {}, {}, published_volume()
+    chose, checked, gains, buffers, volume = {}, {}, {}, {}, published_volume()
     for name, is_choosing, values, is_anomaly in series(folder):
-        chose[name], buffer = is_choosing, buffer_of(values)
+        chose[name], gains[name], buffer = is_choosing, gains_of(is_anomaly), buffer_of(values)
+        buffers[name] = buffer
         for detector, scores in detectors.items():
             for seed in seeds if detector in STOCHASTIC else seeds[:1]:
-                started = time.perf_counter()
+                started = time.process_time()
                 found = scores(values, seed)
-                seconds[detector] += time.perf_counter() - started
+                seconds[detector] += time.process_time() - started
                 volumes[detector].setdefault(name, []).append(vus_pr(is_anomaly, found, buffer))
+                scaled[detector].setdefault(name, []).append((found - found.min()) / max(np.ptp(found), 1e-300))
             if detector == RIVAL and volume is not None and len(values) * buffer < 1e5:
                 checked[name] = abs(volume(is_anomaly, found, buffer) - volumes[detector][name][-1])
         shown = ", ".join(f"{detector} {fmean(volumes[detector][name]):.3f}" for detector in detectors)
         print(f"{name}: {shown}", file=sys.stderr, flush=True)
+    compared = {
+        "largest difference from TSB-AD's VUS-PR": max(checked.values(), default=None),
+        "series on which it was compared": sorted(checked),
+    }
     return {
         "peers": versions(),
         "VUS-PR": volumes,
-        "seconds, one seed": {k: s / (len(seeds) if k in STOCHASTIC else 1) for k, s in seconds.items()},
+        NAB: {name: _nab_scores(of, gains, chose) for name, of in scaled.items()},
+        NAB_OF_PEAKS: {
+            name: _nab_scores({one: [peaks_of(x, buffers[one]) for x in of[one]] for one in of}, gains, chose)
+            for name, of in scaled.items()
+        },
+        SECONDS: {k: s / (len(seeds) if k in STOCHASTIC else 1) for k, s in seconds.items()},
         "chose the defaults": chose,
-        "largest difference from TSB-AD's VUS-PR": max(checked.values(), default=None),
-        "series on which it was compared": sorted(checked),
+    } | (compared if RIVAL in detectors else {})
+
+
+def _nab_scores(
+    of: dict[str, list[np.ndarray]], gains: dict[str, Gains], chose: dict[str, bool]
+) -> dict[str, list[float]]:
+    """Of each half, seed by seed."""
+    n_seeds = len(next(iter(of.values())))
+    return {
+        which: [nab_score([gains[one] for one in chosen], [of[one][i] for one in chosen]) for i in range(n_seeds)]
+        for which, chosen in _halves(chose).items()
     }
 
 
@@ -190,15 +217,21 @@ def planted(seeds: list[int]) -> dict[str, Any]:
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
+def _halves(chose: dict[str, bool]) -> dict[str, list[str]]:
+    return {
+        which: [name for name in chose if chose[name] == is_choosing]
+        for which, is_choosing in (("choosing half", True), ("reported half", False))
+    }
+
+
 def halves(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The mean VUS-PR of each detector on the series that chose the defaults, and on the others."""
-    volumes, chose = found["VUS-PR"], found["chose the defaults"]
     return {
         name: {
-            which: fmean(fmean(values) for one, values in of.items() if chose[one] == is_choosing)
-            for which, is_choosing in (("choosing half", True), ("reported half", False))
+            which: fmean(fmean(of[one]) for one in chosen)
+            for which, chosen in _halves(found["chose the defaults"]).items()
         }
-        for name, of in volumes.items()
+        for name, of in found["VUS-PR"].items()
     }
 
 
@@ -215,19 +248,26 @@ def against(found: dict[str, Any], one: str, other: str) -> dict[str, float]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The mean VUS-PR of both halves, and the seconds."""
-    lines = [["", "reported half", "choosing half", "seconds"]]
+    """The mean VUS-PR and NAB's score of both halves, and the CPU seconds."""
+    which = ("reported half", "choosing half")
+    lines = [["", *which, *(f"NAB, {one}" for one in which), *(f"NAB of peaks, {one}" for one in which), "seconds"]]
     for name, means in halves(found).items():
-        seconds = found["seconds, one seed"][name]
-        lines.append([name, f"{means['reported half']:.3f}", f"{means['choosing half']:.3f}", f"{seconds:.1f}"])
+        each = [f"{means[one]:.3f}" for one in which]
+        for score in (NAB, NAB_OF_PEAKS):
+            of = found[score].get(name)
+            each += [f"{fmean(of[one]):.1f}" if of else "–" for one in which]
+        lines.append([name, *each, f"{found[SECONDS][name]:.1f}" if name in found[SECONDS] else "–"])
     return aligned(lines)
 
 
-def on_public_series(folder: Path, seeds: list[int]) -> dict[str, Any]:
-    """VUS-PR of all detectors, its means, and the differences."""
+def on_public_series(folder: Path, seeds: list[int], names: list[str], before: dict[str, Any]) -> dict[str, Any]:
+    """VUS-PR and NAB's score of the detectors beside those found before, their means, and the differences."""
     if not (folder / LABELS).exists():
         sys.exit(f"benchmarks.series: there is no {LABELS} in {folder}.")
-    found = measure(folder, seeds)
+    found = measure(folder, seeds, names)
+    for part in ("peers", "VUS-PR", NAB, NAB_OF_PEAKS, SECONDS):
+        found[part] = before.get(part, {}) | found[part]
+    found = before | found
     print(table(found))
     found["mean VUS-PR"] = halves(found)
     found["against"] = {name: against(found, OURS, name) for name in found["VUS-PR"] if name != OURS}
@@ -243,18 +283,20 @@ def main() -> None:
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--steps", type=int, default=2000, help="steps of a series without anomalies")
     options.add_argument("--repeats", type=int, default=100, help="series of each process without anomalies")
-    options.add_argument("--only-calibration", action="store_true", help="keep what --out holds of public series")
+    every = (OURS, *PEERS, PLANTED, CALIBRATION)
+    options.add_argument("--only", nargs="+", choices=every, help="keep all else that --out holds")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     warnings.simplefilter("ignore")
-    seeds = [int(seed) for seed in given.seeds.split(",")]
-    if given.only_calibration:
-        found = json.loads(given.out.read_text())
-        found = {name: found[name] for name in found if name not in ("date", "machine", "load")}
-    else:
-        found = on_public_series(given.data, seeds)
-    found["five planted events"] = planted(seeds)
-    found["no anomalies"] = false_alarms(given.steps, given.repeats)
+    seeds, parts = [int(seed) for seed in given.seeds.split(",")], given.only or every
+    found = json.loads(given.out.read_text()) if given.only else {}
+    found = {name: found[name] for name in found if name not in ("date", "machine", "load")}
+    if names := [part for part in parts if part in (OURS, *PEERS)]:
+        found = on_public_series(given.data, seeds, names, found)
+    if PLANTED in parts:
+        found["five planted events"] = planted(seeds)
+    if CALIBRATION in parts:
+        found["no anomalies"] = false_alarms(given.steps, given.repeats)
     if given.out:
         keep(given.out, found)
 

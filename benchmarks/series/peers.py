@@ -14,8 +14,10 @@ import numpy as np
 
 __all__ = ["PEERS", "STOCHASTIC", "peer", "published_volume", "versions"]
 
-PEERS = ("Sub_PCA", "POLY", "KMeansAD_U", "Sub_IForest", "IForest", "MatrixProfile")
-STOCHASTIC = ("KMeansAD_U", "Sub_IForest", "IForest")
+NETWORK = "AutoEncoder"
+"""It takes rows to learn from: here all rows, as for the others."""
+PEERS = ("Sub_PCA", "POLY", "KMeansAD_U", "Sub_IForest", "IForest", "MatrixProfile", NETWORK)
+STOCHASTIC = ("KMeansAD_U", "Sub_IForest", "IForest", NETWORK)
 """Those whose scores depend on a seed."""
 _TORCH = ("torch", "torch.nn", "torch.nn.functional", "torch.utils", "torch.utils.data", "torch.optim")
 
@@ -51,14 +53,25 @@ def peer(name: str) -> Callable[[np.ndarray, int], np.ndarray] | None:
             from TSB_AD import model_wrapper
             from TSB_AD.HP_list import Optimal_Uni_algo_HP_dict
             from TSB_AD.models import PCA, POLY, IForest, KMeansAD, MatrixProfile  # noqa: F401
+
+            if name == NETWORK:
+                import torch
+                from TSB_AD.models import AE
+
+                AE.check_is_fitted = lambda *_: None  # its class is not one that scikit-learn 1.7 knows to ask
     except ImportError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return None
 
     def scores(values: np.ndarray, seed: int) -> np.ndarray:
         np.random.seed(seed)  # noqa: NPY002  the package draws from the global state
-        with contextlib.redirect_stdout(io.StringIO()):
-            found = model_wrapper.run_Unsupervise_AD(name, values[:, None], **Optimal_Uni_algo_HP_dict[name])
+        rows, options = values[:, None], Optimal_Uni_algo_HP_dict[name]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            if name == NETWORK:
+                torch.manual_seed(seed)
+                found = model_wrapper.run_Semisupervise_AD(name, rows, rows, **options)
+            else:
+                found = model_wrapper.run_Unsupervise_AD(name, rows, **options)
         if isinstance(found, str):
             raise RuntimeError(f"{name}: {found}")
         return np.nan_to_num(np.asarray(found, np.float64))
@@ -78,6 +91,6 @@ def published_volume() -> Callable[[np.ndarray, np.ndarray, int], float] | None:
 
 def versions() -> dict[str, str]:
     """The versions of the packages whose detectors were run."""
-    names = ("TSB_AD", "stumpy", "arch", "statsmodels", "scikit-learn")
+    names = ("TSB_AD", "stumpy", "arch", "statsmodels", "scikit-learn", "torch")
     known = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in metadata.distributions()}
     return {name: known[key] for name in names if (key := name.lower().replace("_", "-")) in known}

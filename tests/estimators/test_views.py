@@ -81,9 +81,10 @@ def test_the_shares_of_every_view_sum_to_one():
     assert (shares[:, 0, 0] == 0).all()
 
 
-def test_a_tail_tells_how_often_a_value_is_reached():
+@pytest.mark.parametrize("contaminated", [False, True])
+def test_a_tail_tells_how_often_a_value_is_reached(contaminated):
     values = np.log(RNG.pareto(2, 4000) + 1)  # P(value > v) = exp(−2v)
-    tail = Tail.fit(values)
+    tail = Tail.fit(values, contaminated=contaminated)
     at = np.array([0.2, 0.5, 1.0, 2.0, 3.0])
     assert_allclose(scores.surprise(np, at, tail), 2 * at, rtol=0.15)
     ordered = scores.surprise(np, np.linspace(-1, 9, 500), tail)
@@ -91,9 +92,18 @@ def test_a_tail_tells_how_often_a_value_is_reached():
     assert (np.diff(ordered[250:]) > 0).all()
 
 
+def test_the_highest_values_do_not_change_the_tail_of_contaminated_values():
+    values = np.log(RNG.pareto(2, 1000) + 1)
+    moved = np.where(values > np.quantile(values, 0.96), 10 * values, values)  # fewer than half of the excesses
+    tails = [Tail.fit(some, contaminated=True).rate for some in (values, moved)]
+    assert_allclose(*tails)
+    assert Tail.fit(moved).rate < Tail.fit(values).rate / 5
+
+
+@pytest.mark.parametrize("contaminated", [False, True])
 @pytest.mark.parametrize("values", [np.zeros(50), np.array([1.0, 2.0]), np.r_[np.zeros(49), 1.0]])
-def test_a_tail_of_few_distinct_values_is_finite(values):
-    found = scores.surprise(np, np.array([-5.0, 0.0, 1.0, 50.0]), Tail.fit(values))
+def test_a_tail_of_few_distinct_values_is_finite(values, contaminated):
+    found = scores.surprise(np, np.array([-5.0, 0.0, 1.0, 50.0]), Tail.fit(values, contaminated=contaminated))
     assert np.isfinite(found).all()
     assert (np.diff(found) >= 0).all()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from benchmarks import anomaly, generation, imputation, retrieval
 from benchmarks.series import __main__ as series
-from benchmarks.series import vus
+from benchmarks.series import nab, vus
 
 
 @pytest.fixture
@@ -203,6 +203,27 @@ def test_vus_pr_of_a_perfect_and_of_a_useless_score():
     assert vus.vus_pr(is_anomaly, is_anomaly + np.linspace(0, 1e-3, 1000), 0) > 0.95
     assert vus.vus_pr(is_anomaly, np.random.default_rng(0).normal(size=1000), 20) < 0.2
     assert vus.buffer_of(np.sin(np.arange(1000) * 2 * np.pi / 40)) == 40
+
+
+def test_nab_scores_null_perfect_late_and_false_alarms():
+    is_anomaly = np.zeros(1000, int)
+    is_anomaly[[*range(400, 440), *range(700, 720)]] = 1
+    gains = nab.gains_of(is_anomaly)
+    of = lambda *alarms: nab.nab_score([gains], [np.isin(np.arange(1000), alarms).astype(float)])  # noqa: E731
+    assert of() == of(100) == 0  # no alarm, or in the rows before the first that is scored
+    assert of(400, 700) == pytest.approx(100)
+    assert of(400) == pytest.approx(50)
+    late = (2 / (1 + np.exp(-5 / 40)) - 1) / (2 / (1 + np.exp(-5)) - 1)  # at the last row of the window
+    assert of(439) == pytest.approx(25 * (1 + late))
+    assert of(300, 400, 700) == pytest.approx(100 - 0.11 * 100 / 4)
+    assert of(400, 440, 700) == pytest.approx(100 - 0.11 * 25 * (1 - 2 / (1 + np.exp(5 / 39))))
+    assert of(400, 401, 402, 700) == pytest.approx(100)
+    assert nab.nab_score([gains, gains], [is_anomaly, 0.0 * is_anomaly]) == pytest.approx(50)
+
+
+def test_the_highest_row_of_each_event_is_its_alarm():
+    assert nab.peaks_of(np.array([1, 3, 2, 0, 0, 5, 4.0]), 2).tolist() == [0, 3, 0, 0, 0, 5, 0]
+    assert nab.peaks_of(np.array([2, 2, 2, 2, 0, 0, 0, 2.0]), 2).tolist() == [2, 0, 0, 0, 0, 0, 0, 2]
 
 
 def test_series_are_read_with_their_labels_and_halves(tmp_path):

@@ -44,7 +44,7 @@ more than a third, and at most 1024."""
 _BATCH, _STEPS = 128, 300
 SHARE, _FOLDS = 0.2, 3
 """The fraction of held-out rows if it is enough, otherwise the number of folds."""
-_WIDTHS = (16, 64, 256, 1024)
+_WIDTHS = (16, 64, 256, 512, 1024)
 _JUDGED = 4096
 """Number of training rows used to estimate the column scales of a network."""
 _TIE = 1 + 1e-6
@@ -237,7 +237,8 @@ def learned_of(
     pairs = list(zip(scorers, folds, strict=True))
     held_out = np.concatenate([one.strangeness(rows[fold.held_out]) for one, fold in pairs])
     of_unseen = [one.strangeness(rows[fold.unseen]) for one, fold in pairs if len(fold.unseen)]
-    tails = tuple(map(Tail.fit, (of_unseen[0] if of_unseen else held_out).T))
+    unseen = of_unseen[0] if of_unseen else held_out
+    tails = tuple(Tail.fit(values, contaminated=contaminated) for values in unseen.T)
     views = tuple(view for one in scorers for view in one.views)
     weights = (_MIXED if contaminated else _NORMAL) if with_views else (1.0,)
     if given.input.schema is None and scaling in _ONE_UNIT:

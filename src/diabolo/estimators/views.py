@@ -60,8 +60,12 @@ class Tail:
     """(1,), the increase of the surprise per unit beyond the last knot: 1 / the mean excess over it."""
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> Self:
-        """Estimate the frequencies from values of a view, (n,)."""
+    def fit(cls, values: np.ndarray, *, contaminated: bool = False) -> Self:
+        """Estimate the frequencies from values of a view, (n,).
+
+        The excesses over the last knot are exponential: their median is log 2 times their mean. If some of the values
+        may be those of anomalies, the mean is estimated from the median, on which the largest values have no influence.
+        """
         known = np.sort(np.round(values, _DIGITS))
         beyond = min(max(_TAIL, _TAIL_ROWS / len(known)), 0.5)
         last = np.quantile(known, 1 - beyond)
@@ -70,7 +74,8 @@ class Tail:
         chosen = np.unique(np.linspace(0, len(distinct) - 1, _KNOTS).astype(int))
         knots, surprises = distinct[chosen], -np.log(np.maximum(at_least[chosen], beyond))
         excess = known[known > last] - last
-        scale = max(float(excess.mean()) if len(excess) else 0.0, 0.05 * float(known.std()), 1e-2)
+        mean = (np.median(excess) / np.log(2) if contaminated else excess.mean()) if len(excess) else 0.0
+        scale = max(float(mean), 0.05 * float(known.std()), 1e-2)
         n_more = _KNOTS - len(knots)
         return cls(np.pad(knots, (0, n_more), "edge"), np.pad(surprises, (0, n_more), "edge"), np.array([1 / scale]))
 
@@ -243,14 +248,14 @@ def usual_rows(rows: np.ndarray, units: tuple[np.ndarray, np.ndarray], rng: np.r
     """
     sample = rows[np.sort(rng.permutation(len(rows))[:_SCALED])]
     found = Views.fit(sample, np.ones(len(sample), bool), units, rng).strangeness(rows)
-    surprises = [scores.surprise(np, one, Tail.fit(one)) for one in (found[:, 1], found[:, 2])]
+    surprises = [scores.surprise(np, one, Tail.fit(one, contaminated=True)) for one in (found[:, 1], found[:, 2])]
     order = scores.combined(np, surprises, (1.0, 1.0))
     filled = np.nan_to_num(scores.standardised(np, rows, *units))
     axes, n_kept = _leading(filled), max(2, int(_USUAL * len(rows)))
     for _ in range(_STEPS):
         kept = filled[np.argsort(order, kind="stable")[:n_kept]]
         order = np.log((((filled - kept.mean(axis=0)) @ _whitening(axes, kept)) ** 2).sum(axis=1) + _SMALL)
-    surprises.append(scores.surprise(np, order, Tail.fit(order)))
+    surprises.append(scores.surprise(np, order, Tail.fit(order, contaminated=True)))
     is_usual = np.zeros(len(rows), bool)
     is_usual[np.argsort(scores.combined(np, surprises, (1.0, 1.0, 1.0)), kind="stable")[:n_kept]] = True
     return is_usual
