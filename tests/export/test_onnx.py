@@ -295,6 +295,20 @@ def test_the_type_of_numbers_follows_from_the_digits_of_the_columns(rows, kind, 
     np.testing.assert_allclose((found - model.reconstruct(rows)) / rows.std(axis=0), 0, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        diabolo.AnomalyDetector("single", contaminated=True, random_state=0),
+        diabolo.AutoencoderImputer(random_state=0),
+        diabolo.BasicAutoencoder(max_epochs=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_model_fitted_to_rows_of_32_bits_is_exported(model, tmp_path):
+    rows = X.astype(np.float32)
+    diabolo.export_onnx(clone(model).fit(rows), tmp_path / "out", rows)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_type_of_numbers_can_be_given(dtype, tmp_path, run):
     model = diabolo.BasicAutoencoder(**FEW).fit(FAR + 1000)

@@ -413,7 +413,7 @@ class AnomalyDetector(OutlierMixin, Ensemble):  # type: ignore[misc]
     def judges_(self) -> tuple[Judge, ...]:
         """The networks, each with its column scales and the scale of its scores."""
         members = [member for fold in self.estimators_ for member in fold]
-        spans = np.repeat(self._ranges, len(self.estimators_[0]), axis=0)
+        spans = np.repeat(self._ranges.astype(np.float64), len(self.estimators_[0]), axis=0)  # 32 bits before 0.2.0
         return tuple(
             Judge(member.predictor_, *usual)
             for member, *usual in zip(members, spans, self._usual, self._typical, strict=True)

@@ -95,8 +95,9 @@ class Blend:
                 raise ArtifactError(
                     f"The saved blend.{name} has shape {array.shape} or infinite numbers; rows have {width} features."
                 )
+            own[name] = array.astype(np.float64)  # 32 bits before 0.2.0, if the rows had 32
         gaussians = tuple(FactorGaussian(*(own[name] for name in _of_gaussian(i))) for i in range(n_gaussians))
-        return cls(own["mean"], own["variance"], gaussians, own["bounds"], shares[:-1], shares[-1])
+        return cls(own["mean"], own["variance"], gaussians, own["bounds"], own["shares"][:-1], own["shares"][-1])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all numbers by name, for a saved model."""
@@ -396,7 +397,8 @@ class _Fold:
 def _standard(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the standard deviation of each column's known cells; 1 for a column that does not vary."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        mean, std = np.nan_to_num(np.nanmean(rows, axis=0)), np.nan_to_num(np.nanstd(rows, axis=0))
+        mean: np.ndarray = np.nan_to_num(np.nanmean(rows, axis=0, dtype=np.float64))
+        std: np.ndarray = np.nan_to_num(np.nanstd(rows, axis=0, dtype=np.float64))
     return mean, np.where(std > 0, std, 1.0)
 
 

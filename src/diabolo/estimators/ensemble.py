@@ -221,4 +221,4 @@ def _drawn(store: BlockReader, seed: int) -> np.ndarray:
 def known_range(rows: np.ndarray) -> np.ndarray:
     """Return the minimum and the maximum of each column's known cells, (2, d); 0 for a column without known cells."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        return np.nan_to_num(np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)]))
+        return np.nan_to_num(np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)]).astype(np.float64))
