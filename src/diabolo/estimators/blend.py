@@ -397,8 +397,8 @@ class _Fold:
 def _standard(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and the standard deviation of each column's known cells; 1 for a column that does not vary."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        mean: np.ndarray = np.nan_to_num(np.nanmean(rows, axis=0, dtype=np.float64))
-        std: np.ndarray = np.nan_to_num(np.nanstd(rows, axis=0, dtype=np.float64))
+        mean = np.nan_to_num(np.asarray(np.nanmean(rows, axis=0, dtype=np.float64)))
+        std = np.nan_to_num(np.asarray(np.nanstd(rows, axis=0, dtype=np.float64)))
     return mean, np.where(std > 0, std, 1.0)
 
 
