@@ -277,6 +277,11 @@ def render(e: ClassifierData, title: str = "") -> str:
             page.section("worst", "Surest mistakes", text, _worst(r))
     if e.training:
         text = "The cross-entropy −log p(label), in nats per row. Guessing has log(number of classes)."
+        if e.validation and not e.best_epoch:
+            text += (
+                " No epoch lowers the loss of held-out rows beyond chance, so the class layer is that of the start: a "
+                "logistic regression on the codes."
+            )
         curve = learning_curve(e.training, e.validation, e.best_epoch)
         page.section("learning", "Learning", text, page.chart("Cross-entropy", curve))
     rows = "" if r is None else f"Computed on {len(r.truth):,} rows."
