@@ -30,7 +30,7 @@ from ..errors import (
     TrainingDiverged,
     TrainingWarning,
 )
-from . import closed_form, linear_probe
+from . import closed_form
 from .checkpoints import Checkpoints
 from .pretraining import History, layerwise
 from .progress import EpochBar
@@ -41,10 +41,10 @@ from .vmap_trainer import train_many
 
 __all__ = [
     "ContinuedStart",
+    "GivenStart",
     "LayerwiseStart",
     "LinearStart",
     "Outcome",
-    "ProbeStart",
     "RandomStart",
     "Start",
     "Together",
@@ -67,8 +67,8 @@ _WILD = 100.0
 """A column is suspect if its largest value exceeds that of the median column by this factor."""
 
 
-class ProbeStart(NamedTuple):
-    """A start from the encoder of the job's model and a linear probe; it is kept if no epoch is better."""
+class GivenStart(NamedTuple):
+    """A start from the model of the job; it is kept if no epoch is better."""
 
 
 class ContinuedStart(NamedTuple):
@@ -93,7 +93,7 @@ class LayerwiseStart(NamedTuple):
     corruptions: tuple[Corruption, ...]
 
 
-Start = ProbeStart | ContinuedStart | RandomStart | LinearStart | LayerwiseStart
+Start = GivenStart | ContinuedStart | RandomStart | LinearStart | LayerwiseStart
 
 
 @dataclass(frozen=True)
@@ -272,9 +272,8 @@ def _begin(
             except Interrupted:  # no epoch of the training itself has ended
                 raise KeyboardInterrupt from None
         return replace(job, model=model), histories
-    if isinstance(job.start, ProbeStart):
-        model, plan = linear_probe.probed(job.model, job.rows, job.plan.seed), replace(job.plan, keep_start=True)
-        return replace(job, model=model, plan=plan), []
+    if isinstance(job.start, GivenStart):
+        return replace(job, plan=replace(job.plan, keep_start=True)), []
     if isinstance(job.start, RandomStart):
         return replace(job, model=closed_form.prepared(job.model, job.rows)), []
     # The loss of the start is comparable with later ones only if no penalty has to settle first.

@@ -33,7 +33,7 @@ from ..data.scaler import ScalerStats
 from ..data.types import RowsLike
 from ..engine import inference
 from ..engine.evaluation import settle_classifier
-from ..engine.jobs import ProbeStart, TrainingJob, training, warning_of
+from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart, TrainingInterrupted
 from ..persistence.serialization import Found, Stored
@@ -42,6 +42,7 @@ from .base import ESTIMATORS, BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
 from .labels import append_classes, class_weights, classes_of, positions_of
+from .linear_probe import probed
 from .result import Fitted, store
 from .row_weights import checked_weights
 from .trainable import TrainableEstimator, identity_of, plan_of, recipe_over, share_held_out
@@ -303,7 +304,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         scaling = pretrained.scaler_.offset, pretrained.scaler_.scale
         model = Model(model.recipe, weights).fit_corruption(scaling, (low[:width], high[:width]))
         plan = plan_of(self, prepared.training.n_rows, model, width, seed)
-        return TrainingJob(model, prepared, plan, ProbeStart(), columns.column_of_feature)
+        return TrainingJob(probed(model, prepared, seed), prepared, plan, GivenStart(), columns.column_of_feature)
 
     def _stored(self) -> Stored:
         stored, begun = super()._stored(), self._begins_with(self.input_.width)

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits  # scikit-learn requires it
 
 from ..core.model import Model
-from . import inference
-from .batches import Source
-from .linear_paths import dense, placed
-from .splits import Rows
+from ..engine import inference
+from ..engine.batches import Source
+from ..engine.linear_paths import dense, placed
+from ..engine.splits import Rows
 
 __all__ = ["probed"]
 
@@ -110,9 +112,7 @@ def _ridge(rows: _Rows, frequencies: Probe, strengths: Sequence[float]) -> Itera
     The penalty is that of codes in the units of the rows, whatever the encoder multiplies them by: a direction of the
     rows that varies little needs larger weights, as in a regression on the rows themselves.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # scikit-learn requires it
 
     labels = rows.targets.argmax(axis=1)
     if (labels == labels[0]).all():
