@@ -64,7 +64,9 @@ class Tail:
         """Estimate the frequencies from values of a view, (n,).
 
         The excesses over the last knot are exponential: their median is log 2 times their mean. If some of the values
-        may be those of anomalies, the mean is estimated from the median, on which the largest values have no influence.
+        may be those of anomalies, which can only lengthen the tail, the smaller of both estimates of the mean is used.
+        The largest values have no influence on the median; the mean is smaller if most excesses are of anomalies that
+        are alike.
         """
         known = np.sort(np.round(values, _DIGITS))
         beyond = min(max(_TAIL, _TAIL_ROWS / len(known)), 0.5)
@@ -74,7 +76,9 @@ class Tail:
         chosen = np.unique(np.linspace(0, len(distinct) - 1, _KNOTS).astype(int))
         knots, surprises = distinct[chosen], -np.log(np.maximum(at_least[chosen], beyond))
         excess = known[known > last] - last
-        mean = (np.median(excess) / np.log(2) if contaminated else excess.mean()) if len(excess) else 0.0
+        mean = excess.mean() if len(excess) else 0.0
+        if contaminated and len(excess):
+            mean = min(mean, np.median(excess) / np.log(2))
         scale = max(float(mean), 0.05 * float(known.std()), 1e-2)
         n_more = _KNOTS - len(knots)
         return cls(np.pad(knots, (0, n_more), "edge"), np.pad(surprises, (0, n_more), "edge"), np.array([1 / scale]))
