@@ -142,7 +142,9 @@ def _few(subject: Subject, case: Any) -> None:
     except DiaboloError:
         return
     for name, cells in _said(subject, model, rows).items():
-        assert cells.dtype.kind != "f" or np.isfinite(cells).all(), name
+        # The interval of a cell whose column has one known value is infinite.
+        is_wrong = np.isnan if name.startswith(("low", "high")) else lambda cells: ~np.isfinite(cells)
+        assert cells.dtype.kind != "f" or not is_wrong(cells).any(), name
 
 
 def _weighted(subject: Subject, case: Any) -> None:
@@ -292,7 +294,7 @@ LAWS = (
     ),
     Law(
         "a fit to few rows",
-        "Finite numbers, or one of our errors, from 2 to 12 rows.",
+        "Finite numbers (intervals may be infinite), or one of our errors, from 2 to 12 rows.",
         "fits",
         lambda subject: st.tuples(st.integers(0, 999), st.integers(2, 12)),
         _few,
@@ -307,7 +309,8 @@ LAWS = (
         "fits",
         lambda subject: st.tuples(st.integers(0, 999), st.integers(-1000, 1000), st.integers(0, 20), st.booleans()),
         _weighted,
-        lambda subject: "sample_weight" in signature(subject.make().fit).parameters,
+        # A classifier's autoencoder learns from rows without a label, too.
+        lambda subject: not subject.labels(2) and "sample_weight" in signature(subject.make().fit).parameters,
         few=2,
         many=12,
         is_slow=True,

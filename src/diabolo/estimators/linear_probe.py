@@ -115,7 +115,7 @@ def _ridge(rows: _Rows, frequencies: Probe, strengths: Sequence[float]) -> Itera
     from sklearn.linear_model import LogisticRegression
 
     labels = rows.targets.argmax(axis=1)
-    if (labels == labels[0]).all():
+    if len(np.unique(labels)) < 2:
         yield from (frequencies for _ in strengths)
         return
     mean, x = rows.codes.mean(axis=0), np.nan_to_num(rows.x).astype(np.float64)
