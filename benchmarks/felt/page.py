@@ -25,7 +25,7 @@ _BOUNDS = """What bounds the lines that are above what was asked, with the trial
 [the notes](../benchmarks/notes/2026-11-29-felt.md):
 
 - **First fits**: a process imports scikit-learn and JAX, traces its programs and, the first time, compiles them; each
-  takes about a third. The imputer of few rows has no program, and the linear start of the basic autoencoder no training.
+  takes about a third. The imputer of few rows has no program, the linear start of the basic autoencoder no training.
 - **Fit again**: the arithmetic of the training, up to 300 epochs. Under the cosine schedule the best epoch is among the
   last, so fewer epochs had higher held-out losses.
 - **Searches**: one program for each width in `GridSearchCV`, which a single fit needs to keep its bits; three sizes of
@@ -69,4 +69,6 @@ def section(file: Path = RESULTS) -> str:
         f"{found['date']}, on {about['usable_cores']} cores ({about['cpu']}), {found['load']:.1f} processes at work in "
         f"the last minute; {versions}. All figures are in [the results](../{RESULTS.as_posix()})."
     )
-    return "\n".join([_HEAD.format(repeats=found["repeats"]) + lines[0], "|---|---:|---:|---|", *lines[1:], "", origin, "", _BOUNDS])
+    return "\n".join(
+        [_HEAD.format(repeats=found["repeats"]) + lines[0], "|---|---:|---:|---|", *lines[1:], "", origin, "", _BOUNDS]
+    )
