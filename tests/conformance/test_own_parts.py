@@ -17,12 +17,13 @@ import diabolo
 import examples
 from diabolo import parts
 from diabolo.core.component import Component, list_components
-from diabolo.core.distributions import Distribution, Normal
+from diabolo.core.distributions import Normal
 from diabolo.errors import ArtifactError, InvalidParameter, InvalidPart, UnknownPart
 from diabolo.estimators.autoencoders import Autoencoder, BasicAutoencoder, DenoisingAutoencoder, VariationalAutoencoder
 from diabolo.estimators.base import BaseAutoencoder
 from diabolo.estimators.loading import load
 from diabolo.persistence import files
+from formula import Laplace
 
 SMALL = examples.SMALL
 
@@ -40,23 +41,6 @@ class SwapNoise(parts.Corruption):
         rows_key, mask_key = jax.random.split(key)
         swapped = jax.random.permutation(rows_key, x, axis=0, independent=True)
         return jnp.where(jax.random.bernoulli(mask_key, self.p, x.shape), swapped, x)
-
-
-class Laplace(Distribution):
-    """Laplace(loc, scale)."""
-
-    loc: Array
-    scale: Array
-
-    @property
-    def mean(self):
-        return self.loc
-
-    def log_prob(self, x):
-        return -jnp.abs(x - self.loc) / self.scale - jnp.log(2 * self.scale)
-
-    def sample(self, key, shape=()):
-        return self.loc + self.scale * jax.random.laplace(key, shape + jnp.shape(self.loc))
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import Array
 from scipy import special
 
-from diabolo.core.distributions import Distribution, kl_bernoulli
-from formula import N_DRAWS, STANDARD_ERRORS, kl, log_prob, normal, sample
+from diabolo.core.distributions import kl_bernoulli
+from formula import N_DRAWS, STANDARD_ERRORS, Laplace, kl, log_prob, normal, sample
 
 finite = st.floats(-5, 5, width=32)
 scales = st.floats(0.0625, 8, width=32)
@@ -67,23 +66,6 @@ def test_the_kl_of_two_different_normals_is_positive(m, s, by, move):
 def test_the_kl_is_per_coordinate():
     q = normal([0.0, 1.0], [1.0, 1.0])
     np.testing.assert_allclose(kl(q, normal([0.0, 0.0], [1.0, 1.0]), jnp.zeros(2)), [0.0, 0.5], rtol=1e-6)
-
-
-class Laplace(Distribution):
-    """A distribution that has no closed-form KL here."""
-
-    loc: Array
-    scale: Array
-
-    @property
-    def mean(self):
-        return self.loc
-
-    def log_prob(self, x):
-        return -jnp.abs(x - self.loc) / self.scale - jnp.log(2 * self.scale)
-
-    def sample(self, key, shape=()):
-        return self.loc + self.scale * jax.random.laplace(key, shape + jnp.shape(self.loc))
 
 
 def test_without_a_closed_form_the_kl_is_estimated_at_the_given_draws():

@@ -255,11 +255,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         """Return the kind of start: the weights of another fit, random or closed-form weights."""
         if isinstance(self.init, FrozenEstimator):
             return ContinuedStart()
-        return (
-            RandomStart()
-            if self.init == "random"
-            else LinearStart(self._most_from_linear if self.max_epochs is None else None)
-        )
+        if self.init == "random":
+            return RandomStart()
+        return LinearStart(self._most_from_linear if self.max_epochs is None else None)
 
     def _frozen_parts(self) -> tuple[str, ...]:
         """Return the names of the parts that are not trained.
