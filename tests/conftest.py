@@ -19,6 +19,10 @@ collect_ignore = [file.name for file in HERE.glob("*.py") if not file.name.start
 # Tracing makes millions of small objects, hardly any of them garbage: to look through them seldom saves a tenth.
 gc.set_threshold(100_000, 20, 20)
 
+# Each worker of xdist has one core. Before NumPy is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Before JAX is imported: compiled programs are kept beside pytest's own cache, so that a second run is fast.
 os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
 os.environ.pop("DIABOLO_CACHE", None)
@@ -54,6 +58,7 @@ assert not any(f"diabolo.core.{name}" in sys.modules for name in NUMERIC_MODULES
 if os.environ.get("DIABOLO_TEST_SHAPES") != "off":
     install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape_checker.check")
 
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
@@ -61,22 +66,28 @@ from sklearn.datasets import load_digits  # noqa: E402
 from diabolo.engine import programs  # noqa: E402
 
 # Thousands of fits meet more structures than a user's process does, and the same ones again and again.
-programs._MOST_PROGRAMS = 256
+programs._MOST_PROGRAMS = 4096
+# To store a program takes longer than to compile most of them once more.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.15)
 
 MAPS = Path("/proc/self/maps")
-_MOST_MAPS = 30_000
+_MOST_MAPS = 50_000
 """Each compiled program is a few memory maps; Linux gives a process 65,530, and XLA crashes when it gets none."""
 _ENDED = []
 
 
 def pytest_runtest_logfinish(nodeid):
-    """Forget compiled programs before there are too many: they are on disk."""
+    """Forget compiled programs before there are too many: the large ones are on disk."""
     _ENDED.append(nodeid)
     if len(_ENDED) % 20 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
-        import jax
-
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish():
+    """Leave millions of objects to the end of the process, rather than look for garbage among them."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -52,10 +52,13 @@ def check_replaceable(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) 
 
 
 @contextmanager
-def write_file(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> Iterator[BinaryIO]:
+def write_file(
+    path: str | os.PathLike[str], is_ours: IsOurs = _nothing, *, is_durable: bool = True
+) -> Iterator[BinaryIO]:
     """Open a file for an atomic write: it appears at ``path`` only when complete.
 
-    If the ``with`` block raises an error, nothing is left on disk.
+    If the ``with`` block raises an error, nothing is left on disk. With ``is_durable=False`` the file may be lost or
+    damaged if the machine loses its power, which takes less time.
 
     Raises
     ------
@@ -70,15 +73,17 @@ def write_file(path: str | os.PathLike[str], is_ours: IsOurs = _nothing) -> Iter
     try:
         with scratch.open("xb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            if is_durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         check_replaceable(path, is_ours)
         scratch.replace(place)
     except BaseException:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise
-    _sync(place.parent)
+    if is_durable:
+        _sync(place.parent)
 
 
 @contextmanager

@@ -50,6 +50,8 @@ class ProgramCache:
         self._path, self.most_bytes = folder, most_bytes
         self._given: set[str] = set()
         self._is_rejected = False
+        self._room = 0
+        """Bytes that this process may write before it looks through the folder again."""
 
     def get(self, key: str) -> bytes | None:
         """Return the value of a key; None if there is none, or if it is damaged.
@@ -93,12 +95,19 @@ class ProgramCache:
             return
         file = self._path / f"{key}{_SUFFIX}"
         with contextlib.suppress(OSError):  # a folder that is only read, or a full disk: compile again next time
-            with outputs.write_file(file, is_ours=lambda path: path.is_file()) as stream:
+            # The hash tells of an entry that was lost with the power: it need not be on the disk at once.
+            with outputs.write_file(file, is_ours=lambda path: path.is_file(), is_durable=False) as stream:
                 stream.write(_digest(value) + value)
-            self._bound()
+            self._room -= _DIGEST + len(value)
+            if self._room < 0:
+                self._bound()
 
     def _bound(self) -> None:
-        """Delete the entries that were used least recently, until the others are within the bound."""
+        """Delete the entries that were used least recently, until there is room for a 32nd of the bound.
+
+        Each writing process looks when it has written so much, so that several may exceed the bound by as much each.
+        """
+        self._room = self.most_bytes // 32
         found = []
         for entry in os.scandir(self._path):
             if _NAMES.fullmatch(entry.name):
@@ -107,7 +116,7 @@ class ProgramCache:
                     found.append((status.st_mtime_ns, status.st_size, Path(entry.path)))
         total = sum(size for _, size, _ in found)
         for _, size, file in sorted(found):
-            if total <= self.most_bytes:
+            if total <= self.most_bytes - self._room:
                 break
             _delete(file)
             total -= size

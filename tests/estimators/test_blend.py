@@ -393,6 +393,8 @@ def test_an_imputer_saved_by_an_earlier_version_imputes_with_its_networks_alone(
     each = [one.predictor_.expected(rows) for one in imputer.estimators_[0]]
     expected = np.where(np.isnan(rows), np.clip(np.mean(each, axis=0), *imputer.range_), rows)
     np.testing.assert_array_equal(again.transform(rows), expected)
+    assert imputer.blend_.has_linear
+    assert not again.blend_.has_linear
 
 
 @pytest.mark.parametrize("name", ["blend.mean", "blend.loadings", "blend.shares"])

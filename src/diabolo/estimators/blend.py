@@ -121,7 +121,7 @@ class Blend:
     @property
     def has_linear(self) -> bool:
         """Whether means and Gaussian were fitted; not in saved models of versions before 0.2, which are networks."""
-        return len(self.gaussians[0].loadings) > 0 or bool((self.network_share < 1).any())
+        return any(one.loadings.any() for one in self.gaussians) or bool((self.network_share < 1).any())
 
     def linear(self, rows: np.ndarray) -> np.ndarray:
         """Return the expectation of each cell given the known cells of its row, (n, d), by its column's Gaussian."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -204,6 +205,9 @@ def _checksum(content: bytes) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that the results depend on."""
-    return {"diabolo": __version__} | {
-        name: version(name) for name in ("jax", "equinox", "optax", "numpy", "scikit-learn")
-    }
+    return {"diabolo": __version__, **_versions_of_others()}
+
+
+@cache
+def _versions_of_others() -> dict[str, str]:
+    return {name: version(name) for name in ("jax", "equinox", "optax", "numpy", "scikit-learn")}

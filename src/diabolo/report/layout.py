@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -97,7 +98,6 @@ def document(page: Page, title: str, text: str, tiles: str, version: str) -> str
     """Return the page as HTML."""
     here = resources.files(__package__)
     code = "\n".join((here / name).read_text(encoding="utf-8") for name in ("runtime.js", "page.js"))
-    library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     bundle = {"charts": page.charts, **page.data}
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -108,10 +108,16 @@ def document(page: Page, title: str, text: str, tiles: str, version: str) -> str
 <dl class="tiles">{tiles}</dl></header>
 {page.html()}
 <footer>diabolo {escape(version)}</footer></main>
-<script type="text/plain" id="library">{_packed(library.read_bytes())}</script>
+<script type="text/plain" id="library">{_library()}</script>
 <script type="text/plain" id="bundle">{_packed(json.dumps(bundle, allow_nan=False).encode())}</script>
 <script>{code}</script></body></html>
 """
+
+
+@cache
+def _library() -> str:
+    """Return the charts' library, packed: half a second for the first page of a process."""
+    return _packed((Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes())
 
 
 def _packed(content: bytes) -> str:
