@@ -58,6 +58,19 @@ OPS = (
 )  # fmt: skip
 """The JAX primitives that may depend on the argument."""
 
+
+def _broadcast(x: np.ndarray, *, shape: Sequence[int], broadcast_dimensions: Sequence[int], **_: Any) -> np.ndarray:
+    kept = [
+        x.shape[broadcast_dimensions.index(axis)] if axis in broadcast_dimensions else 1 for axis in range(len(shape))
+    ]
+    return np.broadcast_to(x.reshape(kept), shape)
+
+
+_FOLDED: dict[str, Callable[..., np.ndarray]] = {
+    "abs": np.abs, "add": np.add, "broadcast_in_dim": _broadcast, "div": np.divide, "max": np.maximum,
+    "mul": np.multiply, "neg": np.negative, "sub": np.subtract,
+}  # fmt: skip
+"""Primitives of which NumPy gives the same bits for 32-bit floats, and JAX would compile a program for each shape."""
 _TRUTHS = ("eq", "ge", "gt", "is_finite", "le", "lt", "ne")
 _MARKS = (7919, 7907, 7901, 7883)
 
@@ -117,6 +130,16 @@ Params: TypeAlias = Mapping[str, Any]
 """The settings of a JAX primitive."""
 
 
+def _constants(equation: Jaxpr, inputs: Sequence[Traced]) -> list[Traced]:
+    """Return the results of an equation whose inputs do not depend on the argument."""
+    folded = _FOLDED.get(equation.primitive.name)
+    if folded is not None and all(variable.aval.dtype == np.float32 for variable in equation.invars):
+        settings = equation.params if equation.primitive.name == "broadcast_in_dim" else {}
+        return [folded(*(np.asarray(value, np.float32) for value in inputs), **settings)]
+    out = equation.primitive.bind(*inputs, **equation.params)
+    return list(out) if equation.primitive.multiple_results else [out]
+
+
 class _Writer:
     """A recorder of the steps of a traced function."""
 
@@ -172,8 +195,7 @@ class _Writer:
                 any(isinstance(value, _Value) for value in inputs)
                 or any(self._is_of_rows(variable.aval.shape) for variable in equation.outvars)
             ):
-                out = equation.primitive.bind(*inputs, **equation.params)
-                outs = list(out) if equation.primitive.multiple_results else [out]
+                outs = _constants(equation, inputs)
             else:
                 outs = self._equation(equation, inputs)
             values.update(zip(equation.outvars, outs, strict=True))
