@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -69,6 +71,11 @@ from diabolo.engine import programs  # noqa: E402
 programs._MOST_PROGRAMS = 4096
 # To store a program takes longer than to compile most of them once more.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.15)
+
+with suppress(ImportError, AttributeError):  # of JAX's own modules, which may change
+    from jax._src.interpreters import mlir
+
+    mlir.make_ir_context = cache(mlir.make_ir_context)  # a context serves all programs; to make one takes 4 ms
 
 MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 50_000

@@ -12,11 +12,13 @@ in one process or in many.
 from __future__ import annotations
 
 import math
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend.random import define_prng_impl
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
@@ -57,16 +59,21 @@ def key(seed: Any) -> PRNGKeyArray:
 # -- Threefry-2x32, twenty rounds -------------------------------------------------------------------------------------
 
 
+@partial(jax.jit, inline=True)  # traced once for each shape, and a part of the program that draws
 def _threefry(k: Words, a: Words, b: Words) -> tuple[Words, Words]:
     """Encrypt the counters (a, b) with the key k (Salmon et al. 2011, section 3.3)."""
-    schedule = (k[0], k[1], k[0] ^ k[1] ^ _PARITY)
-    a, b = a + schedule[0], b + schedule[1]
+    # Operators of arrays take four times as long to trace.
+    add, xor, shape = lax.add, lax.bitwise_xor, a.shape
+    number = cache(lambda n: lax.full(shape, np.uint32(n)))
+    schedule = [lax.broadcast(word, shape) for word in (k[0], k[1], k[0] ^ k[1] ^ _PARITY)]
+    a, b = add(a, schedule[0]), add(b, schedule[1])
     for group in range(5):
         for distance in _ROTATIONS[group % 2]:
-            a = a + b
-            b = ((b << np.uint32(distance)) | (b >> np.uint32(32 - distance))) ^ a
-        a = a + schedule[(group + 1) % 3]
-        b = b + schedule[(group + 2) % 3] + np.uint32(group + 1)
+            a = add(a, b)
+            high, low = lax.shift_left(b, number(distance)), lax.shift_right_logical(b, number(32 - distance))
+            b = xor(lax.bitwise_or(high, low), a)
+        a = add(a, schedule[(group + 1) % 3])
+        b = add(add(b, schedule[(group + 2) % 3]), number(group + 1))
     return a, b
 
 
@@ -75,13 +82,13 @@ def _blocks(k: Words, shape: tuple[int, ...]) -> tuple[Words, Words]:
     size = math.prod(shape)
     if size >= 1 << 32:
         raise InvalidParameter(f"A draw of shape {shape} exceeds 2³² random numbers. Draw fewer at once.")
-    number = jax.lax.iota(jnp.uint32, size).reshape(shape)
+    number = lax.iota(jnp.uint32, size).reshape(shape)
     return _threefry(k, jnp.zeros_like(number), number)
 
 
 def _bits(k: Words, width: int, shape: tuple[int, ...]) -> Array:
     always = (k[0] * (k[0] + 1)) & 1 == 0  # unknown to the compiler, so that it does not draw again for each use
-    a, b = jax.lax.cond(always, lambda: _blocks(k, shape), lambda: (jnp.zeros(shape, jnp.uint32),) * 2)
+    a, b = lax.cond(always, lambda: _blocks(k, shape), lambda: (jnp.zeros(shape, jnp.uint32),) * 2)
     if width == 64:
         return (a.astype(jnp.uint64) << 32) | b.astype(jnp.uint64)
     return (a ^ b).astype(jnp.dtype(f"uint{width}"))
@@ -92,7 +99,7 @@ def _split(k: Words, shape: tuple[int, ...]) -> Words:
 
 
 def _seeded(seed: Array) -> Words:
-    return jnp.stack([jnp.zeros((), jnp.uint32), jax.lax.convert_element_type(seed, jnp.uint32)])
+    return jnp.stack([jnp.zeros((), jnp.uint32), lax.convert_element_type(seed, jnp.uint32)])
 
 
 def _folded(k: Words, number: Any) -> Words:
