@@ -59,7 +59,7 @@ OPS = (
 """The JAX primitives that may depend on the argument."""
 
 
-def _broadcast(x: np.ndarray, *, shape: Sequence[int], broadcast_dimensions: Sequence[int], **_: Any) -> np.ndarray:
+def _broadcast(x: np.ndarray, *, shape: Sequence[int], broadcast_dimensions: Sequence[int], **_: object) -> np.ndarray:
     kept = [
         x.shape[broadcast_dimensions.index(axis)] if axis in broadcast_dimensions else 1 for axis in range(len(shape))
     ]

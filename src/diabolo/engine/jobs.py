@@ -187,11 +187,10 @@ class Trainer:
     retries: int = 0
     verbose: bool = False
 
-    @property
-    def kept_seed(self) -> int | None:
-        """The seed of the saved training, if there is one."""
-        identity = None if self.checkpoints is None else self.checkpoints.identity()
-        return None if identity is None else int(identity["seed"])
+    def seed(self, drawn: int, *, is_given: bool) -> int:
+        """Return the seed of the training, the same in all processes: that of a saved training, unless one is given."""
+        saved = None if is_given or self.checkpoints is None else self.checkpoints.identity()
+        return current().broadcast_scalar(drawn if saved is None else int(saved["seed"]))
 
     def train(
         self, job: TrainingJob, identity: Mapping[str, object], shown: Callable[[Outcome], object] | None = None

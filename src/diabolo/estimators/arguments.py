@@ -13,10 +13,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
-from ..engine.sharding import current
 from ..errors import InvalidParameter
 
-__all__ = ["MAX_INT", "Refused", "Seed", "check_arguments", "check_page", "drawing", "seed_from", "seed_of"]
+__all__ = ["MAX_INT", "Refused", "Seed", "check_arguments", "check_page", "drawing", "seed_from"]
 
 Seed = int | np.random.RandomState | None
 
@@ -131,12 +130,6 @@ def drawing(random_state: Seed) -> np.random.RandomState:
 def seed_from(random_state: Seed) -> int:
     """Draw a seed from ``random_state``."""
     return int(drawing(random_state).randint(2**30))
-
-
-def seed_of(random_state: Seed, kept: int | None = None) -> int:
-    """Draw a seed, the same in all processes; with ``random_state=None``, use the seed of the checkpoint if any."""
-    drawn = kept if kept is not None and random_state is None else check_random_state(random_state).randint(2**30)
-    return current().broadcast_scalar(int(drawn))
 
 
 class Refused(InvalidParameter, InvalidParameterError):  # type: ignore[misc]

@@ -47,9 +47,10 @@ from ..engine.jobs import (
 )
 from ..engine.loader import ShuffledLoader, ValidationSplit
 from ..engine.progress import Bar, in_words
+from ..engine.sharding import current
 from ..engine.splits import Rows, from_array, from_stream
 from ..errors import InvalidParameter, TrainingDiverged, TrainingWarning
-from .arguments import check_arguments, seed_of
+from .arguments import check_arguments, seed_from
 from .condition import Condition
 from .input import InputSpec, Opened
 from .reconstructor import Reconstructor
@@ -164,8 +165,9 @@ class BaseAutoencoder(Reconstructor, TrainableEstimator):
         """
         self._validate_params()
         check_arguments(y=y, checkpoint_dir=checkpoint_dir, resume=resume)
+        drawn = seed_from(self.random_state)
         with training(checkpoint_dir, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
-            seed = seed_of(self.random_state, trainer.kept_seed)
+            seed = trainer.seed(drawn, is_given=self.random_state is not None)
             begun = self._begun() if isinstance(self.init, FrozenEstimator) else None
             wanted = self.schema if begun is None or begun.schema_ is None else begun.schema_
             weights = None
@@ -405,7 +407,8 @@ def fit_together(
     jobs, columns = [], []
     for one, given in pairs:
         one._validate_params()
-        spec, job = one._job(given, seed_of(one.random_state), known=known.setdefault(id(given.rows), {}))
+        seed = current().broadcast_scalar(seed_from(one.random_state))
+        spec, job = one._job(given, seed, known=known.setdefault(id(given.rows), {}))
         columns.append(spec)
         jobs.append(job)
     estimators = [one for one, _ in pairs]

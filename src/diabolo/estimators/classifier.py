@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -37,7 +37,7 @@ from ..engine.jobs import GivenStart, TrainingJob, training, warning_of
 from ..engine.splits import Rows, from_array
 from ..errors import InvalidData, InvalidParameter, InvalidPart, TrainingInterrupted
 from ..persistence.serialization import Found, Stored
-from .arguments import check_arguments, check_page, seed_of
+from .arguments import check_arguments, check_page, seed_from
 from .base import ESTIMATORS, BaseAutoencoder
 from .documentation import documented
 from .input import InputSpec
@@ -115,6 +115,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _fitted_json: ClassVar[tuple[str, ...]] = ("_classes",)
+    _classes: list[object] = field(init=False)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -211,9 +212,9 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
         """
         self._validate_params()
         check_arguments(checkpoint_dir=checkpoint_dir, resume=resume)
-        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+        folder, drawn = None if checkpoint_dir is None else Path(checkpoint_dir), seed_from(self.random_state)
         with training(folder, checkpoint_every, resume, callback, self.retries, bool(self.verbose)) as trainer:
-            seed = seed_of(self.random_state, trainer.kept_seed)
+            seed = trainer.seed(drawn, is_given=self.random_state is not None)
             columns, rows, labels = InputSpec.of_labelled(type(self).__name__, X, y, self._wanted())
             classes, positions = classes_of(labels)
             of_class = class_weights(self.class_weight, classes, positions)
