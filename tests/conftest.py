@@ -10,6 +10,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -21,9 +23,12 @@ collect_ignore = [file.name for file in HERE.glob("*.py") if not file.name.start
 # Tracing makes millions of small objects, hardly any of them garbage: to look through them seldom saves a tenth.
 gc.set_threshold(100_000, 20, 20)
 
-# Each worker of xdist has one core. Before NumPy is imported.
+# Each worker of xdist has one core. Two threads of NumPy would wait for each other, ten times as long as a product
+# of few numbers takes. Libraries that are loaded later read the environment; plugins of pytest have loaded NumPy.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))
 
 # Before JAX is imported: compiled programs are kept beside pytest's own cache, so that a second run is fast.
 os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
