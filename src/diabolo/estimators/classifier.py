@@ -222,6 +222,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
             if (X_val is None) != (y_val is None):
                 raise InvalidData("One of X_val and y_val is missing. X_val and y_val belong together: give both.")
             rows_val = None if X_val is None else replace(columns, allow_missing=True).rows(X_val)
+            of_val = None if rows_val is None or y_val is None else positions_of(y_val, classes, len(rows_val))
             checkpoint_options = {} if folder is None else {"checkpoint_dir": folder / "autoencoder", "resume": resume}
             table = (rows, rows_val) if columns.schema is None else (X, X_val)
             pretrained = self._begun_with(table, columns.width, seed, checkpoint_every, checkpoint_options)
@@ -232,8 +233,7 @@ class AutoencoderClassifier(ClassifierMixin, TrainableEstimator):  # type: ignor
                 with_classes, ScalerStats(None, "real"), share_held_out(self, rows_val, len(rows)), seed
             )
             if rows_val is not None:
-                assert y_val is not None
-                of_val = positions_of(y_val, classes, len(rows_val))
+                assert of_val is not None
                 columns.refuse_missing(rows_val)
                 prepared = prepared.judged_by(
                     append_classes(pretrained.scaler_, rows_val, of_val, len(classes), of_class[of_val])
