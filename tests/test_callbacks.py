@@ -12,7 +12,9 @@ from diabolo.callbacks import TensorBoard
 from diabolo.engine import trainer
 from diabolo.errors import NoImprovementWarning, PosteriorCollapseWarning, RetriedWarning, TrainingDiverged, UsageError
 
-LINEAR = diabolo.parts.LinearWarmup(3)
+WARMING = diabolo.VariationalAutoencoder(
+    n_latent=2, hidden_layer_sizes=(4,), beta=diabolo.parts.LinearWarmup(3), max_epochs=5, random_state=0
+)
 X = np.random.default_rng(0).normal(size=(120, 5))
 
 
@@ -36,8 +38,10 @@ def events(folder):
     "make",
     [
         lambda: diabolo.BasicAutoencoder(n_latent=2, max_epochs=7, random_state=0),
-        lambda: diabolo.VariationalAutoencoder(n_latent=2, beta=LINEAR, max_epochs=7, random_state=0),
-        lambda: diabolo.StackedAutoencoder(n_latent=2, pretrain="layerwise", max_epochs=4, random_state=0),
+        lambda: clone(WARMING).set_params(max_epochs=7),
+        lambda: diabolo.StackedAutoencoder(
+            n_latent=2, hidden_layer_sizes=(4,), pretrain="layerwise", max_epochs=4, random_state=0
+        ),
     ],
 )
 def test_a_callback_is_told_of_each_epoch_once_and_changes_nothing(make):
@@ -100,7 +104,7 @@ def test_only_true_stops():
     assert SYSTEMS[0](max_epochs=3).fit(X, callback=lambda *_: np.bool_(True)).n_epochs_ == 1
 
 
-@pytest.mark.parametrize("make", SYSTEMS)
+@pytest.mark.parametrize("make", [SYSTEMS[0], pytest.param(SYSTEMS[1], marks=pytest.mark.large), SYSTEMS[2]])
 def test_a_callback_sees_the_model_after_each_epoch(make):
     seen = []
     last = make(max_epochs=6, validation_fraction=None).fit(
@@ -139,9 +143,7 @@ def test_a_stopped_training_is_not_resumed(tmp_path):
 
 def test_tensorboard_holds_what_the_history_does(tmp_path):
     with TensorBoard(tmp_path) as log:
-        model = diabolo.VariationalAutoencoder(n_latent=2, beta=LINEAR, max_epochs=5, random_state=0).fit(
-            X, callback=log
-        )
+        model = clone(WARMING).fit(X, callback=log)
     training, held_out = events(tmp_path / "training"), events(tmp_path / "held-out")
     for name, values in model.history_.items():
         where = held_out if name.startswith("validation_") else training
@@ -184,7 +186,7 @@ def test_retries_that_do_not_suffice_end_in_the_error():
 
 def test_a_collapsed_posterior_is_warned_of():
     with pytest.warns(PosteriorCollapseWarning):
-        diabolo.VariationalAutoencoder(n_latent=2, beta=1e4, init="random", max_epochs=300, random_state=0).fit(X)
+        SYSTEMS[1](beta=1e4, init="random", max_epochs=1000).fit(X)
 
 
 def test_a_training_that_brought_nothing_is_warned_of():

@@ -86,7 +86,8 @@ def test_pre_training_starts_the_fine_tuning_from_a_lower_loss(table):
 
 
 def test_pre_training_corrupts_each_layers_input_if_asked(table):
-    settings = {"hidden_layer_sizes": (8,), "pretrain": "layerwise", "pretrain_epochs": 3} | SMALL
+    settings = {"hidden_layer_sizes": (8,), "n_latent": 4, "pretrain": "layerwise", "pretrain_epochs": 3} | SMALL
+    settings |= {"activation": "tanh", "latent_activation": "tanh"}
     plain, all_alike, each = (
         StackedAutoencoder(pretrain_corruption=given, **settings | {"max_epochs": 0}).fit(table).pretrain_history_
         for given in (None, parts.GaussianNoise(0.5), (parts.NoCorruption(), parts.GaussianNoise(0.5)))
@@ -122,19 +123,19 @@ def test_pre_training_gives_the_same_bits_from_one_random_state(table):
 # -- sparse -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_mean_activation_is_that_of_the_training_rows(table):
-    estimator = SparseAutoencoder(n_hidden=8, validation_fraction=None, **SMALL).fit(table)
+def test_the_mean_activation_is_that_of_all_rows(table, fitted):
+    estimator = fitted["SparseAutoencoder"]
     np.testing.assert_allclose(estimator.mean_activation_, estimator.transform(table).mean(axis=0), rtol=1e-6)
 
 
-def test_the_sparse_code_is_overcomplete_by_default_and_lies_between_zero_and_one(table):
-    codes = SparseAutoencoder(**SMALL).fit_transform(table)
-    assert codes.shape == (80, 12)
+def test_the_sparse_code_lies_between_zero_and_one(table, fitted):
+    codes = fitted["SparseAutoencoder"].transform(table)
+    assert codes.shape == (80, 8)
     assert np.all((codes > 0) & (codes < 1))
 
 
 @pytest.mark.parametrize(("n_features", "n_units"), [(6, 12), (784, 1_568), (1_500, 2_048), (4_096, 4_096)])
-def test_the_sparse_code_is_bounded_but_never_narrower_than_the_row(n_features, n_units):
+def test_the_sparse_code_is_overcomplete_by_default_and_never_narrower_than_the_row(n_features, n_units):
     assert recipe_over(SparseAutoencoder(), InputSpec("rows", n_features)).latent.n_latent == n_units
 
 
@@ -177,10 +178,10 @@ def test_the_noise_level_is_the_names_level_and_not_the_parts():
 
 def test_salt_and_pepper_use_the_training_rows_bounds_in_the_users_units(table):
     estimator = DenoisingAutoencoder(
-        corruption="salt_and_pepper", noise_level=1.0, hidden_layer_sizes=(4,), validation_fraction=None, **SMALL
-    ).fit(table)
+        corruption="salt_and_pepper", noise_level=1.0, hidden_layer_sizes=(4,), **SMALL
+    ).fit(table[:60], X_val=table[60:])
     noisy = estimator.corrupt(table)
-    low, high = table.min(axis=0), table.max(axis=0)
+    low, high = table[:60].min(axis=0), table[:60].max(axis=0)
     nearest = np.minimum(np.abs(noisy - low), np.abs(noisy - high))
     assert np.all(nearest <= 1e-5 * np.maximum(np.abs(low), np.abs(high)) + 1e-6)
 
@@ -225,8 +226,7 @@ def test_the_elbo_is_below_the_estimate_of_the_likelihood(name, table, fitted):
 
 @every_stochastic
 def test_more_draws_tighten_the_estimate_and_not_the_elbo(name, table, fitted):
-    few, many = (fitted[name].log_likelihood(table, n_samples=n).mean() for n in (1, 512))
-    assert many > few
+    assert fitted[name].log_likelihood(table).mean() > fitted[name].log_likelihood(table, n_samples=1).mean()
     assert fitted[name].elbo(table, n_samples=512).mean() == pytest.approx(fitted[name].elbo(table).mean(), abs=0.5)
 
 
@@ -334,6 +334,7 @@ def test_columns_of_several_kinds_are_told_each_by_its_own_likelihood(mixed):
 
 def test_only_numbers_have_units(mixed):
     """A density of a number changes with its unit; the probability of a count or a category has none."""
+    mixed = mixed[:80]
     estimator = VariationalAutoencoder(n_latent=1, hidden_layer_sizes=(4,), likelihood=MIXED, **SMALL)
     units = np.array([1000.0, 0.25, 1, 1, 1, 1, 1])
     one, other = (
@@ -397,16 +398,13 @@ def test_beta_is_a_number_a_name_or_a_schedule(beta, schedule):
 
 
 def test_a_larger_beta_keeps_the_posterior_nearer_to_the_prior(table):
-    settings = SMALL | {"max_epochs": 100}
-    free, held = (
-        VariationalAutoencoder(beta=b, hidden_layer_sizes=(4,), **settings).fit(table).kl(table).sum(axis=1).mean()
-        for b in (0.0, 4.0)
-    )
+    plain = clone(examples.ESTIMATORS["VariationalAutoencoder"]).set_params(max_epochs=100)
+    free, held = (clone(plain).set_params(beta=b).fit(table).kl(table).sum(axis=1).mean() for b in (0.0, 4.0))
     assert held < 0.5 * free
 
 
 def test_the_history_shows_beta(table):
-    warming = VariationalAutoencoder(beta=parts.LinearWarmup(2), hidden_layer_sizes=(4,), init="random", **SMALL)
+    warming = clone(examples.ESTIMATORS["VariationalAutoencoder"]).set_params(beta=parts.LinearWarmup(2))
     estimator = warming.fit(table)
     beta = estimator.history_["beta"]
     assert 0 < beta[0] < beta[1] < beta[2] == 1

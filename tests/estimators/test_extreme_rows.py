@@ -38,7 +38,7 @@ def vae(likelihood, **more):
 
 @functools.cache
 def detector(likelihood):
-    estimator = diabolo.AnomalyDetector(vae(likelihood), false_alarm_rate=0.1, random_state=0)
+    estimator = diabolo.AnomalyDetector(vae(likelihood), false_alarm_rate=0.1, calibration=0.2, random_state=0)
     return estimator.fit(COUNTS if likelihood == "count" else GREY)
 
 
@@ -71,7 +71,7 @@ def test_a_detector_flags_what_cannot_be_and_gives_no_nan(likelihood, rows):
 def test_a_density_is_minus_infinity_for_what_cannot_be(likelihood, rows):
     network = detector(likelihood).estimators_[0][0]
     for fitted in (network, diabolo.BasicAutoencoder(likelihood=likelihood, scaling=None, **FEW).fit(rows)):
-        usual = fitted.score_samples(rows).min()
+        usual = fitted.score_samples(rows[:32]).min()
         for value in (-1.0, 2.5):
             row = rows[:1].copy()
             row[0, 1] = value

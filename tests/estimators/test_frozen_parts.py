@@ -101,9 +101,13 @@ def test_its_updates_are_added_as_optax_adds_them():
         rows = jnp.asarray(X, jnp.float32)
         return loss(Model(start.recipe, weights), rows, jax.random.key(0), jnp.ones(()), jnp.ones(64))[0]
 
-    optimizer = optax.sgd(0.1)
-    updates, _ = optimizer.update(jax.grad(value)(start.weights), optimizer.init(start.weights))
-    expected = optax.apply_updates(start.weights, updates)
+    @jax.jit
+    def one_step(weights):
+        optimizer = optax.sgd(0.1)
+        updates, _ = optimizer.update(jax.grad(value)(weights), optimizer.init(weights))
+        return optax.apply_updates(weights, updates)
+
+    expected = one_step(start.weights)
     for a, b in zip(jax.tree.leaves(fitted.weights), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 

@@ -20,7 +20,7 @@ from diabolo.persistence.serialization import from_artifact, to_artifact
 UNTRAINED = VariationalAutoencoder(n_latent=2, max_epochs=0, validation_fraction=None)
 """What holds for any network holds for one that has learned nothing, and such a one is made in no time."""
 DECIMALS = (0, 2, None, 1, 0)
-SMALL = VariationalAutoencoder(n_latent=3, max_epochs=300, learning_rate=3e-3, validation_fraction=None)
+SMALL = VariationalAutoencoder(n_latent=3, max_epochs=40, learning_rate=1e-2, validation_fraction=None)
 
 
 def of_two_kinds(n=600, seed=0):
@@ -55,9 +55,19 @@ def wine():
     return table
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Of the network that a generator chooses itself."""
+    monkeypatch.setattr("diabolo.estimators.generator._STEPS", 60)
+    monkeypatch.setattr("diabolo.estimators.generator._LEAST_EPOCHS", 1)
+
+
 @pytest.fixture(scope="module")
 def of_wine(wine):
-    return AutoencoderGenerator(SMALL, random_state=0).fit(wine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diabolo.estimators.generator._STEPS", 300)
+        patch.setattr("diabolo.estimators.generator._LEAST_EPOCHS", 1)
+        return AutoencoderGenerator(random_state=0).fit(wine)
 
 
 @pytest.mark.slow
@@ -351,9 +361,7 @@ def test_rows_of_categories_alone_keep_their_dependence_and_repeat_no_single_row
     assert len(new.merge(single, on=["a", "b", "c"])) <= 0.01 * len(new) if n_values == 50 else len(single) == 0
 
 
-def test_a_default_generator_learns_a_table_of_categories_alone(monkeypatch):
-    monkeypatch.setattr("diabolo.estimators.generator._STEPS", 10)
-    monkeypatch.setattr("diabolo.estimators.generator._LEAST_EPOCHS", 1)
+def test_a_default_generator_learns_a_table_of_categories_alone(few_steps):
     table = pd.DataFrame({"a": ["x", "y", "z"] * 40, "b": [True, False] * 60})
     assert set(made(table, network="auto")["a"]) == {"x", "y", "z"}
 
@@ -390,9 +398,7 @@ def test_a_network_without_a_posterior_is_refused():
         AutoencoderGenerator(BasicAutoencoder()).fit(of_two_kinds(50))
 
 
-def test_the_command_makes_rows(tmp_path, wine, run, monkeypatch):
-    monkeypatch.setattr("diabolo.estimators.generator._STEPS", 60)
-    monkeypatch.setattr("diabolo.estimators.generator._LEAST_EPOCHS", 1)
+def test_the_command_makes_rows(tmp_path, wine, run, few_steps):
     wine.to_csv(tmp_path / "wine.csv", index=False)
     status, _, err = run("fit", tmp_path / "wine.csv", "-m", "generator", "-o", tmp_path / "run")
     assert status == 0, err

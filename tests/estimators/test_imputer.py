@@ -32,7 +32,7 @@ def holed(rows, share=0.2, seed=1):
 def few_steps():
     """Of a training that is long enough for tables that are as simple as these, also for few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repair, "_STEPS", (600, 600))
+        patch.setattr(repair, "_STEPS", (300, 300))
         patch.setattr(repair, "_FEWEST_ROWS", 30)
         yield
 
@@ -112,7 +112,7 @@ def test_two_fits_with_one_seed_agree_to_the_bit_and_another_does_not(fitted, fe
 
 @pytest.mark.parametrize("own", [BasicAutoencoder(max_epochs=3), VariationalAutoencoder(max_epochs=3)])
 def test_any_autoencoder_will_do(own):
-    rows = holed(correlated(150))
+    rows = holed(correlated(100))
     imputer = AutoencoderImputer(own, random_state=0)
     assert np.isfinite(imputer.fit_transform(rows)).all()
     assert own.random_state is None

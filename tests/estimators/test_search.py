@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
-from diabolo import AnomalyDetector, BasicAutoencoder, BatchedSearchCV, DenoisingAutoencoder, StackedAutoencoder
+from diabolo import AnomalyDetector, BasicAutoencoder, BatchedSearchCV, StackedAutoencoder
 from diabolo.engine import compiled
 from diabolo.errors import InvalidParameter
 
@@ -57,7 +57,7 @@ def test_several_scores_labels_groups_and_a_function_that_decides():
     }
     y, groups = np.arange(100) % 2, np.arange(100) // 10
     grid = {"learning_rate": [1e-3, 1e-2]}
-    estimator = DenoisingAutoencoder(n_latent=2, **SHORT)
+    estimator = BasicAutoencoder(**SHORT)
     single = GridSearchCV(estimator, grid, **how).fit(X, y, groups=groups)
     batched = BatchedSearchCV(estimator, grid, **how).fit(X, y, groups=groups)
     assert set(batched.cv_results_) == set(single.cv_results_)

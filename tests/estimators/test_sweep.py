@@ -54,7 +54,7 @@ SWEEPS = {
         {"corruption": [parts.GaussianNoise(0.1), parts.GaussianNoise(0.5)], "validation_fraction": [None]},
     ),
     "β": (
-        VariationalAutoencoder(hidden_layer_sizes=(4,), **SMALL),
+        VariationalAutoencoder(hidden_layer_sizes=(4,), n_latent=2, **SMALL),
         [{"beta": [0.1, 1.0]}, {"beta": [parts.LinearWarmup(2)], "learning_rate": [0.01]}],
     ),
     "shapes": (
@@ -154,13 +154,14 @@ LIKE_N_LATENT = (
 SLOW = ("hidden_layer_sizes", "penalties")
 """Those of them that CI tries: sizes, and a tuple of parts."""
 BASES = {
-    "Autoencoder": Autoencoder(latent=parts.DiagonalGaussian(2), encoder=parts.MLP((4,)), decoder=parts.MLP((4,))),
     "BasicAutoencoder": BasicAutoencoder(n_latent=2, init="random"),
-    "DenoisingAutoencoder": DenoisingAutoencoder(hidden_layer_sizes=(4,)),
     "SparseAutoencoder": SparseAutoencoder(n_hidden=6),
+    "DenoisingAutoencoder": DenoisingAutoencoder(hidden_layer_sizes=(4,), n_latent=2),
     "StackedAutoencoder": StackedAutoencoder(hidden_layer_sizes=(4,), n_latent=2, pretrain="layerwise"),
     "VariationalAutoencoder": VariationalAutoencoder(hidden_layer_sizes=(4,), n_latent=2),
+    "Autoencoder": Autoencoder(latent=parts.DiagonalGaussian(2), encoder=parts.MLP((4,)), decoder=parts.MLP((4,))),
 }
+"""In the order of the time that their programs take to compile."""
 
 
 def small(name):
@@ -199,7 +200,8 @@ def marks(name):
 def test_a_sweep_over_any_parameter_equals_single_fits(name, frame, monkeypatch):
     # With few epochs in a call of the program, some trainings of a group end calls before others.
     monkeypatch.setattr(vmap_trainer, "epochs_within", lambda seconds, n: 3)
-    of = next(one for one in reversed(BASES) if name in BASES[one].get_params(deep=False))
+    has_it = [one for one in BASES if name in BASES[one].get_params(deep=False)]
+    of = "VariationalAutoencoder" if name == "random_state" else has_it[0]  # whose steps draw noise as well
     grid = {"learning_rate": [0.05, 0.002]} | {name: VALUES[name]}
     assert_equals_single_fits(small(of), grid, frame)
 
@@ -236,15 +238,15 @@ def test_the_best_is_by_the_rows_held_out_or_by_those_given(table):
     assert by_loss.best_estimator_ is by_loss.estimators_[1]
     assert by_loss.table[1]["validation_loss"] < by_loss.table[0]["validation_loss"]
     longer = BasicAutoencoder(**AT_RANDOM | {"max_epochs": 100, "learning_rate": 0.03})
-    by_score = sweep(longer, {"n_latent": [1, 3]}, table[:60], table[60:])
+    by_score = sweep(longer, {"n_latent": [1, 2]}, table[:60], table[60:])
     assert by_score.table[1]["score"] == by_score.estimators_[1].score(table[60:])
-    assert by_score.best_params_ == {"n_latent": 3}
+    assert by_score.best_params_ == {"n_latent": 2}
 
 
 def test_rows_that_can_be_read_once_serve_all_settings(table):
-    grid = {"learning_rate": [0.001, 0.03], "random_state": [0, 1]}
-    found = sweep(BasicAutoencoder(**AT_RANDOM), grid, np.array_split(table, 3).__iter__())
-    whole = sweep(BasicAutoencoder(**AT_RANDOM), grid, table)
+    estimator, grid = SWEEPS["seeds and rates"]
+    found = sweep(estimator, grid, np.array_split(table, 3).__iter__())
+    whole = sweep(estimator, grid, table)
     assert [row["loss"] for row in found.table] == [row["loss"] for row in whole.table]
 
 
@@ -270,7 +272,7 @@ def test_what_fit_refuses_a_sweep_refuses(table):
 @pytest.mark.parametrize(("n", "alone"), [(5, False), (7, False), (5, True)])
 def test_however_it_is_divided_among_cores_the_outcomes_agree(table, n_cores, n, alone, monkeypatch):
     monkeypatch.setattr(jax_config, "n_cores", lambda: n_cores)
-    monkeypatch.setattr(vmap_trainer, "_TOGETHER_BYTES", 3_000)  # two or three of them
+    monkeypatch.setattr(vmap_trainer, "_TOGETHER_BYTES", 1_500)  # two of them
     if alone:
         monkeypatch.setattr(vmap_trainer, "_ALONE_PRODUCTS", 1)
     grid = {"learning_rate": np.geomspace(1e-3, 1e-1, n).tolist()}
@@ -360,7 +362,7 @@ def test_early_stopping_without_validation_rows_is_refused(table):
     for use in (early.fit, lambda X: sweep(early, {"random_state": [0]}, X)):
         with pytest.raises(InvalidParameter, match="validation_fraction"):
             use(table)
-    early.fit(table, X_val=table[:20])
+    early.fit(table[:60], X_val=table[60:])
     with pytest.raises(InvalidParameter, match="validation_fraction"):
         clone(early).set_params(validation_fraction=0.0).fit(table)
 
@@ -371,6 +373,6 @@ def test_the_share_that_is_done_rises_to_one(early_stopping, table):
     params = {"max_epochs": 30, "early_stopping": early_stopping, "patience": 1, "learning_rate": 0.5}
     told = []
     rows = InputSpec.learn("BasicAutoencoder", table)
-    fit_together([(BasicAutoencoder(random_state=i, **params), rows) for i in range(3)], told.append)
+    fit_together([(BasicAutoencoder(random_state=i, **params), rows) for i in range(4)], told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0

@@ -11,12 +11,20 @@ from sklearn.metrics import roc_auc_score
 
 import diabolo
 from diabolo import AnomalyDetector
-from diabolo.estimators import scores
+from diabolo.estimators import detector_fit, scores
 from diabolo.estimators.views import VIEWS, Tail, Views, units_of, usual_rows
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(300, 4)) @ RNG.normal(size=(4, 4)) + 5
 STRANGE = VIEWS[1:]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_steps():
+    """A quarter of a network's training: what is tried here is what is seen besides it, and the rate of any network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector_fit, "_STEPS", 75)
+        yield
 
 
 def views_of(rows, usual=None):
