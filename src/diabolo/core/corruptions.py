@@ -258,7 +258,8 @@ class RandomChoice(Corruption):
 
     Examples
     --------
-    >>> RandomChoice((Masking(1.0), SaltAndPepper(1.0, 1.0, 1.0)))(jax.random.key(0), jnp.full((3, 2), 5.0)).tolist()
+    >>> choice = RandomChoice((Masking(1.0), SaltAndPepper(1.0, 1.0, 1.0)))
+    >>> jax.jit(choice)(jax.random.key(0), jnp.full((3, 2), 5.0)).tolist()
     [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
     """
 

@@ -121,7 +121,7 @@ class Bernoulli(Distribution):
     For grey values in (0, 1), −log p is the usual cross-entropy. p is normalised on {0, 1} only. Outside [0, 1],
     log p(x) is −∞.
 
-    >>> float(Bernoulli(jnp.zeros(1)).log_prob(jnp.ones(1))[0])  # log ½
+    >>> float(eqx.filter_jit(Bernoulli(jnp.zeros(1)).log_prob)(jnp.ones(1))[0])  # log ½
     -0.6931...
     """
 
@@ -242,7 +242,8 @@ class NegativeBinomial(Distribution):
     log p(x) = log Γ(x + r) − log Γ(r) − log x! + r · log(r/(r + m)) + x · log(m/(r + m))
     (Cameron & Trivedi 2013, section 3.3, "NB2"). For numbers that are not counts, log p(x) is −∞.
 
-    >>> float(NegativeBinomial(jnp.zeros(1), jnp.ones(1)).log_prob(jnp.zeros(1))[0])  # m = r = 1: log ½
+    >>> p = NegativeBinomial(jnp.zeros(1), jnp.ones(1))
+    >>> float(eqx.filter_jit(p.log_prob)(jnp.zeros(1))[0])  # m = r = 1: log ½
     -0.6931...
     """
 
@@ -373,7 +374,8 @@ class Mixture(Distribution):
     `log_prob` returns the terms log p(x_j | x_1 … x_{j−1}) of the chain rule, whose sum is the log-density of a row.
 
     >>> mixture = Mixture(Normal(jnp.array([[-2.0], [2.0]]), jnp.ones((2, 1))), jnp.log(jnp.array([0.5, 0.5])))
-    >>> mixture.mean.tolist(), round(float(mixture.log_prob(jnp.array([2.0]))[0]), 2)  # log ½ N(2 | 2, 1)
+    >>> log_p = eqx.filter_jit(mixture.log_prob)(jnp.array([2.0]))
+    >>> mixture.mean.tolist(), round(float(log_p[0]), 2)  # log ½ N(2 | 2, 1)
     ([0.0], -1.61)
     """
 
@@ -471,7 +473,7 @@ def kl_divergence(q: Distribution, p: Distribution, z: Float[Array, "..."]) -> F
 def kl_bernoulli(rho: Float[Array, "..."], rho_hat: Float[Array, "..."]) -> Float[Array, "..."]:
     r"""Return KL(ρ‖ρ̂) = ρ log(ρ/ρ̂) + (1−ρ) log((1−ρ)/(1−ρ̂)) between two Bernoulli means in (0, 1), in nats.
 
-    >>> float(kl_bernoulli(jnp.array(0.5), jnp.array(0.5)))
+    >>> float(jax.jit(kl_bernoulli)(0.5, 0.5))
     0.0
     """
     return rho * (jnp.log(rho) - jnp.log(rho_hat)) + (1 - rho) * (jnp.log1p(-rho) - jnp.log1p(-rho_hat))

@@ -97,7 +97,7 @@ class DiagonalGaussian(Latent):
 
     Examples
     --------
-    >>> DiagonalGaussian(2)(jnp.ones((5, 4))).mean.shape
+    >>> jax.jit(DiagonalGaussian(2))(np.ones((5, 4))).mean.shape
     (5, 2)
     """
 
@@ -142,7 +142,7 @@ class TwoLevel(Latent):
     --------
     >>> latent = TwoLevel(n_bottom=2, n_top=1)
     >>> own = latent.build(np.random.default_rng(0), n_features=4, n_latent=3)
-    >>> latent.posterior(jnp.ones((5, 4)), own).mean.shape
+    >>> jax.eval_shape(lambda h: latent.posterior(h, own).mean, np.ones((5, 4))).shape
     (5, 3)
     """
 
@@ -202,7 +202,7 @@ class VectorQuantized(Latent):
     >>> latent = VectorQuantized(size=2, n_codes=3)
     >>> own = {"vectors": jnp.array([[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]])}
     >>> h = jnp.array([[0.2, 0.1], [1.9, 1.6]])
-    >>> latent.indices(h, own).tolist(), latent.posterior(h, own).mean.round(3).tolist()
+    >>> jax.jit(latent.indices)(h, own).tolist(), jax.jit(latent.posterior)(h, own).mean.tolist()
     ([[0], [2]], [[0.0, 0.0], [2.0, 2.0]])
     """
 

@@ -400,7 +400,7 @@ class ColumnwiseLikelihood(Likelihood):
     Examples
     --------
     >>> part = ColumnwiseLikelihood((LearnedGaussian(), Bernoulli(), Categorical()), (2, 1, 3))
-    >>> part(jnp.zeros((1, part.n_outputs(6))), part.build(6)).mean.round(2).tolist()
+    >>> jax.jit(part)(np.zeros((1, part.n_outputs(6))), part.build(6)).mean.round(2).tolist()
     [[0.0, 0.0, 0.5, 0.3..., 0.3..., 0.3...]]
     """
 

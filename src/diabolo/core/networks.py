@@ -119,7 +119,7 @@ class MLP(Network):
 
     Examples
     --------
-    >>> MLP((16, 8)).build(np.random.default_rng(0), 3, 2)(jax.numpy.ones((5, 3))).shape
+    >>> jax.eval_shape(MLP((16, 8)).build(np.random.default_rng(0), 3, 2), np.ones((5, 3))).shape
     (5, 2)
     >>> MLP((16, 8)).reversed().hidden
     (8, 16)
@@ -160,7 +160,7 @@ class SkipMLP(Network):
 
     Examples
     --------
-    >>> SkipMLP((16,)).build(np.random.default_rng(0), 3, 2)(jax.numpy.ones((5, 3))).shape
+    >>> jax.eval_shape(SkipMLP((16,)).build(np.random.default_rng(0), 3, 2), np.ones((5, 3))).shape
     (5, 2)
     """
 
@@ -214,7 +214,8 @@ class NeighborFilter(Network):
 
     Examples
     --------
-    >>> NeighborFilter((16,)).build(np.random.default_rng(0), 3, 3)(jax.numpy.ones((1, 3))).tolist()
+    >>> network = NeighborFilter((16,)).build(np.random.default_rng(0), 3, 3)
+    >>> eqx.filter_jit(network)(np.ones((1, 3))).tolist()
     [[1.0, 1.0, 1.0]]
     """
 
@@ -307,7 +308,7 @@ class Residual(Network):
 
     Examples
     --------
-    >>> Residual(MLP((16,))).build(np.random.default_rng(0), 3, 3)(jax.numpy.ones((5, 3))).shape
+    >>> jax.eval_shape(Residual(MLP((16,))).build(np.random.default_rng(0), 3, 3), np.ones((5, 3))).shape
     (5, 3)
     """
 

@@ -125,7 +125,7 @@ class GRUEncoder(Network):
     Examples
     --------
     >>> network = GRUEncoder((20, 2), 8).build(np.random.default_rng(0), 40, 3)
-    >>> network(jnp.ones((5, 40))).shape
+    >>> jax.eval_shape(network, np.ones((5, 40))).shape
     (5, 3)
     >>> GRUEncoder((20, 2), 8).reversed()
     GRUDecoder(shape=(20, 2), n_units=8)
@@ -170,7 +170,7 @@ class GRUDecoder(Network):
     Examples
     --------
     >>> network = GRUDecoder((20, 2), 8).build(np.random.default_rng(0), 3, 40)
-    >>> network(jnp.ones((4, 5, 3))).shape
+    >>> jax.eval_shape(network, np.ones((4, 5, 3))).shape
     (4, 5, 40)
     """
 

@@ -158,7 +158,8 @@ class RegularizedMLP(Network):
 
     Examples
     --------
-    >>> RegularizedMLP((16,), dropout=0.1).build(np.random.default_rng(0), 3, 2)(jnp.ones((5, 3))).shape
+    >>> network = RegularizedMLP((16,), dropout=0.1).build(np.random.default_rng(0), 3, 2)
+    >>> jax.eval_shape(network, np.ones((5, 3))).shape
     (5, 2)
     """
 
