@@ -24,6 +24,7 @@ gc.set_threshold(100_000, 20, 20)
 # Each worker of xdist has one core. Before NumPy is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's threads wait for each other by spinning
 
 # Before JAX is imported: compiled programs are kept beside pytest's own cache, so that a second run is fast.
 os.environ["XDG_CACHE_HOME"] = str(ROOT / ".pytest_cache" / "xdg")
