@@ -17,7 +17,7 @@ N, D, K = 5, 4, 2
 LOG_PI = math.log(math.pi)
 KEY = jax.random.key(0)
 EVERYONE = jnp.asarray(np.ones(N, np.float32))
-N_DRAWS = 40_000
+N_DRAWS = 10_000
 STANDARD_ERRORS = 4.5
 
 # One program for each kind of argument: outside `jax.jit`, each operation would be one.
