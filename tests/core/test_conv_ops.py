@@ -317,7 +317,7 @@ def fitted_to_digits(digits):
     return Autoencoder(
         encoder=parts.Convolutional((8, 8, 1), (8, 16)),
         latent=parts.Deterministic(8),
-        max_epochs=40,
+        max_epochs=16,
         batch_size=64,
         learning_rate=0.01,
         scaling=None,
