@@ -27,7 +27,7 @@ gc.set_threshold(100_000, 20, 20)
 # of few numbers takes. Libraries that are loaded later read the environment; plugins of pytest have loaded NumPy.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # scikit-learn's threads wait by spinning as well
     threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))
 
 # Before JAX is imported: compiled programs are kept beside pytest's own cache, so that a second run is fast.

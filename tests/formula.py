@@ -16,8 +16,8 @@ from diabolo.core.model import Model, loss
 N, D, K = 5, 4, 2
 LOG_PI = math.log(math.pi)
 KEY = jax.random.key(0)
-EVERYONE = jnp.ones(N)
-N_DRAWS = 40_000
+EVERYONE = jnp.asarray(np.ones(N, np.float32))
+N_DRAWS = 10_000
 STANDARD_ERRORS = 4.5
 
 # One program for each kind of argument: outside `jax.jit`, each operation would be one.
@@ -25,6 +25,11 @@ log_prob = jax.jit(lambda distribution, x: distribution.log_prob(x))
 deviance = jax.jit(lambda distribution, x: distribution.deviance(x))
 sample = jax.jit(lambda distribution, key, shape=(): distribution.sample(key, shape), static_argnums=2)
 kl = jax.jit(kl_divergence)
+mean = jax.jit(lambda distribution: distribution.mean)
+apply = jax.jit(lambda module, *given: module(*given))
+code = jax.jit(lambda model, x: model.code(x))
+reconstruct = jax.jit(lambda model, x: model.reconstruct(x))
+_loss = jax.jit(loss)
 
 
 class Laplace(Distribution):
@@ -44,8 +49,13 @@ class Laplace(Distribution):
         return self.loc + self.scale * jax.random.laplace(key, shape + jnp.shape(self.loc))
 
 
+def array(numbers):
+    """A 32-bit array, which NumPy rounds: for JAX it would be a program for each shape."""
+    return jnp.asarray(np.asarray(numbers, np.float32))
+
+
 def normal(loc, scale):
-    return Normal(jnp.asarray(loc, jnp.float32), jnp.asarray(scale, jnp.float32))
+    return Normal(array(loc), array(scale))
 
 
 def built(recipe, n_features=D):
@@ -53,12 +63,12 @@ def built(recipe, n_features=D):
     model = Model.build(recipe, n_features, 0)
     rng = np.random.default_rng(2)
     arrays, fixed, skeleton = model.weights.trainable()
-    moved = jax.tree.map(lambda w: w + jnp.asarray(rng.normal(0, 0.3, w.shape), w.dtype), arrays)
+    moved = jax.tree.map(lambda w: array(w + rng.normal(0, 0.3, w.shape).astype(w.dtype)), jax.device_get(arrays))
     return Model(recipe, skeleton.combine(moved, fixed))
 
 
 def value_of(model, x, beta=1.0, key=KEY, row_weight=EVERYONE):
-    total, terms = loss(model, x, key, jnp.asarray(beta), row_weight)
+    total, terms = _loss(model, x, key, np.float32(beta), row_weight)
     return float(total), {name: float(value) for name, value in terms.items()}
 
 
@@ -84,12 +94,29 @@ def forward(network, x, activation="silu"):
     return h
 
 
+def slopes(function, at):
+    """How fast a number changes along one random direction, in 64 bits: by its gradient, and by differences."""
+    rng = np.random.default_rng(2)
+    at = jax.tree.map(lambda a: np.asarray(a, np.float64), at)
+    way = jax.tree.map(lambda a: rng.normal(size=a.shape), at)
+
+    @jax.jit
+    def both(at, way):
+        gradient = jax.grad(function)(at)
+        slope = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True))
+        ends = [function(jax.tree.map(lambda a, d, s=s: a + s * d, at, way)) for s in (1e-6, -1e-6)]
+        return slope, (ends[0] - ends[1]) / 2e-6
+
+    with jax.enable_x64(True):
+        return tuple(map(float, both(at, way)))
+
+
 def squared_error(x, x_hat):
     return float(np.square(np.asarray(x, np.float64) - x_hat).sum(axis=1).mean())
 
 
 def seen(z, **others):
-    given = {"x": z[0], "z": z, "row_weight": jnp.ones(z.shape[1], z.dtype), "encode": lambda rows: rows, "weights": {}}
+    given = {"x": z[0], "z": z, "row_weight": np.ones(z.shape[1], z.dtype), "encode": lambda rows: rows, "weights": {}}
     return parts.ForwardPass(**given | others)
 
 
@@ -99,7 +126,7 @@ SIGMA = 0.6
 
 
 def dense(weight, bias):
-    return MLPModule((Dense(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32)),), "silu", "identity")
+    return MLPModule((Dense(array(weight), array(bias)),), "silu", "identity")
 
 
 def linear_gaussian(shift=0.0, widen=1.0, objective=None):

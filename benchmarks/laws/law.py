@@ -34,7 +34,7 @@ class Law:
     holds: Callable[[Subject, Any], None]
     """Try one case; raise AssertionError if the law does not hold."""
     applies: Callable[[Subject], bool] = lambda subject: True
-    few: int = 5
+    few: int = 3
     """The number of cases in the tests."""
     many: int = 300
     """The number of cases in the benchmark."""

@@ -3,6 +3,7 @@
 The cases follow from the signatures, so a new method or argument is tried without a line here.
 """
 
+import functools
 import inspect
 import typing
 from types import SimpleNamespace
@@ -114,11 +115,16 @@ def test_every_kind_of_argument_is_tried():
     assert {"checkpoint_dir", "checkpoint_every", "callback", "path", "image_shape", "deep", "scores"} <= tried
 
 
+@functools.cache
+def fitted_network():
+    return clone(NETWORK).fit(X)
+
+
 FUNCTIONS = {
     "sweep": (diabolo.sweep, lambda _: {"estimator": NETWORK, "grid": {"beta": [1.0]}, "X": X}),
     "load": (diabolo.load, lambda folder: {"path": folder / "nothing"}),
     "export_onnx": (diabolo.export_onnx, lambda folder: {"estimator": NETWORK, "path": folder / "out"}),
-    "create_app": (serving.create_app, lambda _: {"model": clone(NETWORK).fit(X)}),
+    "create_app": (serving.create_app, lambda _: {"model": fitted_network()}),
 }
 
 

@@ -83,8 +83,8 @@ def test_holes_are_refused_by_a_model_that_was_fitted_without(name, fitted, hole
             getattr(fitted[name], method)(holed)
 
 
-def test_the_refusal_names_the_column():
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["height", "weight"])
+def test_the_refusal_names_the_column(table):
+    frame = pd.DataFrame(table, columns=["height", "weight", *"abcd"])
     estimator = BasicAutoencoder(**SMALL).fit(frame)
     frame.loc[3, "weight"] = np.nan
     with pytest.raises(ValueError, match="4, column weight"):
@@ -111,7 +111,7 @@ def test_a_column_without_any_value_teaches_nothing(scaling, holed):
 
 
 def test_scaling_is_that_of_the_known_cells(holed):
-    estimator = BasicAutoencoder(validation_fraction=None, **SMALL).fit(holed)
+    estimator = BasicAutoencoder(validation_fraction=None, **SMALL | {"max_epochs": 0}).fit(holed)
     np.testing.assert_allclose(estimator.scaler_.offset, np.nanmean(holed, axis=0))
     np.testing.assert_allclose(estimator.scaler_.scale, np.nanstd(holed, axis=0))
 
@@ -218,9 +218,8 @@ def test_rows_that_do_not_fit_in_memory_may_have_holes(suffix, monkeypatch, tmp_
         BasicAutoencoder(max_epochs=1, random_state=0).fit(paths[0]).transform(paths[1])
 
 
-def test_a_model_of_ones_own_parts_is_told_too(holed):
-    estimator = Autoencoder(**SMALL).fit(holed)
-    assert estimator.model_.recipe.missing == "mask"
+def test_a_model_of_ones_own_parts_is_told_too(told):
+    assert told["Autoencoder"].model_.recipe.missing == "mask"
 
 
 # -- learning to fill cells from rows without holes -------------------------------------------------------------------
@@ -250,7 +249,7 @@ def test_a_category_is_hidden_whole_or_not_at_all():
         (parts.LearnedGaussian(), parts.Categorical(), parts.Categorical()), (1, 4, 2)
     )
     recipe = parts.Recipe(corruption=parts.MaskCells(0.3), likelihood=likelihood)
-    hidden = np.isnan(recipe.corrupted(jax.random.key(0), jax.numpy.ones((4000, 7))))
+    hidden = np.isnan(jax.jit(recipe.corrupted)(jax.random.key(0), np.ones((4000, 7), np.float32)))
     for first, last in ((0, 0), (1, 4), (5, 6)):
         assert abs(hidden[:, first].mean() - 0.3) < 0.03
         np.testing.assert_array_equal(hidden[:, first], hidden[:, last])
@@ -264,9 +263,11 @@ def test_such_a_model_reads_holes_after_it_is_saved(filler, holed, tmp_path):
 
 
 def test_a_model_fitted_anew_forgets_that_it_was_told(table, holed):
-    one = Autoencoder(corruption=parts.MaskCells(), **SMALL).fit(table)
+    own = examples.ESTIMATORS["Autoencoder"]
+    one = clone(own).set_params(corruption=parts.MaskCells()).fit(table)
+    assert np.isfinite(one.transform(holed)).all()
     with pytest.raises(ValueError, match="missing"):
-        one.set_params(corruption=None).fit(table).transform(holed)
+        one.set_params(corruption=own.corruption).fit(table).transform(holed)
 
 
 def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
@@ -285,7 +286,7 @@ def test_what_cannot_be_told_of_hidden_cells_is_refused(table):
 
 @pytest.mark.parametrize("corruption", [parts.GaussianNoise(0.1), parts.MaskCells(0.1)], ids=repr)
 def test_denoising_is_reconstruction_by_those_who_know_noise(corruption, table):
-    one = Autoencoder(corruption=corruption, **SMALL)
+    one = clone(examples.ESTIMATORS["Autoencoder"]).set_params(corruption=corruption)
     np.testing.assert_array_equal(one.fit(table).denoise(table), one.reconstruct(table))
 
 

@@ -12,12 +12,15 @@ ROWS = {
     "count": RNG.poisson(4, (200, 5)).astype(float),
 }
 OUTSIDE = {"bernoulli": (2.0, -1.0, 1.01), "count": (-1.0, 2.5, -7.0)}
-SMALL = {"n_latent": 2, "max_epochs": 2, "random_state": 0}
+SMALL = {"n_latent": 2, "max_epochs": 0, "random_state": 0}
 ESTIMATORS = (diabolo.VariationalAutoencoder, diabolo.StackedAutoencoder, diabolo.BasicAutoencoder)
 
 
 def cases():
-    return [(cls, likelihood) for cls in ESTIMATORS for likelihood in ROWS]
+    """Those whose methods are those of `BasicAutoencoder` only with `-m large`."""
+    for cls in ESTIMATORS:
+        marks = [pytest.mark.large] if cls is diabolo.StackedAutoencoder else []
+        yield from (pytest.param(cls, likelihood, marks=marks) for likelihood in ROWS)
 
 
 def spoilt(likelihood, value):
@@ -26,7 +29,7 @@ def spoilt(likelihood, value):
     return rows
 
 
-@pytest.mark.parametrize(("cls", "likelihood"), cases())
+@pytest.mark.parametrize(("cls", "likelihood"), list(cases()))
 def test_the_density_of_a_row_outside_the_support_is_0_and_others_do_not_change(cls, likelihood):
     model = cls(likelihood=likelihood, **SMALL).fit(ROWS[likelihood])
     sound = model.score_samples(ROWS[likelihood][:6])
@@ -41,7 +44,7 @@ def test_the_density_of_a_row_outside_the_support_is_0_and_others_do_not_change(
 
 @pytest.mark.parametrize("likelihood", ROWS)
 def test_a_detector_flags_such_a_row_with_a_finite_score(likelihood):
-    network = diabolo.VariationalAutoencoder(likelihood=likelihood, **SMALL)
+    network = diabolo.BasicAutoencoder(likelihood=likelihood, **SMALL)
     detector = diabolo.AnomalyDetector(estimator=network, random_state=0).fit(ROWS[likelihood])
     for value in OUTSIDE[likelihood]:
         rows = spoilt(likelihood, value)
@@ -62,14 +65,14 @@ def test_an_importance_weighted_bound_is_minus_infinity_there():
 def test_a_missing_cell_is_not_outside():
     rows = ROWS["count"].copy()
     rows[::7, 2] = np.nan
-    model = diabolo.VariationalAutoencoder(likelihood="count", **SMALL).fit(rows)
+    model = diabolo.BasicAutoencoder(likelihood="count", **SMALL).fit(rows)
     assert np.isfinite(model.reconstruct(rows)).all()
     assert np.isfinite(model.score_samples(rows)).all()
     assert np.isfinite(model.impute(rows)).all()
 
 
 def test_the_row_is_counted_in_the_whole_table(monkeypatch, tmp_path):
-    model = diabolo.StackedAutoencoder(likelihood="bernoulli", **SMALL).fit(ROWS["bernoulli"])
+    model = diabolo.BasicAutoencoder(likelihood="bernoulli", **SMALL).fit(ROWS["bernoulli"])
     rows = np.tile(ROWS["bernoulli"], (3, 1))
     rows[555, 2] = 2.0
     np.save(tmp_path / "rows.npy", rows)
@@ -82,7 +85,7 @@ def test_the_row_is_counted_in_the_whole_table(monkeypatch, tmp_path):
 
 def test_a_row_too_far_for_32_bits_is_counted_in_the_whole_table(monkeypatch, tmp_path):
     normal = RNG.normal(size=(200, 5))
-    model = diabolo.StackedAutoencoder(**SMALL).fit(normal)
+    model = diabolo.BasicAutoencoder(**SMALL).fit(normal)
     rows = np.tile(normal, (3, 1))
     rows[555, 2] = 1e37
     np.save(tmp_path / "rows.npy", rows)

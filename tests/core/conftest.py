@@ -1,15 +1,14 @@
 """Rows that the tests of the formula share."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from formula import SIGMA, B, D, K, N, W
+from formula import SIGMA, B, D, K, N, W, array
 
 
 @pytest.fixture(scope="module")
 def x():
-    return jnp.asarray(np.random.default_rng(1).uniform(0.05, 0.95, (N, D)), jnp.float32)
+    return array(np.random.default_rng(1).uniform(0.05, 0.95, (N, D)))
 
 
 @pytest.fixture(scope="module")

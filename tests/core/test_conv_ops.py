@@ -17,6 +17,7 @@ from diabolo.core.conv_ops import convolve, convolve_transposed, strided
 from diabolo.core.layers import Convolution, Dense, TransposedConvolution, feature_map_sizes
 from diabolo.core.model import Model, loss
 from diabolo.errors import InvalidPart
+from formula import apply, array
 
 ORDER = ("NHWC", "HWIO", "NHWC")
 # (height, width), channels in and out, (kernel's height, width), stride
@@ -47,7 +48,7 @@ def drawn(shape, c, o, size, stride, n=3):
     rng = np.random.default_rng(0)
     positions = tuple(strided(side, stride) for side in shape)
     shapes = (n, *shape, c), (*size, c, o), (n, *positions, o)
-    return [jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes]
+    return [rng.normal(size=s).astype(np.float32) for s in shapes]
 
 
 def assert_same(one, two):
@@ -55,12 +56,11 @@ def assert_same(one, two):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-6 * float(1 + np.abs(b).max(initial=0)))
 
 
-def values(convolution, transposed, x, kernel, y, stride):
-    """Both convolutions, in one program."""
-    shape = x.shape[1:3]
-    return jax.jit(lambda *given: (convolution(*given[:2], stride), transposed(*given[2:], stride, shape)))(
-        x, kernel, y, kernel
-    )
+OURS, THEIRS = (convolve, convolve_transposed), (plain, plain_transposed)
+
+
+def values(there, back, x, kernel, y, stride):
+    return there(x, kernel, stride), back(y, kernel, stride, x.shape[1:3])
 
 
 def weighed(f, probe):
@@ -69,24 +69,24 @@ def weighed(f, probe):
 
 
 def value_and_gradients(f, probe, *args):
-    """One program: compiling many small ones would take most of these tests' time."""
-    return jax.jit(lambda *args: (f(*args), jax.grad(weighed(f, probe), (0, 1))(*args)))(*args)
+    return f(*args), jax.grad(weighed(f, probe), (0, 1))(*args)
+
+
+def both(function, *args):
+    """Ours and JAX's own, in one program: compiling many small ones would take most of these tests' time."""
+    return jax.jit(lambda *args: [function(*pair, *args) for pair in (OURS, THEIRS)])(*args)
 
 
 # -- values and gradients ---------------------------------------------------------------------------------------------
 
 
 @every_case
-def test_a_convolution_and_its_gradients_are_jaxs_own(shape, c, o, size, stride):
-    x, kernel, y = drawn(shape, c, o, size, stride)
-    assert_same(*(value_and_gradients(partial(f, stride=stride), y, x, kernel) for f in (convolve, plain)))
+def test_a_convolution_its_transpose_and_their_gradients_are_jaxs_own(shape, c, o, size, stride):
+    def computed(there, back, x, kernel, y):
+        there, back = partial(there, stride=stride), partial(back, stride=stride, shape=shape)
+        return value_and_gradients(there, y, x, kernel), value_and_gradients(back, x, y, kernel)
 
-
-@every_case
-def test_a_transposed_convolution_and_its_gradients_are_jaxs_own(shape, c, o, size, stride):
-    x, kernel, y = drawn(shape, c, o, size, stride)
-    both = (partial(f, stride=stride, shape=shape) for f in (convolve_transposed, plain_transposed))
-    assert_same(*(value_and_gradients(f, x, y, kernel) for f in both))
+    assert_same(*both(computed, *drawn(shape, c, o, size, stride)))
 
 
 @pytest.mark.parametrize("size", [3, 4])
@@ -102,7 +102,7 @@ def test_a_convolution_is_a_matrix_and_the_transposed_one_its_transpose(size):
         if 0 <= row < shape[0] and 0 <= column < shape[1]:
             matrix[p, q, :, row, column] += np.asarray(kernel[i, j]).T
     matrix = matrix.reshape(h * w * 3, -1)
-    there, back = map(np.asarray, values(convolve, convolve_transposed, x, kernel, y, stride))
+    there, back = map(np.asarray, jax.jit(partial(values, *OURS, stride=stride))(x, kernel, y))
     assert_same(there.reshape(3, -1), np.asarray(x).reshape(3, -1) @ matrix.T)
     assert_same(back.reshape(3, -1), np.asarray(y).reshape(3, -1) @ matrix)
 
@@ -121,7 +121,7 @@ few_cases = pytest.mark.parametrize(("shape", "c", "o", "size", "stride"), FEW)
 @few_cases
 def test_the_transposed_convolution_is_the_adjoint(shape, c, o, size, stride):
     x, kernel, y = drawn(shape, c, o, size, stride)
-    there, back = map(np.asarray, values(convolve, convolve_transposed, x, kernel, y, stride))
+    there, back = jax.jit(partial(values, *OURS, stride=stride))(x, kernel, y)
     assert np.vdot(there, y) == pytest.approx(np.vdot(x, back), rel=1e-4, abs=1e-4)
 
 
@@ -129,23 +129,27 @@ def test_the_transposed_convolution_is_the_adjoint(shape, c, o, size, stride):
 @pytest.mark.parametrize("n", [0, 1])
 def test_of_no_image_or_one(shape, c, o, size, stride, n):
     x, kernel, y = drawn(shape, c, o, size, stride, n)
-    expected = values(plain, plain_transposed, x, kernel, y, stride) if n else (y, x)
-    assert_same(values(convolve, convolve_transposed, x, kernel, y, stride), expected)
+    if n:
+        assert_same(*both(partial(values, stride=stride), x, kernel, y))
+    else:
+        assert_same(jax.jit(partial(values, *OURS, stride=stride))(x, kernel, y), (y, x))
 
 
 @few_cases
-@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
-def test_mapped_over_images_kernels_or_both(shape, c, o, size, stride, axes):
+def test_mapped_over_images_kernels_or_both(shape, c, o, size, stride):
     x, kernel, y = drawn(shape, c, o, size, stride)
-    several = [
-        a if axis is None else np.stack([a, np.float32(-2) * a], axis)
-        for a, axis in zip((x, kernel), axes, strict=True)
-    ]
-    ours, theirs = (
-        jax.jit(jax.vmap(jax.value_and_grad(weighed(partial(f, stride=stride), y), (0, 1)), axes))
-        for f in (convolve, plain)
-    )
-    assert_same(ours(*several), theirs(*several))
+
+    def mapped(there, _, x, kernel):
+        value_and_slopes = jax.value_and_grad(weighed(partial(there, stride=stride), y), (0, 1))
+        found = []
+        for axes in [(0, 0), (0, None), (None, 0), (1, 3)]:
+            several = (
+                a if axis is None else jnp.stack([a, -2 * a], axis) for a, axis in zip((x, kernel), axes, strict=True)
+            )
+            found.append(jax.vmap(value_and_slopes, axes)(*several))
+        return found
+
+    assert_same(*both(mapped, x, kernel))
 
 
 @few_cases
@@ -156,29 +160,29 @@ def test_the_second_and_third_derivatives_are_jaxs_own(shape, c, o, size, stride
         """A number made of f's gradient."""
         return lambda x, kernel: sum(jnp.square(g).sum() for g in jax.grad(f, (0, 1))(x, kernel))
 
-    def gradients(f):
-        once = derived(weighed(partial(f, stride=stride), y))
-        return jax.jit(lambda *args: [jax.grad(g, (0, 1))(*args) for g in (once, derived(once))])(x, kernel)
+    def gradients(there, _, *args):
+        once = derived(weighed(partial(there, stride=stride), y))
+        return [jax.grad(g, (0, 1))(*args) for g in (once, derived(once))]
 
-    for one, two in zip(jax.tree.leaves(gradients(convolve)), jax.tree.leaves(gradients(plain)), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-4 * float(jnp.abs(two).max()))
+    ours, theirs = map(jax.tree.leaves, both(gradients, x, kernel))
+    for one, two in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-4 * np.abs(two).max())
 
 
 @pytest.mark.parametrize("size", [3, 4])
 def test_the_gradient_of_a_jacobian_is_jaxs_own(size):
     """Which the contractive penalty needs, of the encoder and, in its mirror, of the decoder."""
     shape, stride = (4, 3), 2
-    x, kernel, y = drawn(shape, 2, 3, (size, size), stride, n=1)
 
-    def squared_jacobians(there, back):
+    def squared_jacobians(there, back, x, kernel, y):
         def value(x, kernel):
             encoding = jax.jacrev(lambda x: jnp.tanh(there(x, kernel, stride)))(x)
             decoding = jax.jacrev(lambda y: jnp.tanh(back(y, kernel, stride, shape)))(y)
             return jnp.square(encoding).sum() + jnp.square(decoding).sum()
 
-        return jax.jit(jax.value_and_grad(value, (0, 1)))(x, kernel)
+        return jax.value_and_grad(value, (0, 1))(x, kernel)
 
-    assert_same(squared_jacobians(convolve, convolve_transposed), squared_jacobians(plain, plain_transposed))
+    assert_same(*both(squared_jacobians, *drawn(shape, 2, 3, (size, size), stride, n=1)))
 
 
 # -- inside a loop ----------------------------------------------------------------------------------------------------
@@ -194,12 +198,12 @@ def test_all_convolutions_of_a_training_step_are_in_the_order_that_is_fast(kerne
         penalties=penalties,
     )
     arrays, skeleton = Model.build(recipe, 84, 0).weights.partition()
-    rows = jnp.ones((5, 84))
+    rows, weight = array(np.ones((5, 84))), array(np.ones(5))
 
     def step(_, arrays):
         def value(arrays):
             model = Model(recipe, skeleton.combine(arrays))
-            return loss(model, rows, jax.random.key(0), jnp.ones(()), jnp.ones(5))[0]
+            return loss(model, rows, jax.random.key(0), jnp.ones(()), weight)[0]
 
         return jax.tree.map(lambda w, g: w - 0.1 * g, arrays, jax.grad(value)(arrays))
 
@@ -207,7 +211,7 @@ def test_all_convolutions_of_a_training_step_are_in_the_order_that_is_fast(kerne
         return lax.fori_loop(0, 3, step, arrays)
 
     if is_mapped:
-        train, arrays = jax.vmap(train), jax.tree.map(lambda w: jnp.stack([w, w]), arrays)
+        train, arrays = jax.vmap(train), jax.tree.map(lambda w: np.stack([w, w]), arrays)
     orders = re.findall(r"dimension_numbers=ConvDimensionNumbers\((.+?)\)\n", str(jax.make_jaxpr(train)(arrays)))
     assert bool(orders) == some
     nhwc, hwio = (0, 3, 1, 2), (3, 2, 0, 1)  # as JAX writes them
@@ -223,8 +227,8 @@ def test_layers_start_within_glorots_bounds_and_biases_at_zero():
     back = TransposedConvolution.init(np.random.default_rng(0), (3, 3), 20, 40, 2, (8, 8))
     for layer in (there, back):
         assert layer.weight.shape == (3, 3, 40, 20)
-        assert 0.99 * bound < float(jnp.abs(layer.weight).max()) <= bound
-        assert not layer.bias.any()
+        assert 0.99 * bound < np.abs(layer.weight).max() <= bound
+        assert not np.any(layer.bias)
     assert there.bias.shape == (20,)
     assert back.bias.shape == (40,)
 
@@ -232,20 +236,27 @@ def test_layers_start_within_glorots_bounds_and_biases_at_zero():
 def test_a_network_of_images_is_its_layers_in_turn():
     network = parts.Convolutional((5, 4, 2), (3, 4), 3, 2, "tanh").build(np.random.default_rng(0), 40, 6)
     rows = np.random.default_rng(1).normal(size=(7, 40)).astype(np.float32)
-    image = jnp.asarray(rows.reshape(7, 5, 4, 2))
-    for layer in network.layers:
-        image = jnp.tanh(plain(image, layer.weight, 2) + layer.bias)
-    assert image.shape == (7, 2, 1, 4)
-    assert_same(network(jnp.asarray(rows)), image.reshape(7, 8) @ network.head.weight)
+
+    def in_turn(network, rows):
+        image = rows.reshape(7, 5, 4, 2)
+        for layer in network.layers:
+            image = jnp.tanh(plain(image, layer.weight, 2) + layer.bias)
+        assert image.shape == (7, 2, 1, 4)
+        return network(rows), image.reshape(7, 8) @ network.head.weight
+
+    assert_same(*jax.jit(in_turn)(network, rows))
 
 
 def test_a_mirrored_network_goes_back_through_the_same_sizes():
     network = parts.TransposedConvolutional((5, 4, 2), (4, 3), 3, 2, "tanh").build(np.random.default_rng(0), 6, 40)
-    codes = jnp.asarray(np.random.default_rng(1).normal(size=(7, 6)), jnp.float32)
-    image = (codes @ network.stem.weight).reshape(7, 2, 1, 4)
-    for layer, size in zip(network.layers, [(3, 2), (5, 4)], strict=True):
-        image = plain_transposed(jnp.tanh(image), layer.weight, 2, size)
-    assert_same(network(codes), image.reshape(7, 40))
+
+    def in_turn(network, codes):
+        image = (codes @ network.stem.weight).reshape(7, 2, 1, 4)
+        for layer, size in zip(network.layers, [(3, 2), (5, 4)], strict=True):
+            image = plain_transposed(jnp.tanh(image), layer.weight, 2, size)
+        return network(codes), image.reshape(7, 40)
+
+    assert_same(*jax.jit(in_turn)(network, np.random.default_rng(1).normal(size=(7, 6)).astype(np.float32)))
     assert feature_map_sizes((5, 4, 2), 2, 2) == [(5, 4), (3, 2), (2, 1)]
 
 
@@ -254,20 +265,21 @@ def test_several_numbers_per_feature_are_images_one_after_another():
     network = parts.TransposedConvolutional((4, 6, 2), (3,), 2, 2, "identity").build(np.random.default_rng(0), 5, 144)
     start = np.zeros((2, 3, 3), np.float32)
     start[1, 2] = 1.0
-    lit = eqx.tree_at(lambda n: n.stem, network, Dense(jnp.zeros((5, 18)), jnp.asarray(start.ravel())))
-    images = np.asarray(lit(jnp.ones((1, 5)))).reshape(3, 4, 6, 2)
+    lit = eqx.tree_at(lambda n: n.stem, network, Dense(array(np.zeros((5, 18))), array(start.ravel())))
+    images = np.asarray(apply(lit, np.ones((1, 5), np.float32))).reshape(3, 4, 6, 2)
     for image in images:
         assert {tuple(map(int, at)) for at in np.argwhere(image.any(axis=-1))} == {(2, 4), (2, 5), (3, 4), (3, 5)}
-    by_channel = network.layers[0](jnp.asarray(start[None]))[0]
+    by_channel = np.asarray(apply(network.layers[0], start[None]))[0]
     np.testing.assert_array_equal(images[1], by_channel[..., 2:4])
 
 
 def test_without_convolutions_a_network_of_images_is_linear():
     rng = np.random.default_rng(0)
     network = parts.TransposedConvolutional((2, 3, 1), ()).build(rng, 5, 12)
-    assert_same(network(jnp.eye(5)).reshape(5, 2, 6), jnp.moveaxis(network.stem.weight.reshape(5, 6, 2), 2, 1))
+    rows = np.asarray(apply(network, np.eye(5, dtype=np.float32))).reshape(5, 2, 6)
+    assert_same(rows, np.reshape(network.stem.weight, (5, 6, 2)).swapaxes(1, 2))
     network = parts.Convolutional((2, 3, 1), ()).build(rng, 6, 4)
-    assert_same(network(jnp.eye(6)), network.head.weight)
+    assert_same(apply(network, np.eye(6, dtype=np.float32)), network.head.weight)
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
@@ -305,7 +317,7 @@ def fitted_to_digits(digits):
     return Autoencoder(
         encoder=parts.Convolutional((8, 8, 1), (8, 16)),
         latent=parts.Deterministic(8),
-        max_epochs=40,
+        max_epochs=16,
         batch_size=64,
         learning_rate=0.01,
         scaling=None,

@@ -69,7 +69,7 @@ def test_a_detector_of_large_counts_gives_numbers_and_finds_a_planted_anomaly():
     rng = np.random.default_rng(0)
     size = rng.lognormal(10, 1, 300)
     table = {"visits": rng.poisson(size), "sales": rng.poisson(3 * size), "x": rng.normal(size=300)}
-    detector = diabolo.AnomalyDetector(random_state=0).fit(pa.table(table))
+    detector = diabolo.AnomalyDetector("single", random_state=0).fit(pa.table(table))
     odd = {name: cells.copy() for name, cells in table.items()}
     odd["sales"][5] = odd["sales"][5] * 1000
     scores = detector.score_samples(pa.table(odd))

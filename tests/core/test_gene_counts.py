@@ -96,7 +96,7 @@ def test_only_the_likelihood_reads_the_size_factor():
 
 
 def test_the_encoder_reads_the_logarithm_of_counts_per_size():
-    read = np.asarray(WHOLE.transform_input(jnp.asarray([[3.0, 8.0, 0.0, 1.0, 2.0]])))
+    read = np.asarray(jax.jit(WHOLE.transform_input)(np.float32([[3, 8, 0, 1, 2]])))
     np.testing.assert_allclose(read, [[*np.log1p([1.5, 4.0]), 0, 1, np.log(2)]], rtol=1e-6)
 
 
@@ -111,7 +111,7 @@ def test_a_size_factor_must_be_positive():
     X = np.random.default_rng(0).poisson(2.0, (30, 4)).astype(float)
     X[3, 3] = 0
     model = VariationalAutoencoder(
-        n_latent=1, likelihood=parts.GeneCounts(size_factor="last"), condition=3, max_epochs=1, random_state=0
+        n_latent=1, likelihood=parts.GeneCounts(size_factor="last"), condition=3, max_epochs=0, random_state=0
     )
     with pytest.raises(ValueError, match="above 0"):
         model.fit(X)

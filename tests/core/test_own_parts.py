@@ -89,10 +89,18 @@ def test_a_distribution_may_as_well():
 
 
 def test_the_key_has_the_same_bits():
-    key, x = prng.key(3), jnp.ones((8, 3))
-    np.testing.assert_array_equal(WithinAChain()(key, x), parts.Masking(0.3)(key, x))
-    np.testing.assert_array_equal(DrawsAnything("gamma")(key, x), jax.random.gamma(jax.random.key(3), 2.0, x.shape))
-    many = jax.vmap(lambda one: DrawsAnything("poisson")(one, x))(jax.random.split(key, 5))
+    key, x = prng.key(3), jnp.asarray(np.ones((8, 3), np.float32))
+    chained, alone, drawn, expected = jax.jit(
+        lambda key, plain: (
+            WithinAChain()(key, x),
+            parts.Masking(0.3)(key, x),
+            DrawsAnything("gamma")(key, x),
+            jax.random.gamma(plain, 2.0, x.shape),
+        )
+    )(key, jax.random.key(3))
+    np.testing.assert_array_equal(chained, alone)
+    np.testing.assert_array_equal(drawn, expected)
+    many = jax.eval_shape(jax.vmap(lambda one: DrawsAnything("poisson")(one, x)), jax.random.split(key, 5))
     assert many.shape == (5, 8, 3)
 
 

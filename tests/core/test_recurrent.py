@@ -10,6 +10,7 @@ from diabolo import parts
 from diabolo.core.layers import UNROLLED
 from diabolo.core.recurrent import GRU
 from diabolo.errors import InvalidPart
+from formula import apply, array, slopes
 
 
 def one_step(units, h, x):
@@ -25,24 +26,31 @@ def one_step(units, h, x):
 @pytest.fixture(scope="module")
 def units():
     made = GRU.init(np.random.default_rng(0), 3, 4)
-    return jax.tree.map(lambda leaf: leaf + 0.1, made)  # biases other than 0
+    return jax.tree.map(lambda leaf: array(leaf + np.float32(0.1)), jax.device_get(made))  # biases other than 0
+
+
+states = jax.jit(lambda units, h, x: units.states(h, units.read(x)))
 
 
 def test_the_states_are_those_of_the_equations(units):
     rng = np.random.default_rng(1)
     h, x = rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(6, 5, 3)).astype(np.float32)
-    states, expected = units.states(jnp.asarray(h), units.read(jnp.asarray(x))), h
-    for state, point in zip(states, x, strict=True):
+    expected = h
+    for state, point in zip(np.asarray(states(units, h, x)), x, strict=True):
         expected = one_step(units, expected, point)
         np.testing.assert_allclose(state, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_without_loops_the_states_are_the_same(units):
-    reads = jnp.asarray(np.random.default_rng(1).normal(size=(6, 5, 12)), jnp.float32)
-    token = UNROLLED.set(True)
-    unrolled = units.states(jnp.zeros((5, 4)), reads)
-    UNROLLED.reset(token)
-    np.testing.assert_allclose(unrolled, units.states(jnp.zeros((5, 4)), reads), rtol=1e-6, atol=1e-7)
+    def both(units, x):
+        h, reads = jnp.zeros((5, 4)), units.read(x)
+        token = UNROLLED.set(True)
+        unrolled = units.states(h, reads)
+        UNROLLED.reset(token)
+        return unrolled, units.states(h, reads)
+
+    unrolled, looped = jax.jit(both)(units, np.random.default_rng(1).normal(size=(6, 5, 3)).astype(np.float32))
+    np.testing.assert_allclose(unrolled, looped, rtol=1e-6, atol=1e-7)
 
 
 def test_an_encoder_reads_the_last_state_and_a_decoder_writes_all():
@@ -51,29 +59,23 @@ def test_an_encoder_reads_the_last_state_and_a_decoder_writes_all():
     x, h = np.random.default_rng(2).normal(size=(7, 10)).astype(np.float32), np.zeros((7, 4))
     for point in x.reshape(7, 5, 2).swapaxes(0, 1):
         h = one_step(encoder.units, h, point)
-    np.testing.assert_allclose(encoder(jnp.asarray(x)), encoder.head(jnp.asarray(h)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(apply(encoder, x), h @ np.asarray(encoder.head.weight), rtol=1e-4, atol=1e-6)
     decoder = parts.GRUDecoder((5, 2), 4).build(rng, 3, 20)
     h, points = np.tanh(z @ np.asarray(decoder.stem.weight)), []
     for _ in range(5):
         h = one_step(decoder.units, h, z)
         points.append(h @ np.asarray(decoder.head.weight))
-    means, spreads = np.split(np.asarray(decoder(jnp.asarray(z))), 2, axis=-1)  # two numbers per feature
+    means, spreads = np.split(np.asarray(apply(decoder, z)), 2, axis=-1)  # two numbers per feature
     np.testing.assert_allclose(means.reshape(7, 5, 2), np.stack(points, 1)[..., :2], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(spreads.reshape(7, 5, 2), np.stack(points, 1)[..., 2:], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("part", "n_in", "n_out"), [(parts.GRUEncoder, 10, 3), (parts.GRUDecoder, 3, 10)])
 def test_the_gradient_is_the_slope(part, n_in, n_out):
-    with jax.enable_x64(True):
-        network = jax.tree.map(lambda a: a.astype(float), part((5, 2), 4).build(np.random.default_rng(0), n_in, n_out))
-        x = jnp.asarray(np.random.default_rng(1).normal(size=(3, n_in)))
-        value = jax.jit(lambda f: jnp.square(f(x)).sum())
-        gradient = jax.grad(value)(network)
-        rng, leaves = np.random.default_rng(2), jax.tree.leaves(network)
-        way = jax.tree.unflatten(jax.tree.structure(network), [jnp.asarray(rng.normal(size=a.shape)) for a in leaves])
-        ends = [value(jax.tree.map(lambda a, d, s=s: a + s * d, network, way)) for s in (1e-6, -1e-6)]
-        slope = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True))
-        assert float(ends[0] - ends[1]) / 2e-6 == pytest.approx(float(slope), rel=1e-6)
+    network = part((5, 2), 4).build(np.random.default_rng(0), n_in, n_out)
+    x = np.random.default_rng(1).normal(size=(3, n_in))
+    by_gradient, by_differences = slopes(lambda f: jnp.square(f(jnp.asarray(x))).sum(), network)
+    assert by_differences == pytest.approx(by_gradient, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_convolution_of_series_is_the_sum_of_its_definition():
     layer = np.stack([np.einsum("nkc,kco->no", padded[:, 2 * p : 2 * p + 4], kernel) for p in range(5)], axis=1)
     assert layer.shape == (4, 5, 3)
     expected = layer.reshape(4, 15) @ np.asarray(network.head.weight)
-    np.testing.assert_allclose(network(jnp.asarray(rows)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(apply(network, rows), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_shift_of_a_series_shifts_its_feature_maps():
@@ -104,9 +106,13 @@ def test_a_shift_of_a_series_shifts_its_feature_maps():
     network = parts.Convolutional((40, 1), (3, 4)).build(np.random.default_rng(0), 40, 2)
     bump = np.zeros((2, 40, 1, 1), np.float32)
     bump[0, 14:20, 0, 0] = bump[1, 18:24, 0, 0] = np.random.default_rng(1).normal(size=6)
-    image = jnp.asarray(bump)
-    for layer in network.layers:
-        image = jax.nn.silu(layer(image))
+
+    def mapped(layers, image):
+        for layer in layers:
+            image = jax.nn.silu(layer(image))
+        return image
+
+    image = np.asarray(jax.jit(mapped)(network.layers, bump))
     assert np.abs(image[0, 1:9]).max() > 0
     np.testing.assert_allclose(image[0, 1:8], image[1, 2:9], rtol=1e-5, atol=1e-6)
 
@@ -117,7 +123,7 @@ def test_a_series_is_an_image_one_pixel_wide():
     of_series, of_image = (part.build(np.random.default_rng(0), 12, 4) for part in (series, image))
     of_series = jax.tree.unflatten(
         jax.tree.structure(of_series),
-        [a[:, 1:2] if a.ndim == 4 else a for a in jax.tree.leaves(of_image)],
+        [a[:, 1:2] if a.ndim == 4 else a for a in jax.tree.leaves(jax.device_get(of_image))],
     )
-    rows = jnp.asarray(np.random.default_rng(1).normal(size=(5, 12)), jnp.float32)
-    np.testing.assert_allclose(of_series(rows), of_image(rows), rtol=1e-5, atol=1e-6)
+    rows = np.random.default_rng(1).normal(size=(5, 12)).astype(np.float32)
+    np.testing.assert_allclose(apply(of_series, rows), apply(of_image, rows), rtol=1e-5, atol=1e-6)

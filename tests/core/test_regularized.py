@@ -8,6 +8,7 @@ import pytest
 import diabolo
 from diabolo import Autoencoder, parts, sweep
 from diabolo.core.model import Model, loss, training_loss
+from formula import apply
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(48, 5)) @ np.random.default_rng(1).normal(size=(5, 5)) + 3
@@ -22,8 +23,7 @@ def built(part, n_in=5, n_out=3):
     return part.build(np.random.default_rng(0), n_in, n_out)
 
 
-def active(part, module, row_weight, key=KEY):
-    return part.in_training(module, key, jnp.asarray(row_weight, jnp.float32))
+in_training = jax.jit(lambda part, module, row_weight, x, key=KEY: part.in_training(module, key, row_weight)(x))
 
 
 @pytest.mark.parametrize("batch", [(7,), (2, 7)])
@@ -33,7 +33,7 @@ def test_layers_are_normalised_over_the_units_of_a_row(batch):
     a = x @ np.asarray(network.layers[0].weight)
     normal = (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
     expected = np.tanh(normal) @ np.asarray(network.layers[1].weight)
-    np.testing.assert_allclose(network(jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(apply(network, x), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [(), (3,)])
@@ -46,49 +46,54 @@ def test_batches_are_normalised_over_the_rows_that_count(samples):
     rows = a[..., :4, :].reshape(-1, 6)
     normal = (a - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
     expected = normal @ np.asarray(network.layers[1].weight)
-    np.testing.assert_allclose(active(part, network, weight)(jnp.asarray(x)), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(in_training(part, network, np.float32(weight), x), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_moving_averages_are_those_of_the_batches_without_a_bias_of_the_start():
     part = parts.RegularizedMLP((6,), "tanh", "batch")
     network = built(part)
     first, batches = np.asarray(network.layers[0].weight), np.random.default_rng(1).normal(2, 3, (4, 8, 5))
-    for x in batches:
-        new = part.updated(active(part, network, np.ones(8)), jnp.asarray(x, jnp.float32))
+    updated = jax.jit(lambda network, x: part.updated(part.in_training(network, KEY, np.ones(8, np.float32)), x))
+    for x in np.float32(batches):
+        new = updated(network, x)
         assert {id(leaf) for leaf in jax.tree.leaves(new)} == {
             id(leaf) for leaf in jax.tree.leaves(new.norms[0].moving)
         }
         network = jax.tree.map(lambda a, b: a if b is None else b, network, new, is_leaf=lambda n: n is None)
     weights = 0.99 ** np.arange(4)[::-1] / sum(0.99 ** np.arange(4))
-    mean, variance = network.norms[0].moving.moments
+    mean, variance, found = jax.jit(lambda network, x: (*network.norms[0].moving.moments, network(x)))(
+        network, np.float32(batches[0])
+    )
     of_batches = batches @ first
     np.testing.assert_allclose(mean, weights @ of_batches.mean(1), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(variance, weights @ of_batches.var(1), rtol=1e-3)
     normal = (of_batches[0] - np.asarray(mean)) / np.sqrt(np.asarray(variance) + 1e-5)
     expected = np.tanh(normal) @ np.asarray(network.layers[1].weight)
-    np.testing.assert_allclose(network(jnp.asarray(batches[0], jnp.float32)), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_masks_a_share_of_units_and_keeps_the_mean():
     part = parts.RegularizedMLP((400,), "identity", "none", 0.25)
-    network, x = built(part, 5, 400), jnp.ones((50, 5))
-    hidden = np.asarray(x @ network.layers[0].weight)
-    probe = jnp.linalg.pinv(network.layers[1].weight)  # what the last layer has read
-    seen = np.asarray(active(part, network, np.ones(50))(x) @ probe)
+    network, x, weight = built(part, 5, 400), np.ones((50, 5), np.float32), np.ones(50, np.float32)
+    hidden = x @ np.asarray(network.layers[0].weight)
+    probe = np.linalg.pinv(network.layers[1].weight)  # what the last layer has read
+    once, again, other = (np.asarray(in_training(part, network, weight, x, jax.random.key(i))) for i in (0, 0, 1))
+    seen = once @ probe
     is_kept = np.abs(seen) > 1e-2
     assert is_kept[np.abs(hidden) > 0.1].mean() == pytest.approx(0.75, abs=0.02)
     np.testing.assert_allclose(seen[is_kept], (hidden / 0.75)[is_kept], rtol=0.05, atol=0.02)
-    np.testing.assert_allclose(network(x) @ probe, hidden, atol=0.02)
-    other = active(part, network, np.ones(50), jax.random.key(1))(x)
-    assert not np.array_equal(other, active(part, network, np.ones(50))(x))
+    np.testing.assert_allclose(np.asarray(apply(network, x)) @ probe, hidden, atol=0.02)
+    assert np.array_equal(again, once)
+    assert not np.array_equal(other, once)
 
 
 def test_only_a_step_of_training_is_noisy():
     recipe = parts.Recipe(encoder=parts.RegularizedMLP((6,), dropout=0.5), latent=parts.Deterministic(2))
-    model, rows, one = Model.build(recipe, 5, 0), jnp.asarray(X, jnp.float32), jnp.ones(())
-    keys = jax.random.split(KEY, 2)
-    assert len({float(loss(model, rows, key, one, jnp.ones(48))[0]) for key in keys}) == 1
-    assert len({float(training_loss(model, rows, key, one, jnp.ones(48), 48 * one)[0]) for key in keys}) == 2
+    model, given = Model.build(recipe, 5, 0), (np.float32(1), np.ones(48, np.float32), np.float32(48))
+    both = jax.jit(lambda model, *given: [of(model, *given)[0] for of in (loss, training_loss)])
+    found = [both(model, np.float32(X), key, *given) for key in jax.random.split(KEY, 2)]
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
 
 
 def test_networks_without_a_mode_are_as_they_were():

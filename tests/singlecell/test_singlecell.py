@@ -62,10 +62,10 @@ def test_expression_in_another_batch_has_no_batch_effect(cells, model):
 
 def test_samples_have_the_means_of_their_batch(cells, model):
     for name in ("one", "two"):
-        drawn = model.sample(2000, batch=name, random_state=0)
-        assert drawn.shape == (2000, 40)
+        drawn = model.sample(1000, batch=name, random_state=0)
+        assert drawn.shape == (1000, 40)
         assert (drawn == np.round(drawn)).all()
-    ratio = np.log(model.sample(4000, batch="two", random_state=0).mean(0) / drawn.mean(0))
+    ratio = np.log(model.sample(1000, batch="two", random_state=1).mean(0) / drawn.mean(0))
     assert np.abs(ratio).max() < 0.5
     with pytest.raises(InvalidData, match="batch"):
         model.sample(1)
@@ -93,12 +93,13 @@ def test_sparse_cells_and_layers_are_read(cells, model):
     assert scores(fitted.transform(sparse), kind, batch)["ari"] > 0.98
 
 
-@pytest.mark.parametrize("settings", [{"family": "zinb"}, {"dispersion": "gene-batch"}, {"size_factor_key": "size"}])
+@pytest.mark.parametrize("settings", [{"family": "zinb", "dispersion": "gene-batch"}, {"size_factor_key": "size"}])
 def test_every_setting_gives_a_density(cells, settings):
     cells.obs["size"] = cells.X.sum(axis=1) / 7
     fitted = SingleCellAutoencoder(batch_key="batch", **SMALL | settings).fit(cells)
-    assert np.isfinite(fitted.score_samples(cells)).all()
-    assert fitted.score(cells) > -200
+    log_p = fitted.score_samples(cells)
+    assert np.isfinite(log_p).all()
+    assert log_p.mean() > -200
 
 
 def test_a_code_may_have_more_dimensions_than_there_are_genes(cells):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -22,9 +22,13 @@ _ABSENT: Any = None
 """What a pass made by hand, without a model, need not have."""
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass over a batch: the input of a penalty, and of an update of weights that have no gradient."""
+    """One forward pass over a batch: the input of a penalty, and of an update of weights that have no gradient.
+
+    It is a pytree, so that ``jax.jit(penalty)(seen)`` computes a penalty in one program.
+    """
 
     x: Float[Array, "n d"]
     """The rows that the encoder reads (corrupted during training)."""
@@ -32,7 +36,7 @@ class ForwardPass:
     """The codes that the decoder reads: s samples per row (s = 1 for a deterministic code)."""
     row_weight: Float[Array, " n"]
     """The weight of each row: 1, or 0 for padding."""
-    encode: Callable[[Array], Array]
+    encode: Callable[[Array], Array] = field(metadata={"static": True})
     """Function from rows (n, d) to deterministic codes (n, k)."""
     weights: Any
     """The pytree of all trained arrays."""
