@@ -16,9 +16,7 @@ ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 # What tests share is imported by them, and not collected a second time for its doctests.
-collect_ignore = [file.name for file in HERE.glob("*.py") if not file.name.startswith("test_")] + [
-    "engine/parallel_child.py"
-]
+collect_ignore = [file.name for file in HERE.glob("*.py") if not file.name.startswith("test_")]
 
 # Tracing makes millions of small objects, hardly any of them garbage: to look through them seldom saves a tenth.
 gc.set_threshold(100_000, 20, 20)

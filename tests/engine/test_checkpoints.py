@@ -1,7 +1,6 @@
 """Trainings that are stopped and go on: to the bit, whatever stopped them and whatever became of a file."""
 
 import json
-import multiprocessing
 import random
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from diabolo.errors import CheckpointError, DamagedCheckpointWarning
 from diabolo.persistence import files as artifact
 from helpers import (
     DEEP,
+    PROCESSES,
     VAE,
     same_bits,
     stop_after,
@@ -179,10 +179,6 @@ def test_a_folder_that_cannot_be_made_is_said(table, tmp_path):
 
 # -- other processes --------------------------------------------------------------------------------------------------
 
-# Children are forked from a process that has imported everything: twenty of them start in as many seconds.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["helpers", "diabolo.estimators"])
-
 
 @pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.large)])
 def test_killed_at_random_moments_it_ends_to_the_bit(times, table, unbroken, tmp_path):
@@ -264,21 +260,21 @@ def test_the_command_keeps_its_state_when_it_is_stopped_and_goes_on(table, tmp_p
 
 
 @pytest.mark.slow
-def test_the_command_goes_on_to_the_same_model(table, tmp_path):
+def test_the_command_goes_on_to_the_same_model(table, tmp_path, run):
     np.save(tmp_path / "rows.npy", table)
     short = ["--set", "max_epochs=2000", "--checkpoint-every", "0.01"]
     process = subprocess.Popen(command(tmp_path, *short), stderr=subprocess.DEVNULL)
-    folder = tmp_path / "run.partial"
+    folder, whole = tmp_path / "run.partial", tmp_path / "whole"
     while process.poll() is None and not list(folder.glob("*.checkpoint")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait() in (0, 143)
-    if process.returncode:
-        subprocess.run(command(tmp_path, *short, "--resume", "-q"), check=True)
+    again = [command(tmp_path, *short, "--resume", "-q")] if process.returncode else []
+    for words in (*again, [*command(tmp_path, *short, "-q"), "-o", str(whole)]):
+        status, _, err = run(*words[3:])
+        assert status == 0, err
     assert not folder.exists()
-    whole = tmp_path / "whole"
-    subprocess.run([*command(tmp_path, *short, "-q"), "-o", str(whole)], check=True)
-    one, other = (json.loads((run / "model.json").read_text()) for run in (tmp_path / "run", whole))
+    one, other = (json.loads((model / "model.json").read_text()) for model in (tmp_path / "run", whole))
     assert one == other
-    arrays = [(run / "arrays.safetensors").read_bytes() for run in (tmp_path / "run", whole)]
+    arrays = [(model / "arrays.safetensors").read_bytes() for model in (tmp_path / "run", whole)]
     assert arrays[0] == arrays[1]

@@ -1,23 +1,17 @@
 """Training on several devices and in several processes: the weights of one, to rounding."""
 
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+import parallel_child
 from diabolo import BasicAutoencoder, load, use_devices
 from diabolo.engine.sharding import Placement
 from diabolo.errors import InvalidPlacement
-
-CHILD = Path(__file__).parent / "parallel_child.py"
+from helpers import PROCESSES
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +25,32 @@ def files(tmp_path_factory):
     return folder
 
 
-def start(number=0, n_processes=1, port=None, **job):
-    names = {"DIABOLO_COORDINATOR": f"127.0.0.1:{port}", "DIABOLO_PROCESSES": n_processes, "DIABOLO_PROCESS": number}
-    environment = os.environ | ({k: str(v) for k, v in names.items()} if n_processes > 1 else {})
-    command = [sys.executable, str(CHILD), json.dumps(job)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Child:
+    """A process of a job: its report, what it writes to standard error, and whether it has begun to train."""
+
+    def __init__(self, folder, number=0, n_processes=1, port=0, **job):
+        names = {
+            "DIABOLO_COORDINATOR": f"127.0.0.1:{port}",
+            "DIABOLO_PROCESSES": n_processes,
+            "DIABOLO_PROCESS": number,
+        }
+        environment = {name: str(value) for name, value in names.items()} if n_processes > 1 else {}
+        self.said, self.reports, self.trains = folder / f"said-{number}", PROCESSES.SimpleQueue(), PROCESSES.Event()
+        given = (job, environment, str(self.said), self.reports, self.trains)
+        self.process = PROCESSES.Process(target=parallel_child.run, args=given)
+        self.process.start()
+
+    def report(self):
+        self.process.join(240)
+        assert self.process.exitcode == 0, self.said.read_text()[-2000:]
+        return self.reports.get()
 
 
-def together(n_processes, **job):
+def together(n_processes, folder, **job):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return [start(number, n_processes, port, **job) for number in range(n_processes)]
-
-
-def finished(processes):
-    reports = []
-    for process in processes:
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err[-2000:]
-        reports.append(json.loads(out.splitlines()[-1]))
-    return reports
+    return [Child(folder, number, n_processes, port, **job) for number in range(n_processes)]
 
 
 def largest_difference(one, other):
@@ -66,7 +65,7 @@ def alone(files, tmp_path_factory):
 
     def of(name):
         if not (folder / name).exists():
-            finished([start(rows=str(files / f"{name}.npy"), epochs=3, out=str(folder / name))])
+            parallel_child.train({"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(folder / name)})
         return folder / name
 
     return of
@@ -84,14 +83,14 @@ def streamed_or_not(of):
 @streamed_or_not("devices")
 def test_two_devices_of_one_process_give_the_weights_of_one(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run"), "devices": 2}
-    assert finished([start(**job)])[0]["devices"] == 2
+    assert Child(tmp_path, **job).report()["devices"] == 2
     assert largest_difference(tmp_path / "run", alone(name)) < 1e-6
 
 
 @streamed_or_not("processes")
 def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alone, tmp_path, name):
     job = {"rows": str(files / f"{name}.npy"), "epochs": 3, "out": str(tmp_path / "run")}
-    reports = finished(together(2, **job))
+    reports = [child.report() for child in together(2, tmp_path, **job)]
     assert largest_difference(tmp_path / "run", alone(name)) < 1e-6
     if name == "many":
         n_blocks = -(-3000 // (2_000 // 24))
@@ -102,24 +101,24 @@ def test_two_processes_give_the_weights_of_one_and_share_the_reading(files, alon
 @pytest.mark.slow
 def test_without_a_seed_all_processes_draw_the_same(files, tmp_path):
     job = {"rows": str(files / "few.npy"), "epochs": 2, "out": str(tmp_path / "run"), "seed": None}
-    one, other = finished(together(2, **job))
+    one, other = (child.report() for child in together(2, tmp_path, **job))
     assert one["loss"] == other["loss"]
 
 
 @pytest.mark.slow
 def test_when_one_dies_the_other_stops_and_any_number_goes_on(files, alone, tmp_path):
     job = {"rows": str(files / "many.npy"), "epochs": 3, "out": str(tmp_path / "run"), "keep": str(tmp_path / "kept")}
-    leader, other = together(2, **job, slowly=True)
-    assert any(line.strip() == "trains" for line in other.stdout)
-    other.send_signal(signal.SIGKILL)
+    leader, other = together(2, tmp_path, **job, slowly=True)
+    assert other.trains.wait(120)
+    other.process.kill()
     started = time.monotonic()
-    _, said = leader.communicate(timeout=90)
-    other.communicate()
-    assert leader.returncode != 0
+    leader.process.join(90)
+    other.process.join()
+    assert leader.process.exitcode
     assert time.monotonic() - started < 60
-    assert "rror" in said
+    assert "rror" in leader.said.read_text()
     assert not (tmp_path / "run").exists()
-    finished([start(**job)])
+    Child(tmp_path, **job).report()
     assert largest_difference(tmp_path / "run", alone("many")) < 1e-6
 
 

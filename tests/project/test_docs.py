@@ -23,8 +23,8 @@ def _name(page):
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and not page.name.startswith("README")]
 
 
-NEED_ALL_STEPS = ("generation",)
-"""What other pages claim holds after an eighth of the steps that are the default."""
+SHARES = {"generation": 1, "lecture": 4}
+"""The steps are the default's divided by so many; what other pages claim holds after an eighth."""
 QUICK = ("start", "basic", "sparse", "new-part", "own-network", "own-images", "resume", "scaling")
 """Pages that take some seconds; the others are run with `-m slow`."""
 
@@ -47,8 +47,8 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
     monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests
-    if page.stem not in NEED_ALL_STEPS:
-        train_briefly(monkeypatch)
+    if (share := SHARES.get(page.stem, 8)) > 1:
+        train_briefly(monkeypatch, share)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
 
