@@ -43,8 +43,7 @@ if "DIABOLO_TEST_AS_SHIPPED" not in os.environ:
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Before diabolo is imported: the shapes in annotations are checked in every test. It costs a fifth of the time of most,
-# so `make test` turns it off, and `make slow` and pytest by itself do not.
+# Before diabolo is imported: the shapes in annotations are checked in every test, while a program is traced.
 NUMERIC_MODULES = (
     "conv_ops",
     "corruptions",
@@ -60,8 +59,7 @@ NUMERIC_MODULES = (
     "schedules",
 )
 assert not any(f"diabolo.core.{name}" in sys.modules for name in NUMERIC_MODULES)
-if os.environ.get("DIABOLO_TEST_SHAPES") != "off":
-    install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape_checker.check")
+install_import_hook([f"diabolo.core.{name}" for name in NUMERIC_MODULES], "shape_checker.check")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -285,7 +285,7 @@ def furthest(codes):
     return min(stats.kstest(codes @ [np.cos(a), np.sin(a)], "norm").pvalue for a in angles)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize(
     "penalty", [parts.MaximumMeanDiscrepancy(), parts.Adversarial()], ids=lambda p: type(p).__name__
 )
@@ -340,7 +340,7 @@ def test_padding_rows_do_not_enter_the_total_correlation():
     assert float(padded) == pytest.approx(float(total_correlation(pass_of(z[:4], q=half, n_rows=n_rows))), rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_the_total_correlation_penalty_parts_the_coordinates():
     """Two factors, each in two columns: the penalty lowers the dependence of the coordinates."""
     rng = np.random.default_rng(0)

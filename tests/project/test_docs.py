@@ -6,6 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
+import jax
 import pytest
 
 import diabolo
@@ -25,6 +26,8 @@ WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and not p
 
 SHARES = {"generation": 1, "lecture": 4}
 """The steps are the default's divided by so many; what other pages claim holds after an eighth."""
+LONG = ("variants",)
+"""Trained so long that it takes less time to compile the programs well, as users do."""
 QUICK = ("start", "basic", "sparse", "new-part", "own-network", "own-images", "resume", "scaling")
 """Pages that take some seconds; the others are run with `-m slow`."""
 
@@ -50,7 +53,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     if (share := SHARES.get(page.stem, 8)) > 1:
         train_briefly(monkeypatch, share)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
+    is_quick = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", is_quick and page.stem not in LONG)
+    try:
+        exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": f"docs_{page.stem}"})
+    finally:
+        jax.config.update("jax_disable_most_optimizations", is_quick)
 
 
 @over("page", {_name(page): page for page in PAGES})
