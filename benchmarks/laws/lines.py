@@ -294,7 +294,7 @@ LINES: tuple[Line, ...] = (
             "data/test_frames::test_a_later_chunk_may_be_finer_than_the_first",
             "data/test_frames::test_moments_are_read_on_the_clock_of_the_column",
             "report/test_page::test_columns_keep_their_own_colours_whatever_their_names_are",
-            "estimators/test_autoencoders::test_the_mean_activation_is_that_of_the_training_rows",
+            "estimators/test_autoencoders::test_the_mean_activation_is_that_of_all_rows",
         ),
         "held-out rows still teach a schema's ranges",
     ),
