@@ -25,7 +25,7 @@ def _name(page):
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text() and not page.name.startswith("README")]
 
 
-SHARES = {"generation": 1, "lecture": 4}
+SHARES = {"basic": 1, "generation": 1, "lecture": 4}
 """The steps are the default's divided by so many; what other pages claim holds after an eighth."""
 LONG = ("variants",)
 """Trained so long that it takes less time to compile the programs well, as users do."""
