@@ -25,6 +25,7 @@ from .count_regression import regress_counts
 from .linear_paths import dense, inverse_softplus, placed
 from .moments import pieces
 from .splits import Rows
+from .threads import one_thread
 
 __all__ = ["counts_start"]
 
@@ -152,7 +153,9 @@ def _balanced(y: np.ndarray, batch: np.ndarray, m: int, seed: int) -> np.ndarray
     found = []
     for of_batch in batch.T > 0:
         here = y[of_batch] if of_batch.any() else y
-        found.append(KMeans(min(m, len(here)), n_init=2, random_state=seed).fit(here).cluster_centers_.mean(axis=0))
+        with one_thread():
+            means = KMeans(min(m, len(here)), n_init=2, random_state=seed).fit(here).cluster_centers_
+        found.append(means.mean(axis=0))
     return np.array(found)
 
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 
 from ..core.model import Model
 from ..engine import inference
 from ..engine.batches import Source
 from ..engine.linear_paths import dense, placed
 from ..engine.splits import Rows
+from ..engine.threads import one_thread
 
 __all__ = ["probed"]
 
@@ -107,12 +106,6 @@ def _folds(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return fold
 
 
-@cache
-def _threads() -> ThreadpoolController:
-    """Return the thread pools of the process: to look through its loaded libraries takes longer than a small fit."""
-    return ThreadpoolController()
-
-
 def _ridge(rows: _Rows, frequencies: Probe, strengths: Sequence[float]) -> Iterator[Probe]:
     """Yield the logistic regression with a ridge penalty of each strength; the frequencies, if there is one class.
 
@@ -135,7 +128,7 @@ def _ridge(rows: _Rows, frequencies: Probe, strengths: Sequence[float]) -> Itera
     regression = LogisticRegression(solver=solver, max_iter=_STEPS, warm_start=True)
     for strength in strengths:
         # Products of few numbers take longer on several threads.
-        with warnings.catch_warnings(), _threads().limit(limits=1, user_api="blas"):
+        with warnings.catch_warnings(), one_thread():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be the optimum
             regression.set_params(C=strength)
             regression.fit(centered * units, labels, rows.targets.sum(axis=1))
