@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+import diabolo
 from diabolo import StackedAutoencoder, VariationalAutoencoder
 from diabolo.engine import trainer
 from diabolo.engine.checkpoints import Checkpoints
@@ -66,8 +67,14 @@ def over(names, cases, large=None):
     return decorate
 
 
+def import_all():
+    """Import all that is public, which is otherwise imported on first use: then the registry is complete."""
+    return [getattr(diabolo, name) for name in diabolo.__all__]
+
+
 def train_briefly(monkeypatch, share=8):
     """Let an eighth of the default steps do, or another share, for what is said after any training."""
+    import_all()
     for cls in {base for estimator in trainable.ESTIMATOR_REGISTRY.values() for base in estimator.__mro__}:
         if "_steps" in vars(cls):
             monkeypatch.setattr(cls, "_steps", cls._steps // share)

@@ -12,7 +12,7 @@ import pytest
 
 import diabolo
 from diabolo.core import component
-from helpers import over, train_briefly
+from helpers import import_all, over, train_briefly
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -49,6 +49,7 @@ def _marked(page):
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     """Of all but the README, whose code runs in test_readme."""
     monkeypatch.chdir(tmp_path)
+    import_all()  # what the page imports first would be forgotten with its registry
     own = {name: cls for name, cls in component._REGISTRY.items() if cls.__module__.startswith("diabolo.")}
     monkeypatch.setattr(component, "_REGISTRY", own)  # as for a reader, who has not imported these tests
     if (share := SHARES.get(page.stem, 8)) > 1:
