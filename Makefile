@@ -78,7 +78,7 @@ audit: $(VENV)/ready
 
 # Without the slow tests, which CI runs as well.
 test: lint types
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not large'
+	DIABOLO_TEST_SHAPES=off $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not large'
 
 slow: $(VENV)/ready
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'slow and not large' tests

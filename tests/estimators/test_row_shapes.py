@@ -104,10 +104,11 @@ def test_missing_cells_are_filled_in_the_shape():
 
 def test_each_channel_has_its_own_unit():
     """The channels' ratio of 100 leaves the scaled rows alike; a shape of images has one unit."""
-    by_channel = Autoencoder(encoder=NETWORKS["convolutional"], max_epochs=0).fit(X).scaler_
+    few = {"max_epochs": 0, "validation_fraction": None, "random_state": 0}
+    by_channel = Autoencoder(encoder=NETWORKS["convolutional"], **few).fit(X).scaler_
     assert len(np.unique(by_channel.scale)) == 2
     np.testing.assert_allclose(by_channel.apply(FLAT).reshape(X.shape).std(axis=(0, 1)), 1, rtol=0.05)
-    of_images = Autoencoder(encoder=parts.Convolutional((6, 4, 2), (4,)), max_epochs=0).fit(X.reshape(32, 6, 4, 2))
+    of_images = Autoencoder(encoder=parts.Convolutional((6, 4, 2), (4,)), **few).fit(X.reshape(32, 6, 4, 2))
     assert len(np.unique(of_images.scaler_.scale)) == 1
 
 

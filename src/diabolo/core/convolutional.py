@@ -62,10 +62,11 @@ class Convolutional(Network):
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> network = Convolutional((28, 28, 1)).build(np.random.default_rng(0), 784, 20)
-    >>> network(np.ones((5, 784))).shape
+    >>> network(jnp.ones((5, 784))).shape
     (5, 20)
-    >>> Convolutional((140, 2)).build(np.random.default_rng(0), 280, 20)(np.ones((5, 280))).shape
+    >>> Convolutional((140, 2)).build(np.random.default_rng(0), 280, 20)(jnp.ones((5, 280))).shape
     (5, 20)
     >>> Convolutional((8, 8, 1), (8, 16)).reversed()
     TransposedConvolutional(shape=(8, 8, 1), channels=(16, 8), kernel=4, stride=2, activation='silu')
@@ -119,8 +120,9 @@ class TransposedConvolutional(Network):
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> network = TransposedConvolutional((28, 28, 1)).build(np.random.default_rng(0), 20, 784)
-    >>> network(np.ones((3, 5, 20))).shape
+    >>> network(jnp.ones((3, 5, 20))).shape
     (3, 5, 784)
     """
 
@@ -178,7 +180,8 @@ class UNet(Network):
 
     Examples
     --------
-    >>> UNet((8, 8, 1), (4, 8)).build(np.random.default_rng(0), 64, 64)(np.ones((5, 64))).shape
+    >>> import jax.numpy as jnp
+    >>> UNet((8, 8, 1), (4, 8)).build(np.random.default_rng(0), 64, 64)(jnp.ones((5, 64))).shape
     (5, 64)
     """
 
