@@ -1,5 +1,7 @@
 """A traced function, and what it becomes as data; tests of the report show that a browser computes the same."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,13 @@ def test_what_does_not_depend_on_the_argument_is_worked_out_beforehand():
     found = jaxpr.program(lambda z: z @ jnp.exp(weights).T.T + jnp.sin(1.0), (1, 2))
     assert {step["op"] for step in found.steps} <= {"reshape", "product", "add"}
     assert any(np.allclose(array.reshape(-1)[:6], np.exp(weights).reshape(-1)) for array in found.constants.values())
+
+
+def test_infinite_numbers_that_do_not_depend_on_the_argument_are_worked_out_in_silence():
+    zero, large = jnp.zeros(3), jnp.full(3, 1e30)
+    with warnings.catch_warnings(action="error"):
+        found = jaxpr.program(lambda x: x + 1 / zero + large * large, (3,))
+    assert any(np.isinf(array).all() for array in found.constants.values())
 
 
 def test_steps_that_nothing_depends_on_are_left_out():

@@ -140,9 +140,10 @@ def _clusters(y: np.ndarray, batch: np.ndarray, k: int, seed: int) -> np.ndarray
     span = np.linalg.qr(np.vstack([axes, means - means.mean(axis=0)]).T)[0]
     low = (y - y.mean(axis=0)) @ span  # offsets and clusters differ along few directions only
     centre, tried = _offsets(low, batch, batch[:, :0]), []
-    for m in (m for m in _CLUSTERS if m * _FEW_PER_CLUSTER <= len(y)):
-        starts = [centre] if m == 1 else [centre, _balanced(low, batch, m, seed)]
-        tried += [_by_turns(low, batch, min(k, low.shape[1] - 1), m, start, seed) for start in starts]
+    with one_thread():
+        for m in (m for m in _CLUSTERS if m * _FEW_PER_CLUSTER <= len(y)):
+            starts = [centre] if m == 1 else [centre, _balanced(low, batch, m, seed)]
+            tried += [_by_turns(low, batch, min(k, low.shape[1] - 1), m, start, seed) for start in starts]
     return min(tried, key=lambda each: each[0])[1]
 
 
@@ -153,9 +154,7 @@ def _balanced(y: np.ndarray, batch: np.ndarray, m: int, seed: int) -> np.ndarray
     found = []
     for of_batch in batch.T > 0:
         here = y[of_batch] if of_batch.any() else y
-        with one_thread():
-            means = KMeans(min(m, len(here)), n_init=2, random_state=seed).fit(here).cluster_centers_
-        found.append(means.mean(axis=0))
+        found.append(KMeans(min(m, len(here)), n_init=2, random_state=seed).fit(here).cluster_centers_.mean(axis=0))
     return np.array(found)
 
 
